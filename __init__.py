@@ -1,0 +1,63 @@
+"""onnx-compress: a graph-rewriting compiler for trained convolutional networks in ONNX.
+
+The public API is loaded on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import Compressed, compress
+    from .compiler.base import Decision, Pass, PassResult, option
+    from .compiler.context import Context
+    from .compiler.errors import CompressError, UsageError
+    from .compiler.graph.convs import Conv, find_convs
+    from .compiler.graph.rewriter import Rewriter
+    from .compiler.registry import register
+    from .compiler.spec import format_pipeline, parse_pipeline
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Compressed": "api",
+    "compress": "api",
+    "Decision": "compiler.base",
+    "Pass": "compiler.base",
+    "PassResult": "compiler.base",
+    "option": "compiler.base",
+    "Context": "compiler.context",
+    "CompressError": "compiler.errors",
+    "UsageError": "compiler.errors",
+    "Conv": "compiler.graph.convs",
+    "find_convs": "compiler.graph.convs",
+    "Rewriter": "compiler.graph.rewriter",
+    "register": "compiler.registry",
+    "format_pipeline": "compiler.spec",
+    "parse_pipeline": "compiler.spec",
+}
+
+__all__ = [
+    "CompressError",
+    "Compressed",
+    "Context",
+    "Conv",
+    "Decision",
+    "Pass",
+    "PassResult",
+    "Rewriter",
+    "UsageError",
+    "compress",
+    "find_convs",
+    "format_pipeline",
+    "option",
+    "parse_pipeline",
+    "register",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,1 @@
+"""The engine: pass contract, pipeline grammar, manager, graph surgery, costs and allocation. It knows no pass."""

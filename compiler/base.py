@@ -1,0 +1,83 @@
+"""The pass contract.
+
+A pass is a frozen dataclass. Its class attribute `name` is what a pipeline calls it, its fields are its options:
+
+    @register
+    @dataclass(frozen=True)
+    class DropIdentity(Pass):
+        \"\"\"Remove Identity nodes.\"\"\"
+        name: ClassVar[str] = "drop-identity"
+        def run(self, graph, ctx): ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import onnx_graphsurgeon as gs
+
+if TYPE_CHECKING:
+    from .context import Context
+
+Action = Literal["rewritten", "refitted", "quantized", "folded", "removed", "kept", "skipped"]
+
+
+def option(default: Any, help: str, **metadata: Any) -> Any:
+    """A dataclass field that is a pass option, with the line that `explain` prints for it."""
+    return dataclasses.field(default=default, metadata={"help": help, **metadata})
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a pass did to one node, and why.
+
+    `figures` holds numbers and short strings worth a column in the report: size, error, macs_before, macs_after, ...
+    """
+
+    node: str
+    action: Action
+    reason: str = ""
+    figures: Mapping[str, float | int | str] = field(default_factory=dict[str, "float | int | str"])
+
+
+@dataclass
+class PassResult:
+    """What a pass reports.
+
+    Attributes:
+        changed: the graph differs from before; cached analyses are dropped unless named in `preserves`.
+        decisions: one per node the pass looked at.
+        metrics: figures of the whole pass, by name.
+        notes: sentences for the user (what was assumed, what data would buy).
+        preserves: names of the analyses that still hold.
+    """
+
+    changed: bool = False
+    decisions: list[Decision] = field(default_factory=list[Decision])
+    metrics: dict[str, float] = field(default_factory=dict[str, float])
+    notes: list[str] = field(default_factory=list[str])
+    preserves: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """A graph rewrite. Subclass as a frozen dataclass; see the module docstring.
+
+    `exact` says that outputs stay the same up to rounding: the verifier then treats a difference as a failure.
+    """
+
+    name: ClassVar[str]
+    exact: ClassVar[bool] = False
+
+    @abstractmethod
+    def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
+        """Rewrite `graph` in place and report what was done."""
+
+    def __str__(self) -> str:
+        from .spec import format_pass
+
+        return format_pass(self)

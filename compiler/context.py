@@ -1,0 +1,88 @@
+"""What a pass may ask for beside the graph: target, calibration data, scope, cached analyses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from .targets import TARGETS, Target
+
+Feeds = Mapping[str, np.ndarray]
+T = TypeVar("T")
+
+
+class Data(Protocol):
+    """Calibration samples. Iterating again yields the same batches in the same order."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples all batches hold together."""
+        ...
+
+    def batches(self, size: int) -> Iterator[Feeds]:
+        """The samples as model inputs by name, `size` (or fewer, in the last batch) along axis 0."""
+        ...
+
+
+class Progress(Protocol):
+    """Told by long stages how far they are: `with progress("lockstep", 55) as advance: ... advance()`."""
+
+    def __call__(self, stage: str, total: int) -> AbstractContextManager[Callable[[], None]]: ...
+
+
+def silent(stage: str, total: int) -> AbstractContextManager[Callable[[], None]]:
+    """The progress that shows nothing."""
+    return nullcontext(lambda: None)
+
+
+@dataclass
+class Context:
+    """One compression run.
+
+    Attributes:
+        target: the engine to compile for.
+        data: unlabelled calibration samples, or None for a data-free run.
+        include, exclude: node names to consider (regular expressions, searched anywhere in the name); exclude wins.
+        seed: the only source of randomness (`rng()`).
+        original: the graph that entered the pipeline; budgets refer to it. Set by the manager, never edited.
+        origins: new node name -> name of the node of the original model that it stands for.
+    """
+
+    target: Target = field(default_factory=lambda: TARGETS["xavier"])
+    data: Data | None = None
+    include: str | None = None
+    exclude: str | None = None
+    seed: int = 0
+    progress: Progress = silent
+    original: gs.Graph | None = None
+    origins: dict[str, str] = field(default_factory=dict[str, str])
+    _analyses: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def rng(self) -> np.random.Generator:
+        """A fresh generator: the same seed gives the same numbers to every pass."""
+        return np.random.default_rng(self.seed)
+
+    def out_of_scope(self, name: str) -> str | None:
+        """Why the node called `name` is left alone by request, or None."""
+        origin = self.origins.get(name, name)
+        if self.exclude and re.search(self.exclude, origin):
+            return f"excluded by --exclude {self.exclude}"
+        if self.include and not re.search(self.include, origin):
+            return f"not matched by --include {self.include}"
+        return None
+
+    def analysis(self, key: str, compute: Callable[[], T]) -> T:
+        """The cached result of `compute`, computed again after a pass has changed the graph without preserving `key`."""
+        if key not in self._analyses:
+            self._analyses[key] = compute()
+        return self._analyses[key]
+
+    def invalidate(self, preserves: frozenset[str] = frozenset()) -> None:
+        """Drop every cached analysis that is not named."""
+        self._analyses = {key: value for key, value in self._analyses.items() if key in preserves}

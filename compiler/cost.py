@@ -1,0 +1,46 @@
+"""What a network costs: multiply-accumulates and parameters of its Conv layers, for one sample.
+
+    MACs(Conv) = P * N * C/g * prod(k)         P: output positions
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import onnx_graphsurgeon as gs
+
+from .graph.convs import Conv, find_convs
+from .shapes import Shapes
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Sums over the Convs of a graph.
+
+    Attributes:
+        macs: multiply-accumulates of one sample.
+        params: weights and biases.
+    """
+
+    macs: int
+    params: int
+
+
+def positions(conv: Conv, shapes: Shapes) -> int:
+    """Output positions of one sample; 1 where the shape is unknown."""
+    return prod(shapes[conv.output.name][2:]) if conv.output.name in shapes else 1
+
+
+def conv_macs(conv: Conv, shapes: Shapes) -> int:
+    return positions(conv, shapes) * conv.filters * conv.fan_in
+
+
+def conv_params(conv: Conv) -> int:
+    return conv.weight.size + (0 if conv.bias is None else conv.bias.size)
+
+
+def graph_cost(graph: gs.Graph, shapes: Shapes) -> Cost:
+    """The cost of every Conv of the main graph."""
+    convs = list(find_convs(graph))
+    return Cost(sum(conv_macs(conv, shapes) for conv in convs), sum(conv_params(conv) for conv in convs))

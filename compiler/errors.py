@@ -1,0 +1,30 @@
+"""The one error a user sees."""
+
+from __future__ import annotations
+
+
+class CompressError(Exception):
+    """Something the user can mend.
+
+    Args:
+        what: what is wrong, with the expected and the found value.
+        where: the file, node, pass or option it is wrong in.
+        fix: what to do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, where: str = "", fix: str = ""):
+        self.what, self.where, self.fix = what, where, fix
+        super().__init__(self._line())
+
+    def _line(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f" ({self.fix})" if self.fix else ""
+        return f"{place}{self.what}{advice}"
+
+
+class UsageError(CompressError):
+    """A wrong option, pass name or value: exit code 2."""
+
+    exit_code = 2

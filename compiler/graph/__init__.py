@@ -1,0 +1,1 @@
+"""Reading, viewing and editing ONNX graphs (onnx-graphsurgeon is the IR)."""

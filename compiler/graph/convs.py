@@ -1,0 +1,120 @@
+"""One view of a Conv node, whatever way its weight is stored.
+
+    y[n, p] = b[n] + sum_{c, k} W[n, c, k] x[c, stride * p + dilation * k - pad]        per group of C/g input channels
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from .weights import resolve
+
+
+@dataclass(frozen=True, eq=False)
+class Conv:
+    """A Conv whose weight is known.
+
+    Attributes:
+        node: the node in the graph.
+        weight: (N, C/g, k...) float32, whatever precision the model stores.
+        bias: (N,) float32 or None.
+        dtype: the precision of the stored weight; factors are written back in it.
+        group: number of groups g.
+        strides, dilations: one per spatial dimension.
+    """
+
+    node: gs.Node
+    weight: np.ndarray
+    bias: np.ndarray | None
+    dtype: np.dtype
+    group: int
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def input(self) -> gs.Tensor:
+        return self.node.inputs[0]
+
+    @property
+    def output(self) -> gs.Tensor:
+        return self.node.outputs[0]
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        return self.weight.shape[2:]
+
+    @property
+    def filters(self) -> int:
+        """N, the number of output channels."""
+        return self.weight.shape[0]
+
+    @property
+    def channels(self) -> int:
+        """C, the number of input channels."""
+        return self.weight.shape[1] * self.group
+
+    @property
+    def fan_in(self) -> int:
+        """d = C/g * prod(k), the length of one flattened filter."""
+        return prod(self.weight.shape[1:])
+
+    def matrix(self) -> np.ndarray:
+        """W flattened, (N, d)."""
+        return self.weight.reshape(self.filters, -1)
+
+    def pads(self, spatial: tuple[int, ...]) -> list[tuple[int, int]]:
+        """(begin, end) per spatial dimension for an input of size `spatial`, auto_pad resolved (ONNX Conv)."""
+        mode = self.node.attrs.get("auto_pad", "NOTSET")
+        rank = len(self.kernel)
+        if mode == "VALID":
+            return [(0, 0)] * rank
+        if mode == "NOTSET":
+            flat = self.node.attrs.get("pads") or [0] * (2 * rank)
+            return [(int(flat[i]), int(flat[i + rank])) for i in range(rank)]
+        return [self._same(i, size, lower=mode == "SAME_LOWER") for i, size in enumerate(spatial)]
+
+    def _same(self, axis: int, size: int, lower: bool) -> tuple[int, int]:
+        extent = self.dilations[axis] * (self.kernel[axis] - 1) + 1
+        steps = -(-size // self.strides[axis])
+        total = max(0, (steps - 1) * self.strides[axis] + extent - size)
+        small, large = total // 2, total - total // 2
+        return (large, small) if lower else (small, large)
+
+
+def find_convs(graph: gs.Graph) -> Iterator[Conv]:
+    """Every Conv of the main graph whose weight is constant, in graph order."""
+    for node in graph.nodes:
+        if node.op == "Conv" and not node.domain:
+            conv = view(node)
+            if conv is not None:
+                yield conv
+
+
+def view(node: gs.Node) -> Conv | None:
+    """The Conv that `node` computes, or None where its weight or bias is not constant."""
+    weight = resolve(node.inputs[1])
+    if weight is None or weight.dtype.kind != "f":
+        return None
+    has_bias = len(node.inputs) > 2 and not node.inputs[2].is_empty()
+    bias = resolve(node.inputs[2]) if has_bias else None
+    if has_bias and bias is None:
+        return None
+    rank = weight.ndim - 2
+    return Conv(
+        node=node,
+        weight=weight.astype(np.float32),
+        bias=None if bias is None else bias.astype(np.float32),
+        dtype=weight.dtype,
+        group=int(node.attrs.get("group", 1)),
+        strides=tuple(node.attrs.get("strides") or [1] * rank),
+        dilations=tuple(node.attrs.get("dilations") or [1] * rank),
+    )

@@ -1,0 +1,120 @@
+"""The only place that edits a graph.
+
+It invents fresh names, gives a node its own copy of a weight that others share, remembers which original node a new one
+stands for, and leaves the node list in topological order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+
+class Rewriter:
+    """Edits `graph`; `origins` (new node name -> original node name) is updated in place."""
+
+    def __init__(self, graph: gs.Graph, origins: dict[str, str] | None = None):
+        self.graph = graph
+        self.origins = {} if origins is None else origins
+        self.edits = 0
+        self._names = _names(graph)
+
+    def fresh_name(self, base: str) -> str:
+        """`base`, or `base_1`, `base_2`, ...: a name no node or tensor of the graph or its subgraphs has."""
+        name, count = base, 0
+        while name in self._names:
+            count += 1
+            name = f"{base}_{count}"
+        self._names.add(name)
+        return name
+
+    def constant(self, base: str, values: np.ndarray) -> gs.Constant:
+        """A new initializer."""
+        return gs.Constant(self.fresh_name(base), np.ascontiguousarray(values))
+
+    def variable(self, base: str, dtype: Any = None) -> gs.Variable:
+        """A new intermediate tensor."""
+        return gs.Variable(self.fresh_name(base), dtype=dtype)
+
+    def node(
+        self,
+        op: str,
+        inputs: Sequence[gs.Tensor],
+        outputs: Sequence[gs.Tensor],
+        base: str,
+        attrs: dict[str, Any] | None = None,
+        origin: str | None = None,
+    ) -> gs.Node:
+        """A new node, not yet in the graph; place it with `replace` or `insert_before`."""
+        name = self.fresh_name(base)
+        if origin is not None:
+            self.origins[name] = self.origins.get(origin, origin)
+        return gs.Node(op, name=name, attrs=dict(attrs or {}), inputs=list(inputs), outputs=list(outputs))
+
+    def replace(self, old: gs.Node, new: Sequence[gs.Node]) -> None:
+        """Put `new` (in order) in the place of `old`; the last new node takes over the outputs of `old`."""
+        outputs = list(old.outputs)
+        position = self._position(old)
+        old.inputs.clear()
+        old.outputs.clear()
+        new[-1].outputs = outputs
+        self.graph.nodes[position : position + 1] = list(new)
+        self.edits += 1
+
+    def insert_before(self, anchor: gs.Node, new: Sequence[gs.Node]) -> None:
+        """Put `new` (in order) right before `anchor` in the node list."""
+        position = self._position(anchor)
+        self.graph.nodes[position:position] = list(new)
+        self.edits += 1
+
+    def set_input(self, node: gs.Node, index: int, tensor: gs.Tensor) -> None:
+        """Make `tensor` the input number `index` of `node`; other consumers keep the old one."""
+        while len(node.inputs) <= index:
+            node.inputs.append(gs.Variable.empty())
+        node.inputs[index] = tensor
+        self.edits += 1
+
+    def set_weight(self, node: gs.Node, index: int, values: np.ndarray, base: str | None = None) -> None:
+        """Give `node` a weight of its own as input `index`: a shared or computed one stays as it is for the others."""
+        name = base or f"{node.name}.{'weight' if index == 1 else 'bias'}"
+        self.set_input(node, index, self.constant(name, values))
+
+    def bypass(self, node: gs.Node) -> None:
+        """Remove a node of one input and one output; consumers read its input instead.
+
+        A graph output keeps its name: then the producer of the input, which must serve nobody else, writes it.
+        """
+        source, result = node.inputs[0], node.outputs[0]
+        if any(result is output for output in self.graph.outputs):
+            producer = source.inputs[0]
+            index = next(i for i, tensor in enumerate(producer.outputs) if tensor is source)
+            node.outputs.clear()
+            producer.outputs[index] = result
+        else:
+            for consumer in list(result.outputs):
+                for index, tensor in enumerate(consumer.inputs):
+                    if tensor is result:
+                        consumer.inputs[index] = source
+        self.remove(node)
+
+    def remove(self, node: gs.Node) -> None:
+        """Take `node` out of the graph; its outputs must have no consumers left."""
+        del self.graph.nodes[self._position(node)]
+        node.inputs.clear()
+        node.outputs.clear()
+        self.edits += 1
+
+    def _position(self, node: gs.Node) -> int:
+        return next(i for i, other in enumerate(self.graph.nodes) if other is node)
+
+
+def _names(graph: gs.Graph) -> set[str]:
+    names = {tensor.name for tensor in [*graph.inputs, *graph.outputs]}
+    for part in [graph, *graph.subgraphs(recursive=True)]:
+        for node in part.nodes:
+            names.add(node.name)
+            names.update(tensor.name for tensor in [*node.inputs, *node.outputs])
+    return names

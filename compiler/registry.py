@@ -1,0 +1,72 @@
+"""Pass names -> pass classes. Built-in passes are named by string, so the compiler imports none of them."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TypeVar
+
+from .base import Pass
+from .errors import UsageError
+
+ENTRY_POINTS = "onnx_compress.passes"
+BUILTIN = ("cleanup", "fold-batchnorm", "basis", "quantize")
+
+_registered: dict[str, type[Pass]] = {}
+P = TypeVar("P", bound=type[Pass])
+
+
+def register(cls: P) -> P:
+    """Class decorator: make a pass known under its `name`."""
+    _registered[cls.name] = cls
+    return cls
+
+
+def names() -> list[str]:
+    """Every known pass, built-in ones first."""
+    plugins = [point.name for point in entry_points(group=ENTRY_POINTS)]
+    return list(dict.fromkeys([*BUILTIN, *_registered, *plugins]))
+
+
+def find(name: str) -> type[Pass]:
+    """The pass class called `name`; `UsageError` naming the nearest match otherwise."""
+    if name not in _registered and name in BUILTIN:
+        package = __package__.rpartition(".")[0]
+        importlib.import_module(f"{package}.passes.{name.replace('-', '_')}")
+    if name not in _registered:
+        for point in entry_points(group=ENTRY_POINTS, name=name):
+            register(point.load())
+    if name not in _registered:
+        raise UsageError(f"unknown pass '{name}'", "pipeline", nearest(name, names()))
+    return _registered[name]
+
+
+def load_plugin(source: str) -> None:
+    """Import a Python file or module, whose passes register themselves."""
+    if not source.endswith(".py"):
+        try:
+            importlib.import_module(source)
+        except ImportError as error:
+            raise UsageError(f"cannot import plug-in '{source}': {error}", "--plugin", "a .py file or a module") from error
+        return
+    path = Path(source)
+    spec = importlib.util.spec_from_file_location(f"onnx_compress_plugin_{path.stem}", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise UsageError("no such plug-in file", source, "give the path of a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"the plug-in fails on import: {error!r}", source, "mend the plug-in") from error
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`did you mean 'x'? known: a, b, c`."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}known: {', '.join(known)}"

@@ -1,0 +1,194 @@
+"""The pipeline grammar: `basis:macs=0.5:align=8,quantize:method=entropy`.
+
+    pipeline := pass ("," pass)*
+    pass     := name (":" option)*
+    option   := key "=" value | key                 a key alone is a flag set to true
+    value    := bare | quoted                       bare: anything but , : = quotes and white space
+                                                    quoted: '...' or "...", with backslash escapes
+
+Values are typed by the annotation of the pass's field: int, float, bool, str, Literal, and unions of these (the first
+member that fits wins, in the order int, float, bool, Literal, str). `none` is None where the field allows it.
+`str(pass)` and `format_pipeline` print a string that parses back to equal passes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from .base import Pass
+from .errors import UsageError
+from .registry import find, nearest
+
+_TOKEN = re.compile(r"""(?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<mark>[,:=])|(?P<bare>[^,:='"\s]+)|(?P<space>\s+)""")
+_BARE = re.compile(r"[^,:='\"\s\\]+")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+
+
+def parse_pipeline(text: str) -> list[Pass]:
+    """The passes that `text` names, with their options; `UsageError` on anything else."""
+    tokens = _tokens(text)
+    entries: list[list[_Token]] = [[]]
+    for token in tokens:
+        if token == _Token("mark", ","):
+            entries.append([])
+        else:
+            entries[-1].append(token)
+    if entries == [[]]:
+        raise UsageError("the pipeline is empty", "pipeline", "for example: basis,quantize")
+    return [_parse_pass(entry, text) for entry in entries]
+
+
+def format_pipeline(passes: Sequence[Pass]) -> str:
+    return ",".join(str(entry) for entry in passes)
+
+
+def format_pass(entry: Pass) -> str:
+    """`name:key=value...` with the options that differ from their defaults."""
+    changed = [
+        (field.name, value)
+        for field in dataclasses.fields(entry)
+        if not _same(value := getattr(entry, field.name), field.default)
+    ]
+    return ":".join([entry.name, *(f"{key.replace('_', '-')}={_format_value(value)}" for key, value in changed)])
+
+
+def _same(value: object, default: object) -> bool:
+    return type(value) is type(default) and value == default
+
+
+def _format_value(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = repr(value) if isinstance(value, float) else str(value)
+    if not isinstance(value, str):
+        return text
+    ambiguous = text.lower() in ("none", "true", "false") or _number(text) is not None
+    if _BARE.fullmatch(text) and not ambiguous:
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _tokens(text: str) -> list[_Token]:
+    tokens: list[_Token] = []
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise UsageError(f"cannot read {text[position:]!r}", f"pipeline '{text}'", "close the quote")
+        if match.lastgroup == "quoted":
+            tokens.append(_Token("quoted", re.sub(r"\\(.)", r"\1", match.group()[1:-1], flags=re.DOTALL)))
+        elif match.lastgroup != "space":
+            tokens.append(_Token(str(match.lastgroup), match.group()))
+        position = match.end()
+    return tokens
+
+
+def _parse_pass(tokens: list[_Token], text: str) -> Pass:
+    where = f"pipeline '{text}'"
+    if not tokens or tokens[0].kind != "bare":
+        raise UsageError("a pass name is missing", where, "for example: basis,quantize")
+    cls = find(tokens[0].text)
+    groups: list[list[_Token]] = []
+    for token in tokens[1:]:
+        if token == _Token("mark", ":"):
+            groups.append([])
+        elif not groups:
+            raise UsageError(f"unexpected '{token.text}' after '{cls.name}'", where, "options follow a colon")
+        else:
+            groups[-1].append(token)
+    options: dict[str, Any] = {}
+    for group in groups:
+        key, value = _parse_option(cls, group, where)
+        if key in options:
+            raise UsageError(f"option '{key}' is given twice", where, "give it once")
+        options[key] = value
+    return _build(cls, options)
+
+
+def _build(cls: type[Pass], options: dict[str, Any]) -> Pass:
+    try:
+        return cls(**options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error), f"pass '{cls.name}'", f"see: onnx-compress explain {cls.name}") from error
+
+
+def _parse_option(cls: type[Pass], tokens: list[_Token], where: str) -> tuple[str, Any]:
+    hints = option_types(cls)
+    accepted = [name.replace("_", "-") for name in hints]
+    if not tokens or tokens[0].kind != "bare":
+        raise UsageError(f"an option of '{cls.name}' is missing after a colon", where, f"known: {', '.join(accepted)}")
+    key = tokens[0].text.replace("-", "_")
+    if key not in hints:
+        raise UsageError(f"pass '{cls.name}' has no option '{tokens[0].text}'", where, nearest(tokens[0].text, accepted))
+    if len(tokens) == 1:
+        return key, _convert(cls, key, _Token("bare", "true"))
+    if len(tokens) != 3 or tokens[1] != _Token("mark", "=") or tokens[2].kind == "mark":
+        raise UsageError(f"cannot read option '{tokens[0].text}'", where, "write key=value; quote values with , : or =")
+    return key, _convert(cls, key, tokens[2])
+
+
+@cache
+def option_types(cls: type[Pass]) -> dict[str, tuple[Any, ...]]:
+    """Field name -> the types its value may have, unions flattened, in declaration order."""
+    hints = get_type_hints(cls)
+    return {field.name: _members(hints[field.name]) for field in dataclasses.fields(cls)}
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    if get_origin(hint) in (Union, types.UnionType):
+        return tuple(member for part in get_args(hint) for member in _members(part))
+    return (hint,)
+
+
+def _number(text: str) -> int | float | None:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None
+
+
+def _convert(cls: type[Pass], key: str, token: _Token) -> Any:
+    members, text = option_types(cls)[key], token.text
+    choices = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
+    if token.kind == "bare":
+        if text.lower() == "none" and types.NoneType in members:
+            return None
+        if bool in members and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        number = _number(text)
+        if isinstance(number, int) and int in members:
+            return number
+        if number is not None and float in members:
+            return float(number)
+    if text in choices:
+        return text
+    if str in members:
+        return text
+    raise UsageError(
+        f"option '{key.replace('_', '-')}' of '{cls.name}' cannot be '{text}'", "pipeline", f"expected {describe(members)}"
+    )
+
+
+def describe(members: tuple[Any, ...]) -> str:
+    """The types of an option in words: `number, none or target`."""
+    words = {int: "integer", float: "number", bool: "true or false", str: "text", types.NoneType: "none"}
+    parts = [
+        word
+        for member in members
+        for word in ([str(c) for c in get_args(member)] if get_origin(member) is Literal else [words.get(member, str(member))])
+    ]
+    return " | ".join(dict.fromkeys(parts))

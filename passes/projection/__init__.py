@@ -1,0 +1,1 @@
+"""The numerics of the passes: numpy and scipy only, no ONNX."""

@@ -1,0 +1,1 @@
+"""Whatever executes a model: sessions, calibration data, moments, the lockstep walk, evaluation."""

@@ -1,0 +1,97 @@
+"""Running a graph, or a piece of one, with onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from ..compiler.errors import CompressError
+
+PROVIDERS = ("CPUExecutionProvider",)
+
+
+def import_onnxruntime() -> Any:
+    """The onnxruntime module; an error that names the install command where it is missing."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise CompressError(
+            "onnxruntime is not installed", "calibration data needs it", "pip install 'onnx-compress[cpu]' or '[gpu]'"
+        ) from error
+    return onnxruntime
+
+
+class Session:
+    """An onnxruntime session over a ModelProto.
+
+    Args:
+        model: the model; its graph outputs are what `run` returns.
+        threads: intra-op threads; None takes all cores.
+
+    Raises:
+        CompressError: onnxruntime is missing or cannot load the model (a custom op, say).
+    """
+
+    def __init__(self, model: onnx.ModelProto, threads: int | None = None):
+        runtime = import_onnxruntime()
+        options = runtime.SessionOptions()
+        options.log_severity_level = 4
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        self.outputs = [output.name for output in model.graph.output]
+        try:
+            self._session = runtime.InferenceSession(model.SerializeToString(), options, providers=list(PROVIDERS))
+        except Exception as error:
+            raise CompressError(
+                f"onnxruntime cannot load the model: {_first_line(error)}", "", "run without --data: data-free passes still work"
+            ) from error
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Output name -> array."""
+        try:
+            values = self._session.run(self.outputs, dict(feeds))
+        except Exception as error:
+            raise CompressError(f"onnxruntime cannot run the model: {_first_line(error)}", "", "check --data and --preprocess") from error
+        return dict(zip(self.outputs, values, strict=True))
+
+
+def graph_session(graph: gs.Graph, outputs: Sequence[str] | None = None) -> Session:
+    """A session over a whole graph that returns the named tensors (default: the graph's outputs)."""
+    proto = gs.export_onnx(graph, do_type_check=False)
+    if outputs is not None:
+        del proto.graph.output[:]
+        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    return Session(proto)
+
+
+def segment_session(
+    graph: gs.Graph, nodes: Sequence[gs.Node], inputs: Mapping[str, np.ndarray], outputs: Sequence[str]
+) -> Session:
+    """A session over some nodes of `graph`: fed the tensors in `inputs` (examples of type and rank), returns `outputs`."""
+    piece = gs.Graph(nodes=list(nodes), opset=graph.opset, import_domains=graph.import_domains, ir_version=graph.ir_version)
+    proto = gs.export_onnx(piece, do_type_check=False)
+    for name, example in inputs.items():
+        kind = onnx.helper.np_dtype_to_tensor_dtype(example.dtype)
+        proto.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, [None] * example.ndim))
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    del proto.graph.value_info[:]
+    return Session(proto)
+
+
+def reads(node: gs.Node) -> Iterator[gs.Tensor]:
+    """Every tensor that `node` reads, those that its subgraphs take from outside included."""
+    for tensor in node.inputs:
+        if not tensor.is_empty():
+            yield tensor
+    for subgraph in node.subgraphs():
+        local = {t.name for t in subgraph.inputs} | {t.name for inner in subgraph.nodes for t in inner.outputs}
+        for inner in subgraph.nodes:
+            yield from (tensor for tensor in reads(inner) if tensor.name not in local)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
