@@ -1,7 +1,8 @@
 """Static tensor shapes by ONNX shape inference.
 
 Dynamic dimensions are given nominal values, so that a cost is always a number: 1 for the batch (axis 0 of an input), and
-the sample's size or `NOMINAL` for the others.
+the sample's size or `NOMINAL` for the others. Shapes that hang on computed values (a Pad whose pads come from a chain of
+Shape, Gather, Concat) are found by folding constants and inferring in turn, on a copy without the big weights.
 """
 
 from __future__ import annotations
@@ -11,24 +12,31 @@ from collections.abc import Mapping
 import onnx
 import onnx_graphsurgeon as gs
 
+from .graph.constants import fold
+from .graph.skeleton import skeleton
+
 Shapes = Mapping[str, tuple[int, ...]]
 NOMINAL = 224
 
 
 def input_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
     """The shape of every model input for one sample (batch 1)."""
-    return {tensor.name: _nominal(tensor, (sample or {}).get(tensor.name)) for tensor in graph.inputs if tensor.shape is not None}
+    return {
+        tensor.name: _nominal(tensor.shape, (sample or {}).get(tensor.name))
+        for tensor in graph.inputs
+        if isinstance(tensor, gs.Variable) and tensor.shape is not None
+    }
 
 
-def _nominal(tensor: gs.Variable, sample: tuple[int, ...] | None) -> tuple[int, ...]:
-    def size(axis: int, declared: object) -> int:
-        if isinstance(declared, int) and declared > 0:
-            return declared
+def _nominal(declared: list[int | str | None], sample: tuple[int, ...] | None) -> tuple[int, ...]:
+    def size(axis: int, dim: int | str | None) -> int:
+        if isinstance(dim, int) and dim > 0:
+            return dim
         if axis == 0:
             return 1
         return sample[axis] if sample is not None else NOMINAL
 
-    return tuple(size(axis, declared) for axis, declared in enumerate(tensor.shape or ()))
+    return tuple(size(axis, dim) for axis, dim in enumerate(declared))
 
 
 def infer_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
@@ -36,18 +44,46 @@ def infer_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tup
 
     `sample` gives input shapes (a calibration sample's) for dimensions that the model leaves open.
     """
-    proto = gs.export_onnx(graph.copy(), do_type_check=False)
+    light = skeleton(graph)
     sizes = input_shapes(graph, sample)
-    for declared in proto.graph.input:
-        for dim, value in zip(declared.type.tensor_type.shape.dim, sizes.get(declared.name, ()), strict=False):
-            dim.dim_value = value
+    for tensor in light.inputs:
+        if isinstance(tensor, gs.Variable) and tensor.name in sizes:
+            tensor.shape = list(sizes[tensor.name])
+    shapes = known_dims(light)
+    while fold(light, shapes):
+        shapes = {**shapes, **known_dims(light)}
+    shapes.update({name: tuple(t.shape) for name, t in light.tensors().items() if isinstance(t, gs.Constant)})
+    return {name: _whole(dims) for name, dims in shapes.items() if dims and all(dims)}
+
+
+def symbolic_shapes(graph: gs.Graph) -> dict[str, tuple[int | None, ...]]:
+    """Tensor name -> shape as the model declares it: None for every dimension that is left open."""
+    return known_dims(skeleton(graph))
+
+
+def known_dims(light: gs.Graph) -> dict[str, tuple[int | None, ...]]:
+    """One run of shape inference over a graph without big weights; declarations count for inputs and custom operators only."""
+    proto = gs.export_onnx(light, do_type_check=False)
     for declared in proto.graph.output:
         declared.type.tensor_type.ClearField("shape")
+    custom = {tensor.name for node in light.nodes if node.domain for tensor in node.outputs}
+    trusted = [info for info in proto.graph.value_info if info.name in custom]
     del proto.graph.value_info[:]
-    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
-    shapes: dict[str, tuple[int, ...]] = {}
-    for info in [*inferred.input, *inferred.value_info, *inferred.output]:
-        dims = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
-        if dims and all(dim > 0 for dim in dims):
-            shapes[info.name] = tuple(dims)
-    return shapes
+    proto.graph.value_info.extend(trusted)
+    inferred = _infer(proto).graph
+    return {
+        info.name: tuple(dim.dim_value if dim.dim_value > 0 else None for dim in info.type.tensor_type.shape.dim)
+        for info in [*inferred.input, *inferred.value_info, *inferred.output]
+        if info.type.tensor_type.HasField("shape")
+    }
+
+
+def _infer(proto: onnx.ModelProto) -> onnx.ModelProto:
+    try:
+        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        return proto
+
+
+def _whole(dims: tuple[int | None, ...]) -> tuple[int, ...]:
+    return tuple(dim for dim in dims if dim is not None)

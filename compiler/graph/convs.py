@@ -1,6 +1,6 @@
 """One view of a Conv node, whatever way its weight is stored.
 
-    y[n, p] = b[n] + sum_{c, k} W[n, c, k] x[c, stride * p + dilation * k - pad]        per group of C/g input channels
+y[n, p] = b[n] + sum_{c, k} W[n, c, k] x[c, stride * p + dilation * k - pad]        per group of C/g input channels
 """
 
 from __future__ import annotations

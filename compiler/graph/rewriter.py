@@ -82,23 +82,33 @@ class Rewriter:
         name = base or f"{node.name}.{'weight' if index == 1 else 'bias'}"
         self.set_input(node, index, self.constant(name, values))
 
-    def bypass(self, node: gs.Node) -> None:
-        """Remove a node of one input and one output; consumers read its input instead.
+    def can_bypass(self, node: gs.Node) -> bool:
+        """Whether `bypass` keeps every graph output under its name and with a producer."""
+        source, result = node.inputs[0], node.outputs[0]
+        if not self._is_output(result):
+            return True
+        return len(source.inputs) == 1 and not self._is_output(source)
 
-        A graph output keeps its name: then the producer of the input, which must serve nobody else, writes it.
+    def bypass(self, node: gs.Node) -> None:
+        """Remove a node that hands its first input on as its first output; consumers read the input instead.
+
+        A graph output keeps its name: then the producer of the input writes it, for every other consumer of the input too.
         """
         source, result = node.inputs[0], node.outputs[0]
-        if any(result is output for output in self.graph.outputs):
-            producer = source.inputs[0]
-            index = next(i for i, tensor in enumerate(producer.outputs) if tensor is source)
-            node.outputs.clear()
-            producer.outputs[index] = result
-        else:
-            for consumer in list(result.outputs):
-                for index, tensor in enumerate(consumer.inputs):
-                    if tensor is result:
-                        consumer.inputs[index] = source
+        if not self._is_output(result):
+            self._redirect(result, source)
+            self.remove(node)
+            return
+        producer = source.inputs[0]
         self.remove(node)
+        self._redirect(source, result)
+        producer.outputs[_index(producer.outputs, source)] = result
+
+    def absorb(self, node: gs.Node, into: gs.Node) -> None:
+        """Remove `node`, the only reader of the first output of `into`, which writes the first output of `node` instead."""
+        result = node.outputs[0]
+        self.remove(node)
+        into.outputs[0] = result
 
     def remove(self, node: gs.Node) -> None:
         """Take `node` out of the graph; its outputs must have no consumers left."""
@@ -107,8 +117,23 @@ class Rewriter:
         node.outputs.clear()
         self.edits += 1
 
+    def _is_output(self, tensor: gs.Tensor) -> bool:
+        return any(tensor is output for output in self.graph.outputs)
+
+    def _redirect(self, old: gs.Tensor, new: gs.Tensor) -> None:
+        """Every consumer of `old`, subgraphs included, reads `new`."""
+        for consumer in list(old.outputs):
+            for index, tensor in enumerate(consumer.inputs):
+                if tensor is old:
+                    consumer.inputs[index] = new
+
     def _position(self, node: gs.Node) -> int:
-        return next(i for i, other in enumerate(self.graph.nodes) if other is node)
+        return _index(self.graph.nodes, node)
+
+
+def _index(items: Sequence[object], wanted: object) -> int:
+    """Position by identity; nodes and tensors compare equal by content."""
+    return next(i for i, item in enumerate(items) if item is wanted)
 
 
 def _names(graph: gs.Graph) -> set[str]:

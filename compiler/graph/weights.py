@@ -6,19 +6,48 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+SCALARS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+
 
 def resolve(tensor: gs.Tensor) -> np.ndarray | None:
-    """The constant value of `tensor`, or None where it depends on a model input."""
+    """The constant value of `tensor`, or None where it depends on a model input or numpy has no such type."""
     if isinstance(tensor, gs.Constant):
-        return np.asarray(tensor.values)
+        return values_of(tensor)
     if len(tensor.inputs) != 1:
         return None
     return _evaluate(tensor.inputs[0])
 
 
+def values_of(tensor: gs.Constant) -> np.ndarray | None:
+    """The values of an initializer; None for types that numpy lacks (bfloat16, float8, int4), which stay untouched."""
+    dtype = tensor.dtype
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "fiub":
+        return None
+    return np.asarray(tensor.values)
+
+
+def is_quantized(tensor: gs.Tensor) -> bool:
+    """Whether `tensor` comes out of a DequantizeLinear, possibly moved or cast after it."""
+    while len(tensor.inputs) == 1 and tensor.inputs[0].op in ("Identity", "Cast", "Transpose"):
+        tensor = tensor.inputs[0].inputs[0]
+    return len(tensor.inputs) == 1 and tensor.inputs[0].op == "DequantizeLinear"
+
+
+def constant_tensor(node: gs.Node) -> gs.Constant | None:
+    """The tensor that a Constant node holds, or None where it holds text."""
+    value = node.attrs.get("value")
+    if isinstance(value, gs.Constant):
+        return value.copy()
+    for key, dtype in SCALARS.items():
+        if key in node.attrs:
+            return gs.Constant(node.outputs[0].name, np.asarray(node.attrs[key], dtype))
+    return None
+
+
 def _evaluate(node: gs.Node) -> np.ndarray | None:
     if node.op == "Constant":
-        return _constant(node)
+        tensor = constant_tensor(node)
+        return None if tensor is None else values_of(tensor)
     if node.op not in ("Identity", "Cast", "Transpose", "DequantizeLinear") or node.domain:
         return None
     inputs = [resolve(tensor) for tensor in node.inputs if not tensor.is_empty()]
@@ -33,16 +62,6 @@ def _evaluate(node: gs.Node) -> np.ndarray | None:
     if node.op == "Transpose":
         return x.transpose(node.attrs.get("perm"))
     return _dequantize(x, inputs[1:], node.attrs.get("axis", 1))
-
-
-def _constant(node: gs.Node) -> np.ndarray | None:
-    value = node.attrs.get("value")
-    if isinstance(value, gs.Constant):
-        return np.asarray(value.values)
-    for key, dtype in (("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64), ("value_ints", np.int64)):
-        if key in node.attrs:
-            return np.asarray(node.attrs[key], dtype)
-    return None
 
 
 def _dequantize(x: np.ndarray, parameters: list[np.ndarray | None], axis: int) -> np.ndarray | None:

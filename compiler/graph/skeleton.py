@@ -1,0 +1,26 @@
+"""A copy of a graph without the bytes of its weights: what checks and shape inference work on, however big the model is."""
+
+from __future__ import annotations
+
+from math import prod
+
+import onnx_graphsurgeon as gs
+
+from .constants import lower_constants
+
+SMALL = 1024
+
+
+def skeleton(graph: gs.Graph) -> gs.Graph:
+    """A copy in which every constant of more than `SMALL` elements is an input of the same type and shape."""
+    light = graph.copy()
+    lower_constants(light)
+    declared = {tensor.name for tensor in light.inputs}
+    for name, tensor in light.tensors().items():
+        if isinstance(tensor, gs.Constant) and prod(tensor.shape) > SMALL:
+            shape = list(tensor.shape)
+            variable = tensor.to_variable(tensor.dtype, shape)
+            variable.type = "tensor_type"
+            if name not in declared:
+                light.inputs.append(variable)
+    return light

@@ -1,0 +1,98 @@
+"""Remove what an exporter leaves behind; the network computes the same.
+
+1. Constant nodes become initializers.
+2. What depends on nothing but constants and known dimensions is computed once (`compiler.graph.constants`): the
+   Shape-Gather-Concat chains that exporters write around Pad, Reshape and Resize become plain initializers. The batch
+   stays open.
+3. Identity, and Dropout outside of training, are bypassed.
+4. Nodes that no output needs go.
+
+Inputs and outputs of the model keep their names, order and types. Left alone: Identity between an input (or an initializer,
+or another output) and an output, quantized weights, whatever would make the file grow, and the inside of subgraphs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_graphsurgeon as gs
+
+from ..compiler.base import Decision, Pass, PassResult
+from ..compiler.context import Context
+from ..compiler.graph.constants import fold, lower_constants
+from ..compiler.graph.rewriter import Rewriter
+from ..compiler.graph.weights import resolve
+from ..compiler.registry import register
+from ..compiler.shapes import symbolic_shapes
+
+
+@register
+@dataclass(frozen=True)
+class Cleanup(Pass):
+    """Fold constants; remove Identity, Dropout and dead nodes."""
+
+    name: ClassVar[str] = "cleanup"
+    exact: ClassVar[bool] = True
+
+    def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
+        before = {node.name: node.op for node in graph.nodes}
+        lowered = lower_constants(graph)
+        folded = fold_all(graph)
+        bypassed = _bypass_all(Rewriter(graph, ctx.origins))
+        graph.cleanup(recurse_subgraphs=False)
+        left = {node.name for node in graph.nodes}
+        gone = {*folded, *bypassed, *left}
+        dead = [name for name, op in before.items() if name not in gone and op != "Constant"]
+        return PassResult(
+            changed=len(left) < len(before),
+            decisions=[
+                *(Decision(name, "folded", f"{before[name]} of constants") for name in folded),
+                *(Decision(name, "removed", f"{before[name]} does nothing") for name in bypassed),
+                *(Decision(name, "removed", f"no output needs this {before[name]}") for name in dead),
+            ],
+            metrics={"constants": lowered, "folded": len(folded), "removed": len(bypassed) + len(dead)},
+        )
+
+
+def fold_all(graph: gs.Graph) -> list[str]:
+    """Fold until nothing is left to fold: a Pad with folded pads has a shape, which makes the next Shape known."""
+    names: list[str] = []
+    while found := fold(graph, symbolic_shapes(graph)):
+        names += found
+    return names
+
+
+def does_nothing(node: gs.Node) -> bool:
+    """Whether the first output of `node` always equals its first input, and nobody reads another output.
+
+    Dropout: opset 12 on has an input `training_mode` (absent: false); from 7 on it is always the inference form; before
+    that the attribute `is_test` says so.
+    """
+    if node.domain or not node.outputs or any(tensor.outputs for tensor in node.outputs[1:]):
+        return False
+    if node.op != "Dropout":
+        return node.op == "Identity"
+    if len(node.inputs) > 2 and not node.inputs[2].is_empty():
+        training = resolve(node.inputs[2])
+        return training is not None and not training.any()
+    return True
+
+
+def _bypass_all(rewriter: Rewriter) -> list[str]:
+    graph = rewriter.graph
+    names: list[str] = []
+    for node in list(graph.nodes):
+        if not does_nothing(node) or not rewriter.can_bypass(node):
+            continue
+        if node.op == "Dropout" and _trains(node, graph):
+            continue
+        names.append(node.name)
+        rewriter.bypass(node)
+    return names
+
+
+def _trains(node: gs.Node, graph: gs.Graph) -> bool:
+    """An old Dropout that is not marked as a test, or one whose mask is an output of the graph."""
+    masked = any(tensor is output for tensor in node.outputs[1:] for output in graph.outputs)
+    return masked or (graph.opset < 7 and not node.attrs.get("is_test", 0))
