@@ -16,11 +16,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Choice:
-    """One way to write a layer: `size` (None: left as it is), its `cost` and its `error`."""
+    """One way to write a layer: its `cost`, its `error`, and the `form` and `size` to write it in (0: left as it is)."""
 
-    size: int | None
     cost: float
     error: float
+    size: int = 0
+    form: str = "dense"
 
 
 def allocate(layers: Sequence[Sequence[Choice]], budget: float) -> list[Choice] | None:

@@ -77,6 +77,13 @@ class Context:
             return f"not matched by --include {self.include}"
         return None
 
+    def sample_shapes(self) -> dict[str, tuple[int, ...]] | None:
+        """The shape of each input in the first calibration sample, None without data."""
+        if self.data is None:
+            return None
+        first = next(iter(self.data.batches(1)))
+        return {name: array.shape for name, array in first.items()}
+
     def analysis(self, key: str, compute: Callable[[], T]) -> T:
         """The cached result of `compute`, computed again after a pass has changed the graph without preserving `key`."""
         if key not in self._analyses:

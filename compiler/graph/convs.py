@@ -12,6 +12,7 @@ from math import prod
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from .rewriter import Rewriter
 from .weights import resolve
 
 
@@ -70,6 +71,11 @@ class Conv:
     def matrix(self) -> np.ndarray:
         """W flattened, (N, d)."""
         return self.weight.reshape(self.filters, -1)
+
+    def store(self, rewriter: Rewriter, weight: np.ndarray, bias: np.ndarray) -> None:
+        """Write another weight (N, d) and bias (N,) into the node, in the stored precision."""
+        rewriter.set_weight(self.node, 1, weight.reshape(self.weight.shape).astype(self.dtype))
+        rewriter.set_weight(self.node, 2, bias.astype(self.dtype))
 
     def pads(self, spatial: tuple[int, ...]) -> list[tuple[int, int]]:
         """(begin, end) per spatial dimension for an input of size `spatial`, auto_pad resolved (ONNX Conv)."""

@@ -1,0 +1,83 @@
+"""One view of a Gemm with a constant weight: y = W x + b, whatever transB, alpha and beta say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from .rewriter import Rewriter
+from .weights import resolve
+
+
+@dataclass(frozen=True, eq=False)
+class Gemm:
+    """A fully connected layer.
+
+    Attributes:
+        node: the node in the graph.
+        weight: (N, d) float32.
+        bias: (N,) float32; zeros where the node has none.
+        dtype: the precision of the stored weight.
+    """
+
+    node: gs.Node
+    weight: np.ndarray
+    bias: np.ndarray
+    dtype: np.dtype
+    group: int = 1
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def input(self) -> gs.Tensor:
+        return self.node.inputs[0]
+
+    @property
+    def output(self) -> gs.Tensor:
+        return self.node.outputs[0]
+
+    @property
+    def filters(self) -> int:
+        return self.weight.shape[0]
+
+    @property
+    def fan_in(self) -> int:
+        return self.weight.shape[1]
+
+    def matrix(self) -> np.ndarray:
+        return self.weight
+
+    def store(self, rewriter: Rewriter, weight: np.ndarray, bias: np.ndarray) -> None:
+        """Write W (N, d) and b (N,) back in plain form: transB = 1, alpha = beta = 1."""
+        rewriter.set_weight(self.node, 1, weight.astype(self.dtype))
+        rewriter.set_weight(self.node, 2, bias.astype(self.dtype))
+        self.node.attrs.update(transB=1, alpha=1.0, beta=1.0)
+
+
+def find_gemms(graph: gs.Graph) -> Iterator[Gemm]:
+    """Every Gemm of the main graph with constant weight and bias and an input that is not transposed."""
+    for node in graph.nodes:
+        if node.op == "Gemm" and not node.domain and not node.attrs.get("transA", 0):
+            gemm = _view(node)
+            if gemm is not None:
+                yield gemm
+
+
+def _view(node: gs.Node) -> Gemm | None:
+    weight = resolve(node.inputs[1])
+    if weight is None or weight.dtype.kind != "f":
+        return None
+    rows = weight if node.attrs.get("transB", 0) else weight.T
+    bias = np.zeros(len(rows), np.float32)
+    if len(node.inputs) > 2 and not node.inputs[2].is_empty():
+        stored = resolve(node.inputs[2])
+        if stored is None or stored.size not in (1, len(rows)):
+            return None
+        bias = node.attrs.get("beta", 1.0) * np.broadcast_to(stored.reshape(-1), bias.shape)
+    scaled = rows.astype(np.float32) * np.float32(node.attrs.get("alpha", 1.0))
+    return Gemm(node, scaled, bias.astype(np.float32), weight.dtype)
