@@ -1,7 +1,10 @@
 """Models in and out of files, through onnx-graphsurgeon.
 
 `load` keeps what the IR does not: an `Envelope` holds the model's metadata and the exact input and output declarations,
-and `to_proto` puts them back.
+and `to_proto` puts them back. An initializer that is listed as an input is
+
+1. a constant up to IR 3, where every initializer has to be listed; the listing follows the initializers;
+2. an input with a default from IR 4 on: it stays in `graph.inputs`, as a `gs.Constant`, and passes leave it alone.
 """
 
 from __future__ import annotations
@@ -13,11 +16,13 @@ from pathlib import Path
 
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import external_data_helper, inliner
 
 from ..errors import CompressError
+from .external import read_external, stored_bytes, write_external
+from .intake import graphs, inline_functions, prepare, restore
 
-INLINE_LIMIT = 2**31 - 2**20
+INLINE_LIMIT = 2**31 - 2**24
+FIELDS = ("producer_name", "producer_version", "domain", "model_version", "doc_string")
 
 
 @dataclass(frozen=True)
@@ -26,86 +31,145 @@ class Model:
 
     Attributes:
         graph: the IR; passes edit it.
-        envelope: the ModelProto without nodes and weights: metadata, declarations, opsets.
+        envelope: the ModelProto without weights: metadata, declarations, and of each node what the IR cannot hold.
         path: the file it came from, if any.
+        local: names of the initializers that belong to subgraphs.
     """
 
     graph: gs.Graph
     envelope: onnx.ModelProto
     path: Path | None = None
+    local: frozenset[str] = frozenset()
 
 
 def load(path: str | os.PathLike[str]) -> Model:
     """Read an ONNX file with its external data; `CompressError` where it cannot be read."""
     path = Path(path)
-    proto = _read(path)
-    return from_proto(proto, path)
+    proto = inline_functions(_parse(path))
+    read_external(proto, path.parent)
+    return _import(proto, path)
 
 
 def from_proto(proto: onnx.ModelProto, path: Path | None = None) -> Model:
-    """The model of a loaded proto: local functions inlined, every node named."""
-    if proto.functions:
-        proto = inliner.inline_local_functions(proto)
-    _name_nodes(proto.graph)
-    graph = gs.import_onnx(proto)
-    envelope = onnx.ModelProto()
-    envelope.CopyFrom(onnx.ModelProto(ir_version=proto.ir_version))
-    for field in ("producer_name", "producer_version", "domain", "model_version", "doc_string"):
-        setattr(envelope, field, getattr(proto, field))
-    envelope.metadata_props.extend(proto.metadata_props)
-    envelope.graph.input.extend(proto.graph.input)
-    envelope.graph.output.extend(proto.graph.output)
-    return Model(graph, envelope, path)
+    """The model of a proto that is in memory with all its data; the proto stays as it is."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    return _import(inline_functions(copy), path)
 
 
 def to_proto(model: Model) -> onnx.ModelProto:
     """The graph as a ModelProto, in the envelope it came in."""
     proto = gs.export_onnx(model.graph, do_type_check=False)
     envelope = model.envelope
-    for field in ("producer_name", "producer_version", "domain", "model_version", "doc_string"):
+    for field in FIELDS:
         setattr(proto, field, getattr(envelope, field))
     proto.metadata_props.extend(envelope.metadata_props)
-    for kept, declared in ((proto.graph.input, envelope.graph.input), (proto.graph.output, envelope.graph.output)):
-        del kept[:]
-        kept.extend(declared)
+    restore(proto, {stub.name: stub for stub in envelope.graph.node})
+    _hoist(proto.graph, model.local)
+    _declare(proto, envelope.graph)
     return proto
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> int:
-    """Write the model by atomic rename and return the bytes on disk, external data included."""
+    """Write the model by atomic rename and return the bytes on disk, external data included.
+
+    A model too big for one file gets a data file beside it. The old model goes before the data file is replaced: whatever
+    happens, no model is left with the data of another.
+    """
     path = Path(path)
-    proto = to_proto(model)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        part = Path(folder) / path.name
-        if proto.ByteSize() > INLINE_LIMIT:
-            onnx.save(proto, part, save_as_external_data=True, location=f"{path.name}.data")
-            os.replace(Path(folder) / f"{path.name}.data", path.with_name(f"{path.name}.data"))
-        else:
-            part.write_bytes(proto.SerializeToString())
-        os.replace(part, path)
     data = path.with_name(f"{path.name}.data")
-    return path.stat().st_size + (data.stat().st_size if data.exists() else 0)
+    proto = to_proto(model)
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            part, part_data = Path(folder) / path.name, Path(folder) / data.name
+            split = stored_bytes(proto) > INLINE_LIMIT
+            if split:
+                write_external(proto, part_data)
+            part.write_bytes(proto.SerializeToString(deterministic=True))
+            if split:
+                path.unlink(missing_ok=True)
+                os.replace(part_data, data)
+            os.replace(part, path)
+    except OSError as error:
+        raise CompressError(
+            f"cannot write: {error.strerror or error}", str(path), "check the folder and free space"
+        ) from error
+    return path.stat().st_size + (data.stat().st_size if split else 0)
 
 
-def _read(path: Path) -> onnx.ModelProto:
+def _parse(path: Path) -> onnx.ModelProto:
+    """The ModelProto in a file, external data not yet read."""
+    if path.is_dir():
+        raise CompressError("is a folder", str(path), "give the path of an .onnx file")
     if not path.is_file():
         raise CompressError("no such file", str(path), "give the path of an .onnx file")
     try:
-        proto = onnx.load(path, load_external_data=False)
+        content = path.read_bytes()
+    except OSError as error:
+        raise CompressError(f"cannot read: {error.strerror}", str(path), "check its permissions") from error
+    if not content:
+        raise CompressError("the file is empty", str(path), "export the network again")
+    try:
+        proto = onnx.ModelProto.FromString(content)
     except Exception as error:
-        raise CompressError("not an ONNX model", str(path), "export the network again") from error
-    external_data_helper.load_external_data_for_model(proto, str(path.parent))
+        raise CompressError("not an ONNX model, or only a part of one", str(path), "copy or export it again") from error
+    if not proto.ir_version or not proto.graph.output:
+        raise CompressError("not an ONNX model: it has no graph", str(path), "give the path of an .onnx file")
     return proto
 
 
-def _name_nodes(graph: onnx.GraphProto) -> None:
-    """Give every unnamed or double-named node a name; reports and provenance go by it."""
-    seen: set[str] = set()
-    for index, node in enumerate(graph.node):
-        base = node.name or f"{node.op_type}_{index}"
-        name, count = base, 0
-        while name in seen:
-            count += 1
-            name = f"{base}_{count}"
-        seen.add(name)
-        node.name = name
+def _import(proto: onnx.ModelProto, path: Path | None) -> Model:
+    envelope = onnx.ModelProto(ir_version=proto.ir_version)
+    for field in FIELDS:
+        setattr(envelope, field, getattr(proto, field))
+    envelope.metadata_props.extend(proto.metadata_props)
+    envelope.graph.input.extend(proto.graph.input)
+    envelope.graph.output.extend(proto.graph.output)
+    envelope.graph.node.extend(prepare(proto))
+    try:
+        graph = gs.import_onnx(proto)
+    except Exception as error:
+        raise CompressError(
+            f"cannot be read as a graph: {error}", str(path or "model"), "run onnx.checker on it"
+        ) from error
+    if proto.ir_version >= 4:
+        _keep_defaults(graph, proto.graph)
+    inner = {tensor.name for part in list(graphs(proto.graph))[1:] for tensor in part.initializer}
+    return Model(graph, envelope, path, frozenset(inner))
+
+
+def _keep_defaults(graph: gs.Graph, proto: onnx.GraphProto) -> None:
+    """Put the initializers that are listed as inputs back into `graph.inputs`."""
+    stored = {tensor.name: tensor for tensor in proto.initializer}
+    known = graph.tensors()
+    graph.inputs = [
+        known.get(declared.name) or gs.Constant(declared.name, onnx.numpy_helper.to_array(stored[declared.name]))
+        for declared in proto.input
+    ]
+
+
+def _hoist(graph: onnx.GraphProto, local: frozenset[str]) -> None:
+    """The export repeats an outer initializer in every subgraph that reads it; keep one, outside."""
+    outer = {tensor.name for tensor in graph.initializer}
+    for part in list(graphs(graph))[1:]:
+        own = [tensor for tensor in part.initializer if tensor.name in local]
+        for tensor in part.initializer:
+            if tensor.name not in local and tensor.name not in outer:
+                outer.add(tensor.name)
+                graph.initializer.append(tensor)
+        del part.initializer[:]
+        part.initializer.extend(own)
+
+
+def _declare(proto: onnx.ModelProto, declared: onnx.GraphProto) -> None:
+    """Inputs and outputs as they were declared, less the listed initializers that are gone."""
+    initializers = {tensor.name: tensor for tensor in proto.graph.initializer}
+    present = {info.name for info in proto.graph.input} | (set(initializers) if proto.ir_version < 4 else set())
+    inputs = [info for info in declared.input if info.name in present]
+    if proto.ir_version < 4:
+        new = [tensor for name, tensor in initializers.items() if name not in {info.name for info in inputs}]
+        inputs += [onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in new]
+    del proto.graph.input[:]
+    proto.graph.input.extend(inputs)
+    del proto.graph.output[:]
+    proto.graph.output.extend(declared.output)

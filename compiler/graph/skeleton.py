@@ -12,8 +12,12 @@ SMALL = 1024
 
 
 def skeleton(graph: gs.Graph) -> gs.Graph:
-    """A copy in which every constant of more than `SMALL` elements is an input of the same type and shape."""
+    """A copy in which every constant of more than `SMALL` elements is an input of the same type and shape.
+
+    Its IR version is at least 4: before, an initializer that is not listed as an input has no shape.
+    """
     light = graph.copy()
+    light.ir_version = max(light.ir_version or 4, 4)
     lower_constants(light)
     declared = {tensor.name for tensor in light.inputs}
     for name, tensor in light.tensors().items():

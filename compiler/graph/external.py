@@ -1,0 +1,118 @@
+"""Weights kept in files beside the model (ONNX external data).
+
+Reading: a location is relative to the model's folder and stays inside it, symbolic links resolved; anything else is
+refused, because a model may come from anywhere. Writing: one data file, every tensor aligned to a page so that engines can
+map it into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+
+import onnx
+from onnx import numpy_helper
+
+from ..errors import CompressError
+
+PAGE = 4096
+SMALL = 1024
+EXTERNAL = onnx.TensorProto.EXTERNAL
+
+
+def graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every stored tensor of a graph: initializers and attributes, subgraphs included."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from attribute.tensors
+            if attribute.HasField("t"):
+                yield attribute.t
+            for inner in [attribute.g] if attribute.HasField("g") else []:
+                yield from graph_tensors(inner)
+
+
+def read_external(proto: onnx.ModelProto, folder: Path) -> None:
+    """Bring the external data of `proto` into memory."""
+    for tensor in graph_tensors(proto.graph):
+        if tensor.data_location == EXTERNAL:
+            tensor.raw_data = _read(tensor, folder)
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+
+
+def stored_bytes(proto: onnx.ModelProto) -> int:
+    """What all tensors hold. (ByteSize of a model beyond 2 GB fails.)"""
+    return sum(len(tensor.raw_data) or tensor.ByteSize() for tensor in graph_tensors(proto.graph))
+
+
+def write_external(proto: onnx.ModelProto, path: Path) -> None:
+    """Move every tensor of `SMALL` bytes or more from `proto` into the file `path`."""
+    with path.open("wb") as file:
+        for tensor in proto.graph.initializer:
+            data = _raw(tensor)
+            if len(data) < SMALL:
+                continue
+            file.write(b"\0" * (-file.tell() % PAGE))
+            entries = {"location": path.name, "offset": file.tell(), "length": file.write(data)}
+            for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
+                tensor.ClearField(field)
+            tensor.data_location = EXTERNAL
+            for key, value in entries.items():
+                tensor.external_data.add(key=key, value=str(value))
+
+
+def _raw(tensor: onnx.TensorProto) -> bytes:
+    if tensor.data_type == onnx.TensorProto.STRING:
+        return b""
+    return tensor.raw_data or numpy_helper.from_array(numpy_helper.to_array(tensor)).raw_data
+
+
+def _read(tensor: onnx.TensorProto, folder: Path) -> bytes:
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    path = _inside(entries.get("location", ""), folder, tensor.name)
+    try:
+        offset, length = int(entries.get("offset") or 0), int(entries.get("length") or 0) or None
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(length)
+    except (OSError, ValueError) as error:
+        raise CompressError(
+            f"cannot read the data of tensor '{tensor.name}': {error}", str(path), "copy it again"
+        ) from error
+    expected = _expected(tensor) if length is None else max(length, _expected(tensor))
+    if len(data) < expected:
+        raise CompressError(
+            f"tensor '{tensor.name}' needs {expected} bytes at {offset}, the file has {len(data)}",
+            str(path),
+            "copy it again",
+        )
+    return data[: _expected(tensor)] if length is None else data
+
+
+def _inside(location: str, folder: Path, name: str) -> Path:
+    """The data file, which must lie in `folder` or below."""
+    path = folder / location
+    if not location or Path(location).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
+        raise CompressError(
+            f"the data of tensor '{name}' lies at '{location}', outside of the model's folder",
+            str(folder),
+            "move it beside the model",
+        )
+    if not path.is_file():
+        raise CompressError(f"the data file of tensor '{name}' is missing", str(path), "keep it beside the model")
+    return path
+
+
+def _expected(tensor: onnx.TensorProto) -> int:
+    """Bytes that the type and shape of `tensor` call for; types below a byte are packed."""
+    bits = _BITS.get(tensor.data_type) or 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return -(-prod(tensor.dims) * bits // 8)
+
+
+_BITS = {
+    getattr(onnx.TensorProto, name): bits
+    for name, bits in (("INT4", 4), ("UINT4", 4), ("FLOAT4E2M1", 4), ("INT2", 2), ("UINT2", 2))
+    if hasattr(onnx.TensorProto, name)
+}

@@ -1,0 +1,182 @@
+"""What a ModelProto must look like before onnx-graphsurgeon reads it.
+
+1. Local functions are inlined, and the default domain is called "".
+2. Every node, in subgraphs too, has a name of its own; reports and provenance go by it.
+3. Sparse constants are made dense.
+4. What the IR cannot hold is set aside in `stubs` and comes back on export: documentation and metadata of nodes,
+   attributes without elements, of bytes that are not text, and of unusual types. A list of subgraphs is refused.
+5. Types other than tensors are taken off value declarations (the envelope keeps those of the model's inputs and outputs).
+6. Weights are finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, inliner, numpy_helper
+
+from ..errors import CompressError
+
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"})
+FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE})
+HELD = frozenset(
+    {
+        AttributeProto.FLOAT,
+        AttributeProto.INT,
+        AttributeProto.STRING,
+        AttributeProto.TENSOR,
+        AttributeProto.GRAPH,
+        AttributeProto.FLOATS,
+        AttributeProto.INTS,
+        AttributeProto.STRINGS,
+    }
+)
+
+
+def inline_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the bodies of its local functions in the place of their calls."""
+    if not proto.functions:
+        return proto
+    domains = {function.domain for function in proto.functions}
+    try:
+        inlined = inliner.inline_local_functions(proto)
+    except Exception as error:
+        raise CompressError(
+            f"cannot inline the local functions: {error}", "model", "export the network without functions"
+        ) from error
+    used = {node.domain for graph in graphs(inlined.graph) for node in graph.node}
+    kept = [entry for entry in inlined.opset_import if entry.domain in used or entry.domain not in domains]
+    del inlined.opset_import[:]
+    inlined.opset_import.extend(kept)
+    return inlined
+
+
+def prepare(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Bring `proto` into the shape of the module docstring, in place; what was set aside, by node name."""
+    for entry in proto.opset_import:
+        entry.domain = _domain(entry.domain)
+    seen: set[str] = set()
+    stubs: list[onnx.NodeProto] = []
+    for graph in graphs(proto.graph):
+        _make_dense(graph)
+        _clear_types(graph)
+        for index, node in enumerate(graph.node):
+            node.domain = _domain(node.domain)
+            node.name = _unique(node.name or f"{node.op_type}_{index}", seen)
+            stub = _set_aside(node)
+            if stub.ByteSize() > onnx.NodeProto(name=node.name).ByteSize():
+                stubs.append(stub)
+    check_finite(proto.graph)
+    return stubs
+
+
+def restore(proto: onnx.ModelProto, stubs: dict[str, onnx.NodeProto]) -> None:
+    """Give the nodes of an exported model back what `prepare` set aside."""
+    for graph in graphs(proto.graph):
+        for node in graph.node:
+            if node.name in stubs:
+                node.MergeFrom(stubs[node.name])
+
+
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """`graph` and every subgraph below it."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from graphs(attribute.g)
+
+
+def check_finite(graph: onnx.GraphProto) -> None:
+    """Refuse NaN and Inf in the weights of `WEIGHTED` nodes; elsewhere (a mask, a bound) they can be meant."""
+    for part in graphs(graph):
+        tensors = {tensor.name: tensor for tensor in part.initializer}
+        constants = (node for node in part.node if node.op_type == "Constant" and node.output)
+        tensors.update({node.output[0]: a.t for node in constants for a in node.attribute if a.name == "value"})
+        for node in part.node:
+            for name in node.input if node.op_type in WEIGHTED else ():
+                tensor = tensors.get(name)
+                if tensor is not None and tensor.data_type in FLOATS and not _finite(tensor):
+                    raise CompressError(
+                        f"the weight '{name}' holds NaN or Inf", f"node '{node.name}'", "train or export again"
+                    )
+
+
+def _finite(tensor: onnx.TensorProto) -> bool:
+    values = numpy_helper.to_array(tensor)
+    with np.errstate(all="ignore"):
+        quick = np.isfinite(values.sum(dtype=np.float64))
+    return bool(quick or np.isfinite(values).all())
+
+
+def _domain(name: str) -> str:
+    return "" if name == "ai.onnx" else name
+
+
+def _unique(base: str, seen: set[str]) -> str:
+    name, count = base, 0
+    while name in seen:
+        count += 1
+        name = f"{base}_{count}"
+    seen.add(name)
+    return name
+
+
+def _set_aside(node: onnx.NodeProto) -> onnx.NodeProto:
+    stub = onnx.NodeProto(name=node.name, doc_string=node.doc_string)
+    if "metadata_props" in node.DESCRIPTOR.fields_by_name:
+        stub.metadata_props.extend(node.metadata_props)
+    for attribute in list(node.attribute):
+        if attribute.type == AttributeProto.GRAPHS:
+            raise CompressError(
+                f"attribute '{attribute.name}' is a list of graphs", f"node '{node.name}'", "not supported"
+            )
+        if not _held(attribute):
+            stub.attribute.append(attribute)
+            node.attribute.remove(attribute)
+    return stub
+
+
+def _held(attribute: AttributeProto) -> bool:
+    if attribute.type not in HELD or attribute.ref_attr_name:
+        return False
+    if attribute.type in (AttributeProto.STRING, AttributeProto.STRINGS):
+        texts = [attribute.s] if attribute.type == AttributeProto.STRING else list(attribute.strings)
+        return bool(texts) and all(_is_text(text) for text in texts)
+    if attribute.type in (AttributeProto.FLOATS, AttributeProto.INTS):
+        return bool(attribute.floats or attribute.ints)
+    return True
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _clear_types(graph: onnx.GraphProto) -> None:
+    for info in [*graph.value_info, *graph.input, *graph.output]:
+        if not info.type.HasField("tensor_type"):
+            info.ClearField("type")
+
+
+def _make_dense(graph: onnx.GraphProto) -> None:
+    for sparse in graph.sparse_initializer:
+        graph.initializer.append(_dense(sparse, sparse.values.name))
+    del graph.sparse_initializer[:]
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "sparse_value":
+                attribute.CopyFrom(onnx.helper.make_attribute("value", _dense(attribute.sparse_tensor, "")))
+
+
+def _dense(sparse: onnx.SparseTensorProto, name: str) -> onnx.TensorProto:
+    values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+    dense = np.zeros(tuple(sparse.dims), values.dtype)
+    places = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), dense.shape)
+    dense.reshape(-1)[places] = values
+    return numpy_helper.from_array(dense, name)
