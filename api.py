@@ -1,0 +1,270 @@
+"""`compress`: one call from an ONNX model to a smaller one, with a report.
+
+    result = compress("model.onnx", "basis:macs=0.5,quantize", data="photos.npz", preprocess="imagenet")
+    result.save("small.onnx")
+    print(result.report["after"]["macs"])
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from . import __version__
+from .compiler.base import Pass
+from .compiler.context import Context, Progress, silent
+from .compiler.cost import graph_cost
+from .compiler.errors import CompressError, UsageError
+from .compiler.files import check_output, staged, writing
+from .compiler.graph.io import Model, from_proto, load, save, to_proto
+from .compiler.instruments import Dump, Instrument, Timing
+from .compiler.manager import PassManager, PassRecord
+from .compiler.registry import find, load_plugin
+from .compiler.report import (
+    SCHEMA,
+    DataReport,
+    QualityReport,
+    Report,
+    SizeReport,
+    TargetReport,
+    ToolReport,
+    pass_report,
+    to_json,
+)
+from .compiler.shapes import infer_shapes
+from .compiler.spec import format_pipeline, parse_pipeline
+from .compiler.targets import find_target
+from .runtime.data import Samples, class_count, load_data, model_inputs
+from .runtime.evaluate import accuracy, agreement, as_session
+from .runtime.preprocess import parse_preprocess
+
+PathLike = str | os.PathLike[str]
+DEFAULT_PIPELINE = "basis,quantize"
+DEFAULT_SAMPLES = 1024
+PREPARE = ("cleanup", "fold-batchnorm", "cleanup")
+WITHOUT_DATA = (
+    "without data the weights alone decide: a few hundred unlabelled inputs (--data) would buy factors fitted to them, "
+    "INT8 activations and a measured agreement"
+)
+
+
+@dataclass
+class Compressed:
+    """What came out.
+
+    Attributes:
+        model: the compressed graph, in the envelope of the input model.
+        records: what each pass did, in order.
+        report: the same and more, as plain values; see `compiler.report`.
+    """
+
+    model: Model
+    records: list[PassRecord]
+    report: Report
+
+    @property
+    def graph(self) -> gs.Graph:
+        return self.model.graph
+
+    @property
+    def proto(self) -> onnx.ModelProto:
+        return to_proto(self.model)
+
+    def save(self, path: PathLike, overwrite: bool = False) -> int:
+        """Write the model by atomic rename; the bytes on disk, external data included.
+
+        Raises:
+            CompressError: the file exists and may not be overwritten, or cannot be written.
+        """
+        check_output(Path(path), overwrite)
+        with writing(Path(path)):
+            return save(self.model, path)
+
+
+def compress(
+    model: PathLike | onnx.ModelProto,
+    pipeline: str | Sequence[Pass] = DEFAULT_PIPELINE,
+    *,
+    output: PathLike | None = None,
+    target: str = "xavier",
+    data: object = None,
+    samples: int | None = DEFAULT_SAMPLES,
+    labels: str | np.ndarray | None = None,
+    preprocess: str | None = None,
+    include: str | None = None,
+    exclude: str | None = None,
+    plugins: Sequence[str] = (),
+    prepare: bool = True,
+    report: PathLike | None = None,
+    dump_dir: PathLike | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> Compressed:
+    """Run a pipeline over a model.
+
+    Args:
+        model: an ONNX file, or a loaded model.
+        pipeline: pass names with options, or passes.
+        output, report: files to write the model and the JSON report to; None writes nothing.
+        data: calibration samples, see `runtime.sources`; None compresses from the weights alone.
+        samples: how many of them are used; None takes all.
+        labels: classes of the samples, or the name of the array that holds them; for the report only.
+        preprocess: preset or spec for uint8 images, see `runtime.preprocess`.
+        include, exclude: regular expressions over node names; exclude wins.
+        plugins: Python files or modules that register passes.
+        prepare: first fold constants and BatchNormalization, which leaves the outputs as they are.
+        dump_dir: folder for the model after each pass.
+        overwrite: replace existing files.
+
+    Raises:
+        UsageError: an option, a pass or a path that cannot be.
+        CompressError: the model or the data cannot be used, or a pass failed.
+    """
+    for path in (output, report):
+        if path is not None:
+            check_output(Path(path), overwrite)
+    passes = _passes(pipeline, plugins)
+    _check_pattern("--include", include)
+    _check_pattern("--exclude", exclude)
+    ctx = Context(find_target(target), None, include, exclude, seed, progress)
+    source = _load(model)
+    ctx.data = None if data is None else load_samples(source.graph, data, preprocess, samples, labels)
+    before = to_proto(source).ByteSize() if source.path is None else stored_bytes(source.path)
+    records = _run(source, passes, ctx, prepare, None if dump_dir is None else Path(dump_dir))
+    content = _report(source, passes, records, ctx, before, None if output is None else str(output))
+    result = Compressed(source, records, content)
+    _write(result, output, report, overwrite)
+    return result
+
+
+def load_samples(
+    graph: gs.Graph,
+    data: object,
+    preprocess: str | None = None,
+    samples: int | None = None,
+    labels: str | np.ndarray | None = None,
+) -> Samples:
+    """Data for a model, checked against its inputs and classes; see `runtime.data`."""
+    chosen = None if preprocess is None else parse_preprocess(preprocess)
+    return load_data(data, model_inputs(graph), chosen, samples, labels, class_count(graph))
+
+
+def stored_bytes(path: Path) -> int:
+    """The bytes of a model on disk, external data included."""
+    proto = onnx.load(path, load_external_data=False)
+    entries = [entry for tensor in proto.graph.initializer for entry in tensor.external_data]
+    files = {path.parent / entry.value for entry in entries if entry.key == "location"}
+    return path.stat().st_size + sum(file.stat().st_size for file in files)
+
+
+class _Baseline(Instrument):
+    """Makes the model that leaves the preparing passes the one that budgets and fits refer to."""
+
+    def __init__(self, position: int):
+        self._position = position
+
+    def before(self, position: int, entry: Pass, model: Model, ctx: Context) -> None:
+        if position == self._position:
+            ctx.original = model.graph.copy()
+
+
+def _passes(pipeline: str | Sequence[Pass], plugins: Sequence[str]) -> list[Pass]:
+    for plugin in plugins:
+        load_plugin(plugin)
+    return parse_pipeline(pipeline) if isinstance(pipeline, str) else list(pipeline)
+
+
+def _check_pattern(option: str, pattern: str | None) -> None:
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise UsageError(f"'{pattern}' is not a regular expression: {error}", option, "escape it with \\") from error
+
+
+def _load(model: PathLike | onnx.ModelProto) -> Model:
+    source = from_proto(model) if isinstance(model, onnx.ModelProto) else load(model)
+    parts = [source.graph, *source.graph.subgraphs(recursive=True)]
+    if not any(node.op == "Conv" for part in parts for node in part.nodes):
+        raise CompressError("the model has no Conv", str(source.path or "model"), "give a convolutional network")
+    return source
+
+
+def _run(model: Model, passes: Sequence[Pass], ctx: Context, prepare: bool, dump_dir: Path | None) -> list[PassRecord]:
+    from .runtime.verify import Verify
+
+    first: list[Pass] = [find(name)() for name in PREPARE] if prepare else []
+    instruments: list[Instrument] = [_Baseline(len(first) + 1), Timing(), Verify()]
+    with ExitStack() as stack:
+        if dump_dir is not None:
+            stack.enter_context(writing(dump_dir))
+            instruments.append(Dump(dump_dir))
+        return PassManager([*first, *passes], instruments).run(model, ctx)
+
+
+def _report(
+    model: Model, passes: Sequence[Pass], records: Sequence[PassRecord], ctx: Context, before: int, output: str | None
+) -> Report:
+    target, data, original = ctx.target, ctx.data, ctx.original or model.graph
+    samples = data if isinstance(data, Samples) else None
+    return Report(
+        schema=SCHEMA,
+        tool=ToolReport(name="onnx-compress", version=__version__),
+        model=None if model.path is None else str(model.path),
+        output=output,
+        target=TargetReport(name=target.name, description=target.description, command=target.command),
+        pipeline=format_pipeline(passes),
+        seed=ctx.seed,
+        data=None if samples is None else _data_report(samples),
+        before=_size(original, samples, before),
+        after=_size(model.graph, samples, to_proto(model).ByteSize()),
+        quality=None if samples is None else _quality(original, model.graph, samples, ctx.progress),
+        passes=[pass_report(record, ctx.origins) for record in records],
+        notes=[WITHOUT_DATA] if samples is None else list(samples.notes),
+    )
+
+
+def _data_report(data: Samples) -> DataReport:
+    preprocess = None if data.preprocess is None else str(data.preprocess)
+    return DataReport(source=data.description, samples=data.samples, sha256=data.digest, preprocess=preprocess)
+
+
+def _size(graph: gs.Graph, data: Samples | None, stored: int) -> SizeReport:
+    sample = None if data is None else {name: value.shape for name, value in next(iter(data.batches(1))).items()}
+    cost = graph_cost(graph, infer_shapes(graph, sample))
+    return SizeReport(macs=cost.macs, params=cost.params, bytes=stored)
+
+
+def _quality(original: gs.Graph, compressed: gs.Graph, data: Samples, progress: Progress) -> QualityReport:
+    with progress("compare", 1) as advance:
+        before, after = as_session(original), as_session(compressed)
+        alike = agreement(before, after, data)
+        scores = [None if data.labels is None else accuracy(side, data, data.labels).top1 for side in (before, after)]
+        advance()
+    return QualityReport(
+        samples=alike.samples,
+        agreement=alike.top1,
+        output_error=alike.error,
+        top1_before=scores[0],
+        top1_after=scores[1],
+    )
+
+
+def _write(result: Compressed, output: PathLike | None, report: PathLike | None, overwrite: bool) -> None:
+    """The model and the report: both appear, or neither."""
+    if report is None:
+        if output is not None:
+            result.save(output, overwrite)
+        return
+    with writing(Path(report)), staged(Path(report)) as part:
+        part.write_text(to_json(result.report), encoding="utf-8")
+        if output is not None:
+            result.save(output, overwrite)

@@ -1,0 +1,95 @@
+"""The command line: `onnx-compress MODEL ...`, and the sub-commands `list`, `explain` and `eval`.
+
+Exit codes: 0, 1 (could not do it), 2 (wrong usage), 130 (interrupted). Whatever goes wrong is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.main import get_command
+
+from .. import __version__
+from ..compiler.errors import CompressError
+from .compress import compress
+from .eval import evaluate
+from .explain import explain
+from .list import list_passes
+
+PROGRAM = "onnx-compress"
+DEFAULT = "compress"
+INTERRUPTED = 130
+SEE_HELP = f"see: {PROGRAM} --help"
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app.command(DEFAULT)(compress)
+app.command("list")(list_passes)
+app.command("explain")(explain)
+app.command("eval")(evaluate)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Make a trained CNN in ONNX small and fast.
+
+    `onnx-compress MODEL [OPTIONS]` is short for `onnx-compress compress MODEL [OPTIONS]`.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code; the console script."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _command().main(args=_complete(args), prog_name=PROGRAM, standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except Exception as error:
+        return _fail(error, verbose=bool({"-v", "--verbose"} & set(args)))
+    if code == INTERRUPTED:
+        _say("interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def _command() -> Any:
+    return get_command(app)
+
+
+def _complete(args: list[str]) -> list[str]:
+    """`args` with the default command put in where none is named."""
+    if not args:
+        return ["--help"]
+    known = (*_command().commands, "--help", "--version")
+    return args if args[0] in known else [DEFAULT, *args]
+
+
+def _fail(error: Exception, verbose: bool) -> int:
+    """Say what went wrong and return the exit code."""
+    usage = getattr(error, "format_message", None)
+    if isinstance(error, CompressError):
+        _say(str(error))
+    elif callable(usage):
+        _say(f"{str(usage()).rstrip('.')} ({SEE_HELP})")
+    else:
+        _say(f"unexpected {type(error).__name__}: {error} (run again with -v for the traceback, and report it)")
+    if verbose and not callable(usage):
+        sys.excepthook(type(error), error, error.__traceback__)
+    return getattr(error, "exit_code", 1)
+
+
+def _say(line: str) -> None:
+    from .console import errors
+
+    errors().print(f"error: {' '.join(line.split())}", style="red", soft_wrap=True)

@@ -1,0 +1,81 @@
+"""`onnx-compress MODEL`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..compiler.errors import UsageError
+from .config import apply_config
+
+
+def compress(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The ONNX file to compress.")],
+    pipeline: Annotated[
+        str, typer.Option("--pipeline", "-p", help="Passes and options: basis:macs=0.5,quantize.")
+    ] = "basis,quantize",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: MODEL.compressed.onnx beside the input.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="The engine to compile for: xavier, trt10 or ort.")] = "xavier",
+    data: Annotated[
+        str | None, typer.Option(help=".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="How many samples are used, from the first.")] = 1024,
+    labels: Annotated[str | None, typer.Option(help="The array of the labels; for the report only.")] = None,
+    preprocess: Annotated[
+        str | None, typer.Option(help="imagenet, cifar10, unit, none or mean=..:std=..:size=..:crop=..")
+    ] = None,
+    include: Annotated[str | None, typer.Option(help="Regular expression: only these nodes.")] = None,
+    exclude: Annotated[str | None, typer.Option(help="Regular expression: not these nodes.")] = None,
+    plugin: Annotated[list[str] | None, typer.Option(help="A file or module with passes; may be repeated.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of these flags.", callback=apply_config, is_eager=True)
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write what was done, as JSON.")] = None,
+    dump_dir: Annotated[Path | None, typer.Option(help="Write the model after each pass to this folder.")] = None,
+    no_prepare: Annotated[
+        bool, typer.Option("--no-prepare", help="Leave out the folding of constants and BatchNormalization.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line per layer.")] = False,
+) -> None:
+    """Compress a model (the default command)."""
+    if quiet and verbose:
+        raise UsageError("-q and -v exclude each other", "command line", "choose one")
+    from ..api import compress as run
+    from .console import progress_bars, results
+    from .summary import print_summary
+
+    written = default_output(Path(model)) if output is None else output
+    with progress_bars(quiet) as progress:
+        result = run(
+            model,
+            pipeline,
+            output=written,
+            target=target,
+            data=data,
+            samples=samples,
+            labels=labels,
+            preprocess=preprocess,
+            include=include,
+            exclude=exclude,
+            plugins=plugin or [],
+            prepare=not no_prepare,
+            report=report,
+            dump_dir=dump_dir,
+            seed=seed,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if not quiet:
+        print_summary(results(), result.report, verbose)
+
+
+def default_output(model: Path) -> Path:
+    """`net.onnx` -> `net.compressed.onnx`, in the same folder."""
+    return model.with_name(f"{model.stem if model.suffix == '.onnx' else model.name}.compressed.onnx")

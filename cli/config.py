@@ -1,0 +1,55 @@
+"""`--config FILE.toml`: the flags' long names as keys; what is given on the command line wins."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import typer
+
+from ..compiler.errors import UsageError
+
+
+def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Make the values of the file the defaults of the command's other options.
+
+    Raises:
+        UsageError: no such file, not TOML, or a key that is no flag; the nearest flag is named.
+    """
+    if path is None:
+        return None
+    flags = _flags(ctx)
+    values = _read(path)
+    for key, value in values.items():
+        if key not in flags:
+            from ..compiler.registry import nearest
+
+            raise UsageError(f"unknown key '{key}'", str(path), nearest(key, flags))
+        if isinstance(value, dict) or (isinstance(value, list) and not flags[key].multiple):
+            raise UsageError(f"'{key}' takes one value, found {value}", str(path), f"write {key} = ...")
+    ctx.default_map = {flags[key].name: _value(flags[key], value) for key, value in values.items()}
+    return path
+
+
+def _flags(ctx: typer.Context) -> dict[str, Any]:
+    """Long name without dashes -> parameter."""
+    parameters = cast("list[Any]", ctx.command.params)
+    named = {option[2:]: entry for entry in parameters for option in entry.opts if option.startswith("--")}
+    return {name: entry for name, entry in named.items() if name not in ("config", "help")}
+
+
+def _value(parameter: Any, value: object) -> object:
+    listed = parameter.multiple and not isinstance(value, list)
+    return [value] if listed else cast("object", value)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    try:
+        return toml.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", str(path), "--config takes a TOML file") from error
+    except ValueError as error:
+        raise UsageError(f"not TOML: {error}", str(path), "write lines of key = value") from error

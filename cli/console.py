@@ -1,0 +1,44 @@
+"""Where text goes: results to stdout, errors and progress to stderr; colour only on terminals, never with NO_COLOR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..compiler.context import Progress as Reporter
+from ..compiler.context import silent
+
+
+def results() -> Console:
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def errors() -> Console:
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+@contextmanager
+def progress_bars(quiet: bool) -> Generator[Reporter, None, None]:
+    """A progress that draws a bar per stage while it lasts; on a terminal only."""
+    console = errors()
+    if quiet or not console.is_terminal:
+        yield silent
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as display:
+
+        @contextmanager
+        def bar(name: str, total: int) -> Generator[Callable[[], None], None, None]:
+            task = display.add_task(name, total=total)
+            try:
+                yield lambda: display.advance(task)
+            finally:
+                display.remove_task(task)
+
+        def report(stage: str, total: int) -> AbstractContextManager[Callable[[], None]]:
+            return bar(stage, total)
+
+        yield report

@@ -1,0 +1,39 @@
+"""`onnx-compress list`: the passes, a line each."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+
+def list_passes(
+    plugin: Annotated[list[str] | None, typer.Option(help="A file or module with passes; may be repeated.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the passes, a line each."""
+    from rich.table import Table
+
+    from ..compiler.registry import find, load_plugin, names
+    from .console import results
+
+    for source in plugin or []:
+        load_plugin(source)
+    found = {name: summary(find(name)) for name in names()}
+    if as_json:
+        typer.echo(json.dumps([{"name": name, "summary": line} for name, line in found.items()], indent=2))
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, line in found.items():
+        table.add_row(name, line)
+    results().print(table)
+
+
+def summary(cls: type) -> str:
+    """The first line of the docstring, or of the module's where the class has none of its own."""
+    own = inspect.getdoc(cls) or ""
+    text = inspect.getdoc(sys.modules[cls.__module__]) or "" if own.startswith(f"{cls.__name__}(") else own
+    return text.partition("\n")[0]

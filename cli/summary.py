@@ -1,0 +1,99 @@
+"""What is printed after a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.console import Console
+from rich.table import Table
+
+from ..compiler.report import PassReport, QualityReport, Report
+
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def print_summary(console: Console, report: Report, verbose: bool) -> None:
+    """Sizes before and after, a line per pass (with `verbose` a line per node), notes, and the next command."""
+    console.print(_sizes(report))
+    console.print(_passes(report["passes"]))
+    if verbose:
+        for entry in report["passes"]:
+            _print_decisions(console, entry)
+    for note in notes(report):
+        console.print(f"note: {note}", soft_wrap=True)
+    if report["output"]:
+        console.print(f"wrote {report['output']}", soft_wrap=True)
+        console.print(f"next: {report['target']['command'].format(model=report['output'])}", soft_wrap=True)
+
+
+def notes(report: Report) -> list[str]:
+    """The sentences of the run and of its passes, each once."""
+    spoken = [*report["notes"], *(note for entry in report["passes"] for note in entry["notes"])]
+    return list(dict.fromkeys(spoken))
+
+
+def short(value: float) -> str:
+    """1234567 -> 1.23 M"""
+    for size, unit in UNITS:
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.4g}"
+
+
+def percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f} %"
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in ("before", "after", "kept", "s") else "left")
+    return table
+
+
+def _sizes(report: Report) -> Table:
+    before, after = report["before"], report["after"]
+    table = _table("", "before", "after", "kept")
+    rows = (("MACs (Conv)", before["macs"], after["macs"]), ("parameters (Conv)", before["params"], after["params"]))
+    for name, old, new in (*rows, ("file bytes", before["bytes"], after["bytes"])):
+        table.add_row(name, short(old), short(new), percent(new / old if old else None))
+    if report["quality"] is not None:
+        _add_quality(table, report["quality"])
+    return table
+
+
+def _add_quality(table: Table, quality: QualityReport) -> None:
+    scope = f"({quality['samples']} samples)"
+    if quality["top1_after"] is not None:
+        table.add_row(f"top-1 {scope}", percent(quality["top1_before"]), percent(quality["top1_after"]), "")
+    if quality["agreement"] is not None:
+        table.add_row(f"agreement {scope}", "", percent(quality["agreement"]), "")
+    table.add_row("relative output error", "", f"{quality['output_error']:.3g}", "")
+
+
+def _passes(passes: list[PassReport]) -> Table:
+    table = _table("pass", "s", "nodes", "checked")
+    for entry in passes:
+        table.add_row(entry["spec"], f"{entry['seconds']:.1f}", _counts(entry), _figures(entry["figures"]))
+    return table
+
+
+def _counts(entry: PassReport) -> str:
+    counts = Counter(decision["action"] for decision in entry["decisions"])
+    words = ", ".join(f"{count} {action}" for action, count in counts.items())
+    return words or ("" if entry["changed"] else "unchanged")
+
+
+def _figures(figures: dict[str, float | int | str]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in figures.items())
+
+
+def _value(value: float | int | str) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _print_decisions(console: Console, entry: PassReport) -> None:
+    for decision in entry["decisions"]:
+        details = [part for part in (decision["reason"], _figures(decision["figures"])) if part]
+        line = f"  {entry['name']}: {decision['node']} {decision['action']}"
+        console.print(f"{line}: {'; '.join(details)}" if details else line, soft_wrap=True)

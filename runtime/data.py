@@ -1,0 +1,305 @@
+"""Calibration and test samples: `load_data` checks them against the model's inputs and serves them in batches.
+
+float arrays go in as they are; uint8 images (N, H, W, C) stay uint8 in memory and are preprocessed a batch at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..compiler.context import Feeds
+from ..compiler.errors import CompressError
+from .preprocess import PRESETS, WHERE, Preprocess
+from .sources import ImageFiles, Rows, Source, read_source
+
+CHANNELS = (1, 3, 4)
+IN_MEMORY = 2**30
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Input:
+    """A model input; None in `shape` is a dimension that the model leaves open."""
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {_words(self.shape)}"
+
+    @property
+    def channels_first(self) -> bool:
+        """(N, C, H, W), unless only the last axis can be one of channels."""
+        return len(self.shape) != 4 or self.shape[1] in CHANNELS or self.shape[3] not in CHANNELS
+
+    @property
+    def channels(self) -> int | None:
+        return self.shape[1 if self.channels_first else 3] if len(self.shape) == 4 else None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Data that fits a model; see `compiler.context.Data`.
+
+    Attributes:
+        rows: model input -> rows ready to be fed.
+        samples: how many there are.
+        labels: class per sample (samples,) int64, or None.
+        description: where they came from.
+        preprocess: how images become model input, or None.
+        notes: what was assumed, a sentence each.
+        fixed_batch: the only batch size the model takes, or None.
+    """
+
+    rows: Mapping[str, Rows]
+    samples: int
+    labels: np.ndarray | None
+    description: str
+    preprocess: Preprocess | None = None
+    notes: tuple[str, ...] = ()
+    fixed_batch: int | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the stored values and of how they are preprocessed."""
+        total = hashlib.sha256(str(self.preprocess).encode())
+        for name, rows in self.rows.items():
+            total.update(name.encode())
+            stored = rows.source if isinstance(rows, Images | Cast) else rows
+            for start in range(0, self.samples, CHUNK):
+                chunk = stored[start : start + CHUNK]
+                total.update(f"{chunk.dtype}{chunk.shape}".encode())
+                total.update(np.ascontiguousarray(chunk).tobytes())
+        return total.hexdigest()
+
+    def batches(self, size: int) -> Iterator[Feeds]:
+        step = self.fixed_batch or size
+        for start in range(0, self.samples, step):
+            yield {name: rows[start : min(start + step, self.samples)] for name, rows in self.rows.items()}
+
+
+@dataclass(frozen=True)
+class Images:
+    """uint8 images as rows of model input: normalised, in the layout and type of `target`."""
+
+    source: Rows
+    preprocess: Preprocess
+    target: Input
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: slice, /) -> np.ndarray:
+        images = self.source[index]
+        if images.ndim == 3:
+            images = images[..., None]
+        x: np.ndarray = images if self.target.dtype.kind == "u" else self.preprocess.values(images)
+        if self.target.channels_first:
+            x = x.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(x, self.target.dtype)
+
+
+@dataclass(frozen=True)
+class Framed:
+    """uint8 images (N, H, W[, C]), resized and cropped as they are read."""
+
+    source: np.ndarray
+    preprocess: Preprocess
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: slice, /) -> np.ndarray:
+        images = self.source[index]
+        images = images[..., None] if images.ndim == 3 else images
+        return np.stack([self.preprocess.frame(image) for image in images])
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Rows in another type."""
+
+    source: Rows
+    dtype: np.dtype
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: slice, /) -> np.ndarray:
+        return np.ascontiguousarray(self.source[index], self.dtype)
+
+
+def model_inputs(graph: gs.Graph) -> list[Input]:
+    """What the model has to be fed."""
+    return [
+        Input(
+            tensor.name,
+            np.dtype(np.float32 if tensor.dtype is None else tensor.dtype),
+            tuple(size if isinstance(size, int) and size > 0 else None for size in tensor.shape or ()),
+        )
+        for tensor in graph.inputs
+        if isinstance(tensor, gs.Variable)
+    ]
+
+
+def class_count(graph: gs.Graph) -> int | None:
+    """How many classes the first output tells apart, where it declares (N, classes)."""
+    shape: Sequence[Any] = (graph.outputs[0].shape or ()) if graph.outputs else ()
+    return shape[1] if len(shape) == 2 and isinstance(shape[1], int) and shape[1] > 1 else None
+
+
+def load_data(
+    source: object,
+    inputs: Sequence[Input],
+    preprocess: Preprocess | None = None,
+    samples: int | None = 1024,
+    labels: str | np.ndarray | None = None,
+    classes: int | None = None,
+) -> Samples:
+    """The first `samples` samples of `source` (None: all), checked.
+
+    Args:
+        source: a spec as in `sources`, an array, a mapping of arrays, a function or an iterable of batches.
+        inputs: the model's.
+        preprocess: for uint8 images; None is `unit`, with a note.
+        labels: the labels, or the name of the array that holds them.
+        classes: how many the model tells apart, if known.
+
+    Raises:
+        CompressError: shape, type or range cannot be the model's input; expected and found are named.
+    """
+    channels = next((size for entry in inputs if (size := entry.channels)), 3)
+    names = [entry.name for entry in inputs]
+    key = labels if isinstance(labels, str) else None
+    found = read_source(source, names, channels, preprocess or PRESETS["unit"], samples, key)
+    total = _total(found)
+    fixed = next((entry.shape[0] for entry in inputs if entry.shape and entry.shape[0]), None)
+    count = _count(total, samples, fixed, found.where)
+    notes: list[str] = []
+    if fixed and count < min(total, samples or total):
+        notes.append(f"the model takes batches of {fixed}: {count} of {total} samples are used")
+    fed = preprocess or PRESETS["unit"]
+    kept = {entry.name: _first(found.rows[entry.name], count, fed) for entry in inputs}
+    rows = {entry.name: _fit(entry, kept[entry.name], preprocess, found.where, notes) for entry in inputs}
+    given = labels if isinstance(labels, np.ndarray) else found.labels
+    checked = None if given is None else check_labels(given, total, classes, found.where)[:count]
+    used = fed if any(isinstance(column, Images) for column in rows.values()) else None
+    return Samples(rows, count, checked, found.where, used, tuple(dict.fromkeys(notes)), fixed)
+
+
+def check_labels(labels: np.ndarray, count: int, classes: int | None, where: str) -> np.ndarray:
+    """`labels` as (count,) int64; `CompressError` where they cannot be the classes of `count` samples."""
+    flat = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if flat.shape != (count,):
+        raise CompressError(f"expected {count} labels, found {_words(labels.shape)}", where, "one number per sample")
+    if flat.dtype.kind not in "iu":
+        raise CompressError(f"labels must be integers, found {flat.dtype}", where, "store class numbers")
+    low, high = int(flat.min()), int(flat.max())
+    if low < 0 or (classes is not None and high >= classes):
+        expected = "0 or more" if classes is None else f"0 to {classes - 1}"
+        raise CompressError(f"expected labels {expected}, found {low} to {high}", where, "number the classes from 0")
+    return flat.astype(np.int64)
+
+
+def _total(source: Source) -> int:
+    counts = {name: _length(rows, name, source.where) for name, rows in source.rows.items()}
+    if len(set(counts.values())) > 1:
+        words = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise CompressError(f"inputs differ in their number of samples: {words}", source.where, "one row per sample")
+    return next(iter(counts.values()), 0)
+
+
+def _length(rows: Rows, name: str, where: str) -> int:
+    if getattr(rows, "ndim", 1) == 0:
+        raise CompressError(f"'{name}' is a single number", where, "samples lie along the first axis")
+    return len(rows)
+
+
+def _count(total: int, samples: int | None, fixed: int | None, where: str) -> int:
+    count = total if samples is None else min(total, samples)
+    if total and samples is not None and samples < 1:
+        raise CompressError(f"--samples {samples} leaves nothing", where, "at least 1")
+    if not count:
+        raise CompressError("holds no samples", where, "at least one is needed")
+    if fixed and count < fixed:
+        raise CompressError(f"the model takes batches of {fixed}, found {count} samples", where, "give more samples")
+    return count - count % fixed if fixed else count
+
+
+def _first(rows: Rows, count: int, preprocess: Preprocess) -> Rows:
+    """The first `count` rows, images framed; image files are read at once where they fit in memory as uint8."""
+    if isinstance(rows, ImageFiles):
+        files = ImageFiles(rows.paths[:count], rows.channels, rows.preprocess)
+        return files[:] if files[:1].nbytes * count <= IN_MEMORY else files
+    first = rows[:count]
+    is_framed = first.dtype == np.uint8 and first.ndim in (3, 4) and (preprocess.size or preprocess.crop)
+    return Framed(first, preprocess) if is_framed else first
+
+
+def _fit(entry: Input, rows: Rows, preprocess: Preprocess | None, where: str, notes: list[str]) -> Rows:
+    """`rows` as they are fed to `entry`."""
+    place = f"{where}, input '{entry.name}'"
+    first = rows[:1]
+    if first.dtype == np.uint8 and (len(entry.shape) == 4 or entry.dtype.kind == "f"):
+        return _images(entry, rows, preprocess, place, notes)
+    _check_shape(entry, first.shape, str(first.dtype), place)
+    if first.dtype.kind != entry.dtype.kind and not np.can_cast(first.dtype, entry.dtype, "safe"):
+        raise CompressError(f"expected {entry}, found {first.dtype}", place, "store the array in the model's type")
+    if preprocess is not None:
+        notes.append(f"{WHERE} is for uint8 images: the {first.dtype} values go in as they are")
+    if first.dtype.kind == "f":
+        _check_values(rows, place, notes)
+    return rows if first.dtype == entry.dtype else Cast(rows, entry.dtype)
+
+
+def _images(entry: Input, rows: Rows, preprocess: Preprocess | None, place: str, notes: list[str]) -> Rows:
+    shape = rows[:1].shape
+    if len(shape) not in (3, 4) or len(entry.shape) != 4:
+        raise CompressError(f"expected {entry}, found uint8 {_words(shape[1:], 'N')}", place, "images are N, H, W, C")
+    if preprocess is None and entry.dtype.kind != "u":
+        notes.append(f"no {WHERE} given: pixels are divided by 255 (unit)")
+    fed = preprocess or PRESETS["unit"]
+    channels = shape[3] if len(shape) == 4 else 1
+    if entry.channels not in (None, channels):
+        found = f"found uint8 {_words(shape[1:], 'N')} with {channels} channels last"
+        raise CompressError(f"expected {entry}, {found}", place, "images are N, H, W, C")
+    if max(len(fed.mean), len(fed.std)) not in (1, channels):
+        found = f"mean and std have {max(len(fed.mean), len(fed.std))} values, images {channels} channels"
+        raise CompressError(found, WHERE, "give one value per channel")
+    images = Images(rows, fed, entry)
+    _check_shape(entry, images[:1].shape, "images", place)
+    return images
+
+
+def _check_shape(entry: Input, shape: tuple[int, ...], kind: str, place: str) -> None:
+    fits = len(shape) == len(entry.shape) and all(
+        declared in (None, size) for declared, size in zip(entry.shape[1:], shape[1:], strict=True)
+    )
+    if fits:
+        return
+    fix = "--preprocess with size= and crop=" if kind == "images" else "samples lie along the first axis"
+    raise CompressError(f"expected {entry}, found {kind} {_words(shape[1:], 'N')}", place, fix)
+
+
+def _check_values(rows: Rows, place: str, notes: list[str]) -> None:
+    low, high = np.inf, -np.inf
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        if not np.isfinite(chunk).all():
+            raise CompressError("holds NaN or infinite values", place, "mend the data")
+        low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
+    if low >= 0 and 64 < high <= 255:
+        notes.append(f"values from {low:g} to {high:g} look like raw pixels: uint8 images can be normalised by {WHERE}")
+
+
+def _words(shape: Sequence[int | None], first: str | None = None) -> str:
+    sizes = ["?" if size is None else str(size) for size in shape]
+    return f"({', '.join([first, *sizes] if first else sizes)})"

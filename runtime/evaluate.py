@@ -1,0 +1,131 @@
+"""How good a model is: top-1 and top-5 against labels, or its agreement with another model; streamed in batches.
+
+    agreement = share of samples on which both models choose the same class
+    error     = ||a - b|| / ||a||        over all outputs of all samples, a the reference
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from ..compiler.context import Data
+from ..compiler.errors import CompressError
+from .session import Session, graph_session
+
+BATCH = 128
+
+Runnable = gs.Graph | onnx.ModelProto | Session
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares in [0, 1]; `top5` is None where there are fewer than six classes."""
+
+    samples: int
+    top1: float
+    top5: float | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """`top1` in [0, 1], None where the first output is not a row of class scores; `error` >= 0."""
+
+    samples: int
+    top1: float | None
+    error: float
+
+
+def accuracy(model: Runnable, data: Data, labels: np.ndarray, batch: int = BATCH) -> Accuracy:
+    """Top-1 and top-5 of the first output against `labels` (samples,).
+
+    Raises:
+        CompressError: the first output is not (N, classes), or a label exceeds the classes.
+    """
+    session, hits, hits5, start, classes = as_session(model), 0, 0, 0, 0
+    for feeds in data.batches(batch):
+        scores = class_scores(session.run(feeds)[session.outputs[0]])
+        if scores is None:
+            raise CompressError(f"the first output '{session.outputs[0]}' is not (N, classes)", "eval", "use --against")
+        truth = labels[start : start + len(scores)]
+        start, classes = start + len(scores), scores.shape[1]
+        if truth.max(initial=0) >= classes:
+            raise CompressError(f"expected labels 0 to {classes - 1}, found {truth.max()}", "--labels", "number from 0")
+        hits += int((scores.argmax(1) == truth).sum())
+        hits5 += int((_top5(scores) == truth[:, None]).sum())
+    return Accuracy(start, hits / start, hits5 / start if classes > 5 else None)
+
+
+def agreement(reference: Runnable, other: Runnable, data: Data, batch: int = BATCH) -> Agreement:
+    """How alike two models with the same outputs answer.
+
+    Raises:
+        CompressError: the outputs differ in number or shape.
+    """
+    a, b = as_session(reference), as_session(other)
+    count = same = 0
+    rated, distance, energy = True, 0.0, 0.0
+    for left, right in _pairs(a, b, data, batch):
+        count += len(left[0])
+        first, second = class_scores(left[0]), class_scores(right[0])
+        rated = rated and first is not None
+        if first is not None and second is not None:
+            same += int((first.argmax(1) == second.argmax(1)).sum())
+        distance += sum(_squares(x.astype(np.float64) - y) for x, y in zip(left, right, strict=True))
+        energy += sum(_squares(x) for x in left)
+    return Agreement(count, same / count if rated else None, _relative(distance, energy))
+
+
+def choices(model: Runnable, data: Data, batch: int = BATCH) -> np.ndarray:
+    """The class chosen for each sample, (samples,) int64; `CompressError` where the first output has no classes."""
+    session = as_session(model)
+    parts: list[np.ndarray] = []
+    for feeds in data.batches(batch):
+        scores = class_scores(session.run(feeds)[session.outputs[0]])
+        if scores is None:
+            raise CompressError(f"output '{session.outputs[0]}' is not (N, classes)", "agreement", "use macs=")
+        parts.append(scores.argmax(1))
+    return np.concatenate(parts)
+
+
+def as_session(model: Runnable) -> Session:
+    if isinstance(model, Session):
+        return model
+    return graph_session(model) if isinstance(model, gs.Graph) else Session(model)
+
+
+def class_scores(output: np.ndarray) -> np.ndarray | None:
+    """`output` as (N, classes), spatial axes of size 1 dropped; None where it is anything else."""
+    if output.dtype.kind != "f" or output.ndim < 2 or output.shape[1] < 2 or output[0, 0].size != 1:
+        return None
+    return output.reshape(output.shape[:2])
+
+
+def _pairs(a: Session, b: Session, data: Data, batch: int) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
+    """The outputs of both models, batch by batch, paired by position."""
+    for feeds in data.batches(batch):
+        left, right = list(a.run(feeds).values()), list(b.run(feeds).values())
+        shapes = [[value.shape for value in side] for side in (left, right)]
+        if shapes[0] != shapes[1]:
+            found = f"{shapes[0]} and {shapes[1]}"
+            raise CompressError(f"outputs differ in shape: {found}", "--against", "name a model of the same task")
+        yield left, right
+
+
+def _top5(scores: np.ndarray) -> np.ndarray:
+    count = min(5, scores.shape[1])
+    return np.argpartition(-scores, count - 1, axis=1)[:, :count]
+
+
+def _squares(x: np.ndarray) -> float:
+    return float(np.square(x, dtype=np.float64).sum())
+
+
+def _relative(distance: float, energy: float) -> float:
+    if energy == 0:
+        return 0.0 if distance == 0 else float("inf")
+    return float(np.sqrt(distance / energy))

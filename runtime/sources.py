@@ -1,0 +1,226 @@
+"""Where samples come from: an archive, an array, a folder of images, or a function that yields batches.
+
+    photos.npz                arrays named after the model's inputs; or one array; or `images` with optional `labels`
+    photos.npz#night          the array `night` of the archive
+    batch.npy                 one array
+    photos/                   PNG, JPEG, ... in this folder and the folders in it, sorted by path
+    loader.py:batches         a function without arguments that yields batches, in a file
+    package.loader:batches    ... in a module
+
+A batch is an array, or a dict of arrays. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+from zipfile import BadZipFile
+
+import numpy as np
+
+from ..compiler.errors import CompressError, UsageError
+from ..compiler.registry import nearest
+from .preprocess import Preprocess, import_pillow
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+FOLDERS = "folders"
+
+
+class Rows(Protocol):
+    """Samples along axis 0, read a slice at a time; arrays are rows."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice, /) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was found: rows by model input, labels for all of them, and the words for error messages."""
+
+    rows: Mapping[str, Rows]
+    labels: np.ndarray | None
+    where: str
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files as rows: uint8 (n, H, W, C), resized and cropped by `preprocess`."""
+
+    paths: Sequence[Path]
+    channels: int
+    preprocess: Preprocess
+    _shape: list[tuple[int, ...]] = field(default_factory=list["tuple[int, ...]"])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: slice, /) -> np.ndarray:
+        return np.stack([self._read(path) for path in self.paths[index]])
+
+    def _read(self, path: Path) -> np.ndarray:
+        try:
+            with import_pillow().open(path) as image:
+                pixels = np.asarray(image.convert(MODES.get(self.channels, "RGB")), np.uint8)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise CompressError("not a readable image", str(path), "remove it or store it again") from error
+        framed = self.preprocess.frame(pixels.reshape(*pixels.shape[:2], -1))
+        self._shape[:] = self._shape or [framed.shape]
+        if framed.shape != self._shape[0]:
+            found = f"found {_sizes(framed.shape)}, expected {_sizes(self._shape[0])} like the first image"
+            raise CompressError(f"images differ in size: {found}", str(path), "--preprocess with size= and crop=")
+        return framed
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def read_source(
+    source: object,
+    inputs: Sequence[str],
+    channels: int,
+    preprocess: Preprocess,
+    samples: int | None = None,
+    labels: str | None = None,
+) -> Source:
+    """The rows for the model inputs named `inputs`.
+
+    Args:
+        source: a spec as in the module docstring, an array, a mapping of arrays, a function or an iterable of batches.
+        channels: how many channels images are read with.
+        samples: how many are wanted; a function is not asked for more. None: all.
+        labels: the array that holds the labels; `folders`: the sub-folders of an image folder, sorted, are the classes.
+
+    Raises:
+        CompressError: nothing there, not readable, or no array for an input.
+    """
+    if isinstance(source, Path | str):
+        return _read_spec(str(source), inputs, channels, preprocess, samples, labels)
+    if isinstance(source, np.ndarray):
+        return _pick({"data": cast("np.ndarray", source)}, inputs, "data", None, labels)
+    if isinstance(source, Mapping):
+        return _pick(cast("Mapping[str, np.ndarray]", source), inputs, "data", None, labels)
+    batches = cast("Callable[[], Iterable[object]]", source)() if callable(source) else cast("Iterable[object]", source)
+    return _pick(_gather(batches, samples, "data"), inputs, "data", None, labels)
+
+
+def _read_spec(
+    spec: str, inputs: Sequence[str], channels: int, preprocess: Preprocess, samples: int | None, labels: str | None
+) -> Source:
+    path, key = Path(spec), None
+    if not path.exists() and "#" in spec:
+        text, _, key = spec.rpartition("#")
+        path = Path(text)
+    if path.is_dir() and key is None:
+        return _folder(path, inputs, channels, preprocess, labels)
+    if path.is_file() and path.suffix in (".npz", ".npy"):
+        return _archive(path, inputs, key, labels)
+    if not path.exists() and ":" in spec:
+        return _pick(_gather(_function(spec)(), samples, spec), inputs, spec, None, labels)
+    problem = "not a kind of data known here" if path.exists() else "no such data"
+    raise UsageError(problem, spec, "--data takes .npz, .npy, a folder of images, or file.py:function")
+
+
+def _archive(path: Path, inputs: Sequence[str], key: str | None, labels: str | None) -> Source:
+    try:
+        content = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
+        if isinstance(content, np.ndarray):
+            return _pick({"data": cast("np.ndarray", content)}, inputs, str(path), key, labels)
+        with content as archive:
+            return _pick(archive, inputs, str(path), key, labels)
+    except (OSError, ValueError, EOFError, BadZipFile, KeyError) as error:
+        raise CompressError(f"cannot be read: {error}", str(path), "store plain arrays with numpy.savez") from error
+
+
+def _folder(path: Path, inputs: Sequence[str], channels: int, preprocess: Preprocess, labels: str | None) -> Source:
+    paths = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not paths:
+        raise CompressError("holds no images", str(path), f"known kinds: {', '.join(sorted(SUFFIXES))}")
+    if len(inputs) != 1:
+        raise CompressError(f"a folder feeds one input; the model has {len(inputs)}", str(path), "give an .npz")
+    if labels not in (None, FOLDERS):
+        raise UsageError(f"a folder has no array '{labels}'", "--labels", f"'{FOLDERS}': sub-folders are the classes")
+    classes = {name: index for index, name in enumerate(sorted({_class(file, path) for file in paths}))}
+    found = np.array([classes[_class(file, path)] for file in paths]) if labels else None
+    return Source({inputs[0]: ImageFiles(paths, channels, preprocess)}, found, str(path))
+
+
+def _class(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).parts[0] if file.parent != folder else ""
+
+
+def _function(spec: str) -> Callable[[], Iterable[object]]:
+    module, _, name = spec.rpartition(":")
+    try:
+        loaded = _load_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
+    except Exception as error:
+        raise UsageError(f"cannot import '{module}': {error}", "--data", "give file.py:function") from error
+    function = getattr(loaded, name, None)
+    if not callable(function):
+        known = [key for key, value in vars(loaded).items() if callable(value) and not key.startswith("_")]
+        raise UsageError(f"'{module}' has no function '{name}'", "--data", nearest(name, known))
+    return cast("Callable[[], Iterable[object]]", function)
+
+
+def _load_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"onnx_compress_data_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError("not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _gather(batches: Iterable[object], samples: int | None, where: str) -> dict[str, np.ndarray]:
+    """Batches joined along axis 0, up to `samples`."""
+    parts: dict[str, list[np.ndarray]] = {}
+    count = 0
+    for batch in batches:
+        named = cast("Mapping[str, Any]", batch) if isinstance(batch, Mapping) else {"data": batch}
+        for key, value in named.items():
+            parts.setdefault(str(key), []).append(np.asarray(value))
+        count += len(np.atleast_1d(next(iter(named.values())))) if named else 0
+        if samples is not None and count >= samples:
+            break
+    try:
+        return {key: np.concatenate(values) for key, values in parts.items()}
+    except ValueError as error:
+        raise CompressError(f"batches do not fit together: {error}", where, "yield arrays of one shape") from error
+
+
+def _pick(
+    arrays: Mapping[str, np.ndarray], inputs: Sequence[str], where: str, key: str | None, labels: str | None
+) -> Source:
+    """The arrays that feed `inputs`, and the labels: those asked for, or `labels` where no other array was chosen."""
+    names = list(arrays)
+    if labels is not None and labels not in names:
+        raise UsageError(f"{where} has no array '{labels}'", "--labels", nearest(labels, names))
+    if labels is None and key is None and "labels" in names and "labels" not in inputs:
+        labels = "labels"
+    chosen = _assign(names, inputs, where, key, labels)
+    rows = {name: arrays[array] for name, array in chosen.items()}
+    return Source(rows, None if labels is None else arrays[labels], where)
+
+
+def _assign(names: list[str], inputs: Sequence[str], where: str, key: str | None, labels: str | None) -> dict[str, str]:
+    """Model input -> array."""
+    if key is not None and key not in names:
+        raise UsageError(f"no array '{key}'", where, nearest(key, names))
+    if key is None and all(name in names for name in inputs):
+        return {name: name for name in inputs}
+    candidates = [key] if key else ["images"] if "images" in names else [name for name in names if name != labels]
+    if not candidates:
+        raise CompressError("holds no samples", where, "at least one is needed")
+    if len(inputs) == 1 and len(candidates) == 1:
+        return {inputs[0]: candidates[0]}
+    raise CompressError(
+        f"expected arrays for the inputs {', '.join(inputs)}, found {', '.join(names)}",
+        where,
+        "name the arrays after the inputs, or choose one with #NAME",
+    )
