@@ -33,7 +33,10 @@ class PassRecord:
 
 
 class PassManager:
-    """A pipeline. `run` edits the model's graph in place and returns a record per pass."""
+    """A pipeline. `run` edits the model's graph in place and returns a record per pass.
+
+    Instruments nest around a pass: the first is the innermost, so `before` is called from the last to the first.
+    """
 
     def __init__(self, passes: Sequence[Pass], instruments: Sequence[Instrument] = ()):
         self.passes = list(passes)
@@ -48,14 +51,16 @@ class PassManager:
         return records
 
     def _step(self, position: int, entry: Pass, model: Model, ctx: Context) -> PassRecord:
-        for instrument in self.instruments:
+        for instrument in reversed(self.instruments):
             instrument.before(position, entry, model, ctx)
         try:
             result = entry.run(model.graph, ctx)
         except CompressError:
             raise
         except Exception as error:
-            raise CompressError(f"pass {position} '{entry.name}' failed: {error!r}", "pipeline", "please report it") from error
+            raise CompressError(
+                f"pass {position} '{entry.name}' failed: {error!r}", "pipeline", "please report it"
+            ) from error
         if result.changed:
             ctx.invalidate(result.preserves)
         record = PassRecord(position, entry.name, str(entry), result)

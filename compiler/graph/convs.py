@@ -13,7 +13,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from .rewriter import Rewriter
-from .weights import resolve
+from .weights import READ_THROUGH, resolve
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +97,28 @@ class Conv:
 
 
 def find_convs(graph: gs.Graph) -> Iterator[Conv]:
-    """Every Conv of the main graph whose weight is constant, in graph order."""
+    """Every Conv of the main graph whose weight is constant, in graph order; `blind_convs` names the others."""
     for node in graph.nodes:
-        if node.op == "Conv" and not node.domain:
+        if is_conv(node) and _blind(node, graph) is None:
             conv = view(node)
             if conv is not None:
                 yield conv
+
+
+def blind_convs(graph: gs.Graph) -> Iterator[tuple[str, str]]:
+    """The name of every Conv that `find_convs` leaves out, subgraphs included, and why."""
+    for node in graph.nodes:
+        reason = _blind(node, graph) if is_conv(node) else None
+        if reason is not None:
+            yield node.name, reason
+        for subgraph in node.subgraphs(recursive=True):
+            for inner in subgraph.nodes:
+                if is_conv(inner):
+                    yield inner.name, f"inside a subgraph of {node.op} '{node.name}'"
+
+
+def is_conv(node: gs.Node) -> bool:
+    return node.op == "Conv" and not node.domain
 
 
 def view(node: gs.Node) -> Conv | None:
@@ -110,9 +126,8 @@ def view(node: gs.Node) -> Conv | None:
     weight = resolve(node.inputs[1])
     if weight is None or weight.dtype.kind != "f":
         return None
-    has_bias = len(node.inputs) > 2 and not node.inputs[2].is_empty()
-    bias = resolve(node.inputs[2]) if has_bias else None
-    if has_bias and bias is None:
+    bias = resolve(node.inputs[2]) if has_bias(node) else None
+    if has_bias(node) and bias is None:
         return None
     rank = weight.ndim - 2
     return Conv(
@@ -124,3 +139,32 @@ def view(node: gs.Node) -> Conv | None:
         strides=tuple(node.attrs.get("strides") or [1] * rank),
         dilations=tuple(node.attrs.get("dilations") or [1] * rank),
     )
+
+
+def has_bias(node: gs.Node) -> bool:
+    return len(node.inputs) > 2 and not node.inputs[2].is_empty()
+
+
+def _blind(node: gs.Node, graph: gs.Graph) -> str | None:
+    """Why `view` does not see the Conv `node`, or must not: an input with a default value can change."""
+    parts = {"weight": node.inputs[1], **({"bias": node.inputs[2]} if has_bias(node) else {})}
+    for part, tensor in parts.items():
+        source = _source(tensor)
+        if any(source is declared for declared in graph.inputs):
+            return f"its {part} is the model input '{source.name}'"
+        values = resolve(tensor)
+        if values is None and isinstance(source, gs.Constant):
+            return f"its {part} is of a type or form that cannot be read"
+        if values is None:
+            producer = source.inputs[0] if len(source.inputs) == 1 else None
+            return f"its {part} is computed" + (f" by {producer.op} '{producer.name}'" if producer else "")
+        if values.dtype.kind != "f":
+            return f"its {part} is of type {values.dtype}"
+    return None
+
+
+def _source(tensor: gs.Tensor) -> gs.Tensor:
+    """Where the value of `tensor` comes from, past the nodes that `resolve` reads through."""
+    while len(tensor.inputs) == 1 and tensor.inputs[0].op in READ_THROUGH and tensor.inputs[0].inputs:
+        tensor = tensor.inputs[0].inputs[0]
+    return tensor

@@ -162,12 +162,14 @@ def _hoist(graph: onnx.GraphProto, local: frozenset[str]) -> None:
 
 
 def _declare(proto: onnx.ModelProto, declared: onnx.GraphProto) -> None:
-    """Inputs and outputs as they were declared, less the listed initializers that are gone."""
+    """Inputs and outputs as they were declared, less the listed initializers that are gone; new inputs come last."""
     initializers = {tensor.name: tensor for tensor in proto.graph.initializer}
     present = {info.name for info in proto.graph.input} | (set(initializers) if proto.ir_version < 4 else set())
     inputs = [info for info in declared.input if info.name in present]
+    known = {info.name for info in inputs}
+    inputs += [info for info in proto.graph.input if info.name not in known]
     if proto.ir_version < 4:
-        new = [tensor for name, tensor in initializers.items() if name not in {info.name for info in inputs}]
+        new = [tensor for name, tensor in initializers.items() if name not in known]
         inputs += [onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in new]
     del proto.graph.input[:]
     proto.graph.input.extend(inputs)

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+READ_THROUGH = frozenset({"Identity", "Cast", "Transpose", "DequantizeLinear"})
 SCALARS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
 
@@ -48,7 +49,7 @@ def _evaluate(node: gs.Node) -> np.ndarray | None:
     if node.op == "Constant":
         tensor = constant_tensor(node)
         return None if tensor is None else values_of(tensor)
-    if node.op not in ("Identity", "Cast", "Transpose", "DequantizeLinear") or node.domain:
+    if node.op not in READ_THROUGH or node.domain:
         return None
     inputs = [resolve(tensor) for tensor in node.inputs if not tensor.is_empty()]
     if any(value is None for value in inputs):

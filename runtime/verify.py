@@ -1,0 +1,175 @@
+"""The verifier: after every pass, is the model whole, and how far are its outputs from those before the pass?
+
+    relative_error = ||a - b|| / ||a||            a: outputs before the pass, b: after it; the largest over all outputs
+    agreement      = share of samples for which the largest class score is the same           outputs (N, classes)
+
+1. The structure is always checked (`compiler.graph.check`). A model that fails the ONNX checker before any pass ran is
+   noted, and then only held to the structural rules.
+2. With data, the outputs for the first samples are compared; the figures go into the record.
+3. Without data, seeded random inputs are used, and only for exact passes.
+4. An exact pass that moves an output by more than the tolerance fails, unless the model does not even agree with itself
+   (random operators).
+5. What onnxruntime cannot run, or a missing onnxruntime, is noted once.
+
+Each model runs once: the outputs after a pass are those before the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..compiler.base import Pass
+from ..compiler.context import Context, Feeds
+from ..compiler.errors import CompressError
+from ..compiler.graph.check import check_graph, check_structure
+from ..compiler.graph.io import Model, to_proto
+from ..compiler.instruments import Instrument
+from ..compiler.manager import PassRecord
+from ..compiler.shapes import input_shapes
+from .session import Session
+
+TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
+Outputs = Mapping[str, np.ndarray]
+
+
+class Verify(Instrument):
+    """Checks and compares after every pass; see the module docstring.
+
+    Args:
+        samples: how many calibration samples to compare on.
+    """
+
+    def __init__(self, samples: int = 32):
+        self._samples = samples
+        self._check = check_graph
+        self._started = False
+        self._runs = True
+        self._exact = False
+        self._outputs: Outputs | None = None
+        self._notes: list[str] = []
+
+    def before(self, position: int, entry: Pass, model: Model, ctx: Context) -> None:
+        if not self._started:
+            self._started = True
+            self._check_original(model)
+        self._exact = entry.exact
+        if self._outputs is None and self._runs and (entry.exact or ctx.data is not None):
+            self._outputs = self._first_run(model, ctx)
+
+    def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
+        record.result.notes.extend(self._notes)
+        self._notes.clear()
+        where = f"pass {record.position} '{record.name}'"
+        try:
+            self._check(model)
+        except CompressError as error:
+            raise CompressError(error.what, f"{where}, {error.where}", error.fix) from error
+        if not record.result.changed or self._outputs is None:
+            return
+        before, self._outputs = self._outputs, None
+        if not self._exact and ctx.data is None:
+            return
+        self._outputs = self._run(model, ctx)
+        record.figures.update(compare(before, self._outputs, agreement=ctx.data is not None))
+        error, limit = record.figures["relative_error"], tolerance(model.graph)
+        if self._exact and not error <= limit and self._is_deterministic(model, ctx):
+            raise CompressError(
+                f"an exact pass moved the outputs by {error:.2g}, more than {limit:g}",
+                where,
+                "leave it out, and report it",
+            )
+
+    def _check_original(self, model: Model) -> None:
+        try:
+            check_graph(model)
+        except CompressError as error:
+            self._check = check_structure
+            self._notes.append(f"the model as it came in fails the ONNX checker ({error}); checking the structure only")
+
+    def _first_run(self, model: Model, ctx: Context) -> Outputs | None:
+        try:
+            return self._run(model, ctx)
+        except CompressError as error:
+            self._runs = False
+            self._notes.append(f"outputs are not compared: {error.what}")
+            return None
+
+    def _run(self, model: Model, ctx: Context) -> Outputs:
+        """All outputs that are tensors, samples joined."""
+        session = Session(to_proto(model))
+        runs = [session.run(feeds) for feeds in self._feeds(model.graph, ctx)]
+        names = [name for name, value in runs[0].items() if isinstance(value, np.ndarray)]
+        return {name: _join([run[name] for run in runs]) for name in names}
+
+    def _feeds(self, graph: gs.Graph, ctx: Context) -> Iterator[Feeds]:
+        if ctx.data is None:
+            yield random_feeds(graph, ctx.rng())
+            return
+        left = self._samples
+        for feeds in ctx.data.batches(self._samples):
+            yield feeds
+            left -= len(next(iter(feeds.values())))
+            if left <= 0:
+                return
+
+    def _is_deterministic(self, model: Model, ctx: Context) -> bool:
+        assert self._outputs is not None
+        return compare(self._outputs, self._run(model, ctx))["relative_error"] <= tolerance(model.graph)
+
+
+def compare(before: Outputs, after: Outputs, agreement: bool = False) -> dict[str, float]:
+    """The figures of the module docstring; with several outputs also `relative_error:NAME` of each."""
+    errors = {name: relative_error(value, after.get(name)) for name, value in before.items()}
+    figures = {"relative_error": max(errors.values(), default=0.0)}
+    if len(errors) > 1:
+        figures.update({f"relative_error:{name}": error for name, error in errors.items()})
+    scores = [
+        name for name, value in before.items() if value.dtype.kind == "f" and value.ndim == 2 and value.shape[1] > 1
+    ]
+    if agreement and scores and before[scores[0]].shape == after[scores[0]].shape:
+        name = scores[0]
+        figures["agreement"] = float((before[name].argmax(1) == after[name].argmax(1)).mean())
+    return figures
+
+
+def relative_error(before: np.ndarray, after: np.ndarray | None) -> float:
+    """||before - after|| / ||before||; places that hold the same NaN or Inf count as equal."""
+    if after is None or before.shape != after.shape:
+        return float("inf")
+    if before.dtype.kind not in "fiub":
+        return 0.0 if np.array_equal(before, after) else float("inf")
+    same = (before == after) | ((before != before) & (after != after))
+    a, b = (np.where(same & ~np.isfinite(x.astype(np.float64)), 0.0, x.astype(np.float64)) for x in (before, after))
+    difference, norm = float(np.linalg.norm(a - b)), float(np.linalg.norm(a))
+    return difference / norm if norm > 0 else difference
+
+
+def tolerance(graph: gs.Graph) -> float:
+    """How far an exact pass may move the outputs, by rounding alone."""
+    half = any(tensor.dtype == np.float16 for tensor in graph.tensors().values())
+    return HALF_TOLERANCE if half else TOLERANCE
+
+
+def random_feeds(graph: gs.Graph, rng: np.random.Generator) -> Feeds:
+    """One sample for every input: standard normal, or 0 and 1 for integers; `CompressError` for other types."""
+    shapes = input_shapes(graph)
+    feeds: dict[str, np.ndarray] = {}
+    for tensor in graph.inputs:
+        if not isinstance(tensor, gs.Variable):
+            continue
+        kind = tensor.dtype.kind if isinstance(tensor.dtype, np.dtype) else ""
+        if kind not in ("f", "i", "u", "b") or tensor.name not in shapes:
+            raise CompressError(f"input '{tensor.name}' has no type and shape to make random values of", "verify")
+        shape = shapes[tensor.name]
+        values = rng.standard_normal(shape) if kind == "f" else rng.integers(0, 2, shape)
+        feeds[tensor.name] = values.astype(tensor.dtype)
+    return feeds
+
+
+def _join(values: list[np.ndarray]) -> np.ndarray:
+    if len({value.shape[1:] for value in values}) > 1 or values[0].ndim == 0:
+        return np.concatenate([value.reshape(-1) for value in values])
+    return np.concatenate(values)
