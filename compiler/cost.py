@@ -1,6 +1,6 @@
 """What a network costs: multiply-accumulates and parameters of its Conv layers, for one sample.
 
-    MACs(Conv) = P * N * C/g * prod(k)         P: output positions
+MACs(Conv) = P * N * C/g * prod(k)         P: output positions
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .base import Pass, PassResult
+from .base import Pass
 from .context import Context
 from .graph.io import Model, save
 

@@ -16,6 +16,7 @@ from .errors import UsageError
 ENTRY_POINTS = "onnx_compress.passes"
 BUILTIN = ("cleanup", "fold-batchnorm", "basis", "quantize")
 
+_PACKAGE = __name__.rsplit(".", 2)[0]
 _registered: dict[str, type[Pass]] = {}
 P = TypeVar("P", bound=type[Pass])
 
@@ -35,8 +36,7 @@ def names() -> list[str]:
 def find(name: str) -> type[Pass]:
     """The pass class called `name`; `UsageError` naming the nearest match otherwise."""
     if name not in _registered and name in BUILTIN:
-        package = __package__.rpartition(".")[0]
-        importlib.import_module(f"{package}.passes.{name.replace('-', '_')}")
+        importlib.import_module(f"{_PACKAGE}.passes.{name.replace('-', '_')}")
     if name not in _registered:
         for point in entry_points(group=ENTRY_POINTS, name=name):
             register(point.load())
@@ -51,7 +51,9 @@ def load_plugin(source: str) -> None:
         try:
             importlib.import_module(source)
         except ImportError as error:
-            raise UsageError(f"cannot import plug-in '{source}': {error}", "--plugin", "a .py file or a module") from error
+            raise UsageError(
+                f"cannot import plug-in '{source}': {error}", "--plugin", "a .py file or a module"
+            ) from error
         return
     path = Path(source)
     spec = importlib.util.spec_from_file_location(f"onnx_compress_plugin_{path.stem}", path)

@@ -1,8 +1,8 @@
 """Static tensor shapes by ONNX shape inference.
 
-Dynamic dimensions are given nominal values, so that a cost is always a number: 1 for the batch (axis 0 of an input), and
-the sample's size or `NOMINAL` for the others. Shapes that hang on computed values (a Pad whose pads come from a chain of
-Shape, Gather, Concat) are found by folding constants and inferring in turn, on a copy without the big weights.
+Dynamic dimensions are given nominal values, so that a cost is always a number: 1 for the batch (axis 0 of an input),
+and the sample's size or `NOMINAL` for the others. Shapes that hang on computed values (a Pad whose pads come from a
+chain of Shape, Gather, Concat) are found by folding constants and inferring in turn, on a copy without the big weights.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ def symbolic_shapes(graph: gs.Graph) -> dict[str, tuple[int | None, ...]]:
 
 
 def known_dims(light: gs.Graph) -> dict[str, tuple[int | None, ...]]:
-    """One run of shape inference over a graph without big weights; declarations count for inputs and custom operators only."""
+    """One run of shape inference over a graph without big weights.
+
+    Declared shapes count for inputs and for the outputs of custom operators only; others may be stale.
+    """
     proto = gs.export_onnx(light, do_type_check=False)
     for declared in proto.graph.output:
         declared.type.tensor_type.ClearField("shape")

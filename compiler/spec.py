@@ -24,7 +24,9 @@ from .base import Pass
 from .errors import UsageError
 from .registry import find, nearest
 
-_TOKEN = re.compile(r"""(?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<mark>[,:=])|(?P<bare>[^,:='"\s]+)|(?P<space>\s+)""")
+_TOKEN = re.compile(
+    r"""(?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<mark>[,:=])|(?P<bare>[^,:='"\s]+)|(?P<space>\s+)"""
+)
 _BARE = re.compile(r"[^,:='\"\s\\]+")
 
 
@@ -131,7 +133,9 @@ def _parse_option(cls: type[Pass], tokens: list[_Token], where: str) -> tuple[st
         raise UsageError(f"an option of '{cls.name}' is missing after a colon", where, f"known: {', '.join(accepted)}")
     key = tokens[0].text.replace("-", "_")
     if key not in hints:
-        raise UsageError(f"pass '{cls.name}' has no option '{tokens[0].text}'", where, nearest(tokens[0].text, accepted))
+        raise UsageError(
+            f"pass '{cls.name}' has no option '{tokens[0].text}'", where, nearest(tokens[0].text, accepted)
+        )
     if len(tokens) == 1:
         return key, _convert(cls, key, _Token("bare", "true"))
     if len(tokens) != 3 or tokens[1] != _Token("mark", "=") or tokens[2].kind == "mark":
@@ -179,7 +183,9 @@ def _convert(cls: type[Pass], key: str, token: _Token) -> Any:
     if str in members:
         return text
     raise UsageError(
-        f"option '{key.replace('_', '-')}' of '{cls.name}' cannot be '{text}'", "pipeline", f"expected {describe(members)}"
+        f"option '{key.replace('_', '-')}' of '{cls.name}' cannot be '{text}'",
+        "pipeline",
+        f"expected {describe(members)}",
     )
 
 
@@ -189,6 +195,8 @@ def describe(members: tuple[Any, ...]) -> str:
     parts = [
         word
         for member in members
-        for word in ([str(c) for c in get_args(member)] if get_origin(member) is Literal else [words.get(member, str(member))])
+        for word in (
+            [str(c) for c in get_args(member)] if get_origin(member) is Literal else [words.get(member, str(member))]
+        )
     ]
     return " | ".join(dict.fromkeys(parts))

@@ -7,8 +7,9 @@
 3. Identity, and Dropout outside of training, are bypassed.
 4. Nodes that no output needs go.
 
-Inputs and outputs of the model keep their names, order and types. Left alone: Identity between an input (or an initializer,
-or another output) and an output, quantized weights, whatever would make the file grow, and the inside of subgraphs.
+Inputs and outputs of the model keep their names, order and types. Left alone: Identity between an input (or an
+initializer, or another output) and an output, quantized weights, whatever would make the file grow, and the inside of
+subgraphs.
 """
 
 from __future__ import annotations

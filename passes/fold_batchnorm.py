@@ -12,7 +12,8 @@ A BatchNormalization stays, with the reason, where
 3. it is in training mode, or normalises each position on its own (`spatial=0`, opset 8 and before);
 4. a parameter, weight or bias is not constant, or the weight is quantized already.
 
-The folded layer writes the tensor that the BatchNormalization wrote. A weight shared with another layer is copied first.
+The folded layer writes the tensor that the BatchNormalization wrote. A weight shared with another layer is copied
+first.
 """
 
 from __future__ import annotations

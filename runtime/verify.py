@@ -101,8 +101,7 @@ class Verify(Instrument):
         """All outputs that are tensors, samples joined."""
         session = Session(to_proto(model))
         runs = [session.run(feeds) for feeds in self._feeds(model.graph, ctx)]
-        names = [name for name, value in runs[0].items() if isinstance(value, np.ndarray)]
-        return {name: _join([run[name] for run in runs]) for name in names}
+        return {name: _join([run[name] for run in runs]) for name, value in runs[0].items() if _is_array(value)}
 
     def _feeds(self, graph: gs.Graph, ctx: Context) -> Iterator[Feeds]:
         if ctx.data is None:
@@ -160,13 +159,17 @@ def random_feeds(graph: gs.Graph, rng: np.random.Generator) -> Feeds:
     for tensor in graph.inputs:
         if not isinstance(tensor, gs.Variable):
             continue
-        kind = tensor.dtype.kind if isinstance(tensor.dtype, np.dtype) else ""
-        if kind not in ("f", "i", "u", "b") or tensor.name not in shapes:
+        dtype, shape = tensor.dtype, shapes.get(tensor.name)
+        if not isinstance(dtype, np.dtype) or dtype.kind not in "fiub" or shape is None:
             raise CompressError(f"input '{tensor.name}' has no type and shape to make random values of", "verify")
-        shape = shapes[tensor.name]
-        values = rng.standard_normal(shape) if kind == "f" else rng.integers(0, 2, shape)
-        feeds[tensor.name] = values.astype(tensor.dtype)
+        values = rng.standard_normal(shape) if dtype.kind == "f" else rng.integers(0, 2, shape)
+        feeds[tensor.name] = values.astype(dtype)
     return feeds
+
+
+def _is_array(value: object) -> bool:
+    """False for sequences and maps."""
+    return isinstance(value, np.ndarray)
 
 
 def _join(values: list[np.ndarray]) -> np.ndarray:

@@ -3,11 +3,11 @@
 1. A node whose inputs are constant is computed once, and its outputs become initializers, except
    a. quantization (a Q/DQ pair carries meaning), random numbers, control flow and custom domains;
    b. where an output of the graph would lose its producer;
-   c. where the file would grow: an output of more than `LIMIT` bytes that is larger than the node's inputs (Expand, Tile,
-      a Cast to a wider type), or one made from a big input that other nodes read too.
-2. `Shape` is known as far as shape inference knows it. A vector of dimensions some of which are unknown (a dynamic batch)
-   passes through the nodes that only move elements; the unknown ones carry a mark that no dimension can have, and what
-   arrives without the mark is constant.
+   c. where the file would grow: an output of more than `LIMIT` bytes that is larger than the node's inputs (Expand,
+      Tile, a Cast to a wider type), or one made from a big input that other nodes read too.
+2. `Shape` is known as far as shape inference knows it. A vector of dimensions some of which are unknown (a dynamic
+   batch) passes through the nodes that only move elements; the unknown ones carry a mark that no dimension can have,
+   and what arrives without the mark is constant.
 """
 
 from __future__ import annotations
@@ -176,9 +176,10 @@ def _evaluate(node: gs.Node, inputs: Sequence[np.ndarray | None], graph: gs.Grap
     alone = node.copy(inputs=sources, outputs=results)
     piece = gs.Graph([alone], [tensor for tensor in sources if tensor.name], results, opset=graph.opset)
     try:
-        values: list[Any] = ReferenceEvaluator(gs.export_onnx(piece, do_type_check=False)).run(None, feeds)
+        values: Any = ReferenceEvaluator(gs.export_onnx(piece, do_type_check=False)).run(None, feeds)
     except Exception:
         return None
-    if not all(isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiub" for value in values):
+    if any(value is None or isinstance(value, list | dict) for value in values):
         return None
-    return [np.asarray(value) for value in values]
+    arrays = [np.asarray(value) for value in values]
+    return arrays if all(array.dtype.kind in "fiub" for array in arrays) else None

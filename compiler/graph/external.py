@@ -1,8 +1,8 @@
 """Weights kept in files beside the model (ONNX external data).
 
 Reading: a location is relative to the model's folder and stays inside it, symbolic links resolved; anything else is
-refused, because a model may come from anywhere. Writing: one data file, every tensor aligned to a page so that engines can
-map it into memory.
+refused, because a model may come from anywhere. Writing: one data file, every tensor aligned to a page so that engines
+can map it into memory.
 """
 
 from __future__ import annotations

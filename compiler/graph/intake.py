@@ -5,7 +5,7 @@
 3. Sparse constants are made dense.
 4. What the IR cannot hold is set aside in `stubs` and comes back on export: documentation and metadata of nodes,
    attributes without elements, of bytes that are not text, and of unusual types. A list of subgraphs is refused.
-5. Types other than tensors are taken off value declarations (the envelope keeps those of the model's inputs and outputs).
+5. Types other than tensors are taken off declarations (the envelope keeps those of the model's inputs and outputs).
 6. Weights are finite.
 """
 
@@ -177,6 +177,7 @@ def _make_dense(graph: onnx.GraphProto) -> None:
 def _dense(sparse: onnx.SparseTensorProto, name: str) -> onnx.TensorProto:
     values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
     dense = np.zeros(tuple(sparse.dims), values.dtype)
-    places = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), dense.shape)
+    axes = [indices[:, axis] for axis in range(indices.shape[1])] if indices.ndim == 2 else []
+    places = np.ravel_multi_index(axes, dense.shape) if axes else indices
     dense.reshape(-1)[places] = values
     return numpy_helper.from_array(dense, name)

@@ -73,8 +73,8 @@ def to_proto(model: Model) -> onnx.ModelProto:
 def save(model: Model, path: str | os.PathLike[str]) -> int:
     """Write the model by atomic rename and return the bytes on disk, external data included.
 
-    A model too big for one file gets a data file beside it. The old model goes before the data file is replaced: whatever
-    happens, no model is left with the data of another.
+    A model too big for one file gets a data file beside it. The old model goes before the data file is replaced:
+    whatever happens, no model is left with the data of another.
     """
     path = Path(path)
     data = path.with_name(f"{path.name}.data")
@@ -164,7 +164,9 @@ def _hoist(graph: onnx.GraphProto, local: frozenset[str]) -> None:
 def _declare(proto: onnx.ModelProto, declared: onnx.GraphProto) -> None:
     """Inputs and outputs as they were declared, less the listed initializers that are gone; new inputs come last."""
     initializers = {tensor.name: tensor for tensor in proto.graph.initializer}
-    present = {info.name for info in proto.graph.input} | (set(initializers) if proto.ir_version < 4 else set())
+    present = {info.name for info in proto.graph.input}
+    if proto.ir_version < 4:
+        present.update(initializers)
     inputs = [info for info in declared.input if info.name in present]
     known = {info.name for info in inputs}
     inputs += [info for info in proto.graph.input if info.name not in known]

@@ -92,7 +92,7 @@ class Rewriter:
     def bypass(self, node: gs.Node) -> None:
         """Remove a node that hands its first input on as its first output; consumers read the input instead.
 
-        A graph output keeps its name: then the producer of the input writes it, for every other consumer of the input too.
+        A graph output keeps its name: then the producer of the input writes it, for all other consumers of the input.
         """
         source, result = node.inputs[0], node.outputs[0]
         if not self._is_output(result):
@@ -105,7 +105,7 @@ class Rewriter:
         producer.outputs[_index(producer.outputs, source)] = result
 
     def absorb(self, node: gs.Node, into: gs.Node) -> None:
-        """Remove `node`, the only reader of the first output of `into`, which writes the first output of `node` instead."""
+        """Remove `node`, the only reader of the first output of `into`, which then writes the output of `node`."""
         result = node.outputs[0]
         self.remove(node)
         into.outputs[0] = result

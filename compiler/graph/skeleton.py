@@ -1,4 +1,4 @@
-"""A copy of a graph without the bytes of its weights: what checks and shape inference work on, however big the model is."""
+"""A copy of a graph without the bytes of its weights: checks and shape inference work on it, however big the model."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def _evaluate(node: gs.Node) -> np.ndarray | None:
     if node.op == "Cast":
         return x.astype(onnx.helper.tensor_dtype_to_np_dtype(node.attrs["to"]))
     if node.op == "Transpose":
-        return x.transpose(node.attrs.get("perm"))
+        return np.transpose(x, node.attrs.get("perm"))
     return _dequantize(x, inputs[1:], node.attrs.get("axis", 1))
 
 
