@@ -19,6 +19,7 @@ from onnx import AttributeProto, inliner, numpy_helper
 
 from ..errors import CompressError
 
+DEFAULT_DOMAIN = "ai.onnx"
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"})
 FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE})
 HELD = frozenset(
@@ -56,20 +57,20 @@ def inline_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
 def prepare(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
     """Bring `proto` into the shape of the module docstring, in place; what was set aside, by node name."""
     for entry in proto.opset_import:
-        entry.domain = _domain(entry.domain)
+        if entry.domain == DEFAULT_DOMAIN:
+            entry.domain = ""
     seen: set[str] = set()
     stubs: list[onnx.NodeProto] = []
     for graph in graphs(proto.graph):
         _make_dense(graph)
         _clear_types(graph)
         for index, node in enumerate(graph.node):
-            node.domain = _domain(node.domain)
+            if node.domain == DEFAULT_DOMAIN:
+                node.ClearField("domain")
             node.name = _unique(node.name or f"{node.op_type}_{index}", seen)
-            stub = _set_aside(node)
-            if stub.ByteSize() > onnx.NodeProto(name=node.name).ByteSize():
-                stubs.append(stub)
+            stubs.append(_set_aside(node))
     check_finite(proto.graph)
-    return stubs
+    return [stub for stub in stubs if len(stub.ListFields()) > 1]
 
 
 def restore(proto: onnx.ModelProto, stubs: dict[str, onnx.NodeProto]) -> None:
@@ -111,10 +112,6 @@ def _finite(tensor: onnx.TensorProto) -> bool:
     return bool(quick or np.isfinite(values).all())
 
 
-def _domain(name: str) -> str:
-    return "" if name == "ai.onnx" else name
-
-
 def _unique(base: str, seen: set[str]) -> str:
     name, count = base, 0
     while name in seen:
@@ -125,7 +122,9 @@ def _unique(base: str, seen: set[str]) -> str:
 
 
 def _set_aside(node: onnx.NodeProto) -> onnx.NodeProto:
-    stub = onnx.NodeProto(name=node.name, doc_string=node.doc_string)
+    stub = onnx.NodeProto(name=node.name)
+    if node.doc_string:
+        stub.doc_string = node.doc_string
     if "metadata_props" in node.DESCRIPTOR.fields_by_name:
         stub.metadata_props.extend(node.metadata_props)
     for attribute in list(node.attribute):
