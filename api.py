@@ -24,7 +24,8 @@ from .compiler.context import Context, Progress, silent
 from .compiler.cost import graph_cost
 from .compiler.errors import CompressError, UsageError
 from .compiler.files import check_output, staged, writing
-from .compiler.graph.io import Model, from_proto, load, save, to_proto
+from .compiler.graph.external import graph_tensors, stored_bytes
+from .compiler.graph.io import INLINE_LIMIT, Model, from_proto, load, save, to_proto
 from .compiler.instruments import Dump, Instrument, Timing
 from .compiler.manager import PassManager, PassRecord
 from .compiler.registry import find, load_plugin
@@ -138,7 +139,7 @@ def compress(
     ctx = Context(find_target(target), None, include, exclude, seed, progress)
     source = _load(model)
     ctx.data = None if data is None else load_samples(source.graph, data, preprocess, samples, labels)
-    before = to_proto(source).ByteSize() if source.path is None else stored_bytes(source.path)
+    before = _memory_bytes(source) if source.path is None else _file_bytes(source.path)
     records = _run(source, passes, ctx, prepare, None if dump_dir is None else Path(dump_dir))
     content = _report(source, passes, records, ctx, before, None if output is None else str(output))
     result = Compressed(source, records, content)
@@ -158,12 +159,19 @@ def load_samples(
     return load_data(data, model_inputs(graph), chosen, samples, labels, class_count(graph))
 
 
-def stored_bytes(path: Path) -> int:
+def _file_bytes(path: Path) -> int:
     """The bytes of a model on disk, external data included."""
     proto = onnx.load(path, load_external_data=False)
-    entries = [entry for tensor in proto.graph.initializer for entry in tensor.external_data]
+    entries = [entry for tensor in graph_tensors(proto.graph) for entry in tensor.external_data]
     files = {path.parent / entry.value for entry in entries if entry.key == "location"}
     return path.stat().st_size + sum(file.stat().st_size for file in files)
+
+
+def _memory_bytes(model: Model) -> int:
+    """What the model takes in a file, before it is written."""
+    proto = to_proto(model)
+    held = stored_bytes(proto)
+    return held if held > INLINE_LIMIT else proto.ByteSize()
 
 
 class _Baseline(Instrument):
@@ -225,7 +233,7 @@ def _report(
         seed=ctx.seed,
         data=None if samples is None else _data_report(samples),
         before=_size(original, samples, before),
-        after=_size(model.graph, samples, to_proto(model).ByteSize()),
+        after=_size(model.graph, samples, _memory_bytes(model)),
         quality=None if samples is None else _quality(original, model.graph, samples, ctx.progress),
         passes=[pass_report(record, ctx.origins) for record in records],
         notes=[WITHOUT_DATA] if samples is None else list(samples.notes),

@@ -15,7 +15,7 @@ UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 def print_summary(console: Console, report: Report, verbose: bool) -> None:
     """Sizes before and after, a line per pass (with `verbose` a line per node), notes, and the next command."""
     console.print(_sizes(report))
-    console.print(_passes(report["passes"]))
+    console.print(_passes([entry for entry in report["passes"] if verbose or entry["changed"] or entry["decisions"]]))
     if verbose:
         for entry in report["passes"]:
             _print_decisions(console, entry)

@@ -1,4 +1,4 @@
-"""Weights resolved to numpy: through initializers, Constant nodes, Identity, Cast, Transpose and DequantizeLinear."""
+"""Weights resolved to numpy: through initializers, Constant nodes, Identity, Cast, Transpose, and the Q/DQ pair."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-READ_THROUGH = frozenset({"Identity", "Cast", "Transpose", "DequantizeLinear"})
+READ_THROUGH = frozenset({"Identity", "Cast", "Transpose", "QuantizeLinear", "DequantizeLinear"})
 SCALARS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
 
@@ -62,7 +62,22 @@ def _evaluate(node: gs.Node) -> np.ndarray | None:
         return x.astype(onnx.helper.tensor_dtype_to_np_dtype(node.attrs["to"]))
     if node.op == "Transpose":
         return np.transpose(x, node.attrs.get("perm"))
-    return _dequantize(x, inputs[1:], node.attrs.get("axis", 1))
+    convert = _quantize if node.op == "QuantizeLinear" else _dequantize
+    return convert(x, inputs[1:], node.attrs.get("axis", 1))
+
+
+def _quantize(x: np.ndarray, parameters: list[np.ndarray | None], axis: int) -> np.ndarray | None:
+    """round(x / scale) + zero point, clipped to the type of the zero point; per tensor or per slice of `axis`."""
+    scale = parameters[0]
+    zero = parameters[1] if len(parameters) > 1 else np.zeros((), np.uint8)
+    if scale is None or scale.ndim > 1 or zero is None or zero.dtype.kind not in "iu":
+        return None
+    shape = [1] * x.ndim
+    if scale.size > 1:
+        shape[axis] = scale.size
+    steps = np.rint(x.astype(np.float32) / scale.astype(np.float32).reshape(shape if scale.size > 1 else ()))
+    limits = np.iinfo(zero.dtype)
+    return np.clip(steps + zero.reshape(shape if zero.size > 1 else ()), limits.min, limits.max).astype(zero.dtype)
 
 
 def _dequantize(x: np.ndarray, parameters: list[np.ndarray | None], axis: int) -> np.ndarray | None:
