@@ -81,7 +81,8 @@ def test_a_dimension_that_a_computation_mixes_is_not_folded():
 
 def test_identity_and_dropout_go():
     before = model(
-        "g (float[N,3,8,8] x) => (float[N,3,8,8] y) { a = Identity(x) b, m = Dropout(a) c = Relu(b) d = Identity(c) y = Neg(d) }"
+        """g (float[N,3,8,8] x) => (float[N,3,8,8] y) {
+        a = Identity(x) b, m = Dropout(a) c = Relu(b) d = Identity(c) y = Neg(d) }"""
     )
     assert clean(before, x=X) == ["c = Relu(x)", "y = Neg(c)"]
 
@@ -115,7 +116,8 @@ def test_dead_nodes_go():
 def test_a_node_that_only_a_subgraph_reads_stays():
     before = model(
         """g (float[4] x, bool c) => (float[4] y) { h = Relu(x) i = Identity(h)
-        y = If(c) <then_branch = a () => (float[4] t) { t = Add(i, w) }, else_branch = b () => (float[4] e) { e = Neg(i) }> }""",
+        y = If(c) <then_branch = a () => (float[4] t) { t = Add(i, w) },
+        else_branch = b () => (float[4] e) { e = Neg(i) }> }""",
         w=normal(4),
     )
     assert clean(before, x=normal(4), c=np.array(True)) == ["h = Relu(x)", "y = If(c)"]
@@ -142,7 +144,8 @@ def test_quantized_weights_are_not_folded():
 def test_the_file_does_not_grow(body: str):
     side = int(LIMIT**0.5)
     before = model(
-        f"g (float[1,{side}] x) => (float[{side},{side}] y) <int64[2] shape = {{{side},{side}}}, float[1,1] one = {{1}}> {body}"
+        f"""g (float[1,{side}] x) => (float[{side},{side}] y)
+        <int64[2] shape = {{{side},{side}}}, float[1,1] one = {{1}}> {body}"""
     )
     assert len(clean(before, x=normal(1, side))) == 2
 
@@ -187,7 +190,8 @@ def test_nothing_to_do_changes_nothing():
 
 def test_computed_pads_become_known():
     before = model(
-        """g (float[N,3,8,8] x) => (float[N,4,8,8] y) <int64 one = {1}, int64[1] zero = {0}, int64[4] head = {0,0,1,1}, int64[3] tail = {0,1,1}> {
+        """g (float[N,3,8,8] x) => (float[N,4,8,8] y)
+        <int64 one = {1}, int64[1] zero = {0}, int64[4] head = {0,0,1,1}, int64[3] tail = {0,1,1}> {
         s = Shape(x) c = Gather<axis = 0>(s, one) u = Unsqueeze(c, zero) k = Sub(u, u)
         p = Concat<axis = 0>(head, k, tail) z = Pad(x, p) y = Conv(z, w) }""",
         w=normal(4, 3, 3, 3),
