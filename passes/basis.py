@@ -1,0 +1,142 @@
+"""A Conv as a small set of basis filters and their mixture.
+
+Two forms of basis; each Conv takes the one that loses less output energy for its cost:
+
+    channel     y = U (V * x) + b           V: r basis filters (r, C/g, K, K), U: 1 x 1 mixture (N, r)
+                MACs  P r (d + N)           against P N d, with d = C/g K^2 and P output positions
+    separable   y = H *row (V *col x) + b   V: r filters (r, C/g, K, 1), H: (N, r, 1, K)
+                MACs  P' r C/g K + P N r K  V strides along its own axis only, so P' = P * stride of the other
+
+With data the fit is the projection of the layer's best weight W* in the metric of its inputs (see `projection.fit`):
+for the channel form the top eigenvectors of the outputs' covariance W* C W*^T, for the separable form alternating least
+squares. Without data the metric is the identity, and both are truncated SVDs of the weight.
+
+Sources: "Basis representation" for the channel form and its energy rule, Tayyab, Khan and Mahalanobis, ICIP 2021
+(arXiv 2105.10436), from BasisConv (arXiv 1906.04509); separable filters, Jaderberg, Vedaldi and Zisserman, BMVC 2014
+(arXiv 1405.3866), scheme 2. The papers cut the plain weight. Measured here on a ResNet-20 at half the MACs
+of every layer, in the metric of the inputs, relative lost energy of the 18 inner Convs: channel form 3 to 20 %,
+separable form 1 to 11 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from ..compiler.base import option
+from ..compiler.cost import positions
+from ..compiler.graph.convs import Conv
+from ..compiler.registry import register
+from ..compiler.shapes import Shapes
+from .decomposition import DecompositionPass
+from .forms import Factor, Form, Projection, axis_attrs
+from .projection.fit import Fit
+from .projection.lowrank import lowrank, lowrank_curve
+from .projection.separable import compose, separable, separable_curve, separable_limit
+
+
+class ChannelBasis:
+    """r basis filters of the full kernel, mixed by a 1 x 1 Conv; one basis per group."""
+
+    name = "channel"
+
+    def check(self, conv: Conv) -> str | None:
+        return None
+
+    def limit(self, conv: Conv) -> int:
+        return conv.filters // conv.group
+
+    def macs(self, conv: Conv, size: int, shapes: Shapes) -> int:
+        return positions(conv, shapes) * self.params(conv, size)
+
+    def params(self, conv: Conv, size: int) -> int:
+        return conv.group * size * (conv.fan_in + conv.filters // conv.group)
+
+    def curve(self, conv: Conv, fits: Sequence[Fit], largest: int) -> np.ndarray:
+        return np.sum([lowrank_curve(fit)[: largest + 1] for fit in fits], axis=0)
+
+    def project(self, conv: Conv, fits: Sequence[Fit], size: int) -> Projection:
+        pairs = [lowrank(fit, size) for fit in fits]
+        basis = np.concatenate([v.reshape(-1, *conv.weight.shape[1:]) for v, _ in pairs])
+        mixture = np.concatenate([u for _, u in pairs]).reshape(conv.filters, size, *[1] * len(conv.kernel))
+        every = range(len(conv.kernel))
+        factors = [Factor("basis", basis, axis_attrs(conv, every)), Factor("mixture", mixture, axis_attrs(conv, ()))]
+        return Projection(factors, [u @ v for v, u in pairs])
+
+
+class SeparableBasis:
+    """r filters along the first kernel axis, mixed by filters along the second."""
+
+    name = "separable"
+
+    def check(self, conv: Conv) -> str | None:
+        if len(conv.kernel) != 2 or min(conv.kernel) < 2:
+            return "the kernel does not extend along two axes"
+        return None
+
+    def limit(self, conv: Conv) -> int:
+        return separable_limit(conv.filters // conv.group, self._shape(conv))
+
+    def macs(self, conv: Conv, size: int, shapes: Shapes) -> int:
+        vertical, horizontal = self._filter_sizes(conv, size)
+        return positions(conv, shapes) * (vertical * conv.strides[1] + horizontal)
+
+    def params(self, conv: Conv, size: int) -> int:
+        return sum(self._filter_sizes(conv, size))
+
+    def curve(self, conv: Conv, fits: Sequence[Fit], largest: int) -> np.ndarray:
+        return np.sum([separable_curve(fit, self._shape(conv), largest) for fit in fits], axis=0)
+
+    def project(self, conv: Conv, fits: Sequence[Fit], size: int) -> Projection:
+        pairs = [separable(fit, self._shape(conv), size) for fit in fits]
+        vertical = np.concatenate([v for v, _ in pairs])[:, :, :, None]
+        horizontal = np.concatenate([h for _, h in pairs])[:, :, None, :]
+        factors = [
+            Factor("vertical", vertical, axis_attrs(conv, (0,))),
+            Factor("horizontal", horizontal, axis_attrs(conv, (1,))),
+        ]
+        return Projection(factors, [compose(v, h) for v, h in pairs])
+
+    def _shape(self, conv: Conv) -> tuple[int, int, int]:
+        channels, height, width = conv.weight.shape[1:]
+        return channels, height, width
+
+    def _filter_sizes(self, conv: Conv, size: int) -> tuple[int, int]:
+        channels, height, width = self._shape(conv)
+        return conv.group * size * channels * height, conv.filters * size * width
+
+
+FORMS: dict[str, tuple[Form, ...]] = {
+    "auto": (ChannelBasis(), SeparableBasis()),
+    "channel": (ChannelBasis(),),
+    "separable": (SeparableBasis(),),
+}
+
+
+@register
+@dataclass(frozen=True)
+class Basis(DecompositionPass):
+    """Rewrite Convs as basis filters and a mixture of them (see the module docstring).
+
+    Left alone, with the reason in the report: depthwise Convs (each filter is its own basis), Convs that no basis makes
+    cheaper (1 x 1 with few channels, first layers), and those out of --include / --exclude.
+    """
+
+    name: ClassVar[str] = "basis"
+    form: Literal["auto", "channel", "separable"] = option(
+        "auto", "which basis: channel (K x K then 1 x 1), separable (K x 1 then 1 x K)"
+    )
+
+    def forms(self) -> tuple[Form, ...]:
+        return FORMS[self.form]
+
+    def check(self, conv: Conv) -> str | None:
+        if conv.group > 1 and conv.weight.shape[1] == 1:
+            return "depthwise: every filter is its own basis"
+        if prod(conv.weight.shape) == 0:
+            return "empty weight"
+        return None

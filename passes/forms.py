@@ -1,0 +1,90 @@
+"""What a Conv can be written as: the contract of a structured form, and the chain of Convs it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..compiler.graph.convs import Conv
+from ..compiler.graph.rewriter import Rewriter
+from ..compiler.shapes import Shapes
+from .projection.fit import Fit
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """One Conv of the chain.
+
+    Attributes:
+        part: suffix of the new node's name.
+        weight: (filters, channels / group, k...).
+        attrs: strides, dilations and pads or auto_pad.
+    """
+
+    part: str
+    weight: np.ndarray
+    attrs: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """A Conv projected on a form at some size: the chain, and the dense weight (n, d) it amounts to per group."""
+
+    factors: Sequence[Factor]
+    dense: Sequence[np.ndarray]
+
+
+class Form(Protocol):
+    """A structured set of weights, indexed by a size; `limit` is the size at which it holds every weight."""
+
+    name: str
+
+    def check(self, conv: Conv) -> str | None:
+        """Why this Conv cannot take the form, or None."""
+        ...
+
+    def limit(self, conv: Conv) -> int: ...
+
+    def macs(self, conv: Conv, size: int, shapes: Shapes) -> int: ...
+
+    def params(self, conv: Conv, size: int) -> int: ...
+
+    def curve(self, conv: Conv, fits: Sequence[Fit], largest: int) -> np.ndarray:
+        """Lost energy at size 0, 1, ..., largest."""
+        ...
+
+    def project(self, conv: Conv, fits: Sequence[Fit], size: int) -> Projection: ...
+
+
+def emit(rewriter: Rewriter, conv: Conv, factors: Sequence[Factor], bias: np.ndarray) -> None:
+    """Put the chain in the place of `conv`; `bias` (N,) goes to the last Conv, whose output keeps its name."""
+    nodes: list[gs.Node] = []
+    tensor = conv.input
+    for factor in factors:
+        base = f"{conv.name}.{factor.part}"
+        inputs = [tensor, rewriter.constant(f"{base}.weight", factor.weight.astype(conv.dtype))]
+        if factor is factors[-1]:
+            inputs.append(rewriter.constant(f"{base}.bias", bias.astype(conv.dtype)))
+        attrs = {"kernel_shape": list(factor.weight.shape[2:]), "group": conv.group, **factor.attrs}
+        tensor = rewriter.variable(f"{base}.output", conv.output.dtype)
+        nodes.append(rewriter.node("Conv", inputs, [tensor], base, attrs, origin=conv.name))
+    rewriter.replace(conv.node, nodes)
+
+
+def axis_attrs(conv: Conv, axes: Sequence[int]) -> dict[str, Any]:
+    """The Conv attributes restricted to some spatial axes; along the others the kernel is 1, unpadded, stride 1."""
+    rank = len(conv.kernel)
+    chosen = [axis in axes for axis in range(rank)]
+    attrs: dict[str, Any] = {
+        "strides": [s if use else 1 for s, use in zip(conv.strides, chosen, strict=True)],
+        "dilations": [d if use else 1 for d, use in zip(conv.dilations, chosen, strict=True)],
+    }
+    mode = conv.node.attrs.get("auto_pad", "NOTSET")
+    if mode != "NOTSET":
+        return {**attrs, "auto_pad": mode}
+    pads = conv.node.attrs.get("pads") or [0] * (2 * rank)
+    return {**attrs, "pads": [int(pad) if chosen[i % rank] else 0 for i, pad in enumerate(pads)]}

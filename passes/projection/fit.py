@@ -1,0 +1,71 @@
+"""The best dense weight of a layer, and the metric in which structured ones are compared with it.
+
+For centred inputs x and wanted outputs y of one group, with C = E[x x^T], D = E[y x^T] and the stored weight W0:
+
+    W* = argmin_W  E|y - W x|^2 + l |W - W0|^2  =  (D + l W0)(C + l I)^-1            l = ridge * mean diagonal of C
+    E|y - W x|^2 + l |W - W0|^2  =  const + tr((W - W*) M (W - W*)^T)                M = C + l I
+
+so any structured fit is a projection of W* in the metric M. Means come back in through the bias, b = E[y] - W E[x].
+Without data M is the identity and W* = W0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """One group of a layer with n outputs and d inputs.
+
+    Attributes:
+        weight: W*, (n, d) float64.
+        metric: M, (d, d) float64, symmetric positive definite.
+        mean_x, mean_y: (d,) and (n,); zeros and the stored bias without data.
+        signal: variance of the wanted outputs (the squared norm of the weight without data).
+        residual: variance of the wanted outputs that even W* misses.
+    """
+
+    weight: Array
+    metric: Array
+    mean_x: Array
+    mean_y: Array
+    signal: float
+    residual: float = 0.0
+
+    def lost(self, weight: Array) -> float:
+        """tr((W - W*) M (W - W*)^T): output energy that `weight` (n, d) loses against W*."""
+        gap = weight - self.weight
+        return float(np.einsum("nd,nd->", gap @ self.metric, gap))
+
+    def bias(self, weight: Array) -> Array:
+        """The bias (n,) that gives outputs of `weight` the wanted mean."""
+        return self.mean_y - weight @ self.mean_x
+
+
+def best_fit(xx: Array, yx: Array, yy: Array, stored: Array, ridge: float) -> Fit:
+    """The fit to second moments xx (d + 1, d + 1), yx (n, d + 1), yy (n, n) that carry a 1 as the last input."""
+    mean_x, mean_y = xx[-1, :-1], yx[:, -1]
+    inputs: Array = xx[:-1, :-1] - np.outer(mean_x, mean_x)
+    cross: Array = yx[:, :-1] - np.outer(mean_y, mean_x)
+    outputs: Array = yy - np.outer(mean_y, mean_y)
+    weight_of_prior = max(ridge * np.trace(inputs) / len(inputs), 1e-12)
+    metric: Array = inputs + weight_of_prior * np.eye(len(inputs))
+    weight: Array = cho_solve(cho_factor(metric), (cross + weight_of_prior * stored).T).T
+    signal = float(np.trace(outputs))
+    residual = signal - 2 * float(np.sum(weight * cross)) + float(np.sum((weight @ inputs) * weight))
+    return Fit(weight, metric, mean_x, mean_y, signal, max(0.0, residual))
+
+
+def plain_fit(stored: Array, bias: Array | None) -> Fit:
+    """The fit without data: the identity metric around the stored weight (n, d)."""
+    weight: Array = stored.astype(np.float64)
+    outputs, inputs = weight.shape
+    mean_y = np.zeros(outputs) if bias is None else bias.astype(np.float64)
+    return Fit(weight, np.eye(inputs), np.zeros(inputs), mean_y, float(np.sum(weight**2)))

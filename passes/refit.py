@@ -1,0 +1,108 @@
+"""Writing a chosen network: each layer is projected, or re-fitted, in the metric of what then reaches it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..compiler.allocate import Choice
+from ..compiler.base import Decision
+from ..compiler.context import Context, Data
+from ..compiler.cost import conv_macs
+from ..compiler.graph.convs import Conv, find_convs
+from ..compiler.graph.gemms import find_gemms
+from ..compiler.graph.rewriter import Rewriter
+from ..compiler.shapes import Shapes
+from ..runtime.lockstep import Layer, lockstep
+from .forms import Form, emit
+from .projection.fit import Fit
+from .survey import layer_fits, plain_fits
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to write: a choice per Conv (by name), the forms by name, and how to fit.
+
+    Attributes:
+        lockstep: fit on the inputs of the network as rewritten so far, and re-fit what stays dense; otherwise fit on
+            the inputs of the network before the pass.
+    """
+
+    choices: Mapping[str, Choice]
+    forms: Mapping[str, Form]
+    shapes: Shapes
+    lockstep: bool
+    ridge: float
+
+
+def write(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> list[Decision]:
+    """Rewrite `graph` in place; a decision per layer of the plan and per layer re-fitted."""
+    rewriter = Rewriter(graph, ctx.origins)
+    with ctx.progress("rewriting", len(plan.choices)) as advance:
+        decisions: list[Decision] = []
+        for layer, fits in _fits(graph, ctx, plan, data):
+            decisions.append(_write_layer(rewriter, layer, fits, plan))
+            advance()
+    return decisions
+
+
+def _fits(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> Iterator[tuple[Layer, list[Fit]]]:
+    chosen = [conv for conv in find_convs(graph) if conv.name in plan.choices]
+    if data is None:
+        yield from ((conv, plain_fits(conv)) for conv in chosen if plan.choices[conv.name].size)
+        return
+    reference = graph.copy()
+    if plan.lockstep:
+        layers, walked = (
+            _in_graph_order(graph, [*chosen, *(g for g in find_gemms(graph) if not ctx.out_of_scope(g.name))]),
+            graph,
+        )
+    else:
+        layers, walked = [conv for conv in chosen if plan.choices[conv.name].size], reference
+    for layer, moments in lockstep(walked, reference, layers, data, ctx.rng()):
+        yield layer, layer_fits(layer, moments, plan.ridge)
+
+
+def _in_graph_order(graph: gs.Graph, layers: Sequence[Layer]) -> list[Layer]:
+    by_node = {id(layer.node): layer for layer in layers}
+    return [by_node[id(node)] for node in graph.nodes if id(node) in by_node]
+
+
+def _write_layer(rewriter: Rewriter, layer: Layer, fits: list[Fit], plan: Plan) -> Decision:
+    choice = plan.choices.get(layer.name)
+    if isinstance(layer, Conv) and choice is not None and choice.size:
+        return _decompose(rewriter, layer, fits, choice, plan)
+    weight = np.concatenate([fit.weight for fit in fits])
+    layer.store(rewriter, weight, _bias(fits, [fit.weight for fit in fits]))
+    figures: dict[str, float | int | str] = {"error": sum(fit.residual for fit in fits) / _signal(fits)}
+    if isinstance(layer, Conv):
+        macs = conv_macs(layer, plan.shapes)
+        figures |= {"macs_before": macs, "macs_after": macs}
+    return Decision(layer.name, "refitted", "worth more dense than its MACs save" if choice else "", figures)
+
+
+def _decompose(rewriter: Rewriter, conv: Conv, fits: list[Fit], choice: Choice, plan: Plan) -> Decision:
+    form = plan.forms[choice.form]
+    projection = form.project(conv, fits, choice.size)
+    lost = sum(fit.lost(dense) + fit.residual for fit, dense in zip(fits, projection.dense, strict=True))
+    figures: dict[str, float | int | str] = {
+        "form": choice.form,
+        "size": choice.size,
+        "full_size": form.limit(conv),
+        "error": lost / _signal(fits),
+        "macs_before": conv_macs(conv, plan.shapes),
+        "macs_after": form.macs(conv, choice.size, plan.shapes),
+    }
+    emit(rewriter, conv, projection.factors, _bias(fits, projection.dense))
+    return Decision(conv.name, "rewritten", "", figures)
+
+
+def _bias(fits: Sequence[Fit], dense: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([fit.bias(weight) for fit, weight in zip(fits, dense, strict=True)])
+
+
+def _signal(fits: Sequence[Fit]) -> float:
+    return max(sum(fit.signal for fit in fits), 1e-30)

@@ -1,0 +1,68 @@
+"""The second moments of a linear layer: all that its best structured fit depends on.
+
+With x the input row (a patch, a 1 appended for the bias) and y the wanted output, streamed over samples:
+
+    XX = E[x x^T]    YX = E[y x^T]    YY = E[y y^T]        per group of the layer
+
+so that  E|y - W x|^2 = tr(YY) - 2 tr(W YX^T) + tr(W XX W^T)  for any W (N, d + 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg.blas import ssyrk
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Second moments per group g of a layer with d inputs and n outputs a group, the bias input included.
+
+    Attributes:
+        xx: (g, d + 1, d + 1); the last row and column hold the mean of x, and 1.
+        yx: (g, n, d + 1); the last column is the mean of y.
+        yy: (g, n, n).
+        count: rows that were averaged.
+    """
+
+    xx: np.ndarray
+    yx: np.ndarray
+    yy: np.ndarray
+    count: int
+
+    @property
+    def signal(self) -> float:
+        """Total variance of y over all outputs: what relative errors are relative to."""
+        mean = self.yx[:, :, -1]
+        return float(np.trace(self.yy, axis1=1, axis2=2).sum() - (mean**2).sum())
+
+
+class MomentSum:
+    """Accumulates moments batch by batch, in float64 over float32 products."""
+
+    def __init__(self, group: int, fan_in: int, outputs: int):
+        self._xx = np.zeros((group, fan_in + 1, fan_in + 1))
+        self._yx = np.zeros((group, outputs, fan_in + 1))
+        self._yy = np.zeros((group, outputs, outputs))
+        self._count = 0
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Rows x (samples, g, d) and y (samples, g, n), float32."""
+        ones = np.ones((len(x), 1), np.float32)
+        for g in range(x.shape[1]):
+            rows = np.hstack([x[:, g], ones])
+            self._xx[g] += _gram(rows)
+            self._yx[g] += y[:, g].T @ rows
+            self._yy[g] += _gram(np.ascontiguousarray(y[:, g]))
+        self._count += len(x)
+
+    def result(self) -> Moments:
+        scale = 1 / max(1, self._count)
+        return Moments(self._xx * scale, self._yx * scale, self._yy * scale, self._count)
+
+
+def _gram(rows: np.ndarray) -> np.ndarray:
+    """rows^T rows by a symmetric rank-k update: half the work of a matrix product."""
+    lower = ssyrk(1.0, rows.T, lower=1)
+    return lower + np.tril(lower, -1).T

@@ -1,0 +1,89 @@
+"""Executing a graph a segment at a time over all calibration batches, while it may still be edited further down.
+
+A `Walk` holds the tensors of the live cut only: those already computed that a node not yet executed reads. Values
+beyond `memory` bytes go to temporary files that the operating system pages in as needed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..compiler.context import Feeds
+from .session import reads, segment_session
+
+
+class Walk:
+    """A walk over `graph`, starting with the model inputs of every batch.
+
+    Args:
+        graph: in topological order; nodes not yet executed may be replaced between calls of `advance`.
+        batches: model inputs by name, one mapping per batch.
+        memory: bytes of tensors held in RAM; the rest is held in temporary files.
+    """
+
+    def __init__(self, graph: gs.Graph, batches: Sequence[Feeds], memory: int = 2**30):
+        self._graph = graph
+        self._memory = memory
+        self._batches = len(batches)
+        self._values = {name: [batch[name] for batch in batches] for name in batches[0]}
+        self._done: set[int] = set()
+        self._executed: list[gs.Node] = []
+
+    def __getitem__(self, name: str) -> list[np.ndarray]:
+        """The value of a tensor, per batch; it must have been asked for in the last `advance`."""
+        return self._values[name]
+
+    def produces(self, name: str) -> bool:
+        """Whether the tensor is held or a node not yet executed writes it."""
+        return name in self._values or any(
+            tensor.name == name for node in self._graph.nodes if id(node) not in self._done for tensor in node.outputs
+        )
+
+    def plan(self, names: Iterable[str]) -> list[gs.Node]:
+        """The nodes still to be executed for the named tensors, in graph order."""
+        pending = {t.name: node for node in self._graph.nodes if id(node) not in self._done for t in node.outputs}
+        stack, needed = [name for name in names if name not in self._values], set[int]()
+        while stack:
+            node = pending.get(stack.pop())
+            if node is None or id(node) in needed:
+                continue
+            needed.add(id(node))
+            stack.extend(tensor.name for tensor in reads(node) if tensor.name not in self._values)
+        return [node for node in self._graph.nodes if id(node) in needed]
+
+    def advance(self, names: Sequence[str]) -> None:
+        """Compute the named tensors and keep them until the next call."""
+        nodes = self.plan(names)
+        if nodes:
+            self._execute(nodes, set(names))
+        needed = self._read_later() | set(names)
+        self._values = {name: value for name, value in self._values.items() if name in needed}
+
+    def _execute(self, nodes: list[gs.Node], names: set[str]) -> None:
+        self._done.update(id(node) for node in nodes)
+        self._executed.extend(nodes)  # keeps them alive, so that no new node takes over an id
+        later = self._read_later() | names
+        inputs = {t.name: self._values[t.name] for node in nodes for t in reads(node) if t.name in self._values}
+        outputs = [t.name for node in nodes for t in node.outputs if t.name in later and not t.is_empty()]
+        session = segment_session(self._graph, nodes, {name: value[0] for name, value in inputs.items()}, outputs)
+        results: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
+        for index in range(self._batches):
+            for name, value in session.run({name: value[index] for name, value in inputs.items()}).items():
+                results[name].append(self._hold(value))
+        self._values.update(results)
+
+    def _read_later(self) -> set[str]:
+        return {t.name for node in self._graph.nodes if id(node) not in self._done for t in reads(node)}
+
+    def _hold(self, value: np.ndarray) -> np.ndarray:
+        held = sum(v.nbytes for values in self._values.values() for v in values if not isinstance(v, np.memmap))
+        if held + value.nbytes * self._batches <= self._memory or value.size == 0:
+            return value
+        with tempfile.TemporaryFile() as file:
+            mapped = np.memmap(file, dtype=value.dtype, mode="w+", shape=value.shape)
+        mapped[...] = value
+        return mapped
