@@ -80,7 +80,7 @@ def _unknown_operator(graph: gs.Graph) -> None:
 
 
 def _shapes_clash(graph: gs.Graph) -> None:
-    graph.nodes[0].inputs[1] = gs.Constant("w2", normal(4, 5, 3, 3))
+    graph.nodes[0].inputs[1] = gs.Constant("w2", normal(5, 3, 3, 3))
 
 
 BREAKS = [value for name, value in list(globals().items()) if name.startswith("_") and callable(value)]

@@ -1,0 +1,121 @@
+"""Order, instruments, caches and failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import onnx_graphsurgeon as gs
+import pytest
+from builders import listing, model
+from onnx_compress.compiler.base import Pass, PassResult
+from onnx_compress.compiler.context import Context
+from onnx_compress.compiler.errors import CompressError
+from onnx_compress.compiler.graph.io import Model, load
+from onnx_compress.compiler.instruments import Dump, Instrument, Timing
+from onnx_compress.compiler.manager import PassManager, PassRecord
+
+
+@dataclass(frozen=True)
+class Step(Pass):
+    name: ClassVar[str] = "step"
+    action: Callable[[gs.Graph, Context], PassResult] = field(default=lambda graph, ctx: PassResult(), compare=False)
+
+    def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
+        return self.action(graph, ctx)
+
+    def __str__(self) -> str:
+        return "step"
+
+
+@dataclass
+class Watch(Instrument):
+    label: str
+    log: list[str]
+    veto: int = 0
+
+    def should_run(self, position: int, entry: Pass, model: Model, ctx: Context) -> bool:
+        return position != self.veto
+
+    def before(self, position: int, entry: Pass, model: Model, ctx: Context) -> None:
+        self.log.append(f"{self.label}<{position}")
+
+    def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
+        self.log.append(f"{self.label}>{record.position}")
+
+
+def small() -> Model:
+    return model("g (float[2] x) => (float[2] y) { y = Relu(x) }")
+
+
+def test_passes_run_in_order_with_instruments_nested_around_them():
+    log: list[str] = []
+
+    def work(graph: gs.Graph, ctx: Context) -> PassResult:
+        log.append("run")
+        return PassResult()
+
+    records = PassManager([Step(work), Step(work)], [Watch("a", log), Watch("b", log)]).run(small(), Context())
+    assert log == ["b<1", "a<1", "run", "a>1", "b>1", "b<2", "a<2", "run", "a>2", "b>2"]
+    assert [(record.position, record.name, record.spec) for record in records] == [
+        (1, "step", "step"),
+        (2, "step", "step"),
+    ]
+
+
+def test_an_instrument_can_veto_a_pass():
+    log: list[str] = []
+    records = PassManager([Step(), Step()], [Watch("a", log), Watch("b", log, veto=1)]).run(small(), Context())
+    assert [record.position for record in records] == [2]
+    assert log == ["b<2", "a<2", "a>2", "b>2"]
+
+
+@pytest.mark.parametrize(
+    ("result", "computed"),
+    [(PassResult(), 1), (PassResult(changed=True), 2), (PassResult(changed=True, preserves=frozenset({"shapes"})), 1)],
+)
+def test_analyses_are_dropped_when_a_pass_changes_the_graph(result: PassResult, computed: int):
+    ctx, calls = Context(), []
+
+    def compute(graph: gs.Graph, ctx: Context) -> PassResult:
+        ctx.analysis("shapes", lambda: calls.append(1))
+        return result
+
+    PassManager([Step(compute), Step(compute)]).run(small(), ctx)
+    assert len(calls) == computed
+
+
+def test_the_original_is_kept_for_budgets():
+    def rename(graph: gs.Graph, ctx: Context) -> PassResult:
+        graph.nodes[0].op = "Neg"
+        return PassResult(changed=True)
+
+    ctx, source = Context(), small()
+    PassManager([Step(rename)]).run(source, ctx)
+    assert ctx.original is not None
+    assert (listing(ctx.original), listing(source.graph)) == (["y = Relu(x)"], ["y = Neg(x)"])
+
+
+def test_a_failure_names_the_pass():
+    def fail(graph: gs.Graph, ctx: Context) -> PassResult:
+        raise KeyError("lost")
+
+    with pytest.raises(CompressError, match=r"pass 2 'step' failed: KeyError\('lost'\)"):
+        PassManager([Step(), Step(fail)]).run(small(), Context())
+
+
+def test_a_users_error_goes_through_as_it_is():
+    def refuse(graph: gs.Graph, ctx: Context) -> PassResult:
+        raise CompressError("no data", "basis", "give --data")
+
+    with pytest.raises(CompressError, match=r"^basis: no data \(give --data\)$"):
+        PassManager([Step(refuse)]).run(small(), Context())
+
+
+def test_timing_and_dumps(tmp_path: Path):
+    records = PassManager([Step(), Step()], [Timing(), Dump(tmp_path / "dumps")]).run(small(), Context())
+    assert all(record.seconds >= 0 for record in records)
+    assert sorted(path.name for path in (tmp_path / "dumps").iterdir()) == ["001-step.onnx", "002-step.onnx"]
+    assert listing(load(tmp_path / "dumps" / "002-step.onnx").graph) == ["y = Relu(x)"]

@@ -1,0 +1,98 @@
+"""Where passes come from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from onnx_compress.compiler import registry
+from onnx_compress.compiler.errors import UsageError
+from onnx_compress.compiler.spec import parse_pipeline
+
+PLUGIN = '''
+from dataclasses import dataclass
+from typing import ClassVar
+from onnx_compress import Pass, PassResult, register
+
+@register
+@dataclass(frozen=True)
+class DropIdentity(Pass):
+    """Remove Identity nodes."""
+    name: ClassVar[str] = "drop-identity"
+    def run(self, graph, ctx):
+        return PassResult()
+'''
+
+
+@pytest.fixture(autouse=True)
+def unchanged() -> Iterator[None]:
+    before = dict(registry._registered)
+    yield
+    registry._registered.clear()
+    registry._registered.update(before)
+
+
+@pytest.mark.parametrize("name", registry.BUILTIN)
+def test_built_in_passes_carry_their_names(name: str):
+    cls = registry.find(name)
+    assert cls.name == name
+    assert cls.__module__ == f"onnx_compress.passes.{name.replace('-', '_')}"
+    assert cls.__doc__
+
+
+def test_a_plug_in_file(tmp_path: Path):
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    registry.load_plugin(str(tmp_path / "mine.py"))
+    assert "drop-identity" in registry.names()
+    assert str(parse_pipeline("drop-identity")[0]) == "drop-identity"
+
+
+def test_a_plug_in_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "plugin_module.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    registry.load_plugin("plugin_module")
+    assert registry.find("drop-identity").name == "drop-identity"
+    sys.modules.pop("plugin_module")
+
+
+@dataclass
+class Point:
+    name: str
+
+    def load(self) -> Any:
+        scope: dict[str, Any] = {"__name__": __name__}
+        exec(PLUGIN, scope)
+        return scope["DropIdentity"]
+
+
+def test_an_entry_point(monkeypatch: pytest.MonkeyPatch):
+    points = [Point("drop-identity")]
+    monkeypatch.setattr(
+        registry, "entry_points", lambda group, name=None: [p for p in points if name in (None, p.name)]
+    )
+    assert "drop-identity" in registry.names()
+    assert registry.find("drop-identity").__name__ == "DropIdentity"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [("nowhere.py", "no such plug-in file"), ("no.such.module", "cannot import plug-in 'no.such.module'")],
+)
+def test_a_missing_plug_in(source: str, message: str):
+    with pytest.raises(UsageError, match=message):
+        registry.load_plugin(source)
+
+
+def test_a_broken_plug_in(tmp_path: Path):
+    (tmp_path / "bad.py").write_text("1 / 0")
+    with pytest.raises(UsageError, match=r"fails on import: ZeroDivisionError"):
+        registry.load_plugin(str(tmp_path / "bad.py"))
+
+
+def test_an_unknown_pass_names_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'quantize'"):
+        registry.find("quantise")

@@ -1,0 +1,62 @@
+"""Shapes with nominal values for what the model leaves open."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from builders import model, normal
+from onnx_compress.compiler.graph.io import from_proto, to_proto
+from onnx_compress.compiler.shapes import NOMINAL, infer_shapes, input_shapes, symbolic_shapes
+
+
+def test_open_dimensions_get_nominal_values():
+    source = model("g (float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Relu(x) }")
+    assert input_shapes(source.graph) == {"x": (1, 3, NOMINAL, NOMINAL)}
+    assert infer_shapes(source.graph)["y"] == (1, 3, NOMINAL, NOMINAL)
+    assert infer_shapes(source.graph, {"x": (1, 3, 32, 48)})["y"] == (1, 3, 32, 48)
+    assert symbolic_shapes(source.graph)["y"] == (None, 3, None, None)
+
+
+def test_declared_sizes_win_over_the_sample():
+    source = model("g (float[8,3,10,10] x) => (float[8,3,10,10] y) { y = Relu(x) }")
+    assert infer_shapes(source.graph, {"x": (1, 3, 32, 32)})["y"] == (8, 3, 10, 10)
+
+
+def test_big_weights_take_part_by_their_shape_alone():
+    source = model("g (float[N,64,8,8] x) => (float[N,64,6,6] y) { y = Conv(x, w) }", w=normal(64, 64, 3, 3))
+    assert infer_shapes(source.graph)["y"] == (1, 64, 6, 6)
+    assert infer_shapes(source.graph)["w"] == (64, 64, 3, 3)
+
+
+def test_computed_shapes_are_followed_through_several_rounds():
+    source = model(
+        """g (float[N,3,8,8] x) => (float[N,A,B,C] y) <int64[1] two = {2}, int64[1] zero = {0}, int64[1] end = {4}> {
+        s = Shape(x) h = Slice(s, two, end, zero) n = Slice(s, zero, two, zero) k = Mul(h, two)
+        d = Concat<axis = 0>(n, k) e = Expand(one, d) t = Shape(e) u = Neg(t) v = Neg(u) y = Expand(one, v) }""",
+        one=np.ones((1, 1, 1, 1), np.float32),
+    )
+    assert infer_shapes(source.graph)["y"] == (1, 3, 16, 16)
+
+
+def test_the_graph_stays_as_it_was():
+    source = model(
+        "g (float[N,3,8,8] x) => (float[N,4,6,6] y) { c = Constant<value_float = 1.0>() a = Add(x, c) y = Conv(a, w) }",
+        w=normal(4, 3, 3, 3),
+    )
+    before = to_proto(source).SerializeToString()
+    infer_shapes(source.graph)
+    assert to_proto(source).SerializeToString() == before
+
+
+def test_stale_declarations_are_not_believed():
+    source = model("g (float[N,3,8,8] x) => (float[N,4,6,6] y) { a = Conv(x, w) y = Relu(a) }", w=normal(4, 3, 3, 3))
+    source.graph.nodes[0].outputs[0].shape = ["N", 9, 9, 9]
+    assert infer_shapes(source.graph)["a"] == (1, 4, 6, 6)
+
+
+def test_custom_operators_are_believed():
+    content = to_proto(
+        model("g (float[N,3] x) => (float[N,3] y) { a = com.example.M(x) y = Relu(a) }", domains=', "com.example" : 1')
+    )
+    content.graph.value_info.append(onnx.helper.make_tensor_value_info("a", 1, [1, 5]))
+    assert infer_shapes(from_proto(content).graph)["y"] == (1, 5)

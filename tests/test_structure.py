@@ -1,0 +1,97 @@
+"""The shape of the package: imports go down, packages are listed, modules are documented."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+FLOORS = ["compiler", "runtime", "passes", "api", "cli"]
+SOURCES = sorted(
+    path
+    for path in [*ROOT.glob("*.py"), *(path for floor in FLOORS for path in ROOT.glob(f"{floor}/**/*.py"))]
+    if "__pycache__" not in path.parts
+)
+NUMERIC = {"numpy", "scipy", "__future__"}
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def floor(parts: tuple[str, ...]) -> int | None:
+    """How high a module stands; None for the front door, which may import everything."""
+    head = parts[0].removesuffix(".py") if parts else ""
+    return FLOORS.index(head) if head in FLOORS else None
+
+
+def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...] | None]]:
+    """(text, place in the package or None for a foreign one) of every import, those inside functions too."""
+    folder = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module or "", None
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = folder[: len(folder) - node.level + 1]
+            inner = tuple((node.module or "").split(".")) if node.module else ()
+            for alias in node.names:
+                yield f"{'.' * node.level}{node.module or ''}.{alias.name}", (*base, *inner) or (alias.name,)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_imports_go_down(path: Path):
+    here = floor(path.relative_to(ROOT).parts)
+    if here is None:
+        return
+    for text, place in imports(path):
+        assert text.split(".")[0] != "onnx_compress", f"{text}: imports within the package are relative"
+        above = floor(place) if place is not None else None
+        assert above is None or above <= here, f"{text} goes up a floor"
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if "projection" in path.parts], ids=name)
+def test_projections_are_numbers_only(path: Path):
+    for text, place in imports(path):
+        head = text.split(".")[0]
+        inside = place is not None and place[:2] == ("passes", "projection")
+        assert inside or head in NUMERIC or head in sys.stdlib_module_names, text
+
+
+def test_every_package_is_listed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {
+        ".".join(("onnx_compress", *path.parent.relative_to(ROOT).parts))
+        for path in SOURCES
+        if path.name == "__init__.py"
+    }
+    folders = {".".join(("onnx_compress", *path.parent.relative_to(ROOT).parts)) for path in SOURCES}
+    assert set(listed) == found == folders
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_modules_are_documented_and_do_not_print(path: Path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), "a module says what it is for"
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert not any(isinstance(call, ast.Name) and call.id == "print" for call in calls)
+    assert path.stem not in ("utils", "helpers", "misc")
+
+
+def test_public_names_exist_and_importing_the_package_is_cheap():
+    code = (
+        "import sys, onnx_compress as o; assert 'numpy' not in sys.modules and 'onnx' not in sys.modules;"
+        "[getattr(o, n) for n in o.__all__]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
