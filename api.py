@@ -24,6 +24,7 @@ from .compiler.context import Context, Progress, silent
 from .compiler.cost import graph_cost
 from .compiler.errors import CompressError, UsageError
 from .compiler.files import check_output, staged, writing
+from .compiler.graph.convs import find_convs
 from .compiler.graph.external import graph_tensors, stored_bytes
 from .compiler.graph.io import INLINE_LIMIT, Model, from_proto, load, save, to_proto
 from .compiler.instruments import Dump, Instrument, Timing
@@ -175,14 +176,21 @@ def _memory_bytes(model: Model) -> int:
 
 
 class _Baseline(Instrument):
-    """Makes the model that leaves the preparing passes the one that budgets and fits refer to."""
+    """Makes the model that leaves the preparing passes the one that budgets and fits refer to.
+
+    Raises:
+        CompressError: no Conv of it has a constant weight.
+    """
 
     def __init__(self, position: int):
         self._position = position
 
     def before(self, position: int, entry: Pass, model: Model, ctx: Context) -> None:
-        if position == self._position:
-            ctx.original = model.graph.copy()
+        if position != self._position:
+            return
+        if not any(find_convs(model.graph)):
+            raise CompressError("no Conv has a constant weight", _place(model), "store the weights as initializers")
+        ctx.original = model.graph.copy()
 
 
 def _passes(pipeline: str | Sequence[Pass], plugins: Sequence[str]) -> list[Pass]:
@@ -200,10 +208,13 @@ def _check_pattern(option: str, pattern: str | None) -> None:
 
 def _load(model: PathLike | onnx.ModelProto) -> Model:
     source = from_proto(model) if isinstance(model, onnx.ModelProto) else load(model)
-    parts = [source.graph, *source.graph.subgraphs(recursive=True)]
-    if not any(node.op == "Conv" for part in parts for node in part.nodes):
-        raise CompressError("the model has no Conv", str(source.path or "model"), "give a convolutional network")
+    if not any(node.op == "Conv" for node in source.graph.nodes):
+        raise CompressError("the model has no Conv", _place(source), "give a convolutional network")
     return source
+
+
+def _place(model: Model) -> str:
+    return str(model.path or "model")
 
 
 def _run(model: Model, passes: Sequence[Pass], ctx: Context, prepare: bool, dump_dir: Path | None) -> list[PassRecord]:

@@ -52,6 +52,9 @@ def root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; the console script."""
     args = list(sys.argv[1:] if argv is None else argv)
+    if not args:
+        main(["--help"])
+        return 2
     try:
         code = _command().main(args=_complete(args), prog_name=PROGRAM, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -69,24 +72,22 @@ def _command() -> Any:
 
 def _complete(args: list[str]) -> list[str]:
     """`args` with the default command put in where none is named."""
-    if not args:
-        return ["--help"]
     known = (*_command().commands, "--help", "--version")
     return args if args[0] in known else [DEFAULT, *args]
 
 
 def _fail(error: Exception, verbose: bool) -> int:
     """Say what went wrong and return the exit code."""
-    usage = getattr(error, "format_message", None)
+    usage, code = getattr(error, "format_message", None), getattr(error, "exit_code", 1)
     if isinstance(error, CompressError):
         _say(str(error))
     elif callable(usage):
         _say(f"{str(usage()).rstrip('.')} ({SEE_HELP})")
     else:
         _say(f"unexpected {type(error).__name__}: {error} (run again with -v for the traceback, and report it)")
-    if verbose and not callable(usage):
+    if verbose and code == 1:
         sys.excepthook(type(error), error, error.__traceback__)
-    return getattr(error, "exit_code", 1)
+    return code
 
 
 def _say(line: str) -> None:

@@ -41,8 +41,9 @@ def _flags(ctx: typer.Context) -> dict[str, Any]:
 
 
 def _value(parameter: Any, value: object) -> object:
-    listed = parameter.multiple and not isinstance(value, list)
-    return [value] if listed else cast("object", value)
+    if parameter.multiple and isinstance(value, str):
+        return [value]
+    return value
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import sys
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 from .base import Pass
@@ -55,15 +57,28 @@ def load_plugin(source: str) -> None:
                 f"cannot import plug-in '{source}': {error}", "--plugin", "a .py file or a module"
             ) from error
         return
-    path = Path(source)
-    spec = importlib.util.spec_from_file_location(f"onnx_compress_plugin_{path.stem}", path)
-    if not path.is_file() or spec is None or spec.loader is None:
+    if not Path(source).is_file():
         raise UsageError("no such plug-in file", source, "give the path of a Python file")
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        load_file(Path(source))
     except Exception as error:
         raise UsageError(f"the plug-in fails on import: {error!r}", source, "mend the plug-in") from error
+
+
+def load_file(path: Path) -> ModuleType:
+    """Import a Python file as a module of its own; whatever the file raises comes through."""
+    name = f"onnx_compress_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -101,9 +101,9 @@ class Images:
         images = self.source[index]
         if images.ndim == 3:
             images = images[..., None]
-        x: np.ndarray = images if self.target.dtype.kind == "u" else self.preprocess.values(images)
+        x = images if self.target.dtype.kind == "u" else self.preprocess.values(images)
         if self.target.channels_first:
-            x = x.transpose(0, 3, 1, 2)
+            x = np.moveaxis(x, 3, 1)
         return np.ascontiguousarray(x, self.target.dtype)
 
 
@@ -142,7 +142,7 @@ def model_inputs(graph: gs.Graph) -> list[Input]:
     return [
         Input(
             tensor.name,
-            np.dtype(np.float32 if tensor.dtype is None else tensor.dtype),
+            tensor.dtype if isinstance(tensor.dtype, np.dtype) else np.dtype(np.float32),
             tuple(size if isinstance(size, int) and size > 0 else None for size in tensor.shape or ()),
         )
         for tensor in graph.inputs

@@ -13,7 +13,6 @@ A batch is an array, or a dict of arrays. Nothing is ever unpickled.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..compiler.errors import CompressError, UsageError
-from ..compiler.registry import nearest
+from ..compiler.registry import load_file, nearest
 from .preprocess import Preprocess, import_pillow
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -158,7 +157,7 @@ def _class(file: Path, folder: Path) -> str:
 def _function(spec: str) -> Callable[[], Iterable[object]]:
     module, _, name = spec.rpartition(":")
     try:
-        loaded = _load_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
+        loaded = load_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
     except Exception as error:
         raise UsageError(f"cannot import '{module}': {error}", "--data", "give file.py:function") from error
     function = getattr(loaded, name, None)
@@ -166,15 +165,6 @@ def _function(spec: str) -> Callable[[], Iterable[object]]:
         known = [key for key, value in vars(loaded).items() if callable(value) and not key.startswith("_")]
         raise UsageError(f"'{module}' has no function '{name}'", "--data", nearest(name, known))
     return cast("Callable[[], Iterable[object]]", function)
-
-
-def _load_file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"onnx_compress_data_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ImportError("not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _gather(batches: Iterable[object], samples: int | None, where: str) -> dict[str, np.ndarray]:

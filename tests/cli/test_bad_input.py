@@ -1,0 +1,220 @@
+"""Each bad input: one line that says what, where and how to mend it; the exit code; no output file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import builders
+import front
+import numpy as np
+import onnx
+import pytest
+from front import call
+
+
+class Refusal:
+    """Runs the command line in a folder and expects it to refuse."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]):
+        self.folder, self._capsys = folder, capsys
+        self.model = front.write_model(folder / "net.onnx")
+
+    def __call__(self, code: int, *words: str, model: Path | None = None, options: tuple[object, ...] = ()) -> str:
+        before = set(self.folder.rglob("*"))
+        base = () if "-p" in options else ("-p", "cleanup")
+        assert call(self.model if model is None else model, *base, *options) == code
+        shown = self._capsys.readouterr()
+        assert shown.err.startswith("error: ") and shown.err.count("\n") == 1, shown.err
+        assert shown.out == ""
+        assert all(word in shown.err for word in words), shown.err
+        assert {path for path in self.folder.rglob("*") if "__pycache__" not in path.parts} == before
+        return shown.err
+
+    def file(self, name: str, content: bytes = b"") -> Path:
+        (self.folder / name).write_bytes(content)
+        return self.folder / name
+
+    def save(self, name: str, proto: onnx.ModelProto) -> Path:
+        return front.write_model(self.folder / name, proto)
+
+    def data(self, **arrays: np.ndarray) -> Path:
+        np.savez(self.folder / "data.npz", **arrays)
+        return self.folder / "data.npz"
+
+
+@pytest.fixture
+def refuse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refusal:
+    return Refusal(tmp_path, capsys)
+
+
+def test_not_a_file(refuse: Refusal):
+    refuse(1, "none.onnx", "no such file", model=refuse.folder / "none.onnx")
+    refuse(1, "folder", model=refuse.folder)
+
+
+def test_not_onnx(refuse: Refusal):
+    refuse(1, "text.onnx", "not an ONNX model", model=refuse.file("text.onnx", b"hello, this is text\n" * 20))
+    refuse(1, "empty", model=refuse.file("empty.onnx"))
+
+
+def test_truncated(refuse: Refusal):
+    whole = refuse.model.read_bytes()
+    refuse(1, "half.onnx", "not an ONNX model", model=refuse.file("half.onnx", whole[: len(whole) // 2]))
+
+
+def test_a_model_without_conv(refuse: Refusal):
+    model = refuse.save("flat.onnx", builders.proto("g (float[N,3] x) => (float[N,3] y) { y = Relu(x) }"))
+    refuse(1, "flat.onnx", "no Conv", model=model)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite(refuse: Refusal, value: float):
+    w = builders.normal(4, 3, 3, 3)
+    w[1, 2, 0, 0] = value
+    graph = "g (float[N,3,8,8] x) => (float[N,4,6,6] y) { y = Conv(x, w) }"
+    refuse(1, "'w'", model=refuse.save("bad.onnx", builders.proto(graph, w=w)))
+
+
+def test_weight_as_a_graph_input(refuse: Refusal):
+    graph = "g (float[N,3,8,8] x, float[4,3,3,3] w) => (float[N,4,6,6] y) { y = Conv(x, w) }"
+    refuse(1, "no Conv has a constant weight", model=refuse.save("open.onnx", builders.proto(graph)))
+
+
+def _external(folder: Path, location: str) -> Path:
+    proto = front.classifier()
+    onnx.save(proto, folder / "ext.onnx", save_as_external_data=True, location="ext.data", size_threshold=0)
+    proto = onnx.load(folder / "ext.onnx", load_external_data=False)
+    for tensor in proto.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = location if entry.key == "location" else entry.value
+    return front.write_model(folder / "ext.onnx", proto)
+
+
+def test_missing_external_data(refuse: Refusal):
+    refuse(1, "other.data", "missing", model=_external(refuse.folder, "other.data"))
+
+
+@pytest.mark.parametrize("location", ["../outside.data", "/etc/hostname"])
+def test_external_data_outside_of_the_folder(refuse: Refusal, location: str):
+    refuse(1, location, "outside", model=_external(refuse.folder, location))
+
+
+def test_unknown_pass_and_option(refuse: Refusal):
+    refuse(2, "unknown pass 'bassis'", "did you mean 'basis'", options=("-p", "bassis"))
+    refuse(2, "no option 'mac'", "did you mean 'macs'", options=("-p", "basis:mac=0.5"))
+    refuse(2, "cannot be 'half'", options=("-p", "basis:macs=half"))
+
+
+def test_values_out_of_range(refuse: Refusal):
+    refuse(2, "macs=1.7", options=("-p", "basis:macs=1.7"))
+    refuse(2, "share=1.7", options=("-p", "zero-small:share=1.7", "--plugin", front.ZERO_SMALL))
+
+
+def test_wrong_usage(refuse: Refusal):
+    refuse(2, "unknown target 'orin'", "xavier", options=("--target", "orin"))
+    refuse(2, "--include", options=("--include", "("))
+    refuse(2, "--nonsense", options=("--nonsense",))
+    refuse(2, "--samples", options=("--samples", "0"))
+    refuse(2, "exclude each other", options=("-q", "-v"))
+    refuse(2, "no such plug-in", options=("--plugin", refuse.folder / "none.py"))
+    refuse(2, "did you mean 'cifar10'", options=("--data", refuse.data(x=front.images(2)), "--preprocess", "cifar"))
+
+
+def test_data_of_the_wrong_shape(refuse: Refusal):
+    data = refuse.data(images=np.zeros((4, 9, 9, 3), np.uint8))
+    refuse(1, "expected float32 (?, 3, 8, 8)", "(N, 3, 9, 9)", options=("--data", data))
+
+
+def test_empty_data(refuse: Refusal):
+    refuse(1, "data.npz", "no samples", options=("--data", refuse.data(images=front.images(0))))
+    refuse(2, "no such data", options=("--data", refuse.folder / "none.npz"))
+
+
+def test_labels_out_of_range(refuse: Refusal):
+    data = refuse.data(images=front.images(2), labels=np.array([0, 7]))
+    refuse(1, "expected labels 0 to 6, found 0 to 7", options=("--data", data))
+
+
+def test_output_folder_missing(refuse: Refusal):
+    refuse(1, "no such folder", options=("-o", refuse.folder / "none" / "out.onnx"))
+    refuse(1, "no such folder", options=("-o", refuse.model / "out.onnx"))
+    refuse(2, "is a folder", options=("-o", refuse.folder))
+    refuse(1, "no such folder", options=("--report", refuse.folder / "none" / "r.json"))
+
+
+def test_output_folder_read_only(refuse: Refusal, monkeypatch: pytest.MonkeyPatch):
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("onnx_compress.compiler.files.tempfile.TemporaryFile", refused)
+    refuse(1, "net.compressed.onnx", "Read-only file system", "choose a folder")
+
+
+def test_disk_full(refuse: Refusal, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        refuse(1, "net.compressed.onnx", "No space left on device")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        options = ("--report", refuse.folder / "r.json")
+        refuse(1, "r.json", "No space left on device", "free some space", options=options)
+
+
+def test_a_failing_report_leaves_no_model(refuse: Refusal, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("onnx_compress.compiler.graph.io.os.replace", full)
+    refuse(1, "No space left", options=("--report", refuse.folder / "r.json"))
+
+
+CUSTOM = """g (float[N,3,8,8] x) => (float[N,4,6,6] y) {
+    t = Conv(x, w)
+    y = my.ops.Wave(t)
+}"""
+
+
+def test_a_custom_op_needs_no_onnxruntime_without_data(refuse: Refusal):
+    proto = builders.proto(CUSTOM, domains=', "my.ops" : 1', w=builders.normal(4, 3, 3, 3))
+    model = refuse.save("custom.onnx", proto)
+    options = ("--data", refuse.data(x=front.images(2)))
+    refuse(1, "onnxruntime cannot load the model", "without --data", model=model, options=options)
+    assert call(model, "-p", "cleanup", "-q") == 0
+    kept = onnx.load(refuse.folder / "custom.compressed.onnx")
+    assert [node.op_type for node in kept.graph.node] == ["Conv", "Wave"]
+
+
+def test_interruption_leaves_nothing(refuse: Refusal, monkeypatch: pytest.MonkeyPatch):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("onnx_compress.compiler.graph.io.os.replace", interrupt)
+        refuse(130, "interrupted")
+    with monkeypatch.context() as patch:
+        patch.setattr("onnx_compress.compiler.manager.PassManager.run", interrupt)
+        refuse(130, "interrupted", options=("--report", refuse.folder / "r.json"))
+
+
+def test_a_pass_that_fails_is_named(refuse: Refusal):
+    plugin = refuse.file("broken.py", BROKEN.encode())
+    refuse(1, "pass 4 'broken' failed", "ZeroDivisionError", options=("-p", "broken", "--plugin", plugin))
+
+
+BROKEN = """
+from dataclasses import dataclass
+from typing import ClassVar
+from onnx_compress import Pass, register
+
+@register
+@dataclass(frozen=True)
+class Broken(Pass):
+    name: ClassVar[str] = "broken"
+    def run(self, graph, ctx):
+        1 / 0
+"""

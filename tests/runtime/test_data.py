@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import front
+import numpy as np
+import pytest
+from onnx_compress.compiler.errors import CompressError, UsageError
+from onnx_compress.runtime.data import Input, Samples, load_data
+from onnx_compress.runtime.preprocess import PRESETS, parse_preprocess
+from PIL import Image
+
+FLOAT = np.dtype(np.float32)
+X = Input("x", FLOAT, (None, 3, 8, 8))
+
+
+def first(data: Samples, size: int = 100) -> np.ndarray:
+    return next(iter(data.batches(size)))["x"]
+
+
+def test_images_are_preprocessed_in_the_layout_of_the_model(tmp_path: Path):
+    np.savez(tmp_path / "d.npz", images=front.images(5), labels=np.arange(5))
+    data = load_data(tmp_path / "d.npz", [X], PRESETS["cifar10"], None, classes=7)
+    expected = PRESETS["cifar10"].values(front.images(5)).transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(first(data), expected)
+    assert data.labels is not None and data.labels.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_channels_last_models_get_channels_last():
+    data = load_data(front.images(2), [Input("x", FLOAT, (None, 8, 8, 3))], PRESETS["unit"])
+    assert first(data).shape == (2, 8, 8, 3)
+
+
+def test_integer_models_get_the_pixels():
+    data = load_data(front.images(2), [Input("x", np.dtype(np.uint8), (None, 3, 8, 8))])
+    np.testing.assert_array_equal(first(data), front.images(2).transpose(0, 3, 1, 2))
+    assert data.notes == ()
+
+
+def test_float_arrays_go_in_as_they_are():
+    values = np.random.default_rng(0).standard_normal((4, 3, 8, 8)).astype(np.float32)
+    data = load_data({"anything": values}, [X], PRESETS["imagenet"])
+    np.testing.assert_array_equal(first(data), values)
+    assert any("go in as they are" in note for note in data.notes)
+
+
+def test_batches_are_the_same_every_time():
+    data = load_data(front.images(10), [X], samples=7)
+    sizes = [len(batch["x"]) for batch in data.batches(3)]
+    assert sizes == [3, 3, 1] == [len(batch["x"]) for batch in data.batches(3)]
+
+
+def test_fixed_batch_models_get_whole_batches():
+    data = load_data(front.images(10), [Input("x", FLOAT, (4, 3, 8, 8))])
+    assert [len(batch["x"]) for batch in data.batches(100)] == [4, 4]
+    assert data.samples == 8 and "8 of 10" in " ".join(data.notes)
+    with pytest.raises(CompressError, match="batches of 4, found 3"):
+        load_data(front.images(3), [Input("x", FLOAT, (4, 3, 8, 8))])
+
+
+def test_unnamed_preprocess_is_noted():
+    assert "divided by 255" in load_data(front.images(2), [X]).notes[0]
+
+
+def test_raw_pixels_as_floats_are_noted():
+    values = front.images(2).transpose(0, 3, 1, 2).astype(np.float32)
+    assert "look like raw pixels" in load_data(values, [X]).notes[0]
+
+
+def test_digest_depends_on_values_and_preprocess():
+    digests = {
+        load_data(front.images(3), [X], PRESETS["unit"]).digest,
+        load_data(front.images(3), [X], PRESETS["cifar10"]).digest,
+        load_data(front.images(3, seed=1), [X], PRESETS["unit"]).digest,
+    }
+    assert len(digests) == 3
+    assert load_data(front.images(4), [X], PRESETS["unit"], 3).digest in digests
+
+
+def test_an_array_of_the_archive_can_be_chosen(tmp_path: Path):
+    np.savez(tmp_path / "d.npz", images=front.images(5), other=front.images(3, seed=1), labels=np.zeros(5, int))
+    data = load_data(f"{tmp_path}/d.npz#other", [X])
+    assert data.samples == 3 and data.labels is None
+    with pytest.raises(UsageError, match="did you mean 'other'"):
+        load_data(f"{tmp_path}/d.npz#othe", [X])
+
+
+def test_npy(tmp_path: Path):
+    np.save(tmp_path / "d.npy", front.images(3))
+    assert load_data(tmp_path / "d.npy", [X]).samples == 3
+
+
+def test_several_inputs_go_by_name():
+    z = Input("z", FLOAT, (None, 2))
+    arrays = {"x": np.zeros((3, 3, 8, 8), np.float32), "z": np.ones((3, 2), np.float32)}
+    assert set(next(load_data(arrays, [X, z]).batches(3))) == {"x", "z"}
+    with pytest.raises(CompressError, match="expected arrays for the inputs x, z, found x"):
+        load_data({"x": arrays["x"]}, [X, z])
+    with pytest.raises(CompressError, match="differ in their number of samples: x 3, z 2"):
+        load_data({**arrays, "z": arrays["z"][:2]}, [X, z])
+
+
+def test_image_folders(tmp_path: Path):
+    for name in ("b/1.png", "a/2.png", "a/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((10, 16, 3), ord(name[0]) + int(name[2]), np.uint8)).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    data = load_data(tmp_path, [X], parse_preprocess("size=9:crop=8"), labels="folders", classes=7)
+    np.testing.assert_allclose(first(data)[:, 0, 0, 0] * 255, [98, 99, 99], rtol=1e-5)
+    assert data.labels is not None and data.labels.tolist() == [0, 0, 1]
+
+
+def test_images_of_several_sizes_need_a_crop(tmp_path: Path):
+    for index, side in enumerate((8, 9)):
+        Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(tmp_path / f"{index}.png")
+    with pytest.raises(CompressError, match=r"1\.png: images differ in size: found 9 x 9 x 3"):
+        load_data(tmp_path, [X])
+    assert load_data(tmp_path, [X], parse_preprocess("crop=8")).samples == 2
+
+
+def test_a_broken_image_is_named(tmp_path: Path):
+    (tmp_path / "x.png").write_bytes(b"no png")
+    with pytest.raises(CompressError, match=r"x\.png: not a readable image"):
+        load_data(tmp_path, [X])
+
+
+LOADER = """
+import numpy as np
+def arrays():
+    while True:
+        yield np.zeros((4, 3, 8, 8), np.float32)
+def named():
+    yield {"x": np.zeros((4, 3, 8, 8), np.float32), "labels": np.arange(4)}
+def ragged():
+    yield np.zeros((1, 3, 8, 8), np.float32)
+    yield np.zeros((1, 3, 9, 9), np.float32)
+def nothing():
+    return iter(())
+"""
+
+
+@pytest.fixture
+def loader(tmp_path: Path) -> str:
+    (tmp_path / "loader.py").write_text(LOADER)
+    return f"{tmp_path}/loader.py"
+
+
+def test_functions_yield_batches(loader: str):
+    assert load_data(f"{loader}:arrays", [X], samples=10).samples == 10
+    data = load_data(f"{loader}:named", [X], samples=10)
+    assert data.samples == 4 and data.labels is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ragged", "batches do not fit together"),
+        ("nothing", "holds no samples"),
+        ("array", "did you mean 'arrays'"),
+    ],
+)
+def test_bad_functions(loader: str, name: str, words: str):
+    with pytest.raises(CompressError, match=words):
+        load_data(f"{loader}:{name}", [X])
+
+
+def test_missing_module():
+    with pytest.raises(UsageError, match="cannot import 'no_such_module'"):
+        load_data("no_such_module:f", [X])
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((0, 3, 8, 8), np.float32), "holds no samples"),
+        (np.zeros((2, 8, 8, 3), np.float32), r"expected float32 \(\?, 3, 8, 8\), found float32 \(N, 8, 8, 3\)"),
+        (np.zeros((3, 8, 8), np.float32), r"found float32 \(N, 8, 8\)"),
+        (np.zeros((2, 9, 8, 3), np.uint8), r"found images \(N, 3, 9, 8\)"),
+        (np.zeros((2, 3, 8, 8), np.uint8), "with 8 channels last"),
+        (np.zeros((2, 8, 8), np.uint8), "with 1 channels last"),
+        (np.zeros((2, 8), np.uint8), r"found uint8 \(N, 8\)"),
+        (np.full((2, 3, 8, 8), np.nan, np.float32), "NaN or infinite"),
+        (np.full((2, 3, 8, 8), np.inf, np.float32), "NaN or infinite"),
+        (np.zeros((2, 3, 8, 8), np.complex64), "found complex64"),
+        (np.float32(1), "a single number"),
+    ],
+)
+def test_data_that_cannot_be_the_input(array: np.ndarray, words: str):
+    with pytest.raises(CompressError, match=words):
+        load_data({"x": array}, [X])
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.array([0, 7]), "expected labels 0 to 6, found 0 to 7"),
+        (np.array([-1, 0]), "expected labels 0 to 6, found -1 to 0"),
+        (np.array([0.0, 1.0]), "must be integers, found float64"),
+        (np.array([0, 1, 2]), r"expected 2 labels, found \(3\)"),
+        (np.zeros((2, 7), int), r"expected 2 labels, found \(2, 7\)"),
+    ],
+)
+def test_labels_that_cannot_be_classes(labels: np.ndarray, words: str):
+    with pytest.raises(CompressError, match=words):
+        load_data({"images": front.images(2), "labels": labels}, [X], classes=7)
+
+
+def test_labels_by_key():
+    arrays = {"images": front.images(2), "truth": np.array([[1], [2]], np.uint8)}
+    data = load_data(arrays, [X], labels="truth")
+    assert data.labels is not None and data.labels.tolist() == [1, 2]
+    with pytest.raises(UsageError, match="did you mean 'truth'"):
+        load_data(arrays, [X], labels="truths")
+
+
+def test_nothing_is_unpickled(tmp_path: Path):
+    np.savez(tmp_path / "d.npz", images=np.array([{}], object))
+    with pytest.raises(CompressError, match="cannot be read"):
+        load_data(tmp_path / "d.npz", [X])
+
+
+def test_what_is_no_data(tmp_path: Path):
+    (tmp_path / "broken.npz").write_bytes(b"PK")
+    (tmp_path / "text.txt").write_text("")
+    (tmp_path / "empty").mkdir()
+    for name, words in (
+        ("broken.npz", "cannot be read"),
+        ("text.txt", "not a kind of data"),
+        ("missing", "no such data"),
+        ("empty", "no images"),
+    ):
+        with pytest.raises(CompressError, match=words):
+            load_data(tmp_path / name, [X])
+
+
+def test_mean_of_the_wrong_length():
+    with pytest.raises(CompressError, match="one value per channel"):
+        load_data(front.images(2)[..., :1], [Input("x", FLOAT, (None, 1, 8, 8))], PRESETS["cifar10"])

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import builders
+import front
+import numpy as np
+import onnx
+import pytest
+from onnx_compress import CompressError, Context, UsageError, compress, parse_pipeline
+from onnx_compress.api import WITHOUT_DATA
+from onnx_compress.compiler.report import SCHEMA
+
+BATCHNORM = """g (float[N,3,8,8] x) => (float[N,4,8,8] y) {
+    t = Conv<pads=[1,1,1,1]>(x, w)
+    y = BatchNormalization(t, s, b, m, v)
+}"""
+
+
+def batchnorm() -> onnx.ModelProto:
+    vectors = {name: np.abs(builders.normal(4, seed=index)) + 0.5 for index, name in enumerate("sbmv")}
+    return builders.proto(BATCHNORM, w=builders.normal(4, 3, 3, 3), **vectors)
+
+
+def test_a_loaded_model_goes_in_and_out():
+    result = compress(front.classifier(), "cleanup")
+    onnx.checker.check_model(result.proto)
+    assert result.report["schema"] == SCHEMA and result.report["model"] is None
+    assert result.report["notes"] == [WITHOUT_DATA] and result.report["quality"] is None
+    assert [record.name for record in result.records] == ["cleanup", "fold-batchnorm", "cleanup", "cleanup"]
+
+
+def test_the_model_given_stays_as_it_is():
+    proto = batchnorm()
+    before = proto.SerializeToString()
+    compress(proto, "cleanup")
+    assert proto.SerializeToString() == before
+
+
+def test_preparation_folds_and_can_be_turned_off():
+    folded, plain = (compress(batchnorm(), "cleanup", prepare=prepare) for prepare in (True, False))
+    assert [node.op for node in folded.graph.nodes] == ["Conv"]
+    assert [node.op for node in plain.graph.nodes] == ["Conv", "BatchNormalization"]
+    x = builders.normal(2, 3, 8, 8)
+    a, b = (builders.run(result.proto, x=x)["y"] for result in (folded, plain))
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_budgets_refer_to_the_prepared_model(monkeypatch: pytest.MonkeyPatch):
+    seen: list[list[str]] = []
+
+    def look(self: object, graph: object, ctx: Context) -> object:
+        assert ctx.original is not None
+        seen.append([node.op for node in ctx.original.nodes])
+        return result(changed=False)
+
+    from onnx_compress.compiler.base import PassResult as result
+
+    compress(front.classifier(), "zero-small", plugins=[front.ZERO_SMALL])
+    cls = type(parse_pipeline("zero-small")[0])
+    monkeypatch.setattr(cls, "run", look)
+    compress(batchnorm(), "zero-small")
+    assert seen == [["Conv"]]
+
+
+def test_passes_may_be_given_as_objects():
+    result = compress(front.classifier(), parse_pipeline("cleanup"))
+    assert result.report["pipeline"] == "cleanup"
+
+
+def test_arrays_are_data():
+    result = compress(front.classifier(), "cleanup", data=front.images(6), labels=np.zeros(6, int), preprocess="unit")
+    quality = result.report["quality"]
+    assert quality is not None and quality["agreement"] == 1.0
+    assert quality["top1_before"] == quality["top1_after"]
+    assert result.report["data"] is not None and result.report["data"]["preprocess"] == "mean=0.0:std=1.0"
+
+
+def test_save_refuses_to_overwrite(tmp_path: Path):
+    result = compress(front.classifier(), "cleanup")
+    assert result.save(tmp_path / "a.onnx") == (tmp_path / "a.onnx").stat().st_size
+    with pytest.raises(UsageError, match="--overwrite"):
+        result.save(tmp_path / "a.onnx")
+    result.save(tmp_path / "a.onnx", overwrite=True)
+
+
+def test_sizes_count_external_data(tmp_path: Path):
+    onnx.save(front.classifier(), tmp_path / "e.onnx", save_as_external_data=True, location="e.data", size_threshold=0)
+    held = (tmp_path / "e.onnx").stat().st_size + (tmp_path / "e.data").stat().st_size
+    assert compress(tmp_path / "e.onnx", "cleanup").report["before"]["bytes"] == held
+
+
+def test_fixed_batch_models(tmp_path: Path):
+    result = compress(front.classifier(batch="4"), "cleanup", data=front.images(10), preprocess="unit")
+    assert result.report["quality"] is not None and result.report["quality"]["samples"] == 8
+
+
+def test_no_conv():
+    with pytest.raises(CompressError, match="no Conv"):
+        compress(builders.proto("g (float[N,3] x) => (float[N,3] y) { y = Relu(x) }"), "cleanup")
+
+
+def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    model = front.write_model(tmp_path / "net.onnx")
+    np.save(tmp_path / "d.npy", front.images(32))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["from_python.py", str(model), "d.npy"])
+    runpy.run_path(str(Path(front.ZERO_SMALL).with_name("from_python.py")), run_name="__main__")
+    assert (tmp_path / "compressed.onnx").is_file() and capsys.readouterr().out.startswith("MACs")
