@@ -1,0 +1,40 @@
+# make demo    compress the sample network and print its accuracy before and after; writes out/
+# make test    lint, types and tests
+# Both set up .venv first, once; PYTHON=python3.12 chooses the interpreter.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+NETWORK := models/resnet20_cifar10.onnx
+SAMPLE := models/cifar10_sample.npz
+OUT := out/resnet20_cifar10.compressed.onnx
+
+.PHONY: demo test clean
+
+demo: .stamp/demo
+	mkdir -p out
+	$(BIN)/onnx-compress $(NETWORK) -p basis:macs=0.5,quantize --data $(SAMPLE)#train_images --preprocess cifar10 \
+		--report out/report.json --output $(OUT) --overwrite
+	$(BIN)/onnx-compress eval $(NETWORK) --data $(SAMPLE) --preprocess cifar10
+	$(BIN)/onnx-compress eval $(OUT) --data $(SAMPLE) --preprocess cifar10
+
+test: .stamp/test
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/pytest
+
+clean:
+	rm -rf .venv .stamp out
+
+.stamp/venv:
+	$(PYTHON) -m venv .venv
+	mkdir -p .stamp
+	touch $@
+
+.stamp/demo: .stamp/venv pyproject.toml
+	$(PIP) --editable '.[cpu]'
+	touch $@
+
+.stamp/test: .stamp/venv pyproject.toml
+	$(PIP) --editable '.[cpu,test]'
+	touch $@
