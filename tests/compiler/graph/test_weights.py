@@ -35,6 +35,27 @@ def test_dequantize(attributes: str, scale: np.ndarray, zero: np.ndarray):
     assert is_quantized(weight)
 
 
+@pytest.mark.parametrize(
+    ("attributes", "scale", "zero"),
+    [
+        ("<axis = 0>", np.array([0.5, 0.01], np.float32), np.zeros(2, np.int8)),
+        ("", np.float32(0.02), np.int8(3)),
+        ("", np.float32(0.02), np.uint8(128)),
+    ],
+)
+def test_quantize_then_dequantize(attributes: str, scale: np.ndarray, zero: np.ndarray):
+    source = model(
+        f"""g (float[2,30] x) => (float[2,30] y) {{
+        q = QuantizeLinear{attributes}(w, s, z) v = DequantizeLinear{attributes}(q, s, z) y = Add(x, v) }}""",
+        w=3 * normal(2, 30),
+        s=np.asarray(scale),
+        z=np.asarray(zero),
+    )
+    values = resolve(source.graph.nodes[2].inputs[1])
+    assert values is not None
+    np.testing.assert_allclose(values, run(source, x=np.zeros((2, 30), np.float32))["y"], atol=1e-6)
+
+
 def test_what_depends_on_an_input_is_not_constant():
     source = model("g (float[2] x) => (float[2] y) { a = Identity(x) b = Neg(w) y = Add(a, b) }", w=normal(2))
     assert [resolve(tensor) for tensor in source.graph.nodes[-1].inputs] == [None, None]
