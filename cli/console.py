@@ -12,8 +12,14 @@ from ..compiler.context import Progress as Reporter
 from ..compiler.context import silent
 
 
+PLAIN_WIDTH = 120
+
+
 def results() -> Console:
-    return Console(highlight=False, markup=False, emoji=False)
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console
 
 
 def errors() -> Console:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .list import documentation
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -27,7 +29,7 @@ def explain(
         load_plugin(source)
     cls = find(name)
     console = results()
-    for text in (inspect.getdoc(sys.modules[cls.__module__]), inspect.getdoc(cls)):
+    for text in (inspect.getdoc(sys.modules[cls.__module__]), documentation(cls)):
         if text:
             console.print(text + "\n", soft_wrap=True)
     console.print(_options(cls) if dataclasses.fields(cls) else "no options")

@@ -32,8 +32,13 @@ def list_passes(
     results().print(table)
 
 
+def documentation(cls: type) -> str:
+    """The docstring that the class was given; dataclasses make up one of their own, which says nothing new."""
+    text = inspect.getdoc(cls) or ""
+    return "" if text.startswith(f"{cls.__name__}(") else text
+
+
 def summary(cls: type) -> str:
-    """The first line of the docstring, or of the module's where the class has none of its own."""
-    own = inspect.getdoc(cls) or ""
-    text = inspect.getdoc(sys.modules[cls.__module__]) or "" if own.startswith(f"{cls.__name__}(") else own
+    """The first line of the docstring, or of the module's where the class has none."""
+    text = documentation(cls) or inspect.getdoc(sys.modules[cls.__module__]) or ""
     return text.partition("\n")[0]

@@ -1,0 +1,46 @@
+"""The README says what is so: its pass is the example, its flags exist, its commands are those of the Makefile."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+
+import front
+import pytest
+from onnx_compress.runtime.preprocess import PRESETS, parse_preprocess
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_it_opens_with_the_two_commands():
+    commands = re.findall(r"^    make (\w+)", README, re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text()
+    assert commands == ["demo", "test"]
+    assert all(f"\n{name}:" in makefile for name in commands)
+
+
+def test_its_pass_is_the_example():
+    block = README[README.index("    @register") : README.index("    onnx-compress model.onnx --plugin")]
+    assert textwrap.dedent(block).strip() in Path(front.ZERO_SMALL).read_text()
+
+
+def test_its_flags_exist_and_are_all(capsys: pytest.CaptureFixture[str]):
+    usage = README[README.index("    onnx-compress MODEL [-p") : README.index("- The default pipeline")]
+    shown = ""
+    for command in ("compress", "list", "explain", "eval"):
+        front.call(command, "--help")
+        shown += capsys.readouterr().out
+    flags = {flag for flag in re.findall(r"--[a-z-]+", shown)}
+    short = {"--pipeline", "--output", "--quiet", "--verbose", "--help", "--plugin"}
+    assert set(re.findall(r"--[a-z-]+", usage)) | short == flags
+
+
+def test_its_presets_are_those_of_the_code():
+    rows = re.findall(r"^\| `(\w+)` \|.*mean ([\d.,]+), std ([\d.,]+) \|$", README, re.MULTILINE)
+    assert [name for name, *_ in rows] == ["imagenet", "cifar10"]
+    for name, mean, std in rows:
+        spelled = parse_preprocess(f"mean={mean}:std={std}")
+        assert (spelled.mean, spelled.std) == (PRESETS[name].mean, PRESETS[name].std)
+    assert (PRESETS["imagenet"].size, PRESETS["imagenet"].crop) == (256, 224)
