@@ -32,7 +32,7 @@ def test_its_flags_exist_and_are_all(capsys: pytest.CaptureFixture[str]):
     for command in ("compress", "list", "explain", "eval"):
         front.call(command, "--help")
         shown += capsys.readouterr().out
-    flags = {flag for flag in re.findall(r"--[a-z-]+", shown)}
+    flags = set(re.findall(r"--[a-z-]+", shown))
     short = {"--pipeline", "--output", "--quiet", "--verbose", "--help", "--plugin"}
     assert set(re.findall(r"--[a-z-]+", usage)) | short == flags
 
