@@ -1,9 +1,9 @@
 """Divides a budget over layers.
 
-Each layer offers choices (size, cost, error); pick one per layer so that the sum of errors is smallest while the sum of
-costs stays within the budget. For a price lambda per unit of cost every layer chooses on its own, argmin error + lambda *
-cost (Everett, 1963); bisection finds the smallest price that keeps the budget, and a repair step spends what is left on the
-step that buys the most error per cost.
+Each layer offers choices, each with a cost and an error; pick one per layer so that the sum of errors is smallest while
+the sum of costs stays within the budget. For a price lambda per unit of cost every layer chooses on its own, argmin error
++ lambda * cost (Everett, 1963); bisection finds the smallest price that keeps the budget, and a repair step spends what is
+left on the changes that buy the most error per cost.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Choice:
-    """One way to write a layer: its `cost`, its `error`, and the `form` and `size` to write it in (0: left as it is)."""
+    """One way to write a layer: its `cost` and `error`, and the `form` and `size` to write it in (0: as it is)."""
 
     cost: float
     error: float

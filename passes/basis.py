@@ -5,7 +5,7 @@ Two forms of basis; each Conv takes the one that loses less output energy for it
     channel     y = U (V * x) + b           V: r basis filters (r, C/g, K, K), U: 1 x 1 mixture (N, r)
                 MACs  P r (d + N)           against P N d, with d = C/g K^2 and P output positions
     separable   y = H *row (V *col x) + b   V: r filters (r, C/g, K, 1), H: (N, r, 1, K)
-                MACs  P' r C/g K + P N r K  V strides along its own axis only, so P' = P * stride of the other
+                MACs  P' r C/g K + P N r K  P': output rows times input columns (V strides along its own axis only)
 
 With data the fit is the projection of the layer's best weight W* in the metric of its inputs (see `projection.fit`):
 for the channel form the top eigenvectors of the outputs' covariance W* C W*^T, for the separable form alternating least
@@ -83,7 +83,7 @@ class SeparableBasis:
 
     def macs(self, conv: Conv, size: int, shapes: Shapes) -> int:
         vertical, horizontal = self._filter_sizes(conv, size)
-        return positions(conv, shapes) * (vertical * conv.strides[1] + horizontal)
+        return self._vertical_positions(conv, shapes) * vertical + positions(conv, shapes) * horizontal
 
     def params(self, conv: Conv, size: int) -> int:
         return sum(self._filter_sizes(conv, size))
@@ -100,6 +100,12 @@ class SeparableBasis:
             Factor("horizontal", horizontal, axis_attrs(conv, (1,))),
         ]
         return Projection(factors, [compose(v, h) for v, h in pairs])
+
+    def _vertical_positions(self, conv: Conv, shapes: Shapes) -> int:
+        """Output rows times input columns: the first Conv strides along its own axis only."""
+        if conv.output.name not in shapes or conv.input.name not in shapes:
+            return conv.strides[1]
+        return shapes[conv.output.name][2] * shapes[conv.input.name][3]
 
     def _shape(self, conv: Conv) -> tuple[int, int, int]:
         channels, height, width = conv.weight.shape[1:]

@@ -21,6 +21,8 @@ from .forms import Form, emit
 from .projection.fit import Fit
 from .survey import layer_fits, plain_fits
 
+DENSE = "left dense: the budget is better spent on other layers"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -46,7 +48,8 @@ def write(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> list[
         for layer, fits in _fits(graph, ctx, plan, data):
             decisions.append(_write_layer(rewriter, layer, fits, plan))
             advance()
-    return decisions
+    written = {decision.node for decision in decisions}
+    return [*decisions, *(Decision(name, "kept", DENSE) for name in plan.choices if name not in written)]
 
 
 def _fits(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> Iterator[tuple[Layer, list[Fit]]]:
@@ -81,7 +84,7 @@ def _write_layer(rewriter: Rewriter, layer: Layer, fits: list[Fit], plan: Plan) 
     if isinstance(layer, Conv):
         macs = conv_macs(layer, plan.shapes)
         figures |= {"macs_before": macs, "macs_after": macs}
-    return Decision(layer.name, "refitted", "worth more dense than its MACs save" if choice else "", figures)
+    return Decision(layer.name, "refitted", DENSE if choice else "", figures)
 
 
 def _decompose(rewriter: Rewriter, conv: Conv, fits: list[Fit], choice: Choice, plan: Plan) -> Decision:

@@ -39,23 +39,30 @@ def lockstep(
 
     Args:
         graph: the network being rewritten; the caller may edit a layer once it has been yielded.
-        reference: the original network; it must produce the output tensor of every layer under the same name.
+        reference: the original network; it must produce the output tensor of every layer under the same name. The same
+            object as `graph` where nothing is rewritten.
         rows: at most about so many input rows (Conv patches) are sampled per layer.
     """
     batches = list(data.batches(BATCH))
-    current, original = Walk(graph, batches), Walk(reference, batches)
+    current = Walk(graph, batches)
+    original = current if reference is graph else Walk(reference, batches)
     pending = {id(layer.node) for layer in layers}
     for layer in layers:
         shortcut = _shortcut(layer, current, original, pending)
         also = [shortcut] if shortcut else []
-        current.advance([layer.input.name, *also])
-        original.advance([layer.output.name, *also])
+        if original is current:
+            current.advance([layer.input.name, layer.output.name])
+        else:
+            current.advance([layer.input.name, *also])
+            original.advance([layer.output.name, *also])
         yield layer, _moments(layer, current, original, shortcut, rng, rows)
         pending.discard(id(layer.node))
 
 
 def _shortcut(layer: Layer, current: Walk, original: Walk, pending: set[int]) -> str | None:
     """The other operand of the Add that `layer` feeds, if both networks can compute it without a pending layer."""
+    if original is current:
+        return None
     consumers = layer.output.outputs
     if len(consumers) != 1 or consumers[0].op != "Add":
         return None

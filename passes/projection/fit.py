@@ -57,10 +57,15 @@ def best_fit(xx: Array, yx: Array, yy: Array, stored: Array, ridge: float) -> Fi
     outputs: Array = yy - np.outer(mean_y, mean_y)
     weight_of_prior = max(ridge * np.trace(inputs) / len(inputs), 1e-12)
     metric: Array = inputs + weight_of_prior * np.eye(len(inputs))
-    weight: Array = cho_solve(cho_factor(metric), (cross + weight_of_prior * stored).T).T
+    weight = _solve(metric, cross + weight_of_prior * stored)
     signal = float(np.trace(outputs))
     residual = signal - 2 * float(np.sum(weight * cross)) + float(np.sum((weight @ inputs) * weight))
     return Fit(weight, metric, mean_x, mean_y, signal, max(0.0, residual))
+
+
+def _solve(metric: Array, cross: Array) -> Array:
+    """cross metric^-1."""
+    return np.asarray(cho_solve(cho_factor(metric), cross.T)).T
 
 
 def plain_fit(stored: Array, bias: Array | None) -> Fit:
@@ -68,4 +73,5 @@ def plain_fit(stored: Array, bias: Array | None) -> Fit:
     weight: Array = stored.astype(np.float64)
     outputs, inputs = weight.shape
     mean_y = np.zeros(outputs) if bias is None else bias.astype(np.float64)
-    return Fit(weight, np.eye(inputs), np.zeros(inputs), mean_y, float(np.sum(weight**2)))
+    nothing: Array = np.zeros(inputs)
+    return Fit(weight, np.eye(inputs), nothing, mean_y, float(np.sum(weight**2)))

@@ -112,7 +112,7 @@ def _solve_vertical(fit: Fit, wanted: Array, vertical: Array, horizontal: Array,
 
 
 def _spd(gram: Array) -> Array:
-    return gram + 1e-9 * np.trace(gram) / len(gram) * np.eye(len(gram))
+    return gram + max(1e-9 * np.trace(gram) / len(gram), 1e-30) * np.eye(len(gram))
 
 
 def _balanced(vertical: Array, horizontal: Array) -> tuple[Array, Array]:

@@ -1,0 +1,93 @@
+"""Each layer is fitted on the inputs of the rewritten network, towards the outputs of the original."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import builders
+import numpy as np
+from onnx_compress.compiler.graph.convs import find_convs
+from onnx_compress.compiler.graph.gemms import find_gemms
+from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.passes.survey import layer_fits
+from onnx_compress.runtime.lockstep import lockstep
+
+RESIDUAL = """g (float[N,3,6,6] x) => (float[N,3,6,6] y) {
+    a = Conv<pads=[1,1,1,1]>(x, w1, b1)
+    r = Relu(a)
+    c = Conv<pads=[1,1,1,1]>(r, w2, b2)
+    y = Add(c, r)
+}"""
+
+
+@dataclass(frozen=True)
+class Images:
+    """A Data of one input."""
+
+    x: np.ndarray
+
+    @property
+    def samples(self) -> int:
+        return len(self.x)
+
+    def batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
+        for start in range(0, len(self.x), size):
+            yield {"x": self.x[start : start + size]}
+
+
+def residual():
+    weights = {"w1": builders.normal(3, 3, 3, 3), "w2": builders.normal(3, 3, 3, 3, seed=1)}
+    return builders.model(RESIDUAL, **weights, b1=builders.normal(3, seed=2), b2=builders.normal(3, seed=3))
+
+
+def images(count: int = 100) -> Images:
+    return Images(builders.normal(count, 3, 6, 6, seed=4))
+
+
+def test_in_the_original_network_the_best_weight_is_the_stored_one() -> None:
+    graph = residual().graph
+    for conv, moments in lockstep(graph, graph, list(find_convs(graph)), images(), np.random.default_rng(0)):
+        (fit,) = layer_fits(conv, moments, ridge=1e-9)
+        np.testing.assert_allclose(fit.weight, conv.matrix(), atol=1e-3)
+        np.testing.assert_allclose(fit.bias(fit.weight), conv.bias, atol=1e-3)
+        assert fit.residual < 1e-5 * fit.signal
+
+
+def test_the_layer_before_the_add_makes_up_for_the_shortcut() -> None:
+    """Scale the first Conv by 0.9: the second one, re-fitted to the sum, comes closer than to its own output."""
+    model = residual()
+    reference, graph = model.graph.copy(), model.graph
+    rewriter, steps = (
+        Rewriter(graph),
+        lockstep(graph, reference, list(find_convs(graph)), images(), np.random.default_rng(0)),
+    )
+    first, _ = next(steps)
+    first.store(rewriter, 0.9 * first.matrix(), 0.9 * first.bias)
+    second, moments = next(steps)
+    (fit,) = layer_fits(second, moments, ridge=1e-9)
+    expected = second.matrix().reshape(3, 3, 3, 3) / 0.9
+    expected[:, :, 1, 1] += np.eye(3) / 0.9 - np.eye(3)
+    np.testing.assert_allclose(fit.weight, expected.reshape(3, -1), atol=2e-3)
+    assert fit.residual < 1e-4 * fit.signal
+
+
+def test_gemms_are_layers_too() -> None:
+    text = "g (float[N,5] x) => (float[N,2] y) { y = Gemm<alpha=0.5, beta=2.0>(x, w, b) }"
+    graph = builders.model(text, w=builders.normal(5, 2), b=builders.normal(2)).graph
+    (gemm,) = find_gemms(graph)
+    data = Images(builders.normal(200, 5, seed=1))
+    ((_, moments),) = lockstep(graph, graph, [gemm], data, np.random.default_rng(0))
+    (fit,) = layer_fits(gemm, moments, ridge=1e-9)
+    np.testing.assert_allclose(fit.weight, 0.5 * builders.normal(5, 2).T, atol=1e-3)
+    np.testing.assert_allclose(fit.bias(fit.weight), 2 * builders.normal(2), atol=1e-3)
+
+
+def test_the_same_seed_gives_the_same_moments() -> None:
+    graph = residual().graph
+
+    def moments() -> np.ndarray:
+        convs = list(find_convs(graph))
+        return next(lockstep(graph, graph, convs, images(), np.random.default_rng(7), rows=500))[1].xx
+
+    np.testing.assert_array_equal(moments(), moments())

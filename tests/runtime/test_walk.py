@@ -1,0 +1,89 @@
+"""Segments give the values of the whole network, and only the live cut is held."""
+
+from __future__ import annotations
+
+import builders
+import numpy as np
+import pytest
+from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.runtime.walk import Walk
+
+GRAPH = """g (float[N,2,4,4] x) => (float[N,2,4,4] y) {
+    a = Conv(x, w)
+    b = Relu(a)
+    c = Conv(b, w)
+    y = Add(c, x)
+}"""
+
+
+@pytest.fixture
+def graph():
+    return builders.model(GRAPH, w=builders.normal(2, 2, 1, 1)).graph
+
+
+def batches() -> list[dict[str, np.ndarray]]:
+    return [{"x": builders.normal(3, 2, 4, 4, seed=seed)} for seed in range(2)]
+
+
+def test_values_are_those_of_the_whole_network(graph) -> None:
+    walk = Walk(graph, batches())
+    walk.advance(["b"])
+    walk.advance(["c", "x"])
+    walk.advance(["y"])
+    expected = builders.run(builders.model(GRAPH, w=builders.normal(2, 2, 1, 1)), x=batches()[1]["x"])["y"]
+    np.testing.assert_allclose(walk["y"][1], expected, atol=1e-6)
+
+
+def test_only_what_is_read_later_is_held(graph) -> None:
+    walk = Walk(graph, batches())
+    walk.advance(["b"])
+    assert set(walk._values) == {"b", "x"}
+    walk.advance(["c"])
+    assert set(walk._values) == {"c", "x"}
+    walk.advance(["y"])
+    assert set(walk._values) == {"y"}
+
+
+def test_a_node_ahead_may_be_replaced(graph) -> None:
+    walk = Walk(graph, batches())
+    walk.advance(["b"])
+    rewriter = Rewriter(graph)
+    rewriter.set_weight(builders_node(graph, "c"), 1, np.zeros((2, 2, 1, 1), np.float32))
+    walk.advance(["y"])
+    np.testing.assert_array_equal(walk["y"][0], batches()[0]["x"])
+
+
+def test_the_plan_names_the_nodes_still_to_run(graph) -> None:
+    walk = Walk(graph, batches())
+    assert [node.op for node in walk.plan(["b"])] == ["Conv", "Relu"]
+    walk.advance(["a"])
+    assert [node.op for node in walk.plan(["y"])] == ["Relu", "Conv", "Add"]
+    assert walk.plan(["x"]) == []
+
+
+def test_values_beyond_the_memory_bound_go_to_files(graph) -> None:
+    walk = Walk(graph, batches(), memory=0)
+    walk.advance(["b"])
+    assert isinstance(walk["b"][0], np.memmap)
+    held = Walk(graph, batches())
+    held.advance(["b"])
+    np.testing.assert_array_equal(walk["b"][1], held["b"][1])
+
+
+def test_a_branch_reads_tensors_from_outside() -> None:
+    text = """g (float[N,2] x, bool c) => (float[N,2] y) {
+        a = Relu(x)
+        b = Neg(x)
+        y = If(c) <
+            then_branch = then () => (float[N,2] t) { t = Identity(a) },
+            else_branch = other () => (float[N,2] e) { e = Identity(b) }
+        >
+    }"""
+    walk = Walk(builders.model(text).graph, [{"x": builders.normal(1, 2), "c": np.array(True)}])
+    walk.advance(["b"])
+    walk.advance(["y"])
+    np.testing.assert_array_equal(walk["y"][0], np.maximum(builders.normal(1, 2), 0))
+
+
+def builders_node(graph, output: str):
+    return next(node for node in graph.nodes if node.outputs[0].name == output)
