@@ -1,9 +1,9 @@
 """Divides a budget over layers.
 
 Each layer offers choices, each with a cost and an error; pick one per layer so that the sum of errors is smallest while
-the sum of costs stays within the budget. For a price lambda per unit of cost every layer chooses on its own, argmin error
-+ lambda * cost (Everett, 1963); bisection finds the smallest price that keeps the budget, and a repair step spends what is
-left on the changes that buy the most error per cost.
+the sum of costs stays within the budget. For a price lambda per unit of cost every layer chooses on its own,
+argmin error + lambda * cost (Everett, 1963); bisection finds the smallest price that keeps the budget, and a repair
+step spends what is left on the changes that buy the most error per cost.
 """
 
 from __future__ import annotations
