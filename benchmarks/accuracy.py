@@ -42,8 +42,7 @@ ABLATIONS: list[tuple[str, str, float | None, float | None]] = [
 
 def measure(network: str, pipeline: str, assets: str, samples: int, target: str) -> dict[str, Any]:
     """Compress one network and score it; runs in a fresh process."""
-    from onnx_compress import compress
-    from onnx_compress.runtime.data import load_data
+    from onnx_compress.api import compress, load_samples
     from onnx_compress.runtime.evaluate import accuracy
 
     folder = Path(assets)
@@ -57,7 +56,7 @@ def measure(network: str, pipeline: str, assets: str, samples: int, target: str)
         target=target,
     )
     elapsed, peak = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    test = load_data(result.graph, folder / "data" / "cifar10_test.npz", preprocess=PREPROCESS, samples=None)
+    test = load_samples(result.graph, folder / "data" / "cifar10_test.npz", PREPROCESS)
     before, after = result.report["before"], result.report["after"]
     return {
         "benchmark": "accuracy",

@@ -74,8 +74,9 @@ def _start(fit: Fit, shape: Shape) -> Array:
     values, vectors = _eigen(averaged)
     root = np.sqrt(np.maximum(values, 1e-9 * values[-1]))
     matrix = fit.weight.reshape(-1, side, width).transpose(1, 0, 2).reshape(side, -1)
-    left = np.linalg.svd((root[:, None] * vectors.T) @ matrix, full_matrices=False)[0]
-    rows = (vectors / root) @ left
+    whitened = (root[:, None] * vectors.T) @ matrix
+    left = _eigen(whitened @ whitened.T)[1][:, ::-1]
+    rows = (vectors / root) @ left[:, : separable_limit(len(fit.weight), shape)]
     return rows.T.reshape(-1, channels, height)
 
 

@@ -227,9 +227,9 @@ def test_agreement_is_kept_on_samples_no_fit_has_seen() -> None:
     assert any("held-out" in note for note in result.notes)
 
 
-def test_without_data_the_default_is_conservative_and_says_what_data_would_buy() -> None:
+def test_without_data_the_default_is_conservative_and_says_so() -> None:
     result = apply(network(), "basis")
-    assert any("--data" in note for note in result.notes)
+    assert any("without data" in note for note in result.notes)
     rewritten = [d for d in result.decisions if d.action == "rewritten"]
     assert all(float(d.figures["error"]) <= 0.011 for d in rewritten)
 
