@@ -19,7 +19,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from . import __version__
-from .compiler.base import Pass
+from .compiler.base import Pass, PassRecord
 from .compiler.context import Context, Progress, silent
 from .compiler.cost import graph_cost
 from .compiler.errors import CompressError, UsageError
@@ -28,7 +28,7 @@ from .compiler.graph.convs import find_convs
 from .compiler.graph.external import graph_tensors, stored_bytes
 from .compiler.graph.io import INLINE_LIMIT, Model, from_proto, load, save, to_proto
 from .compiler.instruments import Dump, Instrument, Timing
-from .compiler.manager import PassManager, PassRecord
+from .compiler.manager import PassManager
 from .compiler.registry import find, load_plugin
 from .compiler.report import (
     SCHEMA,

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
+from .spelling import spell
+
 if TYPE_CHECKING:
     from .context import Context
 
@@ -78,6 +80,24 @@ class Pass(ABC):
         """Rewrite `graph` in place and report what was done."""
 
     def __str__(self) -> str:
-        from .spec import format_pass
+        return spell(self.name, self)
 
-        return format_pass(self)
+
+@dataclass
+class PassRecord:
+    """One pass that ran.
+
+    Attributes:
+        position: 1 for the first pass of the pipeline.
+        name, spec: the pass's name, and its canonical spelling with options.
+        result: what it reported.
+        seconds: wall time of the pass alone.
+        figures: what instruments measured, by name.
+    """
+
+    position: int
+    name: str
+    spec: str
+    result: PassResult
+    seconds: float = 0.0
+    figures: dict[str, float] = field(default_factory=dict[str, float])

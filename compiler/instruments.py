@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .base import Pass
+from .base import Pass, PassRecord
 from .context import Context
 from .graph.io import Model, save
-
-if TYPE_CHECKING:
-    from .manager import PassRecord
 
 
 class Instrument:

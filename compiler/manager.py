@@ -3,33 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from .base import Pass, PassResult
+from .base import Pass, PassRecord
 from .context import Context
 from .errors import CompressError
 from .graph.io import Model
 from .instruments import Instrument
-
-
-@dataclass
-class PassRecord:
-    """One pass that ran.
-
-    Attributes:
-        position: 1 for the first pass of the pipeline.
-        name, spec: the pass's name, and its canonical spelling with options.
-        result: what it reported.
-        seconds: wall time of the pass alone.
-        figures: what instruments measured, by name.
-    """
-
-    position: int
-    name: str
-    spec: str
-    result: PassResult
-    seconds: float = 0.0
-    figures: dict[str, float] = field(default_factory=dict[str, float])
 
 
 class PassManager:

@@ -23,11 +23,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from .base import Pass
 from .errors import UsageError
 from .registry import find, nearest
+from .spelling import number_in
 
 _TOKEN = re.compile(
     r"""(?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<mark>[,:=])|(?P<bare>[^,:='"\s]+)|(?P<space>\s+)"""
 )
-_BARE = re.compile(r"[^,:='\"\s\\]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,34 +52,6 @@ def parse_pipeline(text: str) -> list[Pass]:
 
 def format_pipeline(passes: Sequence[Pass]) -> str:
     return ",".join(str(entry) for entry in passes)
-
-
-def format_pass(entry: Pass) -> str:
-    """`name:key=value...` with the options that differ from their defaults."""
-    changed = [
-        (field.name, value)
-        for field in dataclasses.fields(entry)
-        if not _same(value := getattr(entry, field.name), field.default)
-    ]
-    return ":".join([entry.name, *(f"{key.replace('_', '-')}={_format_value(value)}" for key, value in changed)])
-
-
-def _same(value: object, default: object) -> bool:
-    return type(value) is type(default) and value == default
-
-
-def _format_value(value: object) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = repr(value) if isinstance(value, float) else str(value)
-    if not isinstance(value, str):
-        return text
-    ambiguous = text.lower() in ("none", "true", "false") or _number(text) is not None
-    if _BARE.fullmatch(text) and not ambiguous:
-        return text
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -156,15 +128,6 @@ def _members(hint: Any) -> tuple[Any, ...]:
     return (hint,)
 
 
-def _number(text: str) -> int | float | None:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return None
-
-
 def _convert(cls: type[Pass], key: str, token: _Token) -> Any:
     members, text = option_types(cls)[key], token.text
     choices = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
@@ -173,7 +136,7 @@ def _convert(cls: type[Pass], key: str, token: _Token) -> Any:
             return None
         if bool in members and text.lower() in ("true", "false"):
             return text.lower() == "true"
-        number = _number(text)
+        number = number_in(text)
         if isinstance(number, int) and int in members:
             return number
         if number is not None and float in members:

@@ -21,13 +21,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.base import Pass
+from ..compiler.base import Pass, PassRecord
 from ..compiler.context import Context, Feeds
 from ..compiler.errors import CompressError
 from ..compiler.graph.check import check_graph, check_structure
 from ..compiler.graph.io import Model, to_proto
 from ..compiler.instruments import Instrument
-from ..compiler.manager import PassRecord
 from ..compiler.shapes import input_shapes
 from .session import Session
 

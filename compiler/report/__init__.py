@@ -10,12 +10,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import Any, TypedDict, cast
 
-from ..base import Decision
-
-if TYPE_CHECKING:
-    from ..manager import PassRecord
+from ..base import Decision, PassRecord
 
 SCHEMA = 1
 

@@ -10,12 +10,12 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 import pytest
 from builders import listing, model
-from onnx_compress.compiler.base import Pass, PassResult
+from onnx_compress.compiler.base import Pass, PassRecord, PassResult
 from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model, load
 from onnx_compress.compiler.instruments import Dump, Instrument, Timing
-from onnx_compress.compiler.manager import PassManager, PassRecord
+from onnx_compress.compiler.manager import PassManager
 
 
 @dataclass(frozen=True)

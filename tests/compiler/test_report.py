@@ -4,8 +4,7 @@ import json
 from typing import Any, cast
 
 import numpy as np
-from onnx_compress.compiler.base import Decision, PassResult
-from onnx_compress.compiler.manager import PassRecord
+from onnx_compress.compiler.base import Decision, PassRecord, PassResult
 from onnx_compress.compiler.report import Report, pass_report, to_json
 
 
