@@ -32,8 +32,8 @@ from ..compiler.cost import positions
 from ..compiler.graph.convs import Conv
 from ..compiler.registry import register
 from ..compiler.shapes import Shapes
-from .decomposition import DecompositionPass
-from .forms import Factor, Form, Projection, axis_attrs
+from .decomposition.base import DecompositionPass
+from .decomposition.forms import Factor, Form, Projection, axis_attrs
 from .projection.fit import Fit
 from .projection.lowrank import lowrank, lowrank_curve
 from .projection.separable import compose, separable, separable_curve, separable_limit

@@ -19,8 +19,8 @@ from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.compiler.spec import parse_pipeline
 from onnx_compress.passes.basis import Basis, ChannelBasis, SeparableBasis
-from onnx_compress.passes.forms import emit
-from onnx_compress.passes.survey import plain_fits
+from onnx_compress.passes.decomposition.forms import emit
+from onnx_compress.passes.decomposition.survey import plain_fits
 
 GEOMETRIES = {
     "plain": ((3, 3), "pads=[1,1,1,1]", 1),

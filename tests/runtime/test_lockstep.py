@@ -10,7 +10,7 @@ import numpy as np
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.gemms import find_gemms
 from onnx_compress.compiler.graph.rewriter import Rewriter
-from onnx_compress.passes.survey import layer_fits
+from onnx_compress.passes.decomposition.survey import layer_fits
 from onnx_compress.runtime.lockstep import lockstep
 
 RESIDUAL = """g (float[N,3,6,6] x) => (float[N,3,6,6] y) {

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.allocate import Choice
-from ..compiler.base import Decision
-from ..compiler.context import Context
-from ..compiler.cost import Cost, conv_macs, conv_params, graph_cost
-from ..compiler.graph.convs import Conv, blind_convs, find_convs
-from ..compiler.shapes import Shapes, infer_shapes
-from ..runtime.lockstep import Layer, lockstep
-from ..runtime.moments import Moments
+from ...compiler.allocate import Choice
+from ...compiler.base import Decision
+from ...compiler.context import Context
+from ...compiler.cost import Cost, conv_macs, conv_params, graph_cost
+from ...compiler.graph.convs import Conv, blind_convs, find_convs
+from ...compiler.shapes import Shapes, infer_shapes
+from ...runtime.lockstep import Layer, lockstep
+from ...runtime.moments import Moments
+from ..projection.fit import Fit, best_fit, plain_fit
 from .budget import Candidate, Unit
 from .forms import Form
-from .projection.fit import Fit, best_fit, plain_fit
 
 CURVE_ROWS = 2**15
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.base import Decision
-from ..compiler.context import Context, Data, Feeds
-from ..compiler.errors import CompressError
-from ..runtime.evaluate import agreement
+from ...compiler.base import Decision
+from ...compiler.context import Context, Data, Feeds
+from ...compiler.errors import CompressError
+from ...runtime.evaluate import agreement
 from .budget import Budget, Unreachable
 
 HELD_OUT = 0.25

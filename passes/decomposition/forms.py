@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.graph.convs import Conv
-from ..compiler.graph.rewriter import Rewriter
-from ..compiler.shapes import Shapes
-from .projection.fit import Fit
+from ...compiler.graph.convs import Conv
+from ...compiler.graph.rewriter import Rewriter
+from ...compiler.shapes import Shapes
+from ..projection.fit import Fit
 
 
 @dataclass(frozen=True, eq=False)

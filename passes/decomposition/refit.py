@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.allocate import Choice
-from ..compiler.base import Decision
-from ..compiler.context import Context, Data
-from ..compiler.cost import conv_macs
-from ..compiler.graph.convs import Conv, find_convs
-from ..compiler.graph.gemms import find_gemms
-from ..compiler.graph.rewriter import Rewriter
-from ..compiler.shapes import Shapes
-from ..runtime.lockstep import Layer, lockstep
+from ...compiler.allocate import Choice
+from ...compiler.base import Decision
+from ...compiler.context import Context, Data
+from ...compiler.cost import conv_macs
+from ...compiler.graph.convs import Conv, find_convs
+from ...compiler.graph.gemms import find_gemms
+from ...compiler.graph.rewriter import Rewriter
+from ...compiler.shapes import Shapes
+from ...runtime.lockstep import Layer, lockstep
+from ..projection.fit import Fit
 from .forms import Form, emit
-from .projection.fit import Fit
 from .survey import layer_fits, plain_fits
 
 DENSE = "left dense: the budget is better spent on other layers"

@@ -1,12 +1,4 @@
-"""What every pass that replaces a Conv by a chain of smaller ones shares.
-
-    1. survey     each Conv is a candidate with an error curve per form, or is left alone with a reason
-    2. choose     the sizes with the smallest sum of relative lost output energy within the budget
-    3. write      in graph order, each Conv projected at its size, in the metric of the inputs it then sees;
-                  Convs left dense and fully connected layers are re-fitted to what reaches them
-
-A pass brings its check and its forms; see `passes.forms` for the contract of a form.
-"""
+"""The pass behind every decomposition: options, and the order of its steps."""
 
 from __future__ import annotations
 
@@ -17,10 +9,10 @@ from typing import Literal
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.allocate import Choice
-from ..compiler.base import Decision, Pass, PassResult, option
-from ..compiler.context import Context, Data
-from ..compiler.graph.convs import Conv
+from ...compiler.allocate import Choice
+from ...compiler.base import Decision, Pass, PassResult, option
+from ...compiler.context import Context, Data
+from ...compiler.graph.convs import Conv
 from .budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, Budget, choose
 from .forms import Form
 from .refit import Plan, write

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..compiler.allocate import Choice, allocate
-from ..compiler.errors import CompressError
-from ..compiler.graph.convs import Conv
+from ...compiler.allocate import Choice, allocate
+from ...compiler.errors import CompressError
+from ...compiler.graph.convs import Conv
 
 Kind = Literal["macs", "params", "energy", "rank", "agreement"]
 Unit = Literal["macs", "params"]
