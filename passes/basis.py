@@ -126,7 +126,7 @@ FORMS: dict[str, tuple[Form, ...]] = {
 @register
 @dataclass(frozen=True)
 class Basis(DecompositionPass):
-    """Rewrite Convs as basis filters and a mixture of them (see the module docstring).
+    """Rewrite Convs as basis filters and a mixture of them.
 
     Left alone, with the reason in the report: depthwise Convs (each filter is its own basis), Convs that no basis makes
     cheaper (1 x 1 with few channels, first layers), and those out of --include / --exclude.

@@ -21,6 +21,7 @@ class Target:
         weights: how a quantized weight is stored. `float-qdq`: FP32 initializer -> Q -> DQ (TensorRT 8 refuses INT8
             initializers); `int8-dq`: INT8 initializer -> DQ (a quarter of the bytes).
         channel_multiple: channels are padded to this multiple by the engine's INT8 kernels.
+        group_multiple: what the channels of one group of a grouped INT8 Conv must be a multiple of.
         command: how a model is compiled on the device; `{model}` is the file.
     """
 
@@ -30,6 +31,7 @@ class Target:
     max_ir: int
     weights: Literal["float-qdq", "int8-dq"]
     channel_multiple: int
+    group_multiple: int
     command: str
 
 
@@ -43,6 +45,7 @@ TARGETS: dict[str, Target] = {
             max_ir=8,
             weights="float-qdq",
             channel_multiple=32,
+            group_multiple=4,
             command="trtexec --onnx={model} --int8 --fp16",
         ),
         Target(
@@ -52,6 +55,7 @@ TARGETS: dict[str, Target] = {
             max_ir=11,
             weights="int8-dq",
             channel_multiple=32,
+            group_multiple=4,
             command="trtexec --onnx={model} --stronglyTyped",
         ),
         Target(
@@ -61,6 +65,7 @@ TARGETS: dict[str, Target] = {
             max_ir=11,
             weights="int8-dq",
             channel_multiple=1,
+            group_multiple=1,
             command="onnxruntime",
         ),
     )

@@ -20,6 +20,7 @@ from .budget import Candidate, Unit
 from .forms import Form
 
 CURVE_ROWS = 2**15
+FEW_ROWS = 100  # measured on ResNet-20 at half the MACs: top-1 88.8 -> 89.4 with 128 images, unchanged with 1,024
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +82,9 @@ def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
 
 
 def layer_fits(layer: Layer, moments: Moments, ridge: float) -> list[Fit]:
-    """The best dense fit of every group."""
+    """The best dense fit of every group; the fewer rows per input, the stronger the pull to the stored weight."""
     stored = layer.matrix().reshape(layer.group, -1, layer.fan_in)
+    ridge *= 1 + FEW_ROWS * layer.fan_in / moments.count
     return [best_fit(moments.xx[g], moments.yx[g], moments.yy[g], stored[g], ridge) for g in range(layer.group)]
 
 
