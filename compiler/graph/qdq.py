@@ -1,0 +1,188 @@
+"""Where Q/DQ pairs go, whatever their numbers are.
+
+  1. A quantized layer (Conv, Gemm, MatMul with a constant weight) has a pair on its data input and on its weight; the
+     bias stays in float and outputs get none.
+  2. One pair per tensor serves all slots that read it quantized; other consumers keep the float tensor. A weight that
+     layers share has one pair too.
+  3. A residual Add of a quantized Conv that nobody else reads: the Conv's branch stays as it is, so that Conv + Add +
+     ReLU fuse, and the other operand, the shortcut, gets a pair. Of two Convs the one with fewer nodes before it is the
+     shortcut. Any other Add is left alone.
+  4. Data movement (`MOVES`: MaxPool, Slice, Pad, Reshape, ...) needs no pair, it commutes with rounding. Where the
+     tensors on both sides of it have pairs, they share one scale.
+  5. Where the result of a Concat gets a pair, directly or through data movement, every input gets one, and all share
+     one scale. A Concat with a constant operand is left alone.
+  6. Where the result of an average pool gets a pair, directly or through data movement, so does its input: pooling runs
+     in INT8 only between two pairs. Each side has its own scale.
+  7. A tensor that comes from DequantizeLinear, or that a QuantizeLinear already reads, is left alone.
+
+Sources: NVIDIA TensorRT developer guide 8.5, "Explicit quantization" and "Q/DQ placement recommendations";
+onnx-tensorrt 8.5-GA, QuantDequantLinearHelper; NVIDIA/TensorRT#3861 (Add, Concat), #2976 (Resize).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import onnx_graphsurgeon as gs
+
+from .quantizable import channel_axis, is_layer
+
+REARRANGES = frozenset(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "DepthToSpace", "SpaceToDepth"))
+MOVES = REARRANGES | {"MaxPool", "Identity", "Dropout", "Slice", "Split", "Pad"}
+AVERAGES = frozenset(("AveragePool", "GlobalAveragePool"))
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A tensor that gets a pair, and the (node, input index) slots that read the pair's result."""
+
+    tensor: gs.Tensor
+    slots: list[tuple[gs.Node, int]] = field(default_factory=list[tuple[gs.Node, int]])
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """All pairs of a graph.
+
+    Attributes:
+        activations: groups of sites; the sites of one group share a scale.
+        weights: one site per weight tensor and channel axis.
+    """
+
+    activations: list[list[Site]]
+    weights: list[Site]
+
+
+def place(graph: gs.Graph, accepts: Callable[[gs.Node], bool]) -> Placement:
+    """The pairs for the layers of `graph` that `accepts` takes; the rules are in the module docstring."""
+    layers = [node for node in graph.nodes if is_layer(node) and accepts(node)]
+    return Placement(_Activations(graph, layers).groups(), _weight_sites(layers))
+
+
+def _weight_sites(layers: Iterable[gs.Node]) -> list[Site]:
+    sites: dict[tuple[int, int], Site] = {}
+    for node in layers:
+        weight = node.inputs[1]
+        sites.setdefault((id(weight), channel_axis(node)), Site(weight)).slots.append((node, 1))
+    return list(sites.values())
+
+
+class _Activations:
+    """Builds the activation sites: seeds from rules 1 and 3, closure under rules 4 to 6."""
+
+    def __init__(self, graph: gs.Graph, layers: list[gs.Node]):
+        self._graph = graph
+        self._layers = layers
+        self._sites: dict[int, Site] = {}
+        self._queue: list[gs.Tensor] = []
+        self._leader: dict[int, int] = {}
+
+    def groups(self) -> list[list[Site]]:
+        for node in self._layers:
+            self._add(node, 0)
+        for node, index in _shortcuts(self._graph, self._layers):
+            self._add(node, index)
+        while self._queue:
+            self._close(self._queue.pop(0))
+        for site in list(self._sites.values()):
+            self._share_upstream(site.tensor)
+        return self._grouped()
+
+    def _add(self, node: gs.Node, index: int) -> bool:
+        tensor = node.inputs[index]
+        if isinstance(tensor, gs.Constant) or _is_quantized(tensor):
+            return False
+        if id(tensor) not in self._sites:
+            self._sites[id(tensor)] = Site(tensor)
+            self._queue.append(tensor)
+        slots = self._sites[id(tensor)].slots
+        if not any(other is node and at == index for other, at in slots):
+            slots.append((node, index))
+        return True
+
+    def _close(self, tensor: gs.Tensor) -> None:
+        node = _producer(_origin(tensor)[-1])
+        if node is None:
+            return
+        if node.op in AVERAGES:
+            self._add(node, 0)
+        if node.op == "Concat" and not any(isinstance(operand, gs.Constant) for operand in node.inputs):
+            for index, operand in enumerate(node.inputs):
+                if self._add(node, index):
+                    self._join(tensor, operand)
+
+    def _share_upstream(self, tensor: gs.Tensor) -> None:
+        for source in _origin(tensor)[1:]:
+            if id(source) in self._sites:
+                self._join(tensor, source)
+
+    def _join(self, one: gs.Tensor, other: gs.Tensor) -> None:
+        self._leader[self._find(id(other))] = self._find(id(one))
+
+    def _find(self, key: int) -> int:
+        while self._leader.get(key, key) != key:
+            key = self._leader[key]
+        return key
+
+    def _grouped(self) -> list[list[Site]]:
+        groups: dict[int, list[Site]] = {}
+        for key, site in self._sites.items():
+            groups.setdefault(self._find(key), []).append(site)
+        return list(groups.values())
+
+
+def _origin(tensor: gs.Tensor) -> list[gs.Tensor]:
+    """`tensor` and the tensors that it is moved from, nearest first."""
+    chain = [tensor]
+    while (node := _producer(chain[-1])) is not None and node.op in MOVES:
+        chain.append(node.inputs[0])
+    return chain
+
+
+def _producer(tensor: gs.Tensor) -> gs.Node | None:
+    node = tensor.inputs[0] if tensor.inputs else None
+    return node if node is not None and node.domain in (None, "", "ai.onnx") else None
+
+
+def _is_quantized(tensor: gs.Tensor) -> bool:
+    node = _producer(tensor)
+    if node is not None and node.op == "DequantizeLinear":
+        return True
+    return any(consumer.op == "QuantizeLinear" for consumer in tensor.outputs)
+
+
+def _shortcuts(graph: gs.Graph, layers: list[gs.Node]) -> list[tuple[gs.Node, int]]:
+    """Rule 3: (Add, index of its shortcut operand)."""
+    convs = {id(node) for node in layers if node.op == "Conv"}
+    outputs = {id(tensor) for tensor in graph.outputs}
+    depth = _depths(graph)
+    found: list[tuple[gs.Node, int]] = []
+    for node in graph.nodes:
+        if node.op != "Add" or len(node.inputs) != 2 or not _same_shape(*node.inputs):
+            continue
+        fused = [i for i, x in enumerate(node.inputs) if _feeds_only(x, convs) and id(x) not in outputs]
+        if fused:
+            main = max(fused, key=lambda i: (depth.get(id(node.inputs[i]), 0), -i))
+            found.append((node, 1 - main))
+    return found
+
+
+def _feeds_only(tensor: gs.Tensor, convs: set[int]) -> bool:
+    return len(tensor.outputs) == 1 and len(tensor.inputs) == 1 and id(tensor.inputs[0]) in convs
+
+
+def _same_shape(one: gs.Tensor, other: gs.Tensor) -> bool:
+    """Not known to differ, and two different tensors."""
+    if one is other or isinstance(one, gs.Constant) or isinstance(other, gs.Constant):
+        return False
+    return not one.shape or not other.shape or list(one.shape) == list(other.shape)
+
+
+def _depths(graph: gs.Graph) -> dict[int, int]:
+    """Tensor -> the most nodes on a way to it. Nodes are in topological order."""
+    depth: dict[int, int] = {}
+    for node in graph.nodes:
+        level = 1 + max((depth.get(id(tensor), 0) for tensor in node.inputs), default=0)
+        depth.update((id(tensor), level) for tensor in node.outputs)
+    return depth

@@ -1,0 +1,104 @@
+"""The Q/DQ nodes themselves.
+
+    activation           x -> QuantizeLinear -> DequantizeLinear
+    weight, float-qdq    FP32 initializer -> QuantizeLinear -> DequantizeLinear
+    weight, int8-dq      INT8 initializer -> DequantizeLinear
+
+Every node has three inputs and an INT8 zero point of zeros; a per-channel one writes `axis`, because engines
+disagree about its default (ONNX: 1, onnx-tensorrt 8.5: 0).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from .qdq import Site
+from .rewriter import Rewriter
+
+Form = Literal["float-qdq", "int8-dq"]
+
+
+def quantize_activation(rewriter: Rewriter, site: Site, scale: float) -> None:
+    """Put a pair on the site's tensor and let its slots read the result."""
+    name = site.tensor.name
+    parameters = _parameters(rewriter, name, np.float32(scale))
+    quantized, result = rewriter.variable(f"{name}.q", np.int8), rewriter.variable(f"{name}.dq", np.float32)
+    nodes = [
+        rewriter.node("QuantizeLinear", [site.tensor, *parameters], [quantized], f"{name}.QuantizeLinear"),
+        rewriter.node("DequantizeLinear", [quantized, *parameters], [result], f"{name}.DequantizeLinear"),
+    ]
+    rewriter.insert_before(_first(rewriter.graph, site), nodes)
+    _connect(rewriter, site, result)
+
+
+def quantize_weight(
+    rewriter: Rewriter, site: Site, codes: np.ndarray, scale: np.ndarray, axis: int, form: Form
+) -> None:
+    """Let the slots read `codes` (int8, in the weight's shape) times `scale` (one per slice of `axis`, or one)."""
+    node = site.slots[0][0]
+    name = f"{node.name}.weight"
+    parameters = _parameters(rewriter, name, scale.astype(np.float32))
+    attrs: dict[str, Any] = {"axis": axis} if scale.ndim else {}
+    result = rewriter.variable(f"{name}.dq", np.float32)
+    source: gs.Tensor
+    nodes: list[gs.Node] = []
+    if form == "int8-dq":
+        source = rewriter.constant(name, codes)
+    else:
+        stored = rewriter.constant(name, codes.astype(np.float32) * along(scale, axis, codes.ndim))
+        source = rewriter.variable(f"{name}.q", np.int8)
+        nodes.append(
+            rewriter.node("QuantizeLinear", [stored, *parameters], [source], f"{name}.QuantizeLinear", attrs, node.name)
+        )
+    nodes.append(
+        rewriter.node("DequantizeLinear", [source, *parameters], [result], f"{name}.DequantizeLinear", attrs, node.name)
+    )
+    rewriter.insert_before(_first(rewriter.graph, site), nodes)
+    for layer, _ in site.slots:
+        if layer.op == "Conv":
+            layer.attrs.setdefault("kernel_shape", list(codes.shape[2:]))
+    _connect(rewriter, site, result)
+
+
+def along(scale: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    """`scale` in a shape that broadcasts over a weight of `rank` dimensions."""
+    shape = [1] * rank
+    if scale.ndim:
+        shape[axis] = scale.size
+    return scale.astype(np.float32).reshape(shape)
+
+
+def _parameters(rewriter: Rewriter, name: str, scale: Any) -> list[gs.Tensor]:
+    values = np.asarray(scale, np.float32)
+    zero = np.zeros(values.shape, np.int8)
+    return [
+        gs.Constant(rewriter.fresh_name(f"{name}.{part}"), array)
+        for part, array in (("scale", values), ("zero_point", zero))
+    ]
+
+
+def _first(graph: gs.Graph, site: Site) -> gs.Node:
+    slots = {id(node) for node, _ in site.slots}
+    return next(node for node in graph.nodes if id(node) in slots)
+
+
+def _connect(rewriter: Rewriter, site: Site, result: gs.Tensor) -> None:
+    for node, index in site.slots:
+        rewriter.set_input(node, index, result)
+    remove_unread(rewriter, site.tensor)
+
+
+def remove_unread(rewriter: Rewriter, tensor: gs.Tensor) -> None:
+    """Remove the nodes (Constant, Cast, Transpose, ...) that produced `tensor`, as far as nobody reads them."""
+    if tensor.outputs or not tensor.inputs or any(tensor is output for output in rewriter.graph.outputs):
+        return
+    node = tensor.inputs[0]
+    if any(output.outputs for output in node.outputs):
+        return
+    sources = list(node.inputs)
+    rewriter.remove(node)
+    for source in sources:
+        remove_unread(rewriter, source)

@@ -1,0 +1,44 @@
+"""Evening out the channels between two layers.
+
+    y = U f(V x + v) + u      f(s z) = s f(z) for s > 0:  the identity or a ReLU
+      = (U / s) f(s (V x + v)) + u                         one s > 0 per channel between
+
+The result is the same for any s, but the channels between share one INT8 scale: a channel of small range uses few of
+its steps. s_i = (R / r_i)^strength with R = max r brings every range r_i up to R (strength 1). V has a scale per
+row, so its rounding does not change; U's columns shrink as its inputs grow, so each input channel weighs as much in
+U's rounding as it contributes.
+
+Without data r_i is the norm of row i of V.
+
+Sources: Nagel et al. 2019, "Data-free quantization through weight equalization and bias correction", section 4.1,
+for the invariance; the ranges here are those of the activations, because weights have a scale per channel.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+LIMIT = 64.0
+
+
+def channel_gains(ranges: np.ndarray, strength: float = 1.0) -> np.ndarray:
+    """s (r,) from the range of each channel; dead channels keep 1, none grows by more than `LIMIT`."""
+    alive = np.isfinite(ranges) & (ranges > 0)
+    top = float(np.max(ranges, initial=0.0, where=alive))
+    gains = np.where(alive, top / np.where(alive, ranges, 1.0), 1.0)
+    return np.minimum(gains, LIMIT) ** strength
+
+
+def row_norms(weight: np.ndarray) -> np.ndarray:
+    """The norm of each output channel of a weight (N, ...)."""
+    return np.linalg.norm(weight.reshape(len(weight), -1), axis=1)
+
+
+def scale_outputs(weight: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """s V, for a weight (r, ...) or a bias (r,)."""
+    return (weight * gains.reshape(-1, *[1] * (weight.ndim - 1))).astype(weight.dtype)
+
+
+def scale_inputs(weight: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """U / s, for an ungrouped weight (N, r, ...)."""
+    return (weight / gains.reshape(1, -1, *[1] * (weight.ndim - 2))).astype(weight.dtype)

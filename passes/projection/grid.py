@@ -1,0 +1,130 @@
+"""Weights on a symmetric INT8 grid.
+
+A filter w (one row of W, N x d) becomes s * q with integers q in [-128, 127] and one scale s > 0 per row.
+
+    nearest     q = clip(round(w / s)),   s = c max|w| / 127,   c = argmin over clip ratios of (w - s q) M (w - s q)^T
+    feedback    as above, but the columns are rounded one after another and the error made on column j is carried to the
+                columns still to come, so that w - s q is small in the metric M and not entry by entry:
+
+                    e_j = (w_j - s q_j) / R_jj,   w_k -= e_j R_jk  (k > j),   R^T R = M^-1,  R upper triangular
+
+Rounding is half to even, as in ONNX QuantizeLinear. M (d x d) is the metric of the inputs that the filter sees,
+their covariance plus a ridge; without it the metric is the identity, and feedback is plain rounding. The mean is the
+bias's work.
+
+Scales are never zero, denormal or NaN: an engine divides a bias by (input scale * weight scale). A filter of zeros
+gets the layer's largest scale, which represents it exactly; a scale is never below `SPREAD` times the layer's
+largest.
+
+Sources: Hassibi & Stork 1993 (Optimal Brain Surgeon); Frantar & Alistarh 2022, "Optimal Brain Compression", sections
+3-4; Frantar et al. 2022, GPTQ, algorithm 1 (Cholesky form, columns in blocks).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg
+
+LOW, HIGH = -128, 127
+SPREAD = 1e-6
+TINY = 1e-12
+RATIOS = np.linspace(1.0, 0.7, 13)
+BLOCK = 32
+
+
+def safe_scale(scale: np.ndarray) -> np.ndarray:
+    """`scale` (any shape) as float32 with every entry positive and normal; all dead gives ones."""
+    finite = np.where(np.isfinite(scale) & (scale > 0), scale, 0.0)
+    top = float(finite.max(initial=0.0))
+    if top <= 0.0:
+        return np.ones(np.shape(scale), np.float32)
+    floored = np.where(finite > 0, finite, top)
+    return np.maximum(floored, max(top * SPREAD, TINY)).astype(np.float32)
+
+
+def row_scale(weight: np.ndarray) -> np.ndarray:
+    """The scale per row that reaches the largest entry: (N,) for W of (N, d)."""
+    return safe_scale(np.abs(weight).max(axis=1) / HIGH)
+
+
+def round_to_grid(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Nearest codes, (N, d) int8, for one scale per row."""
+    steps = np.rint(weight.astype(np.float32) / scale[:, None])
+    return np.clip(steps, LOW, HIGH).astype(np.int8)
+
+
+def from_grid(codes: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """The float32 weights that codes and scales stand for."""
+    return codes.astype(np.float32) * scale[:, None]
+
+
+def to_grid(weight: np.ndarray, metric: np.ndarray | None, carry: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Codes (N, d) and scales (N,) of `weight`, in the metric of its inputs if known; `carry`: with feedback."""
+    scale = search_scale(weight, metric)
+    if metric is None or not carry:
+        return round_to_grid(weight, scale), scale
+    return feedback(weight, scale, metric), scale
+
+
+def relative_error(weight: np.ndarray, rounded: np.ndarray, metric: np.ndarray | None) -> float:
+    """The part of the output energy that rounding loses."""
+    total = float(metric_error(weight, metric).sum())
+    return float(metric_error(weight - rounded, metric).sum()) / total if total > 0 else 0.0
+
+
+def input_metric(moments: np.ndarray, ridge: float) -> np.ndarray:
+    """M = C + l I, (d, d), from E[x x^T] (d + 1, d + 1) with a 1 as the last input; l = ridge * mean diagonal of C."""
+    mean = moments[-1, :-1]
+    centred = moments[:-1, :-1] - np.outer(mean, mean)
+    return centred + max(ridge * float(np.trace(centred)) / len(centred), TINY) * np.eye(len(centred))
+
+
+def metric_error(error: np.ndarray, metric: np.ndarray | None) -> np.ndarray:
+    """Per row e M e^T; the squared norm where there is no metric."""
+    weighted = error if metric is None else error @ metric
+    return np.einsum("nd,nd->n", weighted, error)
+
+
+def search_scale(weight: np.ndarray, metric: np.ndarray | None = None) -> np.ndarray:
+    """The scale per row whose nearest rounding has the smallest error in the metric, among clip ratios 1.0 to 0.7."""
+    full = row_scale(weight)
+    best, least = full, np.full(len(full), np.inf)
+    for ratio in RATIOS:
+        scale = safe_scale(full * ratio)
+        error = metric_error(weight - from_grid(round_to_grid(weight, scale), scale), metric)
+        best, least = np.where(error < least, scale, best), np.minimum(error, least)
+    return best
+
+
+def feedback(weight: np.ndarray, scale: np.ndarray, metric: np.ndarray) -> np.ndarray:
+    """Codes (N, d) whose error is small in `metric` (d, d); see the module docstring.
+
+    Columns go in the order of falling energy. It must be positive definite.
+    """
+    order = np.argsort(-np.diag(metric), kind="stable")
+    factor = _inverse_factor(metric[np.ix_(order, order)])
+    rest = weight[:, order].astype(np.float64)
+    codes = np.empty(weight.shape, np.int8)
+    for start in range(0, weight.shape[1], BLOCK):
+        stop = min(start + BLOCK, weight.shape[1])
+        codes[:, order[start:stop]], carried = _round_block(rest[:, start:stop], scale, factor[start:stop, start:stop])
+        rest[:, stop:] -= carried @ factor[start:stop, stop:]
+    return codes
+
+
+def _inverse_factor(metric: np.ndarray) -> np.ndarray:
+    """Upper triangular R with R^T R = metric^-1."""
+    # Reversed in rows and columns, the Cholesky factor of the matrix is upper triangular, and its inverse is R.
+    upper = scipy.linalg.cholesky(metric[::-1, ::-1], lower=True)[::-1, ::-1]
+    return scipy.linalg.solve_triangular(upper, np.eye(len(metric)), lower=False)
+
+
+def _round_block(rest: np.ndarray, scale: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of some columns, and the scaled errors that the later columns must absorb. `rest` is used up."""
+    codes, carried = np.empty(rest.shape, np.int8), np.empty_like(rest)
+    for j in range(rest.shape[1]):
+        column = round_to_grid(rest[:, j : j + 1], scale)[:, 0]
+        codes[:, j] = column
+        carried[:, j] = (rest[:, j] - column * scale) / factor[j, j]
+        rest[:, j + 1 :] -= np.outer(carried[:, j], factor[j, j + 1 :])
+    return codes, carried

@@ -1,0 +1,146 @@
+"""The numbers of `quantize`: calibrates and rounds, then writes the pairs that `compiler.graph.qdq` places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..compiler.context import Context, Data
+from ..compiler.graph.qdq import Placement, Site, place
+from ..compiler.graph.quantizable import channel_axis
+from ..compiler.graph.quantizers import quantize_activation, quantize_weight
+from ..compiler.graph.rewriter import Rewriter
+from ..compiler.graph.weights import resolve
+from ..runtime.calibration import histograms
+from ..runtime.moments import Moments
+from ..runtime.rounded import measurable, rounded_moments
+from .projection.grid import (
+    HIGH,
+    from_grid,
+    input_metric,
+    relative_error,
+    round_to_grid,
+    row_scale,
+    safe_scale,
+    to_grid,
+)
+from .projection.ranges import Method, threshold
+
+ROWS = 2**12
+METRIC_SAMPLES = 128
+RIDGE = 1e-2
+
+LayerReport = dict[str, float | int | str]
+
+
+@dataclass(frozen=True, eq=False)
+class Quantizer:
+    """Quantizes the accepted layers of a rewriter's graph; the fields are the options of the pass.
+
+    Attributes:
+        carry: round with error feedback.
+        shift_bias: keep the mean of every output channel.
+        per_channel: one weight scale per output channel, else one per weight.
+    """
+
+    rewriter: Rewriter
+    ctx: Context
+    method: Method
+    percentile: float
+    carry: bool
+    shift_bias: bool
+    per_channel: bool
+    samples: int
+    _scales: dict[str, float] = field(default_factory=dict[str, float])
+
+    def run(self, accepts: Callable[[gs.Node], bool]) -> dict[str, LayerReport]:
+        """Write all pairs; node name -> figures for the report."""
+        placement = place(self.rewriter.graph, accepts)
+        moments: Mapping[str, Moments] = {}
+        if self.ctx.data is not None:
+            self._calibrate(placement, self.ctx.data)
+            moments = self._moments(accepts, self.ctx.data)
+        reports: dict[str, LayerReport] = {}
+        for site in placement.weights:
+            reports.update(self._weight(site, moments))
+        for site in (site for group in placement.activations for site in group if self._scales):
+            quantize_activation(self.rewriter, site, self._scales[site.tensor.name])
+        return reports
+
+    def _calibrate(self, placement: Placement, data: Data) -> None:
+        names = [site.tensor.name for group in placement.activations for site in group]
+        seen = histograms(self.rewriter.graph, names, data, self.samples, self.ctx.progress)
+        for group in placement.activations:
+            total = seen[group[0].tensor.name]
+            for site in group[1:]:
+                total.merge(seen[site.tensor.name])
+            top = threshold(total.counts, total.width, total.peak, self.method, self.percentile)
+            scale = float(safe_scale(np.array(top / HIGH)))
+            self._scales.update((site.tensor.name, scale) for site in group)
+
+    def _moments(self, accepts: Callable[[gs.Node], bool], data: Data) -> Mapping[str, Moments]:
+        if not self.carry and not self.shift_bias:
+            return {}
+        graph, ctx = self.rewriter.graph, self.ctx
+        layers, samples = measurable(graph, accepts), min(self.samples, METRIC_SAMPLES)
+        return rounded_moments(graph, layers, self._scales, data, samples, ROWS, ctx.rng(), ctx.progress)
+
+    def _weight(self, site: Site, moments: Mapping[str, Moments]) -> dict[str, LayerReport]:
+        """Round and write one weight, and correct the biases of the layers that read it."""
+        nodes = [node for node, _ in site.slots]
+        axis = channel_axis(nodes[0])
+        values = resolve(site.tensor)
+        assert values is not None
+        channels_first = np.moveaxis(values, axis, 0)
+        rows = channels_first.reshape(len(channels_first), -1)
+        metrics = _metrics([moments[node.name] for node in nodes if node.name in moments])
+        codes, scale = self._round(rows, metrics)
+        rounded = from_grid(codes, np.broadcast_to(scale, len(rows)))
+        stored = np.moveaxis(codes.reshape(channels_first.shape), 0, axis)
+        inputs = {node.name: self._scales.get(node.inputs[0].name) for node in nodes}
+        quantize_weight(self.rewriter, site, stored, scale, axis, self.ctx.target.weights)
+        for node in nodes:
+            if self.shift_bias and node.name in moments:
+                self.rewriter.set_weight(node, 2, _bias(rounded, moments[node.name]))
+        return {node.name: _figures(rows, rounded, metrics, inputs[node.name]) for node in nodes}
+
+    def _round(self, rows: np.ndarray, metrics: Sequence[np.ndarray | None]) -> tuple[np.ndarray, np.ndarray]:
+        """Codes (N, d), and scales (N,) or () for a weight whose groups have the given metrics."""
+        if not self.per_channel:
+            scale = row_scale(rows.reshape(1, -1))[0]
+            return round_to_grid(rows, np.full(len(rows), scale)), np.asarray(scale)
+        parts = [
+            to_grid(part, metric, self.carry)
+            for part, metric in zip(np.split(rows, len(metrics)), metrics, strict=True)
+        ]
+        codes, scales = zip(*parts, strict=True)
+        return np.concatenate(codes), np.concatenate(scales)
+
+
+def _metrics(moments: Sequence[Moments]) -> Sequence[np.ndarray | None]:
+    """One metric per group: the mean over the layers that share the weight; [None] without moments."""
+    if not moments:
+        return [None]
+    total = sum(entry.xx for entry in moments[1:]) + moments[0].xx
+    return [input_metric(xx, RIDGE) for xx in total / len(moments)]
+
+
+def _bias(rounded: np.ndarray, moments: Moments) -> np.ndarray:
+    """E[y] - W E[x], (N,) float32."""
+    mean_x, mean_y = moments.xx[:, -1, :-1], moments.yx[:, :, -1]
+    grouped = rounded.reshape(*mean_y.shape, -1)
+    return (mean_y - np.einsum("gnd,gd->gn", grouped, mean_x)).reshape(-1).astype(np.float32)
+
+
+def _figures(
+    rows: np.ndarray, rounded: np.ndarray, metrics: Sequence[np.ndarray | None], scale: float | None
+) -> LayerReport:
+    parts = zip(np.split(rows, len(metrics)), np.split(rounded, len(metrics)), metrics, strict=True)
+    error = float(np.mean([relative_error(part, grid, metric) for part, grid, metric in parts]))
+    figures: LayerReport = {"channels": len(rows), "weight_error": error}
+    if scale is not None:
+        figures["input_scale"] = scale
+    return figures

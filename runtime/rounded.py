@@ -1,0 +1,88 @@
+"""Moments of layers whose input is rounded to an INT8 grid: x as the quantized layer reads it, y as the float layer
+wrote it.
+
+    x = Q(input) in patches, y = output        XX = E[x x^T], YX = E[y x^T], YY = E[y y^T]
+
+They hold all that a fit of a layer's weight and bias to its rounded input needs. Layers share runs over the data as
+far as their moments stay within `MEMORY` bytes together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..compiler.context import Data, Progress, silent
+from ..compiler.graph.convs import find_convs
+from ..compiler.graph.gemms import find_gemms
+from .calibration import observe
+from .lockstep import Layer, layer_rows
+from .moments import Moments, MomentSum
+
+MEMORY = 512 << 20
+LOW, HIGH = -128, 127
+
+
+def rounded_moments(
+    graph: gs.Graph,
+    layers: Sequence[Layer],
+    scales: Mapping[str, float],
+    data: Data,
+    samples: int,
+    rows: int,
+    rng: np.random.Generator,
+    progress: Progress = silent,
+) -> dict[str, Moments]:
+    """Layer name -> moments, from about `rows` rows a layer, spread over the first `samples` of `data`.
+
+    `scales`: the step of the grid by tensor name; a tensor without one is taken as it is.
+    """
+    found: dict[str, Moments] = {}
+    share = rows / max(1, min(samples, data.samples))
+    for chunk in _chunks(layers):
+        sums = {layer.name: MomentSum(layer.group, layer.fan_in, layer.filters // layer.group) for layer in chunk}
+        names = [tensor.name for layer in chunk for tensor in (layer.input, layer.output)]
+        for values in observe(graph, names, data, samples, progress, "moments"):
+            for layer in chunk:
+                x = round_to_step(values[layer.input.name], scales.get(layer.input.name))
+                limit = round(share * len(x))
+                sums[layer.name].add(*layer_rows(layer, x, values[layer.output.name], rng, limit))
+        found.update((name, total.result()) for name, total in sums.items())
+    return found
+
+
+def measurable(graph: gs.Graph, accepts: Callable[[gs.Node], bool]) -> list[Layer]:
+    """The accepted layers whose rows can be read off their tensors: y = W x + b with the weight as it is stored."""
+    convs: list[Layer] = [conv for conv in find_convs(graph) if accepts(conv.node)]
+    plain = {"alpha": 1.0, "beta": 1.0}
+    gemms = [gemm for gemm in find_gemms(graph) if accepts(gemm.node)]
+    return [
+        *convs,
+        *(gemm for gemm in gemms if all(gemm.node.attrs.get(key, 1.0) == one for key, one in plain.items())),
+    ]
+
+
+def round_to_step(x: np.ndarray, step: float | None) -> np.ndarray:
+    """What a Q/DQ pair with scale `step` makes of `x`."""
+    if step is None:
+        return x
+    return np.clip(np.rint(x / np.float32(step)), LOW, HIGH) * np.float32(step)
+
+
+def _chunks(layers: Sequence[Layer]) -> Iterator[list[Layer]]:
+    chunk: list[Layer] = []
+    for layer in layers:
+        if chunk and sum(map(_bytes, chunk)) + _bytes(layer) > MEMORY:
+            yield chunk
+            chunk = []
+        chunk.append(layer)
+    if chunk:
+        yield chunk
+
+
+def _bytes(layer: Layer) -> int:
+    """What its moments take."""
+    outputs = layer.filters // layer.group
+    return 8 * layer.group * ((layer.fan_in + 1) ** 2 + outputs * (layer.fan_in + 1 + outputs))
