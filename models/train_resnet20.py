@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("models/resnet20_cifar10.onnx"))
     parser.add_argument("--small-epochs", type=int, default=14, help="epochs at 24 x 24 pixels")
-    parser.add_argument("--epochs", type=int, default=40, help="epochs in all")
+    parser.add_argument("--epochs", type=int, default=36, help="epochs in all")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
