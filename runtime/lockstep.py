@@ -24,7 +24,8 @@ from .patches import conv_patches, output_rows, sample_positions
 from .walk import Walk
 
 Layer = Conv | Gemm
-BATCH = 64
+BATCH = 128
+ROWS = 2**16
 
 
 def lockstep(
@@ -33,7 +34,7 @@ def lockstep(
     layers: Sequence[Layer],
     data: Data,
     rng: np.random.Generator,
-    rows: int = 2**17,
+    rows: int = ROWS,
 ) -> Iterator[tuple[Layer, Moments]]:
     """Moments of each of `layers` (of `graph`, in graph order), see the module docstring.
 

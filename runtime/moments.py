@@ -39,30 +39,29 @@ class Moments:
 
 
 class MomentSum:
-    """Accumulates moments batch by batch, in float64 over float32 products."""
+    """Accumulates moments batch by batch, in float64 over float32 products.
+
+    The rows (x, 1, y) of a group have one Gram matrix, which holds XX, YX and YY as blocks.
+    """
 
     def __init__(self, group: int, fan_in: int, outputs: int):
-        self._xx = np.zeros((group, fan_in + 1, fan_in + 1))
-        self._yx = np.zeros((group, outputs, fan_in + 1))
-        self._yy = np.zeros((group, outputs, outputs))
+        self._inputs = fan_in + 1
+        self._gram = np.zeros((group, fan_in + 1 + outputs, fan_in + 1 + outputs))
         self._count = 0
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
         """Rows x (samples, g, d) and y (samples, g, n), float32."""
         ones = np.ones((len(x), 1), np.float32)
         for g in range(x.shape[1]):
-            rows = np.hstack([x[:, g], ones])
-            self._xx[g] += _gram(rows)
-            self._yx[g] += y[:, g].T @ rows
-            self._yy[g] += _gram(np.ascontiguousarray(y[:, g]))
+            self._gram[g] += _lower_gram(np.hstack([x[:, g], ones, y[:, g]]))
         self._count += len(x)
 
     def result(self) -> Moments:
-        scale = 1 / max(1, self._count)
-        return Moments(self._xx * scale, self._yx * scale, self._yy * scale, self._count)
+        lower, split = self._gram / max(1, self._count), self._inputs
+        gram = lower + np.tril(lower, -1).swapaxes(1, 2)
+        return Moments(gram[:, :split, :split], gram[:, split:, :split], gram[:, split:, split:], self._count)
 
 
-def _gram(rows: np.ndarray) -> np.ndarray:
-    """rows^T rows by a symmetric rank-k update: half the work of a matrix product."""
-    lower = ssyrk(1.0, rows.T, lower=1)
-    return lower + np.tril(lower, -1).T
+def _lower_gram(rows: np.ndarray) -> np.ndarray:
+    """The lower triangle of rows^T rows, by a symmetric rank-k update: half the work of a matrix product."""
+    return np.asarray(ssyrk(1.0, rows.T, lower=1))
