@@ -11,7 +11,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..compiler.context import Progress as Reporter
 from ..compiler.context import silent
 
-
 PLAIN_WIDTH = 120
 
 

@@ -85,7 +85,7 @@ class Context:
         return {name: array.shape for name, array in first.items()}
 
     def analysis(self, key: str, compute: Callable[[], T]) -> T:
-        """The cached result of `compute`, computed again after a pass has changed the graph without preserving `key`."""
+        """The cached result of `compute`; computed anew after a pass has changed the graph and does not preserve it."""
         if key not in self._analyses:
             self._analyses[key] = compute()
         return self._analyses[key]

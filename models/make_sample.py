@@ -2,8 +2,8 @@
 
     python models/make_sample.py --data cifar10.npz --out models/cifar10_sample.npz
 
-writes `images` (2000, 32, 32, 3) uint8, the first 2,000 test images, with `labels`; and `train_images` (1024, 32, 32, 3)
-uint8, the first 1,024 training images, for calibration.
+writes `images` (2000, 32, 32, 3) uint8, the first 2,000 test images, with `labels`; and `train_images`
+(1024, 32, 32, 3) uint8, the first 1,024 training images, for calibration.
 """
 
 from __future__ import annotations

@@ -96,7 +96,9 @@ def accuracy(model: nn.Module, x: torch.Tensor, labels: torch.Tensor) -> float:
     return 100 * hits / len(labels)
 
 
-def train(model: nn.Module, data: dict[str, torch.Tensor], small: int, epochs: int, seed: int, checkpoint: Path) -> None:
+def train(
+    model: nn.Module, data: dict[str, torch.Tensor], small: int, epochs: int, seed: int, checkpoint: Path
+) -> None:
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim == 1]
     groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain}]

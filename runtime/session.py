@@ -1,4 +1,9 @@
-"""Running a graph, or a piece of one, with onnxruntime."""
+"""Running a graph, or a piece of one, with onnxruntime.
+
+INT8 kernels are run in onnxruntime's precise mode. On x86-64 processors without VNNI its fast ones add products in 16
+bits and saturate, which TensorRT's (and those of newer processors) do not: a ResNet-20 whose Convs are factorized and
+quantized loses 1.3 points of accuracy to that alone.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,7 @@ import onnx_graphsurgeon as gs
 from ..compiler.errors import CompressError
 
 PROVIDERS = ("CPUExecutionProvider",)
+PRECISE_INT8 = "session.x64quantprecision"
 
 
 def import_onnxruntime() -> Any:
@@ -31,15 +37,17 @@ class Session:
     Args:
         model: the model; its graph outputs are what `run` returns.
         threads: intra-op threads; None takes all cores.
+        precise: INT8 products are added without saturation, see the module docstring.
 
     Raises:
         CompressError: onnxruntime is missing or cannot load the model (a custom op, say).
     """
 
-    def __init__(self, model: onnx.ModelProto, threads: int | None = None):
+    def __init__(self, model: onnx.ModelProto, threads: int | None = None, precise: bool = True):
         runtime = import_onnxruntime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4
+        options.add_session_config_entry(PRECISE_INT8, "1" if precise else "0")
         if threads is not None:
             options.intra_op_num_threads = threads
         self.outputs = [output.name for output in model.graph.output]
@@ -47,7 +55,9 @@ class Session:
             self._session = runtime.InferenceSession(model.SerializeToString(), options, providers=list(PROVIDERS))
         except Exception as error:
             raise CompressError(
-                f"onnxruntime cannot load the model: {_first_line(error)}", "", "run without --data: data-free passes still work"
+                f"onnxruntime cannot load the model: {_first_line(error)}",
+                "",
+                "run without --data: data-free passes still work",
             ) from error
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -55,7 +65,9 @@ class Session:
         try:
             values = self._session.run(self.outputs, dict(feeds))
         except Exception as error:
-            raise CompressError(f"onnxruntime cannot run the model: {_first_line(error)}", "", "check --data and --preprocess") from error
+            raise CompressError(
+                f"onnxruntime cannot run the model: {_first_line(error)}", "", "check --data and --preprocess"
+            ) from error
         return dict(zip(self.outputs, values, strict=True))
 
 
@@ -71,8 +83,10 @@ def graph_session(graph: gs.Graph, outputs: Sequence[str] | None = None) -> Sess
 def segment_session(
     graph: gs.Graph, nodes: Sequence[gs.Node], inputs: Mapping[str, np.ndarray], outputs: Sequence[str]
 ) -> Session:
-    """A session over some nodes of `graph`: fed the tensors in `inputs` (examples of type and rank), returns `outputs`."""
-    piece = gs.Graph(nodes=list(nodes), opset=graph.opset, import_domains=graph.import_domains, ir_version=graph.ir_version)
+    """A session over some nodes of `graph`: fed the tensors in `inputs` (examples of type and rank)."""
+    piece = gs.Graph(
+        nodes=list(nodes), opset=graph.opset, import_domains=graph.import_domains, ir_version=graph.ir_version
+    )
     proto = gs.export_onnx(piece, do_type_check=False)
     for name, example in inputs.items():
         kind = onnx.helper.np_dtype_to_tensor_dtype(example.dtype)

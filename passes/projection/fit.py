@@ -71,7 +71,6 @@ def _solve(metric: Array, cross: Array) -> Array:
 def plain_fit(stored: Array, bias: Array | None) -> Fit:
     """The fit without data: the identity metric around the stored weight (n, d)."""
     weight: Array = stored.astype(np.float64)
-    outputs, inputs = weight.shape
-    mean_y = np.zeros(outputs) if bias is None else bias.astype(np.float64)
-    nothing: Array = np.zeros(inputs)
-    return Fit(weight, np.eye(inputs), nothing, mean_y, float(np.sum(weight**2)))
+    mean_y = np.zeros(len(weight)) if bias is None else bias.astype(np.float64)
+    mean_x = np.zeros_like(weight[0])
+    return Fit(weight, np.eye(len(mean_x)), mean_x, mean_y, float(np.sum(weight**2)))
