@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.context import Feeds
+from ..compiler.context import Data, Feeds
 from ..compiler.errors import CompressError
 from .preprocess import PRESETS, WHERE, Preprocess
 from .sources import ImageFiles, Rows, Source, read_source
@@ -84,6 +84,30 @@ class Samples:
         step = self.fixed_batch or size
         for start in range(0, self.samples, step):
             yield {name: rows[start : min(start + step, self.samples)] for name, rows in self.rows.items()}
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The samples `start` to `stop` of other data."""
+
+    data: Data
+    start: int
+    stop: int
+
+    @property
+    def samples(self) -> int:
+        return self.stop - self.start
+
+    def batches(self, size: int) -> Iterator[Feeds]:
+        position = 0
+        for batch in self.data.batches(size):
+            count = len(next(iter(batch.values())))
+            low, high = max(self.start - position, 0), min(self.stop - position, count)
+            if low < high:
+                yield {name: array[low:high] for name, array in batch.items()}
+            position += count
+            if position >= self.stop:
+                return
 
 
 @dataclass(frozen=True)

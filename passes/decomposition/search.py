@@ -6,42 +6,20 @@ on the rest, which no fit has seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import onnx_graphsurgeon as gs
 
 from ...compiler.base import Decision
-from ...compiler.context import Context, Data, Feeds
+from ...compiler.context import Context, Data
 from ...compiler.errors import CompressError
+from ...runtime.data import Slice
 from ...runtime.evaluate import agreement
 from .budget import Budget, Unreachable
 
 HELD_OUT = 0.25
 TRIALS = 6
 Attempt = Callable[[gs.Graph, Budget, "Data | None"], list[Decision]]
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Samples `start` to `stop` of other data."""
-
-    data: Data
-    start: int
-    stop: int
-
-    @property
-    def samples(self) -> int:
-        return self.stop - self.start
-
-    def batches(self, size: int) -> Iterator[Feeds]:
-        position = 0
-        for batch in self.data.batches(size):
-            count = len(next(iter(batch.values())))
-            low, high = max(self.start - position, 0), min(self.stop - position, count)
-            if low < high:
-                yield {name: array[low:high] for name, array in batch.items()}
-            position += count
 
 
 def smallest_in_agreement(graph: gs.Graph, ctx: Context, wanted: float, attempt: Attempt, notes: list[str]) -> float:

@@ -42,7 +42,7 @@ def separable_curve(fit: Fit, shape: Shape, largest: int) -> Array:
     return np.maximum(total - np.append(0.0, np.cumsum(per_rank)), 0.0)
 
 
-def separable(fit: Fit, shape: Shape, rank: int, sweeps: int = 4, steps: int = 15) -> tuple[Array, Array]:
+def separable(fit: Fit, shape: Shape, rank: int, sweeps: int = 3, steps: int = 10) -> tuple[Array, Array]:
     """(V (rank, c, kh), H (n, rank, kw)) near W* in the metric.
 
     Args:

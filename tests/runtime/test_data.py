@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import front
 import numpy as np
 import pytest
+from onnx_compress.compiler.context import Feeds
 from onnx_compress.compiler.errors import CompressError, UsageError
-from onnx_compress.runtime.data import Input, Samples, load_data
+from onnx_compress.runtime.data import Input, Samples, Slice, load_data
 from onnx_compress.runtime.preprocess import PRESETS, parse_preprocess
 from PIL import Image
 
@@ -236,3 +239,18 @@ def test_what_is_no_data(tmp_path: Path):
 def test_mean_of_the_wrong_length():
     with pytest.raises(CompressError, match="one value per channel"):
         load_data(front.images(2)[..., :1], [Input("x", FLOAT, (None, 1, 8, 8))], PRESETS["cifar10"])
+
+
+def test_a_slice_holds_some_samples_of_other_data_whatever_the_batch_size() -> None:
+    @dataclass(frozen=True)
+    class Numbers:
+        samples: int = 10
+
+        def batches(self, size: int) -> Iterator[Feeds]:
+            for start in range(0, 10, size):
+                yield {"x": np.arange(start, min(start + size, 10))}
+
+    part = Slice(Numbers(), 3, 8)
+    assert part.samples == 5
+    for size in (1, 2, 4, 100):
+        assert np.concatenate([batch["x"] for batch in part.batches(size)]).tolist() == [3, 4, 5, 6, 7]
