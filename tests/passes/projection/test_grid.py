@@ -1,0 +1,119 @@
+"""INT8 grids: scales, rounding, error feedback."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from onnx_compress.passes.projection.grid import (
+    HIGH,
+    feedback,
+    from_grid,
+    input_metric,
+    metric_error,
+    relative_error,
+    round_to_grid,
+    row_scale,
+    safe_scale,
+    search_scale,
+    to_grid,
+)
+
+RNG = np.random.default_rng(0)
+
+
+def correlated(size: int, samples: int = 400) -> np.ndarray:
+    x = RNG.standard_normal((samples, 3)) @ RNG.standard_normal((3, size)) + 0.3 * RNG.standard_normal((samples, size))
+    return x.T @ x / samples
+
+
+def test_rounding_is_half_to_even_and_clamped():
+    codes = round_to_grid(np.array([[0.5, 1.5, 2.5, -0.5, 200.0, -200.0]]), np.array([1.0], np.float32))
+    assert codes.tolist() == [[0, 2, 2, 0, 127, -128]]
+
+
+def test_row_scale_reaches_the_largest_entry():
+    weight = RNG.standard_normal((5, 7))
+    codes = round_to_grid(weight, row_scale(weight))
+    assert (np.abs(codes.astype(int)).max(axis=1) == HIGH).all()
+
+
+@pytest.mark.parametrize(
+    "scale", [[0.0, 1.0], [np.nan, 1.0], [np.inf, 1.0], [1e-40, 1.0], [-1.0, 1.0], [0.0, 0.0], [1e-42, 1e-43]]
+)
+def test_scales_are_positive_and_normal(scale: list[float]):
+    safe = safe_scale(np.array(scale))
+    assert safe.dtype == np.float32
+    assert np.isfinite(safe).all()
+    assert (safe >= 1e-12).all()
+
+
+def test_a_dead_filter_survives():
+    weight = RNG.standard_normal((3, 6))
+    weight[1] = 0.0
+    for metric in (None, correlated(6) + np.eye(6)):
+        codes, scale = to_grid(weight, metric, carry=True)
+        assert not from_grid(codes, scale)[1].any()
+        assert (scale > 1e-6).all()
+
+
+def test_grid_points_survive_another_rounding():
+    weight = RNG.standard_normal((8, 50))
+    codes, scale = to_grid(weight, correlated(50) + 0.1 * np.eye(50), carry=True)
+    stored = from_grid(codes, scale)
+    np.testing.assert_array_equal(np.rint(stored / scale[:, None]), codes)
+
+
+@pytest.mark.parametrize("metric", [None, correlated(12) + 0.1 * np.eye(12)])
+def test_searched_scales_are_no_worse(metric: np.ndarray | None):
+    weight = RNG.standard_t(3, (20, 12))
+
+    def error(scale: np.ndarray) -> np.ndarray:
+        return metric_error(weight - from_grid(round_to_grid(weight, scale), scale), metric)
+
+    assert (error(search_scale(weight, metric)) <= error(row_scale(weight)) + 1e-12).all()
+
+
+def test_feedback_beats_rounding_in_the_metric():
+    metric = correlated(80) + 0.01 * np.eye(80)
+    weight = RNG.standard_normal((16, 80))
+    scale = row_scale(weight)
+    nearest = metric_error(weight - from_grid(round_to_grid(weight, scale), scale), metric).sum()
+    carried = metric_error(weight - from_grid(feedback(weight, scale, metric), scale), metric).sum()
+    assert carried < 0.5 * nearest
+
+
+def test_feedback_in_the_identity_metric_is_rounding():
+    weight = RNG.standard_normal((4, 70))
+    scale = row_scale(weight)
+    np.testing.assert_array_equal(feedback(weight, scale, np.eye(70)), round_to_grid(weight, scale))
+
+
+def test_feedback_against_all_roundings():
+    """On two inputs: the second weight takes up the error of the first, as the exact minimum over neighbours does."""
+    metric = np.array([[2.0, 1.6], [1.6, 1.5]])
+    weight, scale = np.array([[30.4, 20.3]]), np.array([1.0], np.float32)
+    options = [np.array([a, b]) for a, b in itertools.product((29, 30, 31, 32), (19, 20, 21, 22))]
+    first = [q for q in options if q[0] == 30]
+    best = min(first, key=lambda q: float((weight[0] - q) @ metric @ (weight[0] - q)))
+    assert feedback(weight, scale, metric).tolist() == [best.tolist()]
+
+
+def test_input_metric_is_the_covariance_with_a_ridge():
+    x = RNG.standard_normal((500, 4)) + 3
+    rows = np.hstack([x, np.ones((500, 1))])
+    covariance = np.cov(x.T, bias=True)
+    expected = covariance + 0.1 * np.trace(covariance) / 4 * np.eye(4)
+    np.testing.assert_allclose(input_metric(rows.T @ rows / 500, 0.1), expected, atol=1e-9)
+
+
+def test_input_metric_of_dead_inputs_is_definite():
+    assert np.linalg.eigvalsh(input_metric(np.zeros((4, 4)), 0.1)).min() > 0
+
+
+def test_relative_error():
+    weight = RNG.standard_normal((3, 4))
+    assert relative_error(weight, weight, None) == 0
+    assert relative_error(weight, np.zeros((3, 4)), None) == pytest.approx(1)
+    assert relative_error(np.zeros((3, 4)), np.zeros((3, 4)), None) == 0
