@@ -30,6 +30,7 @@ class Fit:
         mean_x, mean_y: (d,) and (n,); zeros and the stored bias without data.
         signal: variance of the wanted outputs (the squared norm of the weight without data).
         residual: variance of the wanted outputs that even W* misses.
+        plain: the metric is the identity, so that truncated SVDs are optimal.
     """
 
     weight: Array
@@ -38,6 +39,7 @@ class Fit:
     mean_y: Array
     signal: float
     residual: float = 0.0
+    plain: bool = False
 
     def lost(self, weight: Array) -> float:
         """tr((W - W*) M (W - W*)^T): output energy that `weight` (n, d) loses against W*."""
@@ -73,4 +75,4 @@ def plain_fit(stored: Array, bias: Array | None) -> Fit:
     weight: Array = stored.astype(np.float64)
     mean_y = np.zeros(len(weight)) if bias is None else bias.astype(np.float64)
     mean_x = np.zeros_like(weight[0])
-    return Fit(weight, np.eye(len(mean_x)), mean_x, mean_y, float(np.sum(weight**2)))
+    return Fit(weight, np.eye(len(mean_x)), mean_x, mean_y, float(np.sum(weight**2)), plain=True)

@@ -32,6 +32,9 @@ def separable_limit(outputs: int, shape: Shape) -> int:
 
 def separable_curve(fit: Fit, shape: Shape, largest: int) -> Array:
     """Lost energy at rank 0, 1, ..., `largest` (at most `separable_limit`) of the start: an upper bound."""
+    if fit.plain:
+        energies = np.maximum(_eigen(_rearranged(fit, shape))[0], 0.0)
+        return np.sum(energies) - np.append(0.0, np.cumsum(energies[::-1]))[: largest + 1]
     rows = _start(fit, shape)[:largest]
     features = _features(rows, shape[2])
     wanted = fit.weight @ fit.metric
@@ -47,13 +50,13 @@ def separable(fit: Fit, shape: Shape, rank: int, sweeps: int = 3, steps: int = 1
 
     Args:
         shape: (c, kh, kw) of one group's filters.
-        sweeps: alternations; 0 leaves V at its start.
+        sweeps: alternations; 0 leaves V at its start, where a plain fit is optimal.
         steps: conjugate-gradient steps per solve for V.
     """
     wanted = fit.weight @ fit.metric
     vertical = _start(fit, shape)[:rank]
     horizontal = _solve_horizontal(fit, wanted, vertical, shape)
-    for _ in range(sweeps):
+    for _ in range(0 if fit.plain else sweeps):
         vertical = _solve_vertical(fit, wanted, vertical, horizontal, shape, steps)
         horizontal = _solve_horizontal(fit, wanted, vertical, shape)
     return _balanced(vertical, horizontal)
@@ -68,16 +71,25 @@ def compose(vertical: Array, horizontal: Array) -> Array:
 def _start(fit: Fit, shape: Shape) -> Array:
     """Vertical filters (limit, c, kh) by falling singular value, in the metric averaged over kernel columns."""
     channels, height, width = shape
-    side = channels * height
+    side, limit = channels * height, separable_limit(len(fit.weight), shape)
+    gram = _rearranged(fit, shape)
+    if fit.plain:
+        return _eigen(gram)[1][:, ::-1][:, :limit].T.reshape(-1, channels, height)
     blocks = fit.metric.reshape(side, width, side, width)
     averaged: Array = np.einsum("ajbj->ab", blocks) / width
     values, vectors = _eigen(averaged)
     root = np.sqrt(np.maximum(values, 1e-9 * values[-1]))
-    matrix = fit.weight.reshape(-1, side, width).transpose(1, 0, 2).reshape(side, -1)
-    whitened = (root[:, None] * vectors.T) @ matrix
-    left = _eigen(whitened @ whitened.T)[1][:, ::-1]
-    rows = (vectors / root) @ left[:, : separable_limit(len(fit.weight), shape)]
+    whiten = root[:, None] * vectors.T
+    left = _eigen(whiten @ gram @ whiten.T)[1][:, ::-1]
+    rows = (vectors / root) @ left[:, :limit]
     return rows.T.reshape(-1, channels, height)
+
+
+def _rearranged(fit: Fit, shape: Shape) -> Array:
+    """A A^T for W* as the matrix A (c kh x n kw) whose rank is the separable rank."""
+    side, width = shape[0] * shape[1], shape[2]
+    matrix = fit.weight.reshape(-1, side, width).transpose(1, 0, 2).reshape(side, -1)
+    return matrix @ matrix.T
 
 
 def _eigen(symmetric: Array) -> tuple[Array, Array]:
