@@ -45,7 +45,7 @@ from .compiler.shapes import infer_shapes
 from .compiler.spec import format_pipeline, parse_pipeline
 from .compiler.targets import find_target
 from .runtime.data import Samples, class_count, load_data, model_inputs
-from .runtime.evaluate import accuracy, agreement, as_session
+from .runtime.evaluate import agreement
 from .runtime.preprocess import parse_preprocess
 
 PathLike = str | os.PathLike[str]
@@ -264,16 +264,15 @@ def _size(graph: gs.Graph, data: Samples | None, stored: int) -> SizeReport:
 
 def _quality(original: gs.Graph, compressed: gs.Graph, data: Samples, progress: Progress) -> QualityReport:
     with progress("compare", 1) as advance:
-        before, after = as_session(original), as_session(compressed)
-        alike = agreement(before, after, data)
-        scores = [None if data.labels is None else accuracy(side, data, data.labels).top1 for side in (before, after)]
+        alike = agreement(original, compressed, data, labels=data.labels)
         advance()
+    before, after = alike.correct or (None, None)
     return QualityReport(
         samples=alike.samples,
         agreement=alike.top1,
         output_error=alike.error,
-        top1_before=scores[0],
-        top1_after=scores[1],
+        top1_before=before,
+        top1_after=after,
     )
 
 

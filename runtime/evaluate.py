@@ -33,11 +33,15 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Agreement:
-    """`top1` in [0, 1], None where the first output is not a row of class scores; `error` >= 0."""
+    """`top1` in [0, 1], None where the first output is not a row of class scores; `error` >= 0.
+
+    `correct`: top-1 accuracy of the two models, where labels were given and there are class scores.
+    """
 
     samples: int
     top1: float | None
     error: float
+    correct: tuple[float, float] | None = None
 
 
 def accuracy(model: Runnable, data: Data, labels: np.ndarray, batch: int = BATCH) -> Accuracy:
@@ -60,24 +64,31 @@ def accuracy(model: Runnable, data: Data, labels: np.ndarray, batch: int = BATCH
     return Accuracy(start, hits / start, hits5 / start if classes > 5 else None)
 
 
-def agreement(reference: Runnable, other: Runnable, data: Data, batch: int = BATCH) -> Agreement:
-    """How alike two models with the same outputs answer.
+def agreement(
+    reference: Runnable, other: Runnable, data: Data, batch: int = BATCH, labels: np.ndarray | None = None
+) -> Agreement:
+    """How alike two models with the same outputs answer, and how well where `labels` (samples,) are given.
 
     Raises:
         CompressError: the outputs differ in number or shape.
     """
     a, b = as_session(reference), as_session(other)
-    count = same = 0
-    rated, distance, energy = True, 0.0, 0.0
+    count, rated, distance, energy = 0, True, 0.0, 0.0
+    picks: list[tuple[np.ndarray, np.ndarray]] = []
     for left, right in _pairs(a, b, data, batch):
         count += len(left[0])
         first, second = class_scores(left[0]), class_scores(right[0])
-        rated = rated and first is not None
+        rated = rated and first is not None and second is not None
         if first is not None and second is not None:
-            same += int((first.argmax(1) == second.argmax(1)).sum())
+            picks.append((first.argmax(1), second.argmax(1)))
         distance += sum(_squares(x.astype(np.float64) - y) for x, y in zip(left, right, strict=True))
         energy += sum(_squares(x) for x in left)
-    return Agreement(count, same / count if rated else None, _relative(distance, energy))
+    error = _relative(distance, energy)
+    if not rated or not picks:
+        return Agreement(count, None, error)
+    one, two = (np.concatenate(side) for side in zip(*picks, strict=True))
+    correct = None if labels is None else (_same(one, labels), _same(two, labels))
+    return Agreement(count, _same(one, two), error, correct)
 
 
 def choices(model: Runnable, data: Data, batch: int = BATCH) -> np.ndarray:
@@ -119,6 +130,10 @@ def _pairs(a: Session, b: Session, data: Data, batch: int) -> Iterator[tuple[lis
 def _top5(scores: np.ndarray) -> np.ndarray:
     count = min(5, scores.shape[1])
     return np.argpartition(-scores, count - 1, axis=1)[:, :count]
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.count_nonzero(a == b) / len(a))
 
 
 def _squares(x: np.ndarray) -> float:
