@@ -116,7 +116,9 @@ def test_rule_5_concat_that_no_layer_reads():
 
 
 def test_rule_5_constant_operand():
-    found = conv_graph("c = Concat<axis = 1>(x, k) y = Conv(c, w8)", "float[1,4,8,8] x", k=normal(1, 4, 8, 8), w8=normal(4, 8, 1, 1))
+    found = conv_graph(
+        "c = Concat<axis = 1>(x, k) y = Conv(c, w8)", "float[1,4,8,8] x", k=normal(1, 4, 8, 8), w8=normal(4, 8, 1, 1)
+    )
     assert found == [["c -> y:0"]]
 
 
