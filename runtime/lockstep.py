@@ -25,7 +25,7 @@ from .walk import Walk
 
 Layer = Conv | Gemm
 BATCH = 128
-ROWS = 2**16
+ROWS = 2**15
 
 
 def lockstep(

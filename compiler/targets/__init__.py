@@ -66,7 +66,7 @@ TARGETS: dict[str, Target] = {
             weights="int8-dq",
             channel_multiple=1,
             group_multiple=1,
-            command="onnxruntime",
+            command="python -c \"import onnxruntime; onnxruntime.InferenceSession('{model}')\"",
         ),
     )
 }
