@@ -1,8 +1,8 @@
 """Running a graph, or a piece of one, with onnxruntime.
 
-INT8 kernels are run in onnxruntime's precise mode. On x86-64 processors without VNNI its fast ones add products in 16
-bits and saturate, which TensorRT's (and those of newer processors) do not: a ResNet-20 whose Convs are factorized and
-quantized loses 1.3 points of accuracy to that alone.
+Q/DQ pairs are run as they are written, not fused into INT8 kernels. On x86-64 processors without VNNI onnxruntime's
+kernels add products in 16 bits and saturate, which TensorRT's (and those of newer processors) do not: a ResNet-20 whose
+Convs are factorized and quantized loses 1.3 points of accuracy to that alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import onnx_graphsurgeon as gs
 from ..compiler.errors import CompressError
 
 PROVIDERS = ("CPUExecutionProvider",)
-PRECISE_INT8 = "session.x64quantprecision"
+UNFUSED = "session.disable_quant_qdq"
 
 
 def import_onnxruntime() -> Any:
@@ -37,17 +37,17 @@ class Session:
     Args:
         model: the model; its graph outputs are what `run` returns.
         threads: intra-op threads; None takes all cores.
-        precise: INT8 products are added without saturation, see the module docstring.
+        fused: Q/DQ pairs become INT8 kernels, see the module docstring.
 
     Raises:
         CompressError: onnxruntime is missing or cannot load the model (a custom op, say).
     """
 
-    def __init__(self, model: onnx.ModelProto, threads: int | None = None, precise: bool = True):
+    def __init__(self, model: onnx.ModelProto, threads: int | None = None, fused: bool = False):
         runtime = import_onnxruntime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4
-        options.add_session_config_entry(PRECISE_INT8, "1" if precise else "0")
+        options.add_session_config_entry(UNFUSED, "0" if fused else "1")
         if threads is not None:
             options.intra_op_num_threads = threads
         self.outputs = [output.name for output in model.graph.output]

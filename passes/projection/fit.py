@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 Array = NDArray[np.float64]
+ROUNDING, TINY = 1e-5, 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +58,18 @@ def best_fit(xx: Array, yx: Array, yy: Array, stored: Array, ridge: float) -> Fi
     inputs: Array = xx[:-1, :-1] - np.outer(mean_x, mean_x)
     cross: Array = yx[:, :-1] - np.outer(mean_y, mean_x)
     outputs: Array = yy - np.outer(mean_y, mean_y)
-    weight_of_prior = max(ridge * np.trace(inputs) / len(inputs), 1e-12)
+    weight_of_prior = ridge_of(xx, inputs, ridge)
     metric: Array = inputs + weight_of_prior * np.eye(len(inputs))
     weight = _solve(metric, cross + weight_of_prior * stored)
     signal = float(np.trace(outputs))
     residual = signal - 2 * float(np.sum(weight * cross)) + float(np.sum((weight @ inputs) * weight))
     return Fit(weight, metric, mean_x, mean_y, signal, max(0.0, residual))
+
+
+def ridge_of(moments: Array, covariance: Array, ridge: float) -> float:
+    """l = ridge * mean diagonal of the covariance (d, d), but above the rounding errors of float32 second moments."""
+    rounding = ROUNDING * float(np.trace(moments[:-1, :-1]))
+    return max(ridge * float(np.trace(covariance)), rounding, TINY) / len(covariance)
 
 
 def _solve(metric: Array, cross: Array) -> Array:

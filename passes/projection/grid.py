@@ -25,6 +25,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
+from .fit import ridge_of
+
 LOW, HIGH = -128, 127
 SPREAD = 1e-6
 TINY = 1e-12
@@ -76,7 +78,7 @@ def input_metric(moments: np.ndarray, ridge: float) -> np.ndarray:
     """M = C + l I, (d, d), from E[x x^T] (d + 1, d + 1) with a 1 as the last input; l = ridge * mean diagonal of C."""
     mean = moments[-1, :-1]
     centred = moments[:-1, :-1] - np.outer(mean, mean)
-    return centred + max(ridge * float(np.trace(centred)) / len(centred), TINY) * np.eye(len(centred))
+    return centred + ridge_of(moments, centred, ridge) * np.eye(len(centred))
 
 
 def metric_error(error: np.ndarray, metric: np.ndarray | None) -> np.ndarray:

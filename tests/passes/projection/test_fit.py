@@ -17,12 +17,12 @@ def moments(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     return ones.T @ ones / len(x), y.T @ ones / len(x), y.T @ y / len(x)
 
 
-def test_weight_and_bias_are_those_of_least_squares() -> None:
+def test_weight_and_bias_are_those_of_least_squares_up_to_the_floor_of_the_ridge() -> None:
     x, y = rows()
     fit = best_fit(*moments(x, y), stored=np.zeros((3, 7)), ridge=1e-12)
     solution = np.linalg.lstsq(np.hstack([x, np.ones((len(x), 1))]), y, rcond=None)[0]
-    np.testing.assert_allclose(fit.weight, solution[:-1].T, atol=1e-6)
-    np.testing.assert_allclose(fit.bias(fit.weight), solution[-1], atol=1e-6)
+    np.testing.assert_allclose(fit.weight, solution[:-1].T, atol=1e-3)
+    np.testing.assert_allclose(fit.bias(fit.weight), solution[-1], atol=1e-3)
 
 
 def test_residual_and_lost_energy_are_mean_squared_errors() -> None:
@@ -30,7 +30,7 @@ def test_residual_and_lost_energy_are_mean_squared_errors() -> None:
     fit = best_fit(*moments(x, y), stored=np.zeros((3, 7)), ridge=1e-12)
     other = fit.weight + np.random.default_rng(1).standard_normal(fit.weight.shape)
     error = np.mean(np.sum((y - x @ other.T - fit.bias(other)) ** 2, axis=1))
-    np.testing.assert_allclose(fit.lost(other) + fit.residual, error, rtol=1e-6)
+    np.testing.assert_allclose(fit.lost(other) + fit.residual, error, rtol=1e-3)
     np.testing.assert_allclose(fit.signal, np.sum(np.var(y, axis=0)), rtol=1e-9)
 
 
@@ -54,3 +54,12 @@ def test_without_data_the_fit_is_the_layer_itself() -> None:
     np.testing.assert_array_equal(fit.weight, stored)
     np.testing.assert_array_equal(fit.bias(stored), bias)
     assert fit.lost(stored) == 0
+
+
+def test_constant_inputs_have_a_positive_definite_metric_in_spite_of_float32_moments() -> None:
+    x = np.full((1000, 4), 5.3, np.float32)
+    ones = np.hstack([x, np.ones((1000, 1), np.float32)])
+    xx = ((ones.T @ ones) / 1000).astype(np.float64) - 1e-5
+    fit = best_fit(xx, np.zeros((2, 5)), np.zeros((2, 2)), np.ones((2, 4)), ridge=1e-3)
+    assert np.linalg.eigvalsh(fit.metric)[0] > 0
+    assert np.isfinite(fit.weight).all()

@@ -1,0 +1,388 @@
+"""The quantize pass: the form of the pairs, the numbers, what is left alone and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+import pytest
+from builders import model, node, normal, run
+from onnx_compress.compiler.base import PassResult
+from onnx_compress.compiler.context import Context, Feeds
+from onnx_compress.compiler.errors import UsageError
+from onnx_compress.compiler.graph.check import check_graph
+from onnx_compress.compiler.graph.io import Model, to_proto
+from onnx_compress.compiler.graph.weights import resolve
+from onnx_compress.compiler.spec import parse_pipeline
+from onnx_compress.compiler.targets import TARGETS
+from onnx_compress.passes.quantize import WITHOUT_DATA, Quantize
+
+
+@dataclass(frozen=True)
+class Rows:
+    x: np.ndarray
+
+    @property
+    def samples(self) -> int:
+        return len(self.x)
+
+    def batches(self, size: int) -> Iterator[Feeds]:
+        for start in range(0, len(self.x), size):
+            yield {"x": self.x[start : start + size]}
+
+
+IMAGES = Rows(normal(40, 4, 8, 8, seed=9))
+TEXT = "g (float[N,4,8,8] x) => (float[N,4,H,W] y) { %s }"
+WEIGHTS = {"w": normal(4, 4, 3, 3, seed=1), "v": normal(4, 4, 1, 1, seed=2), "b": normal(4, seed=3)}
+ONE = TEXT % "y = Conv<pads = [1, 1, 1, 1]>(x, w, b)"
+BLOCK = TEXT % (
+    "r = Relu(x) a = Conv<pads = [1, 1, 1, 1]>(r, w, b) c = Relu(a) d = Conv(c, v, b) s = Add(d, r) y = Relu(s)"
+)
+
+
+def quantize(subject: Model, target: str = "xavier", data: Rows | None = IMAGES, **options: object) -> PassResult:
+    before = to_proto(subject)
+    result = Quantize(**options).run(subject.graph, Context(target=TARGETS[target], data=data))
+    check_graph(subject)
+    onnx.checker.check_model(to_proto(subject))
+    assert result.changed == (to_proto(subject) != before)
+    assert_pairs_are_sound(subject.graph)
+    return result
+
+
+def assert_pairs_are_sound(graph: gs.Graph) -> None:
+    for entry in graph.nodes:
+        if entry.op not in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        _, scale, zero = (resolve(tensor) for tensor in entry.inputs)
+        assert scale is not None
+        assert zero is not None
+        assert scale.dtype == np.float32
+        assert zero.dtype == np.int8
+        assert scale.shape == zero.shape
+        assert (scale >= np.finfo(np.float32).tiny).all()
+        assert not zero.any()
+        assert ("axis" in entry.attrs) == (scale.ndim == 1)
+
+
+def reasons(result: PassResult) -> dict[str, str]:
+    return {decision.node: decision.reason for decision in result.decisions if decision.action == "skipped"}
+
+
+def scales(graph: gs.Graph) -> dict[str, float]:
+    """Scale of the pair on each activation."""
+    pairs = [entry for entry in graph.nodes if entry.op == "QuantizeLinear" and resolve(entry.inputs[0]) is None]
+    return {entry.inputs[0].name: float(entry.inputs[1].values) for entry in pairs}
+
+
+def error(before: Model, after: Model, x: np.ndarray = IMAGES.x) -> float:
+    (wanted,), (found,) = run(before, x=x).values(), run(after, x=x).values()
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+
+
+def chain(graph: gs.Graph, layer: gs.Node) -> list[str]:
+    """The ops behind the weight of `layer`."""
+    tensor, ops = layer.inputs[1], []
+    while tensor.inputs:
+        ops.insert(0, tensor.inputs[0].op)
+        tensor = tensor.inputs[0].inputs[0]
+    assert isinstance(tensor, gs.Constant)
+    return [str(tensor.values.dtype), *ops]
+
+
+@pytest.mark.parametrize(
+    ("target", "form"),
+    [
+        ("xavier", ["float32", "QuantizeLinear", "DequantizeLinear"]),
+        ("ort", ["int8", "DequantizeLinear"]),
+        ("trt10", ["int8", "DequantizeLinear"]),
+    ],
+)
+@pytest.mark.parametrize("data", [None, IMAGES])
+def test_form_of_weights(target: str, form: list[str], data: Rows | None):
+    subject = model(ONE, **WEIGHTS)
+    quantize(subject, target, data)
+    conv = node(subject.graph, "Conv")
+    assert chain(subject.graph, conv) == form
+    assert conv.attrs["kernel_shape"] == [3, 3]
+    assert isinstance(conv.inputs[2], gs.Constant)
+    assert conv.inputs[2].values.dtype == np.float32
+
+
+@pytest.mark.parametrize("target", ["xavier", "ort"])
+def test_both_forms_compute_the_same(target: str):
+    before, after, other = (model(BLOCK, **WEIGHTS) for _ in range(3))
+    quantize(after, target)
+    quantize(other, "trt10")
+    assert error(before, after) < 0.02
+    np.testing.assert_allclose(run(after, x=IMAGES.x)["y"], run(other, x=IMAGES.x)["y"], atol=1e-4)
+
+
+def test_int8_files_are_a_quarter():
+    text = "g (float[N,64,8,8] x) => (float[N,64,8,8] y) { y = Conv(x, w) }"
+    subject = model(text, w=normal(64, 64, 1, 1))
+    before = to_proto(subject).ByteSize()
+    quantize(subject, "ort", None)
+    assert to_proto(subject).ByteSize() < 0.35 * before
+
+
+def test_without_data_only_weights():
+    before, after = model(BLOCK, **WEIGHTS), model(BLOCK, **WEIGHTS)
+    result = quantize(after, data=None)
+    assert scales(after.graph) == {}
+    assert result.notes == [WITHOUT_DATA]
+    assert error(before, after) < 0.01
+
+
+def test_scale_groups_are_written_alike():
+    text = TEXT % "a = Relu(x) e = Sigmoid(x) c = Concat<axis = 1>(a, e) m = Conv(c, w8) y = Conv(m, v)"
+    subject = model(text, w8=normal(4, 8, 1, 1), **WEIGHTS)
+    quantize(subject, method="minmax", balance="none")
+    found = scales(subject.graph)
+    assert found["a"] == found["e"] == found["c"] == pytest.approx(IMAGES.x.max() / 127)
+    assert found["m"] != found["c"]
+
+
+def test_a_softmax_stays_symmetric():
+    text = "g (float[N,6] x) => (float[N,3] y) { s = Softmax(x) y = Gemm(s, w) }"
+    subject = model(text, w=normal(6, 3))
+    data = Rows(normal(30, 6))
+    quantize(subject, data=data, method="minmax")
+    peak = (np.exp(data.x) / np.exp(data.x).sum(1, keepdims=True)).max()
+    assert scales(subject.graph)["s"] == pytest.approx(peak / 127, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "axis"), [("Gemm(x, w)", 1), ("Gemm<transB = 1>(x, u)", 0), ("MatMul(x, w)", 1)]
+)  # fmt: skip
+def test_axis_of_matrices(layer: str, axis: int):
+    text = f"g (float[N,6] x) => (float[N,3] y) {{ y = {layer} }}"
+    weight = normal(6, 3)
+    before, after = (model(text, w=weight, u=np.ascontiguousarray(weight.T)) for _ in range(2))
+    data = Rows(normal(64, 6))
+    quantize(after, data=data)
+    dequantize = node(after.graph, layer.split("(")[0].split("<")[0]).inputs[1].inputs[0]
+    assert dequantize.attrs["axis"] == axis
+    assert dequantize.inputs[1].values.shape == (3,)
+    assert error(before, after, data.x) < 0.02
+
+
+@pytest.mark.parametrize("attributes", ["alpha = 2.0", "beta = 0.5", "transA = 1"])
+def test_scaled_and_transposed_gemms(attributes: str):
+    text = f"g (float[6,6] x) => (float[6,3] y) {{ y = Gemm<{attributes}>(x, w, b) }}"
+    weights = {"w": normal(6, 3), "b": normal(3, seed=4)}
+    before, after = model(text, **weights), model(text, **weights)
+    data = Rows(normal(60, 6))
+    quantize(after, data=data)
+    assert error(before, after, data.x[:6]) < 0.03
+
+
+@pytest.mark.parametrize("method", ["minmax", "percentile", "mse", "entropy"])
+@pytest.mark.parametrize("weights", ["nearest", "feedback"])
+def test_methods(method: str, weights: str):
+    before, after = model(BLOCK, **WEIGHTS), model(BLOCK, **WEIGHTS)
+    quantize(after, method=method, weights=weights, bias_correction=weights == "nearest")
+    assert error(before, after) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("attributes", "shape"),
+    [
+        pytest.param("strides = [2, 2], dilations = [2, 1]", (4, 4, 2, 3), id="strided, dilated"),
+        pytest.param("group = 4", (8, 1, 3, 3), id="depthwise"),
+        pytest.param('group = 2, auto_pad = "SAME_UPPER"', (4, 2, 3, 3), id="grouped"),
+        pytest.param("pads = [0, 1, 2, 0]", (4, 4, 3, 3), id="asymmetric pads"),
+    ],
+)
+def test_kinds_of_convs(attributes: str, shape: tuple[int, ...]):
+    text = f"g (float[N,4,8,8] x) => (float[N,C,H,W] y) {{ y = Conv<{attributes}>(x, w) }}"
+    before, after = model(text, w=normal(*shape)), model(text, w=normal(*shape))
+    result = quantize(after, "ort")
+    assert [decision.action for decision in result.decisions] == ["quantized"]
+    assert error(before, after) < 0.02
+
+
+@pytest.mark.parametrize(("x", "w"), [((40, 4, 16), (4, 4, 3)), ((20, 4, 4, 4, 4), (4, 4, 1, 2, 2))])
+def test_1d_and_3d(x: tuple[int, ...], w: tuple[int, ...]):
+    dims = ",".join(map(str, x[1:]))
+    text = f"g (float[N,{dims}] x) => (float[{','.join('NCDHW'[: len(x)])}] y) {{ y = Conv(x, w) }}"
+    before, after = model(text, w=normal(*w)), model(text, w=normal(*w))
+    data = Rows(normal(*x, seed=5))
+    quantize(after, data=data)
+    assert error(before, after, data.x) < 0.02
+
+
+def test_a_dead_filter_and_a_dead_tensor():
+    weight = WEIGHTS["w"].copy()
+    weight[1] = 0
+    text = TEXT % "n = Neg(x) a = Abs(n) m = Neg(a) r = Relu(m) c = Conv(r, w, b) y = Conv(c, v)"
+    subject = model(text, **(WEIGHTS | {"w": weight}))
+    quantize(subject)
+    assert scales(subject.graph)["r"] > 0
+
+
+def test_a_shared_weight_has_one_pair():
+    before, after = (model(TEXT % "a = Conv(x, v, b) r = Sigmoid(a) y = Conv(r, v, b)", **WEIGHTS) for _ in range(2))
+    quantize(after)
+    first, second = (entry for entry in after.graph.nodes if entry.op == "Conv")
+    assert first.inputs[1] is second.inputs[1]
+    assert error(before, after) < 0.03
+
+
+def test_a_weight_read_elsewhere_stays_there():
+    text = TEXT % "a = Conv(x, v, b) k = Add(v, v) y = Conv(a, k)"
+    before, after = model(text, **WEIGHTS), model(text, **WEIGHTS)
+    assert reasons(quantize(after)) == {"Conv_2": "its weight is not constant"}
+    assert error(before, after) < 0.02
+
+
+def test_the_old_weight_is_gone():
+    text = TEXT % "k = Transpose<perm = [1, 0, 2, 3]>(w) y = Conv(x, k, b)"
+    subject = model(text, **WEIGHTS)
+    quantize(subject, "ort")
+    assert all(entry.op != "Transpose" for entry in subject.graph.nodes)
+    assert "w" not in subject.graph.tensors()
+
+
+def test_everything_appears_in_the_report():
+    text = TEXT % (
+        "a = Conv(x, v) t = ConvTranspose(a, v) h = Conv(t, x) p = Conv<group = 2>(h, g2) y = Conv(p, w)"
+    )  # fmt: skip
+    subject = model(text, g2=normal(4, 2, 1, 1), **WEIGHTS)
+    result = Quantize().run(subject.graph, Context(exclude="Conv_4"))
+    found = reasons(result)
+    assert [decision.node for decision in result.decisions if decision.action == "quantized"] == ["Conv_0"]
+    for name, word in [("ConvTranspose_1", "ConvTranspose"), ("Conv_2", "constant"), ("Conv_3", "grouped")]:
+        assert word in found[name]
+    assert "--exclude" in found["Conv_4"]
+    assert result.metrics == {"quantized": 1, "skipped": 4}
+
+
+def test_layers_in_subgraphs_are_reported():
+    text = """g (bool c, float[1,4,8,8] x) => (float[1,4,8,8] y) {
+        y = If (c) <then_branch = t () => (float[1,4,8,8] z) { z = Conv(x, v) },
+                    else_branch = e () => (float[1,4,8,8] z) { z = Relu(x) }> }"""
+    subject = model(text, **WEIGHTS)
+    result = quantize(subject, data=None)
+    assert not result.changed
+    assert list(reasons(result).values()) == ["inside the body of an If, Loop or Scan"]
+
+
+def test_half_precision_is_left_alone():
+    text = "g (float16[N,4,8,8] x) => (float16[N,4,8,8] y) { y = Conv(x, v) }"
+    result = quantize(model(text, v=normal(4, 4, 1, 1, dtype=np.float16)), data=None)
+    assert "float16" in reasons(result)["Conv_0"]
+
+
+def test_a_second_run_changes_nothing():
+    subject = model(BLOCK, **WEIGHTS)
+    quantize(subject)
+    result = quantize(subject)
+    assert not result.changed
+    assert set(reasons(result).values()) == {"its weight is quantized already"}
+
+
+def test_figures():
+    result = quantize(model(ONE, **WEIGHTS))
+    (decision,) = result.decisions
+    assert decision.figures["channels"] == 4
+    assert 0 < decision.figures["weight_error"] < 1e-4
+    assert decision.figures["input_scale"] == pytest.approx(np.abs(IMAGES.x).max() / 127, rel=0.3)
+
+
+def test_new_nodes_know_their_origin():
+    ctx = Context(data=IMAGES)
+    subject = model(ONE, **WEIGHTS)
+    Quantize().run(subject.graph, ctx)
+    pair = [entry.name for entry in subject.graph.nodes if "weight" in entry.name]
+    assert {ctx.origins[name] for name in pair} == {"Conv_0"}
+
+
+@pytest.mark.parametrize("opset", [9, 11])
+def test_old_opsets_are_raised(opset: int):
+    before, after = (model(BLOCK, opset=opset, ir=6, **WEIGHTS) for _ in range(2))
+    result = quantize(after)
+    assert after.graph.opset == 13
+    assert "raised" in result.notes[0]
+    assert error(before, after) < 0.02
+
+
+def test_one_scale_per_weight_where_the_opset_cannot_be_raised(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("onnx_compress.passes.quantize.raise_opset", lambda *_: "no adapter")
+    before, after = (model(BLOCK, opset=12, ir=7, **WEIGHTS) for _ in range(2))
+    result = quantize(after)
+    assert result.notes[0] == "no adapter"
+    assert all(np.ndim(entry.inputs[1].values) == 0 for entry in after.graph.nodes if entry.op == "DequantizeLinear")
+    assert error(before, after) < 0.03
+
+
+def test_no_quantizelinear_before_opset_10(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("onnx_compress.passes.quantize.raise_opset", lambda *_: "no adapter")
+    result = quantize(model(ONE, opset=9, ir=6, **WEIGHTS))
+    assert not result.changed
+    assert reasons(result) == {"Conv_0": "opset 9 has no QuantizeLinear"}
+
+
+def test_versions_of_the_target():
+    subject = model(ONE, ir=10, **WEIGHTS)
+    quantize(subject)
+    assert to_proto(subject).ir_version == 8
+    result = quantize(model(ONE, opset=21, ir=10, **WEIGHTS))
+    assert any("opset 21" in note for note in result.notes)
+
+
+def test_same_seed_same_bytes():
+    def once() -> bytes:
+        subject = model(BLOCK, **WEIGHTS)
+        quantize(subject)
+        return to_proto(subject).SerializeToString(deterministic=True)
+
+    assert once() == once()
+
+
+UNEVEN = (np.float32(10.0) ** np.linspace(0, -3, 4, dtype=np.float32)).reshape(4, 1, 1, 1)
+
+
+@pytest.mark.parametrize("between", ["", "Relu"])
+@pytest.mark.parametrize("data", [None, IMAGES])
+def test_balance_changes_nothing_in_float_and_helps_in_int8(between: str, data: Rows | None):
+    body = f"a = Conv(x, w, b) r = {between}(a) y = Conv(r, v)" if between else "a = Conv(x, w, b) y = Conv(a, v)"
+    weights = {"w": WEIGHTS["w"] * UNEVEN, "b": WEIGHTS["b"] * UNEVEN.reshape(-1)}
+    weights["v"] = WEIGHTS["v"] / UNEVEN.reshape(1, 4, 1, 1)
+    before, plain, even = (model(TEXT % body, **weights) for _ in range(3))
+    with_rounding = {"weights": "nearest", "bias_correction": False}
+    quantize(plain, balance="none", data=data, **with_rounding)
+    quantize(even, data=data, **with_rounding)
+    assert error(before, even) < (0.5 if data else 1.01) * error(before, plain)
+
+
+def test_balance_stops_at_readers_outside_the_chain():
+    body = "a = Conv(x, w, b) c = Conv(a, v) d = Sigmoid(a) y = Mul(c, d)"
+    before, after = model(TEXT % body, **WEIGHTS), model(TEXT % body, **WEIGHTS)
+    quantize(after)
+    assert error(before, after) < 0.03
+
+
+def test_balance_of_a_shared_weight():
+    body = "a = Conv(x, v, b) c = Relu(a) y = Conv(c, v, b)"
+    before, after = model(TEXT % body, **WEIGHTS), model(TEXT % body, **WEIGHTS)
+    quantize(after)
+    assert error(before, after) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("spec", "word"),
+    [
+        ("quantize:percentile=0", "percentile"),
+        ("quantize:percentile=101", "percentile"),
+        ("quantize:samples=0", "samples"),
+        ("quantize:method=kl", "method"),
+        ("quantize:weights=best", "weights"),
+    ],
+)
+def test_bad_options(spec: str, word: str):
+    with pytest.raises(UsageError, match=word):
+        parse_pipeline(spec)
