@@ -17,12 +17,15 @@ def moments(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     return ones.T @ ones / len(x), y.T @ ones / len(x), y.T @ y / len(x)
 
 
-def test_weight_and_bias_are_those_of_least_squares_up_to_the_floor_of_the_ridge() -> None:
+def test_weight_and_bias_are_those_of_ridge_regression_on_the_rows() -> None:
     x, y = rows()
-    fit = best_fit(*moments(x, y), stored=np.zeros((3, 7)), ridge=1e-12)
-    solution = np.linalg.lstsq(np.hstack([x, np.ones((len(x), 1))]), y, rcond=None)[0]
-    np.testing.assert_allclose(fit.weight, solution[:-1].T, atol=1e-3)
-    np.testing.assert_allclose(fit.bias(fit.weight), solution[-1], atol=1e-3)
+    stored = np.random.default_rng(4).standard_normal((3, 7))
+    fit = best_fit(*moments(x, y), stored=stored, ridge=0.01)
+    pull = np.sqrt(0.01 * np.var(x, axis=0).mean() * len(x))
+    left = np.vstack([x - x.mean(0), pull * np.eye(7)])
+    right = np.vstack([y - y.mean(0), pull * stored.T])
+    np.testing.assert_allclose(fit.weight, np.linalg.lstsq(left, right, rcond=None)[0].T, atol=1e-8)
+    np.testing.assert_allclose(fit.bias(fit.weight), y.mean(0) - fit.weight @ x.mean(0), atol=1e-8)
 
 
 def test_residual_and_lost_energy_are_mean_squared_errors() -> None:
