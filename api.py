@@ -1,8 +1,8 @@
 """`compress`: one call from an ONNX model to a smaller one, with a report.
 
-    result = compress("model.onnx", "basis:macs=0.5,quantize", data="photos.npz", preprocess="imagenet")
-    result.save("small.onnx")
-    print(result.report["after"]["macs"])
+result = compress("model.onnx", "basis:macs=0.5,quantize", data="photos.npz", preprocess="imagenet")
+result.save("small.onnx")
+print(result.report["after"]["macs"])
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from .compiler.report import (
 from .compiler.shapes import infer_shapes
 from .compiler.spec import format_pipeline, parse_pipeline
 from .compiler.targets import find_target
+from .compiler.targets.trtexec import command_line
 from .runtime.data import Samples, class_count, load_data, model_inputs
 from .runtime.evaluate import agreement
 from .runtime.preprocess import parse_preprocess
@@ -239,7 +240,9 @@ def _report(
         tool=ToolReport(name="onnx-compress", version=__version__),
         model=None if model.path is None else str(model.path),
         output=output,
-        target=TargetReport(name=target.name, description=target.description, command=target.command),
+        target=TargetReport(
+            name=target.name, description=target.description, command=command_line(target, model.graph)
+        ),
         pipeline=format_pipeline(passes),
         seed=ctx.seed,
         data=None if samples is None else _data_report(samples),

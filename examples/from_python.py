@@ -1,6 +1,6 @@
 """The main job from Python.
 
-    python examples/from_python.py models/resnet20_cifar10.onnx models/cifar10_sample.npz#train_images
+python examples/from_python.py models/resnet20_cifar10.onnx models/cifar10_sample.npz#train_images
 """
 
 from __future__ import annotations

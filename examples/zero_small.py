@@ -1,6 +1,6 @@
 """A pass of your own: the smallest weights of every Conv become zero.
 
-    onnx-compress model.onnx --plugin examples/zero_small.py -p zero-small:share=0.2
+onnx-compress model.onnx --plugin examples/zero_small.py -p zero-small:share=0.2
 """
 
 from __future__ import annotations

@@ -101,7 +101,14 @@ class Quantizer:
         rounded = from_grid(codes, np.broadcast_to(scale, len(rows)))
         stored = np.moveaxis(codes.reshape(channels_first.shape), 0, axis)
         inputs = {node.name: self._scales.get(node.inputs[0].name) for node in nodes}
-        quantize_weight(self.rewriter, site, stored, scale, axis, self.ctx.target.weights)
+        quantize_weight(
+            self.rewriter,
+            site,
+            stored,
+            scale,
+            axis,
+            "int8-dq" if self.ctx.target.quantization == "int8-dq" else "float-qdq",
+        )
         for node in nodes:
             if self.shift_bias and node.name in moments:
                 self.rewriter.set_weight(node, 2, _bias(rounded, moments[node.name]))

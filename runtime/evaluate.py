@@ -1,7 +1,7 @@
 """How good a model is: top-1 and top-5 against labels, or its agreement with another model; streamed in batches.
 
-    agreement = share of samples on which both models choose the same class
-    error     = ||a - b|| / ||a||        over all outputs of all samples, a the reference
+agreement = share of samples on which both models choose the same class
+error     = ||a - b|| / ||a||        over all outputs of all samples, a the reference
 """
 
 from __future__ import annotations

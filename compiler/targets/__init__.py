@@ -1,15 +1,17 @@
 """What each deployment target accepts, as data.
 
-Sources: the onnx-tensorrt parser at the named version (opset and IR caps, Q/DQ rules) and NVIDIA's TensorRT developer
-guide (channel multiples of the tensor cores).
+Sources: the onnx-tensorrt parser and trtexec at the named version (opset and IR caps, Q/DQ rules, flags), NVIDIA's
+TensorRT developer guide (channel multiples of the tensor cores, DLA), and the JetPack release notes (versions).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..errors import UsageError
+
+Quantization = Literal["float-qdq", "int8-dq", "cache"]
 
 
 @dataclass(frozen=True)
@@ -17,56 +19,91 @@ class Target:
     """One engine on one device.
 
     Attributes:
+        tensorrt: (major, minor) of the TensorRT that compiles the model; None for another engine.
         max_opset, max_ir: the newest ONNX opset and IR version that the engine's parser reads.
-        weights: how a quantized weight is stored. `float-qdq`: FP32 initializer -> Q -> DQ (TensorRT 8 refuses INT8
-            initializers); `int8-dq`: INT8 initializer -> DQ (a quarter of the bytes).
-        channel_multiple: channels are padded to this multiple by the engine's INT8 kernels.
+        quantization: how INT8 reaches the engine. `float-qdq`: weights as FP32 initializer -> Q -> DQ (TensorRT 8 refuses
+            INT8 initializers); `int8-dq`: INT8 initializer -> DQ (a quarter of the bytes); `cache`: a float model and a
+            file of ranges beside it (the DLA takes no Q/DQ).
+        int8_multiple, half_multiple: the engine's kernels pad channels to these multiples.
         group_multiple: what the channels of one group of a grouped INT8 Conv must be a multiple of.
-        command: how a model is compiled on the device; `{model}` is the file.
+        device: name of the device in `compiler.latency.devices`, or None where no latency is estimated.
+        dla: the deep-learning accelerator runs what it can, the GPU the rest.
     """
 
     name: str
     description: str
+    tensorrt: tuple[int, int] | None
     max_opset: int
     max_ir: int
-    weights: Literal["float-qdq", "int8-dq"]
-    channel_multiple: int
+    quantization: Quantization
+    int8_multiple: int
+    half_multiple: int
     group_multiple: int
-    command: str
+    device: str | None = None
+    dla: bool = False
 
+
+XAVIER = Target(
+    name="xavier",
+    description="TensorRT 8.5.2 on Jetson AGX Xavier (JetPack 5.1)",
+    tensorrt=(8, 5),
+    max_opset=17,
+    max_ir=8,
+    quantization="float-qdq",
+    int8_multiple=32,
+    half_multiple=8,
+    group_multiple=4,
+    device="xavier",
+)
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target(
-            name="xavier",
-            description="TensorRT 8.5.2 on Jetson AGX Xavier (JetPack 5.1)",
-            max_opset=17,
-            max_ir=8,
-            weights="float-qdq",
-            channel_multiple=32,
-            group_multiple=4,
-            command="trtexec --onnx={model} --int8 --fp16",
+        XAVIER,
+        replace(
+            XAVIER,
+            name="xavier-8.2",
+            description="TensorRT 8.2.1 on Jetson AGX Xavier (JetPack 4.6.1)",
+            tensorrt=(8, 2),
+            max_opset=13,
+            max_ir=7,
+        ),
+        replace(
+            XAVIER,
+            name="xavier-8.0",
+            description="TensorRT 8.0.1 on Jetson AGX Xavier (JetPack 4.6)",
+            tensorrt=(8, 0),
+            max_opset=13,
+            max_ir=7,
+        ),
+        replace(
+            XAVIER,
+            name="xavier-dla",
+            description="TensorRT 8.5.2 on the DLA of a Jetson AGX Xavier, the GPU taking what the DLA cannot",
+            quantization="cache",
+            dla=True,
         ),
         Target(
             name="trt10",
-            description="TensorRT 10",
-            max_opset=23,
-            max_ir=11,
-            weights="int8-dq",
-            channel_multiple=32,
+            description="TensorRT 10.16",
+            tensorrt=(10, 16),
+            max_opset=24,
+            max_ir=12,
+            quantization="int8-dq",
+            int8_multiple=32,
+            half_multiple=8,
             group_multiple=4,
-            command="trtexec --onnx={model} --stronglyTyped",
         ),
         Target(
             name="ort",
-            description="onnxruntime on this machine",
-            max_opset=23,
-            max_ir=11,
-            weights="int8-dq",
-            channel_multiple=1,
+            description="onnxruntime 1.31 on this machine",
+            tensorrt=None,
+            max_opset=26,
+            max_ir=13,
+            quantization="int8-dq",
+            int8_multiple=1,
+            half_multiple=1,
             group_multiple=1,
-            command="python -c \"import onnxruntime; onnxruntime.InferenceSession('{model}')\"",
         ),
     )
 }

@@ -53,7 +53,7 @@ class DecompositionPass(Pass):
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         notes: list[str] = []
         budget = self._budget(ctx, notes)
-        align = ctx.target.channel_multiple if self.align == "target" else self.align
+        align = ctx.target.int8_multiple if self.align == "target" else self.align
         request = Request(self.check, self.forms(), budget.unit, align, self.ridge)
         found = survey(graph, ctx, request)
         if not found.candidates:
