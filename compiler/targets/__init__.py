@@ -21,9 +21,9 @@ class Target:
     Attributes:
         tensorrt: (major, minor) of the TensorRT that compiles the model; None for another engine.
         max_opset, max_ir: the newest ONNX opset and IR version that the engine's parser reads.
-        quantization: how INT8 reaches the engine. `float-qdq`: weights as FP32 initializer -> Q -> DQ (TensorRT 8 refuses
-            INT8 initializers); `int8-dq`: INT8 initializer -> DQ (a quarter of the bytes); `cache`: a float model and a
-            file of ranges beside it (the DLA takes no Q/DQ).
+        quantization: how INT8 reaches the engine. `float-qdq`: weights as FP32 initializer -> Q -> DQ (TensorRT 8
+            refuses INT8 initializers); `int8-dq`: INT8 initializer -> DQ (a quarter of the bytes); `cache`: a float
+            model and a file of ranges beside it (the DLA takes no Q/DQ).
         int8_multiple, half_multiple: the engine's kernels pad channels to these multiples.
         group_multiple: what the channels of one group of a grouped INT8 Conv must be a multiple of.
         device: name of the device in `compiler.latency.devices`, or None where no latency is estimated.
