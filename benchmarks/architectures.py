@@ -1,0 +1,218 @@
+"""Networks of the literature as ONNX models with random weights: the shapes of torchvision, without torch.
+
+    python benchmarks/architectures.py resnet50 resnet50.onnx
+
+`build(name)` gives a model with input (N, 3, 224, 224) and He-normal weights; `weights="none"` leaves the big weights
+out (they become inputs), which is enough for shapes and costs: VGG-16 then takes kilobytes instead of 0.55 GB. The
+tests hold parameters and MACs against the published figures.
+
+AlexNet (arXiv:1404.5997), SqueezeNet (arXiv:1602.07360), ResNet (arXiv:1512.03385, stride in the 3x3 of a bottleneck),
+VGG (arXiv:1409.1556), DenseNet (arXiv:1608.06993), MobileNet-v1 (arXiv:1704.04861).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+Weights = Literal["random", "none"]
+SMALL = 1024
+
+
+class Network:
+    """Appends layers; every method takes and gives the name of a tensor."""
+
+    def __init__(self, weights: Weights, seed: int, batchnorm: bool = True):
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self.inputs = [helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, ["N", 3, 224, 224])]
+        self.channels: dict[str, int] = {"input": 3}
+        self._weights, self._batchnorm = weights, batchnorm
+        self._rng = np.random.default_rng(seed)
+
+    def node(self, op: str, inputs: list[str], channels: int | None = None, **attrs: Any) -> str:
+        name = f"{op.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attrs))
+        self.channels[name] = channels or self.channels[inputs[0]]
+        return name
+
+    def weight(self, name: str, *shape: int) -> str:
+        """He-normal; as an input without values where the weights are left out."""
+        if self._weights == "none" and prod(shape) > SMALL:
+            self.inputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+        else:
+            values = self._rng.standard_normal(shape, dtype=np.float32)
+            values *= np.float32(np.sqrt(2 / prod(shape[1:])))
+            self.initializers.append(numpy_helper.from_array(values, name))
+        return name
+
+    def constant(self, name: str, values: np.ndarray) -> str:
+        self.initializers.append(numpy_helper.from_array(values.astype(np.float32), name))
+        return name
+
+    def conv(self, x: str, n: int, k: int, stride: int = 1, pad: int | None = None, **options: Any) -> str:
+        """A Conv of n filters k x k, pad (k - 1) / 2 unless given; options: group, bias."""
+        group, base = options.get("group", 1), f"conv{len(self.nodes)}"
+        inputs = [x, self.weight(f"{base}.weight", n, self.channels[x] // group, k, k)]
+        if options.get("bias", False):
+            inputs.append(self.constant(f"{base}.bias", np.zeros(n)))
+        pads = [(k - 1) // 2 if pad is None else pad] * 4
+        return self.node(
+            "Conv", inputs, n, kernel_shape=[k, k], strides=[stride] * 2, pads=pads, group=group, dilations=[1, 1]
+        )
+
+    def bn(self, x: str) -> str:
+        if not self._batchnorm:
+            return x
+        n, base = self.channels[x], f"bn{len(self.nodes)}"
+        values = {"weight": np.ones(n), "bias": np.zeros(n), "mean": np.zeros(n), "var": np.ones(n)}
+        return self.node("BatchNormalization", [x, *(self.constant(f"{base}.{k}", v) for k, v in values.items())])
+
+    def relu(self, x: str) -> str:
+        return self.node("Relu", [x])
+
+    def conv_relu(self, x: str, n: int, k: int, stride: int = 1, pad: int | None = None) -> str:
+        return self.relu(self.conv(x, n, k, stride, pad, bias=True))
+
+    def conv_bn_relu(self, x: str, n: int, k: int, stride: int = 1, group: int = 1) -> str:
+        return self.relu(self.bn(self.conv(x, n, k, stride, group=group)))
+
+    def pool(self, x: str, k: int, stride: int, pad: int = 0, ceil: int = 0, op: str = "MaxPool") -> str:
+        return self.node(op, [x], kernel_shape=[k, k], strides=[stride] * 2, pads=[pad] * 4, ceil_mode=ceil)
+
+    def gemm(self, x: str, n: int) -> str:
+        base = f"gemm{len(self.nodes)}"
+        inputs = [x, self.weight(f"{base}.weight", n, self.channels[x]), self.constant(f"{base}.bias", np.zeros(n))]
+        return self.node("Gemm", inputs, n, transB=1)
+
+    def flatten(self, x: str, positions: int = 1) -> str:
+        return self.node("Flatten", [x], self.channels[x] * positions)
+
+    def classify(self, x: str) -> str:
+        return self.gemm(self.flatten(self.node("GlobalAveragePool", [x])), 1000)
+
+    def finish(self, x: str, name: str) -> onnx.ModelProto:
+        self.nodes[-1].output[0] = "logits"
+        output = helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["N", self.channels[x]])
+        graph = helper.make_graph(self.nodes, name, self.inputs, [output], self.initializers)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def alexnet(net: Network) -> str:
+    x = net.pool(net.conv_relu("input", 64, 11, 4, 2), 3, 2)
+    x = net.pool(net.conv_relu(x, 192, 5), 3, 2)
+    for n in (384, 256, 256):
+        x = net.conv_relu(x, n, 3)
+    x = net.flatten(net.pool(x, 3, 2), 36)
+    return net.gemm(net.relu(net.gemm(net.relu(net.gemm(x, 4096)), 4096)), 1000)
+
+
+def vgg(net: Network, repeats: tuple[int, ...]) -> str:
+    x = "input"
+    for n, repeat in zip((64, 128, 256, 512, 512), repeats, strict=True):
+        for _ in range(repeat):
+            x = net.conv_relu(x, n, 3)
+        x = net.pool(x, 2, 2)
+    x = net.flatten(x, 49)
+    return net.gemm(net.relu(net.gemm(net.relu(net.gemm(x, 4096)), 4096)), 1000)
+
+
+def squeezenet(net: Network, first: tuple[int, int, int], pools: tuple[int, ...]) -> str:
+    """`first`: filters, kernel and padding of the first Conv; a pool stands before the fires of `pools`."""
+    n, k, pad = first
+    x = net.pool(net.conv_relu("input", n, k, 2, pad), 3, 2, ceil=1)
+    for fire, squeeze in enumerate((16, 16, 32, 32, 48, 48, 64, 64)):
+        x = net.pool(x, 3, 2, ceil=1) if fire in pools else x
+        s = net.conv_relu(x, squeeze, 1)
+        wide = [net.conv_relu(s, 4 * squeeze, k) for k in (1, 3)]
+        x = net.node("Concat", wide, 8 * squeeze, axis=1)
+    return net.flatten(net.node("GlobalAveragePool", [net.conv_relu(x, 1000, 1)]))
+
+
+def resnet(net: Network, repeats: tuple[int, ...], expansion: int) -> str:
+    block = _basic if expansion == 1 else _bottleneck
+    x = net.pool(net.conv_bn_relu("input", 64, 7, 2), 3, 2, 1)
+    for stage, repeat in enumerate(repeats):
+        for index in range(repeat):
+            stride = 2 if stage and not index else 1
+            n = 64 << stage
+            y = block(net, x, n, stride)
+            shortcut = x if index else _shortcut(net, x, n * expansion, stride)
+            x = net.relu(net.node("Add", [y, shortcut]))
+    return net.classify(x)
+
+
+def _shortcut(net: Network, x: str, n: int, stride: int) -> str:
+    return x if net.channels[x] == n and stride == 1 else net.bn(net.conv(x, n, 1, stride))
+
+
+def _basic(net: Network, x: str, n: int, stride: int) -> str:
+    return net.bn(net.conv(net.conv_bn_relu(x, n, 3, stride), n, 3))
+
+
+def _bottleneck(net: Network, x: str, n: int, stride: int) -> str:
+    return net.bn(net.conv(net.conv_bn_relu(net.conv_bn_relu(x, n, 1), n, 3, stride), 4 * n, 1))
+
+
+def densenet(net: Network, repeats: tuple[int, ...], growth: int = 32) -> str:
+    """The Concat before a layer takes every feature map of its block, as torchvision writes it."""
+    x = net.pool(net.conv_bn_relu("input", 2 * growth, 7, 2), 3, 2, 1)
+    for block, repeat in enumerate(repeats):
+        maps = [x]
+        for _ in range(repeat):
+            bottleneck = net.conv(net.relu(net.bn(_concat(net, maps))), 4 * growth, 1)
+            maps.append(net.conv(net.relu(net.bn(bottleneck)), growth, 3))
+        x = net.relu(net.bn(_concat(net, maps)))
+        if block < len(repeats) - 1:
+            x = net.pool(net.conv(x, net.channels[x] // 2, 1), 2, 2, op="AveragePool")
+    return net.classify(x)
+
+
+def _concat(net: Network, maps: list[str]) -> str:
+    if len(maps) == 1:
+        return maps[0]
+    return net.node("Concat", maps, sum(net.channels[x] for x in maps), axis=1)
+
+
+def mobilenet_v1(net: Network) -> str:
+    x = net.conv_bn_relu("input", 32, 3, 2)
+    plan = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)]
+    for n, stride in plan:
+        depthwise = net.conv_bn_relu(x, net.channels[x], 3, stride, group=net.channels[x])
+        x = net.conv_bn_relu(depthwise, n, 1)
+    return net.classify(x)
+
+
+ARCHITECTURES: dict[str, Callable[[Network], str]] = {
+    "alexnet": alexnet,
+    "squeezenet1_0": partial(squeezenet, first=(96, 7, 0), pools=(3, 7)),
+    "squeezenet1_1": partial(squeezenet, first=(64, 3, 0), pools=(2, 4)),
+    "resnet18": partial(resnet, repeats=(2, 2, 2, 2), expansion=1),
+    "resnet34": partial(resnet, repeats=(3, 4, 6, 3), expansion=1),
+    "resnet50": partial(resnet, repeats=(3, 4, 6, 3), expansion=4),
+    "resnet101": partial(resnet, repeats=(3, 4, 23, 3), expansion=4),
+    "resnet152": partial(resnet, repeats=(3, 8, 36, 3), expansion=4),
+    "vgg11": partial(vgg, repeats=(1, 1, 2, 2, 2)),
+    "vgg13": partial(vgg, repeats=(2, 2, 2, 2, 2)),
+    "vgg16": partial(vgg, repeats=(2, 2, 3, 3, 3)),
+    "vgg19": partial(vgg, repeats=(2, 2, 4, 4, 4)),
+    "densenet121": partial(densenet, repeats=(6, 12, 24, 16)),
+    "mobilenet_v1": mobilenet_v1,
+}
+
+
+def build(name: str, weights: Weights = "random", seed: int = 0, batchnorm: bool = True) -> onnx.ModelProto:
+    """The network called `name` (a key of `ARCHITECTURES`) at opset 17; `batchnorm=False` as if folded."""
+    net = Network(weights, seed, batchnorm)
+    return net.finish(ARCHITECTURES[name](net), name)
+
+
+if __name__ == "__main__":
+    onnx.save(build(sys.argv[1]), sys.argv[2])
