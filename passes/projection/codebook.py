@@ -1,0 +1,200 @@
+"""Weights that share a few values: W[n, j] = s_n c[a(n, j)], with a codebook c (K,) per layer and a scale s_n per filter.
+
+    minimise  sum_g tr((W_g - W*_g) M_g (W_g - W*_g)^T)        over c, s and the codes a
+
+1. start      s_n: root mean square of filter n; c: one-dimensional k-means of W* / s, an entry weighing s_n^2 M_jj.
+              It starts from quantiles of density^(1/3), which is where many levels end up (Panter & Dite 1951), and
+              iterates on the sorted values, so that an iteration costs K log(n d).
+2. codes      given c and s: error feedback, then coordinate descent                             (`projection.feedback`)
+3. codebook   given a and s: least squares, (sum_n s_n^2 A_n M A_n^T) c = sum_n s_n A_n M w*_n with A_n (K, d) one-hot, by
+              conjugate gradients through W -> W M, so that no (n d)^2 or K d matrix is formed
+4. scales     given a and c: s_n = (w*_n M q_n) / (q_n M q_n) with q_n = c[a(n)]
+
+2 to 4 alternate; descent, least squares and scales never raise the error. In the identity metric step 1 is optimal for
+its assignment, and the alternation is k-means itself.
+
+Sources: Han, Mao and Dally, "Deep compression", ICLR 2016, section 3, for the shared values; the metric, the feedback
+and the alternation are the project's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator, cg
+
+from .feedback import Nearest, carry, descend
+from .fit import Array, Fit
+
+Codes = NDArray[np.uint8]
+LLOYD_STEPS, SOLVER_STEPS = 200, 12
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """One layer in shared values.
+
+    Attributes:
+        entries: c (K,), rising.
+        codes: a (n, d) per group.
+        scales: s (n,) per group; ones where filters are not scaled.
+    """
+
+    entries: Array
+    codes: Sequence[Codes]
+    scales: Sequence[Array]
+
+    def dense(self) -> list[Array]:
+        """W (n, d) per group."""
+        return [s[:, None] * self.entries[a] for a, s in zip(self.codes, self.scales, strict=True)]
+
+    def lost(self, fits: Sequence[Fit]) -> float:
+        return sum(fit.lost(weight) for fit, weight in zip(fits, self.dense(), strict=True))
+
+
+def codebook(fits: Sequence[Fit], size: int, scaled: bool, rounds: int = 4) -> Shared:
+    """At most `size` (<= 256) shared values for a layer; `scaled`: with a scale per filter.
+
+    A layer that has no more than `size` different values is represented exactly where its filters are not scaled.
+    """
+    scales = [_filter_sizes(fit) if scaled else np.ones(len(fit.weight)) for fit in fits]
+    best = _start(fits, scales, size)
+    if all(fit.plain for fit in fits):
+        return best
+    current = _assign(fits, best, carried=True)
+    for _ in range(rounds):
+        current = _assign(fits, _resolve_scales(fits, _resolve_entries(fits, current), scaled), carried=False)
+        if current.lost(fits) < best.lost(fits):
+            best = current
+    return best
+
+
+def nearest_codes(values: Array, entries: Array) -> Codes:
+    """The index of the nearest of the rising `entries`, for values of any shape."""
+    return np.searchsorted((entries[1:] + entries[:-1]) / 2, values).astype(np.uint8)
+
+
+def kmeans(values: Array, weights: Array, size: int) -> Array:
+    """At most `size` rising centres of weighted values (n,), by Lloyd's iteration."""
+    order = np.argsort(values)
+    points, mass = values[order], weights[order]
+    distinct = np.unique(points)
+    if len(distinct) <= size:
+        return distinct
+    sums = np.append(0.0, np.cumsum(mass)), np.append(0.0, np.cumsum(mass * points))
+    centres = _quantile_centres(points, mass, size)
+    for _ in range(LLOYD_STEPS):
+        moved = _means(points, sums, centres)
+        if np.array_equal(moved, centres):
+            break
+        centres = moved
+    return centres
+
+
+def _start(fits: Sequence[Fit], scales: Sequence[Array], size: int) -> Shared:
+    parts = list(zip(fits, scales, strict=True))
+    values = [fit.weight / s[:, None] for fit, s in parts]
+    weights = [np.outer(s**2, np.diag(fit.metric)) for fit, s in parts]
+    entries = kmeans(_flat(values), _flat(weights), size)
+    return Shared(entries, [nearest_codes(part, entries) for part in values], scales)
+
+
+def _flat(parts: Sequence[Array]) -> Array:
+    return np.concatenate([part.ravel() for part in parts])
+
+
+def _filter_sizes(fit: Fit) -> Array:
+    """Root mean square of every filter; 1 for a filter of zeros."""
+    size = np.sqrt(np.mean(fit.weight**2, axis=1))
+    return np.where(size > 0, size, 1.0)
+
+
+def _quantile_centres(points: Array, mass: Array, size: int) -> Array:
+    """Centres at equal steps of the integral of density^(1/3), estimated on a histogram."""
+    counts, edges = np.histogram(points, bins=16 * size, weights=mass)
+    reached = np.append(0.0, np.cumsum(np.cbrt(counts)))
+    return np.interp((np.arange(size) + 0.5) / size * reached[-1], reached, edges)
+
+
+def _means(points: Array, sums: tuple[Array, Array], centres: Array) -> Array:
+    """The mean of the points nearest to each centre; a centre without points stays."""
+    cuts = np.searchsorted(points, (centres[1:] + centres[:-1]) / 2)
+    bounds = np.concatenate(([0], cuts, [len(points)]))
+    mass, first = (np.diff(total[bounds]) for total in sums)
+    return np.sort(np.divide(first, mass, out=centres.copy(), where=mass > 0))
+
+
+def _assign(fits: Sequence[Fit], shared: Shared, carried: bool) -> Shared:
+    """New codes for the given entries and scales: with error feedback, or by descent from the codes that are there."""
+    codes: list[Codes] = []
+    for fit, scale, start in zip(fits, shared.scales, shared.dense(), strict=True):
+        nearest = _nearest(shared.entries, scale)
+        rounded = carry(fit.weight, fit.metric, nearest) if carried else start
+        rounded = descend(fit.weight, rounded, fit.metric, nearest)
+        codes.append(nearest_codes(rounded / scale[:, None], shared.entries))
+    return Shared(shared.entries, codes, shared.scales)
+
+
+def _nearest(entries: Array, scale: Array) -> Nearest:
+    return lambda column: scale * entries[nearest_codes(column / scale, entries)]
+
+
+def _resolve_entries(fits: Sequence[Fit], shared: Shared) -> Shared:
+    size, parts = len(shared.entries), list(zip(fits, shared.codes, shared.scales, strict=True))
+
+    def gather(weights: Sequence[Array]) -> Array:
+        return sum(
+            (
+                np.bincount(a.ravel(), ((w @ fit.metric) * s[:, None]).ravel(), size)
+                for w, (fit, a, s) in zip(weights, parts, strict=True)
+            ),
+            np.zeros(size),
+        )
+
+    def apply(entries: Array) -> Array:
+        return gather([s[:, None] * entries.ravel()[a] for _, a, s in parts])
+
+    operator = LinearOperator((size, size), matvec=apply, dtype=np.float64)
+    solved, _ = cg(operator, gather([fit.weight for fit in fits]), x0=shared.entries, maxiter=SOLVER_STEPS, rtol=1e-7)
+    return _sorted(solved, shared)
+
+
+def _sorted(entries: Array, shared: Shared) -> Shared:
+    order = np.argsort(entries, kind="stable")
+    place = np.argsort(order, kind="stable").astype(np.uint8)
+    return Shared(entries[order], [place[a] for a in shared.codes], shared.scales)
+
+
+def _resolve_scales(fits: Sequence[Fit], shared: Shared, scaled: bool) -> Shared:
+    if not scaled:
+        return shared
+    scales = [_scale(fit, shared.entries[a], s) for fit, a, s in zip(fits, shared.codes, shared.scales, strict=True)]
+    return Shared(shared.entries, shared.codes, scales)
+
+
+def _scale(fit: Fit, unit: Array, stored: Array) -> Array:
+    """The best scale per filter; a filter whose best is not positive keeps the stored one."""
+    weighted = unit @ fit.metric
+    energy, overlap = np.sum(weighted * unit, axis=1), np.sum(weighted * fit.weight, axis=1)
+    return np.where((energy > 0) & (overlap > 0), overlap / np.maximum(energy, 1e-300), stored)
+
+
+def table_sizes(counts: Sequence[int], most: int, share: float, least: int = 32) -> list[int]:
+    """Entries per layer: at most `most`, and all codebooks together at most `share` of the indices' bytes.
+
+    The error of a codebook of K entries falls with 1 / K^2. The smallest sum of n / K^2 under a limit on the sum of K has
+    K in proportion to n^(1/3). No layer gets fewer than `least` entries (or `most`, if that is less).
+    """
+    roots, budget = np.cbrt(counts), share * sum(counts) / 4
+
+    def sizes(factor: float) -> Array:
+        return np.clip(np.floor(factor * roots), min(least, most), most)
+
+    low, high = 0.0, float(most)
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sizes(middle).sum() <= budget else (low, middle)
+    return [int(size) for size in sizes(low if sizes(high).sum() > budget else high)]
