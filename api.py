@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from .compiler.files import check_output, staged, writing
 from .compiler.graph.convs import find_convs
 from .compiler.graph.external import graph_tensors, stored_bytes
 from .compiler.graph.io import INLINE_LIMIT, Model, from_proto, load, save, to_proto
-from .compiler.instruments import Dump, Instrument, Timing
+from .compiler.instruments import Dump, Instrument, Lint, Timing
 from .compiler.manager import PassManager
 from .compiler.registry import find, load_plugin
 from .compiler.report import (
@@ -43,8 +43,8 @@ from .compiler.report import (
 )
 from .compiler.shapes import infer_shapes
 from .compiler.spec import format_pipeline, parse_pipeline
-from .compiler.targets import find_target
-from .compiler.targets.trtexec import command_line
+from .compiler.targets import Target, find_target
+from .compiler.targets.trtexec import TEMPLATE, command_line
 from .runtime.data import Samples, class_count, load_data, model_inputs
 from .runtime.evaluate import agreement
 from .runtime.preprocess import parse_preprocess
@@ -53,6 +53,7 @@ PathLike = str | os.PathLike[str]
 DEFAULT_PIPELINE = "basis,quantize"
 DEFAULT_SAMPLES = 1024
 PREPARE = ("cleanup", "fold-batchnorm", "cleanup")
+FINISH = ("legalize",)
 WITHOUT_DATA = (
     "without data the weights alone decide: a few hundred unlabelled inputs (--data) would buy factors fitted to them, "
     "INT8 activations and a measured agreement"
@@ -67,11 +68,13 @@ class Compressed:
         model: the compressed graph, in the envelope of the input model.
         records: what each pass did, in order.
         report: the same and more, as plain values; see `compiler.report`.
+        sidecars: files that belong beside the model, suffix -> text (`.calib`: a calibration cache).
     """
 
     model: Model
     records: list[PassRecord]
     report: Report
+    sidecars: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def graph(self) -> gs.Graph:
@@ -82,13 +85,20 @@ class Compressed:
         return to_proto(self.model)
 
     def save(self, path: PathLike, overwrite: bool = False) -> int:
-        """Write the model by atomic rename; the bytes on disk, external data included.
+        """Write the model, and its sidecars beside it, by atomic rename; the bytes of the model, external data included.
 
         Raises:
-            CompressError: the file exists and may not be overwritten, or cannot be written.
+            CompressError: a file exists and may not be overwritten, or cannot be written.
         """
-        check_output(Path(path), overwrite)
-        with writing(Path(path)):
+        path = Path(path)
+        beside = {path.with_suffix(suffix): text for suffix, text in self.sidecars.items()}
+        for target in (path, *beside):
+            check_output(target, overwrite)
+        with ExitStack() as stack:
+            for file, text in beside.items():
+                stack.enter_context(writing(file))
+                stack.enter_context(staged(file)).write_text(text, encoding="utf-8")
+            stack.enter_context(writing(path))
             return save(self.model, path)
 
 
@@ -105,7 +115,9 @@ def compress(
     include: str | None = None,
     exclude: str | None = None,
     plugins: Sequence[str] = (),
+    plugin_operators: Sequence[str] = (),
     prepare: bool = True,
+    legalize: bool = True,
     report: PathLike | None = None,
     dump_dir: PathLike | None = None,
     seed: int = 0,
@@ -124,7 +136,9 @@ def compress(
         preprocess: preset or spec for uint8 images, see `runtime.preprocess`.
         include, exclude: regular expressions over node names; exclude wins.
         plugins: Python files or modules that register passes.
+        plugin_operators: operators that the engine has plug-ins for.
         prepare: first fold constants and BatchNormalization, which leaves the outputs as they are.
+        legalize: last write the model as the target's engine reads it, and refuse one that it cannot take.
         dump_dir: folder for the model after each pass.
         overwrite: replace existing files.
 
@@ -138,13 +152,16 @@ def compress(
     passes = _passes(pipeline, plugins)
     _check_pattern("--include", include)
     _check_pattern("--exclude", exclude)
-    ctx = Context(find_target(target), None, include, exclude, seed, progress)
+    ctx = Context(
+        find_target(target), None, include, exclude, seed, progress, plugin_operators=frozenset(plugin_operators)
+    )
     source = _load(model)
     ctx.data = None if data is None else load_samples(source.graph, data, preprocess, samples, labels)
     before = _memory_bytes(source) if source.path is None else _file_bytes(source.path)
-    records = _run(source, passes, ctx, prepare, None if dump_dir is None else Path(dump_dir))
+    plan = Plan(PREPARE if prepare else (), passes, FINISH if legalize else ())
+    records = _run(source, plan, ctx, None if dump_dir is None else Path(dump_dir))
     content = _report(source, passes, records, ctx, before, None if output is None else str(output))
-    result = Compressed(source, records, content)
+    result = Compressed(source, records, content, ctx.sidecars)
     _write(result, output, report, overwrite)
     return result
 
@@ -174,6 +191,18 @@ def _memory_bytes(model: Model) -> int:
     proto = to_proto(model)
     held = stored_bytes(proto)
     return held if held > INLINE_LIMIT else proto.ByteSize()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The user's passes between those that always run: names of the first and of the last."""
+
+    first: Sequence[str]
+    chosen: Sequence[Pass]
+    last: Sequence[str]
+
+    def passes(self) -> list[Pass]:
+        return [*(find(name)() for name in self.first), *self.chosen, *(find(name)() for name in self.last)]
 
 
 class _Baseline(Instrument):
@@ -218,16 +247,18 @@ def _place(model: Model) -> str:
     return str(model.path or "model")
 
 
-def _run(model: Model, passes: Sequence[Pass], ctx: Context, prepare: bool, dump_dir: Path | None) -> list[PassRecord]:
+def _run(model: Model, plan: Plan, ctx: Context, dump_dir: Path | None) -> list[PassRecord]:
     from .runtime.verify import Verify
 
-    first: list[Pass] = [find(name)() for name in PREPARE] if prepare else []
-    instruments: list[Instrument] = [_Baseline(len(first) + 1), Timing(), Verify()]
+    passes = plan.passes()
+    instruments: list[Instrument] = [_Baseline(len(plan.first) + 1), Timing(), Verify()]
+    if plan.last:
+        instruments.append(Lint(len(passes)))
     with ExitStack() as stack:
         if dump_dir is not None:
             stack.enter_context(writing(dump_dir))
             instruments.append(Dump(dump_dir))
-        return PassManager([*first, *passes], instruments).run(model, ctx)
+        return PassManager(passes, instruments).run(model, ctx)
 
 
 def _report(
@@ -241,7 +272,7 @@ def _report(
         model=None if model.path is None else str(model.path),
         output=output,
         target=TargetReport(
-            name=target.name, description=target.description, command=command_line(target, model.graph)
+            name=target.name, description=target.description, command=_command(target, model.graph, ctx, output)
         ),
         pipeline=format_pipeline(passes),
         seed=ctx.seed,
@@ -252,6 +283,13 @@ def _report(
         passes=[pass_report(record, ctx.origins) for record in records],
         notes=[WITHOUT_DATA] if samples is None else list(samples.notes),
     )
+
+
+def _command(target: Target, graph: gs.Graph, ctx: Context, output: str | None) -> str:
+    """How the written model is compiled on the device."""
+    name = Path(output or f"{TEMPLATE}.onnx")
+    calibration = str(name.with_suffix(".calib")) if ".calib" in ctx.sidecars else None
+    return command_line(target, graph, str(name) if output else TEMPLATE, calibration=calibration)
 
 
 def _data_report(data: Samples) -> DataReport:

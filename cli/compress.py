@@ -19,7 +19,7 @@ def compress(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Default: MODEL.compressed.onnx beside the input.")
     ] = None,
-    target: Annotated[str, typer.Option(help="The engine to compile for: xavier, trt10 or ort.")] = "xavier",
+    target: Annotated[str, typer.Option(help="The engine to compile for: xavier[-8.2|-8.0|-dla], trt10 or ort.")] = "xavier",
     data: Annotated[
         str | None, typer.Option(help=".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.")
     ] = None,
@@ -38,6 +38,15 @@ def compress(
     dump_dir: Annotated[Path | None, typer.Option(help="Write the model after each pass to this folder.")] = None,
     no_prepare: Annotated[
         bool, typer.Option("--no-prepare", help="Leave out the folding of constants and BatchNormalization.")
+    ] = False,
+    no_legalize: Annotated[
+        bool, typer.Option("--no-legalize", help="Leave the model as the passes do, even if the target refuses it.")
+    ] = False,
+    plugin_op: Annotated[
+        list[str] | None, typer.Option(help="An operator that the engine has a plug-in for; may be repeated.")
+    ] = None,
+    print_trtexec: Annotated[
+        bool, typer.Option("--print-trtexec", help="Print the command that compiles the model, and nothing else.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
@@ -66,13 +75,17 @@ def compress(
             exclude=exclude,
             plugins=plugin or [],
             prepare=not no_prepare,
+            legalize=not no_legalize,
+            plugin_operators=plugin_op or [],
             report=report,
             dump_dir=dump_dir,
             seed=seed,
             overwrite=overwrite,
             progress=progress,
         )
-    if not quiet:
+    if print_trtexec:
+        typer.echo(result.report["target"]["command"])
+    elif not quiet:
         print_summary(results(), result.report, verbose)
 
 

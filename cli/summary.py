@@ -23,7 +23,7 @@ def print_summary(console: Console, report: Report, verbose: bool) -> None:
         console.print(f"note: {note}", soft_wrap=True)
     if report["output"]:
         console.print(f"wrote {report['output']}", soft_wrap=True)
-        console.print(f"next: {report['target']['command'].format(model=report['output'])}", soft_wrap=True)
+        console.print(f"next: {report['target']['command']}", soft_wrap=True)
 
 
 def notes(report: Report) -> list[str]:

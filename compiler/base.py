@@ -25,7 +25,7 @@ from .spelling import spell
 if TYPE_CHECKING:
     from .context import Context
 
-Action = Literal["rewritten", "refitted", "quantized", "folded", "removed", "kept", "skipped"]
+Action = Literal["rewritten", "refitted", "quantized", "folded", "removed", "mended", "kept", "skipped"]
 
 
 def option(default: Any, help: str, **metadata: Any) -> Any:

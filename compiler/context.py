@@ -51,6 +51,8 @@ class Context:
         include, exclude: node names to consider (regular expressions, searched anywhere in the name); exclude wins.
         seed: the only source of randomness (`rng()`).
         original: the graph that entered the pipeline; budgets refer to it. Set by the manager, never edited.
+        plugin_operators: operators that the user's engine has plug-ins for.
+        sidecars: files that belong beside the model, suffix -> text: `.calib`, say.
         origins: new node name -> name of the node of the original model that it stands for.
     """
 
@@ -61,6 +63,8 @@ class Context:
     seed: int = 0
     progress: Progress = silent
     original: gs.Graph | None = None
+    plugin_operators: frozenset[str] = frozenset()
+    sidecars: dict[str, str] = field(default_factory=dict[str, str])
     origins: dict[str, str] = field(default_factory=dict[str, str])
     _analyses: dict[str, Any] = field(default_factory=dict[str, Any])
 

@@ -1,4 +1,4 @@
-"""Things that watch a pipeline run: timing and dumps here; the verifier, which executes models, in `runtime.verify`."""
+"""Things that watch a pipeline run: timing, dumps and the lint; `runtime.verify`, which executes models, is another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 from .base import Pass, PassRecord
 from .context import Context
-from .graph.io import Model, save
+from .errors import CompressError
+from .graph.io import Model, save, to_proto
+from .lint import lint
 
 
 class Instrument:
@@ -42,3 +44,27 @@ class Dump(Instrument):
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
         save(model, self._folder / f"{record.position:03d}-{record.name}.onnx")
+
+
+class Lint(Instrument):
+    """After the pass number `last`: the model breaks no rule of the target; see `compiler.lint`.
+
+    Warnings become notes. The first error is raised, with the number of the others.
+    """
+
+    def __init__(self, last: int):
+        self._last = last
+
+    def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
+        if record.position != self._last:
+            return
+        findings = lint(to_proto(model), ctx.target, plugins=ctx.plugin_operators)
+        errors = [finding for finding in findings if finding.severity == "error"]
+        if errors:
+            others = f"; {len(errors) - 1} more such places" if len(errors) > 1 else ""
+            first = errors[0]
+            raise CompressError(
+                f"{ctx.target.name} cannot take it: {first.problem}{others}", f"node '{first.node}'", first.fix
+            )
+        warnings = [finding for finding in findings if finding.severity == "warning"]
+        record.result.notes.extend(f"{entry.node}: {entry.problem} ({entry.fix})" for entry in warnings)

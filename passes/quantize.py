@@ -14,6 +14,9 @@ With data, in this order:
 
 Without data only the weights are quantized, to the nearest grid point.
 
+With `form=cache` (the default for the DLA, which takes no Q/DQ) the model stays as it is, and step 2 alone is done, for
+every tensor: the ranges go into a calibration cache beside the model (`quantization.cache`).
+
 Where pairs go: `compiler.graph.qdq`. Which layers: `compiler.graph.quantizable`. How they are written:
 `Target.weights`.
 
@@ -36,13 +39,22 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.base import Decision, Pass, PassResult, option
 from ..compiler.context import Context
+from ..compiler.errors import UsageError
 from ..compiler.graph.opset import raise_opset
 from ..compiler.graph.quantizable import is_layer, refusal, subgraph_layers
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.registry import register
-from .balancing import balance
-from .quantizing import LayerReport, Quantizer
+from ..compiler.targets.calibration_cache import format_cache
+from .quantization.balancing import balance
+from .quantization.cache import tensor_scales
+from .quantization.pairs import LayerReport, Quantizer
 
+CACHE_SUFFIX = ".calib"
+CACHE_TARGETS = "one of the xavier targets does, the others take form=pairs"
+CACHE_WITHOUT_DATA = "no calibration cache: its ranges come from data (--data, about 500 unlabelled samples)"
+CACHE_WRITTEN = (
+    "INT8 by calibration cache: the model stays in float, the engine rounds it; measure the accuracy on the device"
+)
 PER_CHANNEL_OPSET, FIRST_OPSET = 13, 10
 WITHOUT_DATA = (
     "weights only, activations stay in float: calibration data (--data, about 500 unlabelled samples) would give INT8 "
@@ -69,6 +81,9 @@ class Quantize(Pass):
         "relu", "even out the channels between Convs: never, or up to a ReLU"
     )
     samples: int = option(512, "calibration samples used at most")
+    form: Literal["target", "pairs", "cache"] = option(
+        "target", "Q/DQ pairs in the model, or a float model and a calibration cache; target: what the engine takes"
+    )
 
     def __post_init__(self) -> None:
         if not 0 < self.percentile <= 100:
@@ -77,6 +92,22 @@ class Quantize(Pass):
             raise ValueError(f"samples={self.samples}: expected a positive integer")
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
+        in_cache = ctx.target.quantization == "cache" if self.form == "target" else self.form == "cache"
+        return self._write_cache(graph, ctx) if in_cache else self._write_pairs(graph, ctx)
+
+    def _write_cache(self, graph: gs.Graph, ctx: Context) -> PassResult:
+        version = ctx.target.calibration
+        if version is None:
+            raise UsageError(
+                f"target {ctx.target.name} reads no calibration cache", "quantize:form=cache", CACHE_TARGETS
+            )
+        if ctx.data is None:
+            return PassResult(notes=[CACHE_WITHOUT_DATA])
+        scales = tensor_scales(graph, ctx, ctx.data, self.method, self.percentile, self.samples)
+        ctx.sidecars[CACHE_SUFFIX] = format_cache(version, scales)
+        return PassResult(metrics={"tensors": len(scales)}, notes=[CACHE_WRITTEN])
+
+    def _write_pairs(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
         _adapt(graph, ctx, result)
         layers = [node for node in graph.nodes if is_layer(node)]

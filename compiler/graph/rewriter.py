@@ -16,11 +16,16 @@ import onnx_graphsurgeon as gs
 class Rewriter:
     """Edits `graph`; `origins` (new node name -> original node name) is updated in place."""
 
-    def __init__(self, graph: gs.Graph, origins: dict[str, str] | None = None):
+    def __init__(self, graph: gs.Graph, origins: dict[str, str] | None = None, names: set[str] | None = None):
         self.graph = graph
         self.origins = {} if origins is None else origins
         self.edits = 0
-        self._names = _names(graph)
+        self._names = _names(graph) if names is None else names
+
+    def parts(self) -> list[Rewriter]:
+        """A rewriter for the graph and one for each subgraph in it; they share names and origins."""
+        bodies = self.graph.subgraphs(recursive=True)
+        return [self, *(Rewriter(body, self.origins, self._names) for body in bodies)]
 
     def fresh_name(self, base: str) -> str:
         """`base`, or `base_1`, `base_2`, ...: a name no node or tensor of the graph or its subgraphs has."""
@@ -62,6 +67,21 @@ class Rewriter:
         old.outputs.clear()
         new[-1].outputs = outputs
         self.graph.nodes[position : position + 1] = list(new)
+        self.edits += 1
+
+    def splice(self, old: gs.Node, new: Sequence[gs.Node]) -> None:
+        """Put `new` (in order) in the place of `old`, whose inputs and outputs are set free."""
+        position = self._position(old)
+        old.inputs.clear()
+        old.outputs.clear()
+        self.graph.nodes[position : position + 1] = list(new)
+        self.edits += 1
+
+    def rename(self, node: gs.Node, base: str) -> None:
+        """Call the node `base`, or the next free name."""
+        name = self.fresh_name(base)
+        self.origins[name] = self.origins.get(node.name, node.name)
+        node.name = name
         self.edits += 1
 
     def insert_before(self, anchor: gs.Node, new: Sequence[gs.Node]) -> None:

@@ -26,6 +26,7 @@ class Target:
             model and a file of ranges beside it (the DLA takes no Q/DQ).
         int8_multiple, half_multiple: the engine's kernels pad channels to these multiples.
         group_multiple: what the channels of one group of a grouped INT8 Conv must be a multiple of.
+        calibration: the version in the header of a calibration cache (`compiler.targets.calibration_cache`).
         device: name of the device in `compiler.latency.devices`, or None where no latency is estimated.
         dla: the deep-learning accelerator runs what it can, the GPU the rest.
     """
@@ -39,6 +40,7 @@ class Target:
     int8_multiple: int
     half_multiple: int
     group_multiple: int
+    calibration: str | None = None
     device: str | None = None
     dla: bool = False
 
@@ -53,6 +55,7 @@ XAVIER = Target(
     int8_multiple=32,
     half_multiple=8,
     group_multiple=4,
+    calibration="8502",
     device="xavier",
 )
 
@@ -67,6 +70,7 @@ TARGETS: dict[str, Target] = {
             tensorrt=(8, 2),
             max_opset=13,
             max_ir=7,
+            calibration="8201",
         ),
         replace(
             XAVIER,
@@ -75,6 +79,7 @@ TARGETS: dict[str, Target] = {
             tensorrt=(8, 0),
             max_opset=13,
             max_ir=7,
+            calibration="8001",
         ),
         replace(
             XAVIER,

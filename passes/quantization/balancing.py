@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.context import Data
-from ..compiler.graph.chains import Chain, find_chains
-from ..compiler.graph.convs import view
-from ..compiler.graph.rewriter import Rewriter
-from ..runtime.calibration import channel_peaks
-from .projection.balance import channel_gains, row_norms, scale_inputs, scale_outputs
+from ...compiler.context import Data
+from ...compiler.graph.chains import Chain, find_chains
+from ...compiler.graph.convs import view
+from ...compiler.graph.rewriter import Rewriter
+from ...runtime.calibration import channel_peaks
+from ..projection.balance import channel_gains, row_norms, scale_inputs, scale_outputs
 
 SAMPLES = 128
 

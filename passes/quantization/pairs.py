@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.context import Context, Data
-from ..compiler.graph.qdq import Placement, Site, place
-from ..compiler.graph.quantizable import channel_axis
-from ..compiler.graph.quantizers import quantize_activation, quantize_weight
-from ..compiler.graph.rewriter import Rewriter
-from ..compiler.graph.weights import resolve
-from ..runtime.calibration import histograms
-from ..runtime.moments import Moments
-from ..runtime.rounded import measurable, rounded_moments
-from .projection.grid import (
+from ...compiler.context import Context, Data
+from ...compiler.graph.qdq import Placement, Site, place
+from ...compiler.graph.quantizable import channel_axis
+from ...compiler.graph.quantizers import quantize_activation, quantize_weight
+from ...compiler.graph.rewriter import Rewriter
+from ...compiler.graph.weights import resolve
+from ...runtime.calibration import histograms
+from ...runtime.moments import Moments
+from ...runtime.rounded import measurable, rounded_moments
+from ..projection.grid import (
     HIGH,
     from_grid,
     input_metric,
@@ -27,7 +27,7 @@ from .projection.grid import (
     safe_scale,
     to_grid,
 )
-from .projection.ranges import Method, threshold
+from ..projection.ranges import Method, threshold
 
 ROWS = 2**12
 METRIC_SAMPLES = 128
@@ -101,14 +101,8 @@ class Quantizer:
         rounded = from_grid(codes, np.broadcast_to(scale, len(rows)))
         stored = np.moveaxis(codes.reshape(channels_first.shape), 0, axis)
         inputs = {node.name: self._scales.get(node.inputs[0].name) for node in nodes}
-        quantize_weight(
-            self.rewriter,
-            site,
-            stored,
-            scale,
-            axis,
-            "int8-dq" if self.ctx.target.quantization == "int8-dq" else "float-qdq",
-        )
+        form = "int8-dq" if self.ctx.target.quantization == "int8-dq" else "float-qdq"
+        quantize_weight(self.rewriter, site, stored, scale, axis, form)
         for node in nodes:
             if self.shift_bias and node.name in moments:
                 self.rewriter.set_weight(node, 2, _bias(rounded, moments[node.name]))

@@ -1,0 +1,1 @@
+"""What `quantize` is made of: balancing, Q/DQ pairs, and the calibration cache."""

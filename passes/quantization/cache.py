@@ -1,0 +1,78 @@
+"""INT8 by a calibration cache: a range for every tensor, beside a model that stays in float.
+
+The engine chooses which layers run in INT8 and rounds their weights itself. Tensors that hold the same values, or that
+its INT8 kernels want at one scale, share a range: both sides of data movement and of Concat; for the DLA also both
+operands of an elementwise sum, product, minimum or maximum, and both sides of a pool.
+
+Source: TensorRT 8.5 NvInfer.h (DLA: pooling and elementwise layers in INT8 need equal ranges).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from ...compiler.context import Context, Data
+from ...compiler.graph.functions import tensor_types
+from ...compiler.graph.qdq import MOVES
+from ...compiler.targets import Target
+from ...runtime.calibration import Histogram, histograms
+from ..projection.grid import HIGH, safe_scale
+from ..projection.ranges import Method, threshold
+
+JOINED = MOVES | {"Concat"}
+ELEMENTWISE = frozenset(("Add", "Sub", "Mul", "Min", "Max", "Sum"))
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+
+
+def tensor_scales(
+    graph: gs.Graph, ctx: Context, data: Data, method: Method, percentile: float, samples: int
+) -> dict[str, float]:
+    """Scale (amax / 127) of every float tensor of the main graph, by name, in graph order."""
+    names = list(float_tensors(graph))
+    seen = histograms(graph, names, data, samples, ctx.progress)
+    leader = _leaders(graph, names, ctx.target)
+    merged: dict[str, Histogram] = {}
+    for name in names:
+        merged.setdefault(leader[name], Histogram()).merge(seen[name])
+    tops = {key: threshold(h.counts, h.width, h.peak, method, percentile) for key, h in merged.items()}
+    return {name: float(safe_scale(np.array(tops[leader[name]] / HIGH))) for name in names}
+
+
+def float_tensors(graph: gs.Graph) -> Iterator[str]:
+    """Names of the float tensors that are not constant."""
+    types = tensor_types(graph)
+    written = [tensor for node in graph.nodes for tensor in node.outputs]
+    for tensor in [*graph.inputs, *written]:
+        kind = types[tensor.name].tensor_type.elem_type if tensor.name in types else None
+        if isinstance(tensor, gs.Variable) and kind in FLOATS:
+            yield tensor.name
+
+
+def _leaders(graph: gs.Graph, names: list[str], target: Target) -> dict[str, str]:
+    """Tensor -> the tensor that stands for all that share its range."""
+    leader = {name: name for name in names}
+
+    def find(name: str) -> str:
+        while leader[name] != name:
+            name = leader[name]
+        return name
+
+    for node in graph.nodes:
+        for one, other in _pairs(node, target):
+            if one in leader and other in leader:
+                leader[find(other)] = find(one)
+    return {name: find(name) for name in names}
+
+
+def _pairs(node: gs.Node, target: Target) -> Iterator[tuple[str, str]]:
+    if node.domain:
+        return
+    inputs = [tensor.name for tensor in node.inputs if not tensor.is_empty()]
+    if node.op in JOINED or (target.dla and node.op == "AveragePool"):
+        yield from ((inputs[0], tensor.name) for tensor in node.outputs)
+    if node.op == "Concat" or (target.dla and node.op in ELEMENTWISE):
+        yield from ((inputs[0], name) for name in inputs[1:])
