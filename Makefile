@@ -36,5 +36,5 @@ clean:
 	touch $@
 
 .stamp/test: .stamp/venv pyproject.toml
-	$(PIP) --editable '.[cpu,test]'
+	$(PIP) --editable '.[cpu,test,trt-rtx]'
 	touch $@

@@ -1,4 +1,4 @@
-"""The command line: `onnx-compress MODEL ...`, and the sub-commands `list`, `explain` and `eval`.
+"""The command line: `onnx-compress MODEL ...`, and the sub-commands `list`, `explain`, `eval` and `build`.
 
 Exit codes: 0, 1 (could not do it), 2 (wrong usage), 130 (interrupted). Whatever goes wrong is one line on stderr.
 """
@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from .. import __version__
 from ..compiler.errors import CompressError
+from .build import build
 from .compress import compress
 from .eval import evaluate
 from .explain import explain
@@ -29,6 +30,7 @@ app.command(DEFAULT)(compress)
 app.command("list")(list_passes)
 app.command("explain")(explain)
 app.command("eval")(evaluate)
+app.command("build")(build)
 
 
 def _version(value: bool) -> None:

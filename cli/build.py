@@ -1,0 +1,87 @@
+"""`onnx-compress build MODEL -o model.engine`: the engine, on the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ..compiler.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..runtime.tensorrt.engine import Built
+
+SLOWEST = 10
+
+
+def build(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file to build.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: MODEL.engine beside the input.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="The engine the model was compiled for.")] = "xavier",
+    int8: Annotated[bool, typer.Option("--int8", help="Allow INT8; default: as the model asks for.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Allow FP16; default: as the model asks for.")] = False,
+    shapes: Annotated[
+        list[str] | None, typer.Option(help="NAME:1x3x224x224 or NAME:MIN/OPT/MAX of an open input; may be repeated.")
+    ] = None,
+    calib: Annotated[Path | None, typer.Option(help="Calibration cache of a model without Q/DQ pairs.")] = None,
+    timing_cache: Annotated[Path | None, typer.Option(help="File that makes the next build faster.")] = None,
+    workspace: Annotated[int | None, typer.Option(min=1, help="MiB that a kernel may use for itself.")] = None,
+    profile: Annotated[Path | None, typer.Option(help="Write the milliseconds of each layer, as JSON.")] = None,
+    via: Annotated[
+        Literal["auto", "python", "trtexec"], typer.Option(help="How; auto: trtexec if it is there, else python.")
+    ] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print all that trtexec says.")] = False,
+) -> None:
+    """Build an engine with TensorRT, on the device that will run it."""
+    from ..compiler.files import check_output
+    from ..compiler.targets import find_target
+    from ..compiler.targets.profiles import parse_ranges
+    from ..compiler.targets.trtexec import EngineOptions
+    from ..runtime.tensorrt.engine import Job, make_engine
+    from .console import progress_bars, results
+
+    written = model.with_suffix(".engine") if output is None else output
+    if calib is not None and not calib.is_file():
+        raise UsageError("no such file", str(calib), "give the calibration cache that lies beside the model")
+    options = EngineOptions(
+        int8=int8 if int8 or fp16 else None,
+        fp16=fp16 if int8 or fp16 else None,
+        shapes=parse_ranges(shapes or []),
+        calibration=None if calib is None else str(calib),
+        timing_cache=None if timing_cache is None else str(timing_cache),
+        workspace=workspace,
+    )
+    with progress_bars(quiet) as progress:
+        job = Job(model, written, find_target(target), options, profile, progress, _print_log if verbose else None)
+        for path in (job.engine, job.profile, job.layers):
+            if path is not None:
+                check_output(path, overwrite)
+        built = make_engine(job, via)
+    if not quiet:
+        show(results(), built)
+
+
+def _print_log(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def show(console: Console, built: Built) -> None:
+    """The file, what was measured, and the layers that take longest."""
+    tool = f"{built.tool} {built.version}".strip()
+    console.print(f"wrote {built.engine}: {built.engine_bytes} bytes, {tool}, {built.seconds:.1f} s", soft_wrap=True)
+    if built.latency is not None:
+        tail = "".join(f", {share:g} % below {value:g} ms" for share, value in built.latency.percentiles.items())
+        console.print(f"latency: median {built.latency.median:g} ms{tail}", soft_wrap=True)
+    if built.throughput is not None:
+        console.print(f"throughput: {built.throughput:g} inferences per second")
+    for name, time in sorted(built.times.items(), key=lambda entry: -entry[1])[:SLOWEST]:
+        console.print(f"{time:9.4f} ms  {name}", soft_wrap=True)
+    for note in built.notes:
+        console.print(f"note: {note}", soft_wrap=True)

@@ -1,0 +1,155 @@
+"""From an ONNX file to an engine file, by whichever way there is: trtexec, or the Python package."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import onnx_graphsurgeon as gs
+
+from ...compiler.context import Progress, silent
+from ...compiler.errors import CompressError, UsageError
+from ...compiler.files import staged, writing
+from ...compiler.graph.io import load
+from ...compiler.targets import Target
+from ...compiler.targets.trtexec import EngineOptions, arguments, steady_latency
+from .builder import INSTALL, build_engine
+from .layers import read_origins, read_profile, times_by_node
+from .log import Latency
+from .program import find_trtexec, run_trtexec
+
+Way = Literal["auto", "python", "trtexec"]
+HERE = "put trtexec on the PATH"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to build, and who is told about it.
+
+    Attributes:
+        model: the ONNX file; engine: the file to write.
+        profile: file for the layer times (trtexec's JSON); the layer information goes beside it.
+        say: gets all that trtexec prints.
+    """
+
+    model: Path
+    engine: Path
+    target: Target
+    options: EngineOptions = field(default_factory=EngineOptions)
+    profile: Path | None = None
+    progress: Progress = silent
+    say: Callable[[str], None] | None = None
+
+    @property
+    def layers(self) -> Path | None:
+        """The file of the layer information."""
+        return None if self.profile is None else self.profile.with_suffix(".layers.json")
+
+
+@dataclass(frozen=True)
+class Built:
+    """An engine.
+
+    Attributes:
+        tool: "trtexec" or "tensorrt"; version: of TensorRT.
+        seconds: wall time, measuring included.
+        latency, throughput: of the engine on this device, where trtexec built it.
+        times: Conv -> milliseconds, where a profile was asked for.
+        notes: warnings of TensorRT and of this module.
+    """
+
+    engine: Path
+    engine_bytes: int
+    tool: str
+    version: str
+    seconds: float
+    latency: Latency | None = None
+    throughput: float | None = None
+    times: dict[str, float] = field(default_factory=dict[str, float])
+    notes: list[str] = field(default_factory=list[str])
+
+
+def make_engine(job: Job, via: Way = "auto") -> Built:
+    """Build the engine; it appears whole or not at all, and so does the profile.
+
+    Raises:
+        UsageError: a target without engines, or shapes that the model does not have.
+        CompressError: TensorRT is not here, or refuses the model.
+    """
+    if job.target.tensorrt is None:
+        raise UsageError(
+            f"'{job.target.name}' has no engine files", "--target", "onnxruntime runs the ONNX file itself"
+        )
+    graph = load(job.model).graph
+    program = _way(via, job.profile is not None)
+    started = time.perf_counter()
+    with writing(job.engine), staged(job.engine) as part:
+        built = _by_package(job, graph, part) if program is None else _by_program(program, job, graph, part)
+    notes = [*built.notes, *_another_version(job.target, built.version)]
+    return replace(built, seconds=time.perf_counter() - started, notes=notes)
+
+
+def _way(via: Way, profiled: bool) -> Path | None:
+    """The program, or None for the Python package."""
+    if profiled and via == "python":
+        raise UsageError("the Python package measures no layers", "--profile", "--via trtexec")
+    program = None if via == "python" else find_trtexec()
+    if program is not None:
+        return program
+    if via == "trtexec" or profiled:
+        raise CompressError("no trtexec here", "--profile" if profiled else "--via trtexec", HERE)
+    if via == "auto" and importlib.util.find_spec("tensorrt") is None:
+        raise CompressError("TensorRT is not here", "build", f"on the device: {HERE}; elsewhere: {INSTALL}")
+    return None
+
+
+def _by_package(job: Job, graph: gs.Graph, part: Path) -> Built:
+    version, notes = build_engine(job.model, part, job.target, graph, job.options, job.progress)
+    return Built(job.engine, part.stat().st_size, "tensorrt", version, 0.0, notes=notes)
+
+
+def _by_program(program: Path, job: Job, graph: gs.Graph, part: Path) -> Built:
+    wanted = arguments(job.target, graph, str(job.model), str(part), job.options)
+    with ExitStack() as stack:
+        files = [stack.enter_context(part_of) for part_of in _staged(job)]
+        wanted += steady_latency(job.target, *map(str, files)) if files else []
+        report = run_trtexec(program, wanted, part, job.progress, job.say)
+        times = _times(graph, *files) if files else {}
+    return Built(
+        engine=job.engine,
+        engine_bytes=part.stat().st_size,
+        tool="trtexec",
+        version=report.version,
+        seconds=0.0,
+        latency=report.latency,
+        throughput=report.throughput,
+        times=times,
+        notes=report.warnings,
+    )
+
+
+def _staged(job: Job) -> Iterator[AbstractContextManager[Path]]:
+    """The profile and the layer information."""
+    for path in (job.profile, job.layers):
+        if path is not None:
+            yield staged(path)
+
+
+def _times(graph: gs.Graph, profile: Path, layers: Path) -> dict[str, float]:
+    """Conv -> milliseconds. Versions before 8.2 write no layer information."""
+    if not layers.exists():
+        layers.write_text("[]", encoding="utf-8")
+    convs = [node.name for node in graph.nodes if node.op == "Conv"]
+    return times_by_node(read_profile(profile), convs, read_origins(layers))
+
+
+def _another_version(target: Target, version: str) -> list[str]:
+    wanted = ".".join(map(str, target.tensorrt or ()))
+    if not version or version.split(".")[:2] == wanted.split("."):
+        return []
+    return [f"this is TensorRT {version}, the target {target.name} means {wanted}"]
