@@ -45,7 +45,7 @@ class Model:
 def load(path: str | os.PathLike[str]) -> Model:
     """Read an ONNX file with its external data; `CompressError` where it cannot be read."""
     path = Path(path)
-    proto = inline_functions(_parse(path))
+    proto = inline_functions(parse(path))
     read_external(proto, path.parent)
     return _import(proto, path)
 
@@ -97,8 +97,8 @@ def save(model: Model, path: str | os.PathLike[str]) -> int:
     return path.stat().st_size + (data.stat().st_size if split else 0)
 
 
-def _parse(path: Path) -> onnx.ModelProto:
-    """The ModelProto in a file, external data not yet read."""
+def parse(path: Path) -> onnx.ModelProto:
+    """The ModelProto in a file, its external data not yet read; `CompressError` where there is none."""
     if path.is_dir():
         raise CompressError("is a folder", str(path), "give the path of an .onnx file")
     if not path.is_file():

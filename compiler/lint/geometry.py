@@ -1,0 +1,133 @@
+"""Rules about ranks, static shapes and shapes that must fit: DepthToSpace, EyeLike, Einsum, If, ...
+
+Sources: onnx-tensorrt docs/operators.md, and the importers of 8.5-GA.
+"""
+
+from __future__ import annotations
+
+import onnx
+
+from .node import Node, Shape, shape_of
+from .rule import TENSORRT, TENSORRT_8, TENSORRT_10, Problem, Problems, node_rule
+
+COORDINATES = ("half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric", "align_corners")
+ROUNDINGS = ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
+
+
+@node_rule("space-rank", "DepthToSpace SpaceToDepth", targets=TENSORRT_8, source="importers")
+def space_rank(node: Node) -> Problems:
+    """DepthToSpace and SpaceToDepth work on 4 dimensions."""
+    yield from _rank(node, (4,))
+
+
+@node_rule("trilu-rank", "Trilu", targets=TENSORRT_8, source="Changelog 8.6 (N-D Trilu)")
+def trilu_rank(node: Node) -> Problems:
+    """Trilu works on 2 or 3 dimensions."""
+    yield from _rank(node, (2, 3))
+
+
+@node_rule("grid-sample", "GridSample", targets=TENSORRT, source="docs/operators.md; importer of GridSample")
+def grid_sample(node: Node) -> Problems:
+    """Data and grid have the same rank; from TensorRT 10 on it is 4."""
+    if TENSORRT_10(node.network.target):
+        yield from _rank(node, (4,))
+    data, grid = node.rank(0), node.rank(1)
+    if data is not None and grid is not None and data != grid:
+        yield Problem(f"the data has {data} dimensions, the grid {grid}", "reshape one of them")
+
+
+def _rank(node: Node, allowed: tuple[int, ...]) -> Problems:
+    rank = node.rank(0)
+    if rank is not None and rank not in allowed:
+        wanted = " or ".join(map(str, allowed))
+        yield Problem(f"the input has {rank} dimensions, TensorRT takes {wanted}", "reshape it")
+
+
+@node_rule("eye-like", "EyeLike", targets=TENSORRT, source="docs/operators.md; importer of EyeLike")
+def eye_like(node: Node) -> Problems:
+    """The shape of EyeLike is static, with two dimensions."""
+    yield from _rank(node, (2,))
+    yield from _static(node)
+
+
+@node_rule("reverse-sequence", "ReverseSequence", targets=TENSORRT_8, source="8.5 docs/operators.md; Changelog 8.6")
+def reverse_sequence(node: Node) -> Problems:
+    """ReverseSequence takes no dynamic shapes before TensorRT 8.6."""
+    yield from _static(node)
+
+
+@node_rule("hardmax", "Hardmax", targets=TENSORRT_10, source="onnx-tensorrt 10.16 docs/operators.md")
+def hardmax(node: Node) -> Problems:
+    """The axis of Hardmax has a known length."""
+    shape, axis = node.shape(0), node.attribute("axis", -1)
+    if shape is not None and -len(shape) <= axis < len(shape) and isinstance(shape[axis], str):
+        yield Problem(f"axis {axis} is dynamic ({shape[axis]})", "fix its length")
+
+
+def _static(node: Node) -> Problems:
+    """Dimensions that have a name are dynamic; those that are merely unknown pass."""
+    named = [dim for dim in node.shape(0) or () if isinstance(dim, str)]
+    if named:
+        yield Problem(f"the dimensions {', '.join(named)} are dynamic", "fix the input shape")
+
+
+@node_rule("einsum", "Einsum", targets=TENSORRT_8, source="8.5 docs/operators.md; importer of Einsum")
+def einsum(node: Node) -> Problems:
+    """Einsum knows lower-case letters, no ellipsis, no diagonal, no broadcasting."""
+    equation = str(node.attribute("equation", "")).replace(" ", "")
+    terms = equation.partition("->")[0].split(",")
+    if "." in equation:
+        yield Problem("an ellipsis in the equation", "write every axis")
+    if equation != equation.lower():
+        yield Problem(f"upper-case letters in {equation}", "use a to z")
+    if any(len(set(term)) < len(term.replace(".", "")) for term in terms if "." not in term):
+        yield Problem(f"a diagonal in {equation}", "take the diagonal with Gather or Mul and ReduceSum")
+    if "." not in equation:
+        yield from _einsum_sizes(node, terms)
+
+
+def _einsum_sizes(node: Node, terms: list[str]) -> Problems:
+    sizes: dict[str, set[int]] = {}
+    for index, term in enumerate(terms):
+        for letter, size in zip(term, node.shape(index) or (), strict=False):
+            if isinstance(size, int):
+                sizes.setdefault(letter, set()).add(size)
+    wrong = sorted(letter for letter, found in sizes.items() if len(found) > 1)
+    if wrong:
+        yield Problem(f"the axis {', '.join(wrong)} is broadcast", "Expand the operand first")
+
+
+@node_rule("if-outputs", "If", targets=TENSORRT, source="docs/operators.md, If")
+def if_outputs(node: Node) -> Problems:
+    """The branches of an If have outputs of different names and of shapes that broadcast."""
+    branches = [node.bodies[name] for name in ("then_branch", "else_branch") if name in node.bodies]
+    if len(branches) != 2:
+        return
+    for one, other in zip(branches[0].output, branches[1].output, strict=False):
+        if one.name == other.name:
+            yield Problem(f"both branches call their output '{one.name}'", "give them different names")
+        ends = [_shape(node, body, info) for body, info in zip(branches, (one, other), strict=True)]
+        if not _broadcast(*ends):
+            yield Problem(f"'{one.name}' and '{other.name}' have shapes that do not broadcast", "make them equal")
+
+
+def _shape(node: Node, body: onnx.GraphProto, info: onnx.ValueInfoProto) -> Shape:
+    return shape_of(node.network.scopes[id(body)].infos.get(info.name)) or ()
+
+
+def _broadcast(one: Shape, other: Shape) -> bool:
+    """Not known to clash."""
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return all(not isinstance(a, int) or not isinstance(b, int) or a == b or 1 in (a, b) for a, b in pairs)
+
+
+RULES = (
+    space_rank,
+    trilu_rank,
+    grid_sample,
+    eye_like,
+    reverse_sequence,
+    hardmax,
+    einsum,
+    if_outputs,
+)

@@ -1,0 +1,73 @@
+"""Rules about the header of the file: versions, producer, local functions.
+
+onnx-tensorrt 8 refuses neither a new opset nor a new IR version, it logs them: what the new opset changed is mis-read.
+"""
+
+from __future__ import annotations
+
+from .network import Network
+from .rule import TENSORRT, TENSORRT_8, Problem, Problems, every, model_rule, other, tensorrt
+
+MODEL = "model"
+OLDEST_OPSET = {8: 7, 10: 9}
+
+
+@model_rule("opset-new", targets=every, source="onnx-tensorrt 8.5-GA docs/operators.md, ModelImporter.cpp l.690-705")
+def opset_new(network: Network) -> Problems:
+    """The opset must be one that the engine's parser knows."""
+    cap = network.target.max_opset
+    if network.opset > cap:
+        result = "refused" if network.target.tensorrt is None else "read as an older one, without a word"
+        yield Problem(f"opset {network.opset} is {result}: the newest is {cap}", f"export at opset {cap}", MODEL)
+
+
+@model_rule("opset-old", targets=TENSORRT, severity="warning", source="ModelImporter.cpp; docs/operators.md")
+def opset_old(network: Network) -> Problems:
+    """The opset should not be older than what the parser was written for."""
+    line = 8 if TENSORRT_8(network.target) else 10
+    if network.opset < OLDEST_OPSET[line]:
+        text = f"opset {network.opset} is older than {OLDEST_OPSET[line]}, the first that the parser supports"
+        yield Problem(text, "convert it with onnx.version_converter", MODEL)
+
+
+@model_rule("ir-refused", targets=other, source="onnxruntime Model::Model")
+def ir_refused(network: Network) -> Problems:
+    """The IR version must be one that the engine knows."""
+    yield from _ir(network, "is refused")
+
+
+@model_rule("ir-new", targets=TENSORRT, severity="warning", source="onnx-tensorrt 8.5-GA ModelImporter.cpp l.690-705")
+def ir_new(network: Network) -> Problems:
+    """The IR version should be that of the ONNX in the parser: newer fields are skipped."""
+    yield from _ir(network, "is newer than the parser's ONNX")
+
+
+def _ir(network: Network, verdict: str) -> Problems:
+    found, cap = network.proto.ir_version, network.target.max_ir
+    if found > cap:
+        yield Problem(f"IR version {found} {verdict}: it knows {cap}", f"set ir_version={cap}", MODEL)
+
+
+@model_rule("producer-name", targets=TENSORRT_8, source="onnx-tensorrt 8.5-GA ModelImporter.cpp")
+def producer_name(network: Network) -> Problems:
+    """The name "TensorRT" makes the parser take the file for one of its own networks."""
+    if network.proto.producer_name == "TensorRT":
+        yield Problem("the producer is called TensorRT: the nodes are read in another way", "change the name", MODEL)
+
+
+@model_rule("local-function", targets=tensorrt(before=(9, 0)), source="onnx-tensorrt docs/Changelog.md, 9.0 EA")
+def local_function(network: Network) -> Problems:
+    """Local functions are known from TensorRT 9.0 on."""
+    for function in network.proto.functions:
+        text = "a local function of the model: the parser does not look at those"
+        yield Problem(text, "inline it (onnx.inliner)", f"{function.domain}.{function.name}".lstrip("."))
+
+
+RULES = (
+    opset_new,
+    opset_old,
+    ir_refused,
+    ir_new,
+    producer_name,
+    local_function,
+)
