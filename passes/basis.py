@@ -21,15 +21,15 @@ separable form 1 to 11 %.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from ..compiler.base import option
-from ..compiler.cost import positions
 from ..compiler.graph.convs import Conv
+from ..compiler.pieces import Piece, as_piece
 from ..compiler.registry import register
 from ..compiler.shapes import Shapes
 from .decomposition.base import DecompositionPass
@@ -50,11 +50,13 @@ class ChannelBasis:
     def limit(self, conv: Conv) -> int:
         return conv.filters // conv.group
 
-    def macs(self, conv: Conv, size: int, shapes: Shapes) -> int:
-        return positions(conv, shapes) * self.params(conv, size)
-
-    def params(self, conv: Conv, size: int) -> int:
-        return conv.group * size * (conv.fan_in + conv.filters // conv.group)
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[Piece]:
+        dense, ones = as_piece(conv, shapes), (1,) * len(conv.kernel)
+        after = dense.positions_out
+        return [
+            replace(dense, channels_out=conv.group * size, bias=False),
+            replace(dense, channels_in=conv.group * size, kernel=ones, positions_in=after, bias=True),
+        ]
 
     def curve(self, conv: Conv, fits: Sequence[Fit], largest: int) -> np.ndarray:
         return np.sum([lowrank_curve(fit)[: largest + 1] for fit in fits], axis=0)
@@ -81,12 +83,13 @@ class SeparableBasis:
     def limit(self, conv: Conv) -> int:
         return separable_limit(conv.filters // conv.group, self._shape(conv))
 
-    def macs(self, conv: Conv, size: int, shapes: Shapes) -> int:
-        vertical, horizontal = self._filter_sizes(conv, size)
-        return self._vertical_positions(conv, shapes) * vertical + positions(conv, shapes) * horizontal
-
-    def params(self, conv: Conv, size: int) -> int:
-        return sum(self._filter_sizes(conv, size))
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[Piece]:
+        dense, between = as_piece(conv, shapes), self._vertical_positions(conv, shapes)
+        middle, (height, width) = conv.group * size, conv.kernel
+        return [
+            replace(dense, channels_out=middle, kernel=(height, 1), positions_out=between, bias=False),
+            replace(dense, channels_in=middle, kernel=(1, width), positions_in=between, bias=True),
+        ]
 
     def curve(self, conv: Conv, fits: Sequence[Fit], largest: int) -> np.ndarray:
         return np.sum([separable_curve(fit, self._shape(conv), largest) for fit in fits], axis=0)
@@ -110,10 +113,6 @@ class SeparableBasis:
     def _shape(self, conv: Conv) -> tuple[int, int, int]:
         channels, height, width = conv.weight.shape[1:]
         return channels, height, width
-
-    def _filter_sizes(self, conv: Conv, size: int) -> tuple[int, int]:
-        channels, height, width = self._shape(conv)
-        return conv.group * size * channels * height, conv.filters * size * width
 
 
 FORMS: dict[str, tuple[Form, ...]] = {

@@ -12,23 +12,36 @@ import onnx_graphsurgeon as gs
 from ...compiler.allocate import Choice
 from ...compiler.base import Decision, Pass, PassResult, option
 from ...compiler.context import Context, Data
+from ...compiler.errors import CompressError
 from ...compiler.graph.convs import Conv
-from .budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, Budget, choose
+from ...compiler.pieces import Pricing
+from ...compiler.pricing import pricing_of
+from .budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, LIMITS, SEARCHED, Budget, choose, slack_notes
 from .forms import Form
 from .refit import Plan, write
-from .search import smallest_in_agreement
+from .search import Search, smallest
 from .survey import Request, Survey, survey
+
+UNTOUCHED = "left as it is: the budget cannot be reached"
 
 
 @dataclass(frozen=True)
 class DecompositionPass(Pass):
-    """Options that all decompositions have. Budgets refer to the Convs of the model that entered the pipeline."""
+    """Options that all decompositions have.
+
+    Budgets refer to the model that entered the pipeline. macs, params, bytes and latency may be given together.
+    """
 
     macs: float | None = option(None, "keep at most this fraction of the multiply-accumulates")
     params: float | None = option(None, "keep at most this fraction of the Conv parameters")
+    bytes: float | None = option(
+        None, "the model's file, as it leaves this pass, has at most this fraction of its bytes"
+    )
+    latency: float | None = option(None, "at most this fraction of the time, says the target's cost model")
     energy: float | None = option(None, "keep this fraction of every Conv's output energy (weight energy without data)")
     rank: int | float | None = option(None, "the same size for every Conv: a count, or a fraction of the full size")
     agreement: float | None = option(None, "as small as top-1 agreement with the original on held-out samples allows")
+    accuracy_drop: float | None = option(None, "as small as this loss of top-1, in points, on held-out labels allows")
     align: int | Literal["target"] = option(1, "sizes are multiples of this; target: the engine's channel multiple")
     refit: Literal["lockstep", "none"] = option(
         "lockstep", "fit on the inputs of the compressed network, or the original's"
@@ -51,47 +64,78 @@ class DecompositionPass(Pass):
         """Why this Conv is left alone, or None."""
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
-        notes: list[str] = []
-        budget = self._budget(ctx, notes)
-        align = ctx.target.int8_multiple if self.align == "target" else self.align
-        request = Request(self.check, self.forms(), budget.unit, align, self.ridge)
-        found = survey(graph, ctx, request)
+        result = PassResult()
+        budget = self._budget(ctx, result.notes)
+        search = Search.of(budget, ctx) if budget.rule in SEARCHED else None
+        data = ctx.data if search is None else search.fitting
+        found = survey(graph, ctx, self._request(ctx, budget, data))
         if not found.candidates:
-            return PassResult(decisions=found.skipped, notes=[*notes, "no Conv can be rewritten"])
-        decisions = self._rewrite(graph, ctx, found, budget, notes)
-        return PassResult(
-            changed=any(decision.action != "skipped" for decision in decisions),
-            decisions=[*decisions, *found.skipped],
-            notes=notes,
-        )
+            return PassResult(decisions=found.skipped, notes=[*result.notes, "no Conv can be rewritten"])
+        if search is not None:
+            budget = self._searched(graph, ctx, found, search, result)
+        if budget.limits or budget.rule:
+            self._rewrite(graph, ctx, found, budget, result)
+        else:
+            result.decisions = [Decision(candidate.conv.name, "kept", UNTOUCHED) for candidate in found.candidates]
+        result.changed = any(decision.action not in ("skipped", "kept") for decision in result.decisions)
+        result.decisions += found.skipped
+        return result
+
+    def pricing(self, ctx: Context) -> Pricing | None:
+        """What a Conv takes on the target, or None where that is not known."""
+        return pricing_of(ctx.target)
 
     def _given(self) -> Budget | None:
-        return Budget.of(
-            macs=self.macs, params=self.params, energy=self.energy, rank=self.rank, agreement=self.agreement
-        )
+        names = (*LIMITS, "energy", "rank", *SEARCHED)
+        return Budget.of(**{name: getattr(self, name) for name in names})
 
     def _budget(self, ctx: Context, notes: list[str]) -> Budget:
         given = self._given()
         if given is not None:
             return given
         if ctx.data is not None:
-            return Budget("agreement", DEFAULT_AGREEMENT)
+            return Budget(rule="agreement", value=DEFAULT_AGREEMENT)
         notes.append(f"without data and without a budget, {DEFAULT_ENERGY:.0%} of every weight's energy is kept")
-        return Budget("energy", DEFAULT_ENERGY)
+        return Budget(rule="energy", value=DEFAULT_ENERGY)
 
-    def _rewrite(
-        self, graph: gs.Graph, ctx: Context, found: Survey, budget: Budget, notes: list[str]
-    ) -> list[Decision]:
-        def attempt(target: gs.Graph, size: Budget, data: Data | None) -> list[Decision]:
-            chosen = choose(size, found.candidates, found.fixed(size.unit), getattr(found.original, size.unit))
-            return write(target, ctx, self._plan(found, chosen), data)
+    def _request(self, ctx: Context, budget: Budget, data: Data | None) -> Request:
+        pricing = self.pricing(ctx)
+        if pricing is None and "latency" in budget.limits:
+            fix = "choose a target that has one, or a budget such as macs=0.5"
+            raise CompressError(f"target '{ctx.target.name}' has no cost model", "latency", fix)
+        align = ctx.target.int8_multiple if self.align == "target" else self.align
+        return Request(self.check, self.forms(), budget.units, align, self.ridge, pricing, data)
 
-        if budget.kind != "agreement":
-            return attempt(graph, budget, ctx.data)
-        macs = smallest_in_agreement(graph, ctx, budget.value, attempt, notes)
-        return attempt(graph, Budget("macs", macs), ctx.data)
+    def _searched(self, graph: gs.Graph, ctx: Context, found: Survey, search: Search, result: PassResult) -> Budget:
+        """The limit found; an empty budget where nothing passes."""
+
+        def attempt(trial: gs.Graph, macs: float, data: Data) -> None:
+            chosen = choose(Budget({"macs": macs}), found.candidates, found.fixed(), found.original)
+            write(trial, ctx, self._plan(found, chosen), data)
+
+        outcome = smallest(graph, ctx, search, attempt)
+        result.notes.append(outcome.note())
+        result.metrics.update(outcome.metrics())
+        return Budget() if outcome.best is None else Budget({"macs": outcome.best.macs})
+
+    def _rewrite(self, graph: gs.Graph, ctx: Context, found: Survey, budget: Budget, result: PassResult) -> None:
+        chosen = choose(budget, found.candidates, found.fixed(), found.original)
+        result.decisions = write(graph, ctx, self._plan(found, chosen), ctx.data)
+        kept = found.kept(chosen)
+        result.metrics.update({f"{unit}_kept": share for unit, share in kept.items()})
+        result.notes += [*slack_notes(budget, kept), *_slower(found, chosen)]
 
     def _plan(self, found: Survey, chosen: Sequence[Choice]) -> Plan:
-        choices = {candidate.conv.name: choice for candidate, choice in zip(found.candidates, chosen, strict=True)}
-        forms = {form.name: form for form in self.forms()}
-        return Plan(choices, forms, found.shapes, self.refit == "lockstep", self.ridge)
+        candidates = {candidate.conv.name: candidate for candidate in found.candidates}
+        choices = dict(zip(candidates, chosen, strict=True))
+        return Plan(
+            choices, candidates, {form.name: form for form in self.forms()}, self.refit == "lockstep", self.ridge
+        )
+
+
+def _slower(found: Survey, chosen: Sequence[Choice]) -> list[str]:
+    """A note where Convs save MACs but no time."""
+    pairs = [(candidate.dense.costs, choice.costs) for candidate, choice in zip(found.candidates, chosen, strict=True)]
+    slower = sum(after["latency"] > before["latency"] for before, after in pairs if "latency" in before)
+    advice = "latency= leaves them dense"
+    return [f"{slower} of the rewritten Convs save MACs but no time on the target; {advice}"] if slower else []

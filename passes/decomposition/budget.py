@@ -1,19 +1,24 @@
-"""How small: the budget options of a decomposition, and the choice of a size per Conv that meets them."""
+"""How small: the budget options of a decomposition, and the choice of a size per Conv that meets them.
+
+A budget is either one or more limits (shares of what the original network costs, in macs, params, bytes, latency), or
+one rule: `energy` and `rank` decide Conv by Conv, `agreement` and `accuracy_drop` search for the smallest share of MACs
+(`search`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from ...compiler.allocate import Choice, allocate
+from ...compiler.allocate import Choice, allocate, cheapest
 from ...compiler.errors import CompressError
 from ...compiler.graph.convs import Conv
 
-Kind = Literal["macs", "params", "energy", "rank", "agreement"]
-Unit = Literal["macs", "params"]
+LIMITS = ("macs", "params", "bytes", "latency")
+SEARCHED = ("agreement", "accuracy_drop")
 DEFAULT_AGREEMENT = 0.97
 DEFAULT_ENERGY = 0.99
+NEAR = 0.01
 
 
 class Unreachable(CompressError):
@@ -22,74 +27,126 @@ class Unreachable(CompressError):
 
 @dataclass(frozen=True)
 class Budget:
-    """One option and its value: `rank` is a fraction or a count, the others are fractions."""
+    """Limits by cost, or a rule and its value.
 
-    kind: Kind
-    value: float
+    Attributes:
+        limits: at most this share of the original's cost, by cost.
+        rule: "energy", "rank", "agreement", "accuracy_drop", or "" where limits are given.
+        value: of the rule: `rank` is a fraction or a count, `accuracy_drop` points, the others fractions.
+    """
+
+    limits: Mapping[str, float] = field(default_factory=dict[str, float])
+    rule: str = ""
+    value: float = 0.0
 
     @staticmethod
     def of(**options: float | None) -> Budget | None:
-        """The one option that is given, None where none is; `ValueError` on two, or on a value out of range."""
+        """What is given, None where nothing is; `ValueError` on what cannot be combined or is out of range."""
         given = {name: value for name, value in options.items() if value is not None}
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} are given: expected one budget")
         for name, value in given.items():
-            counted = name == "rank" and isinstance(value, int)
-            if not (value >= 1 if counted else 0 < value <= 1):
-                raise ValueError(
-                    f"{name}={value}: expected a fraction above 0, at most 1{' or a count' * (name == 'rank')}"
-                )
-            return Budget(name, value)  # pyright: ignore[reportArgumentType]
-        return None
+            _check(name, value)
+        rules = [name for name in given if name not in LIMITS]
+        if rules and len(given) > 1:
+            names = " and ".join(_spelled(name) for name in given)
+            raise ValueError(f"{names} are given: expected one budget, or several of {', '.join(LIMITS)}")
+        if rules:
+            return Budget(rule=rules[0], value=given[rules[0]])
+        return Budget(given) if given else None
 
     @property
-    def unit(self) -> Unit:
-        """What a choice costs under this budget."""
-        return "params" if self.kind == "params" else "macs"
+    def units(self) -> tuple[str, ...]:
+        """The costs of which a rewrite has to save one."""
+        return tuple(self.limits) or ("macs",)
+
+    def __str__(self) -> str:
+        if self.rule:
+            return f"{_spelled(self.rule)}={self.value:g}"
+        return ":".join(f"{unit}={share:g}" for unit, share in self.limits.items())
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """A Conv that may be rewritten: `choices[0]` leaves it dense, the others are cheaper.
 
-    Errors are relative: output energy lost over output variance.
+    Attributes:
+        choices: with relative errors: output energy lost over output variance.
+        limits: the size at which a form holds every weight, by form.
+        gain: what a unit of this Conv's error counts in the division of the budget.
     """
 
     conv: Conv
     choices: Sequence[Choice]
-    limits: dict[str, int]
+    limits: Mapping[str, int]
+    gain: float = 1.0
 
     @property
     def dense(self) -> Choice:
         return self.choices[0]
 
 
-def choose(budget: Budget, candidates: Sequence[Candidate], fixed: float, original: float) -> list[Choice]:
+def choose(
+    budget: Budget,
+    candidates: Sequence[Candidate],
+    fixed: Mapping[str, float],
+    original: Mapping[str, float],
+) -> list[Choice]:
     """A choice per candidate.
 
     Args:
-        fixed: cost, in the budget's unit, of the Convs that are not candidates.
-        original: cost of the model that entered the pipeline.
+        fixed: what the network costs beside the candidates, by cost.
+        original: what the model that entered the pipeline costs.
 
     Raises:
         Unreachable: the budget cannot be met; names the nearest that can.
     """
-    if budget.kind == "energy":
+    if budget.rule == "energy":
         return [_within(candidate, 1 - budget.value) for candidate in candidates]
-    if budget.kind == "rank":
+    if budget.rule == "rank":
         return [_of_rank(candidate, budget.value) for candidate in candidates]
-    chosen = allocate([candidate.choices for candidate in candidates], budget.value * original - fixed)
-    if chosen is not None:
-        return chosen
-    smallest = (fixed + sum(min(c.cost for c in candidate.choices) for candidate in candidates)) / original
-    raise Unreachable(
-        f"{budget.unit}={budget.value:g} cannot be reached", "budget", f"the smallest possible is {smallest + 5e-4:.3f}"
-    )
+    layers = [candidate.choices for candidate in candidates]
+    left = {unit: share * original[unit] - fixed[unit] for unit, share in budget.limits.items()}
+    chosen = allocate(layers, left, [candidate.gain for candidate in candidates])
+    if chosen is None:
+        raise _unreachable(budget, layers, fixed, original)
+    return chosen
+
+
+def slack_notes(budget: Budget, kept: Mapping[str, float]) -> list[str]:
+    """A sentence where no limit is used to within `NEAR`; `kept` are the shares reached."""
+    if not budget.limits or any(kept[unit] >= share * (1 - NEAR) for unit, share in budget.limits.items()):
+        return []
+    reached = ", ".join(f"{unit}={kept[unit]:.3f}" for unit in budget.limits)
+    return [f"{budget} is met by {reached}: no sizes come nearer from below"]
+
+
+def _unreachable(
+    budget: Budget, layers: Sequence[Sequence[Choice]], fixed: Mapping[str, float], original: Mapping[str, float]
+) -> Unreachable:
+    least = {unit: (fixed[unit] + cheapest(layers, unit)) / original[unit] for unit in budget.limits}
+    over = {unit: share for unit, share in least.items() if share > budget.limits[unit]}
+    nearest = ", ".join(f"{unit}={share + 5e-4:.3f}" for unit, share in (over or least).items())
+    each = "" if over else ", each alone"
+    return Unreachable(f"{budget} cannot be reached", "budget", f"the smallest possible is {nearest}{each}")
+
+
+def _check(name: str, value: float) -> None:
+    if name == "accuracy_drop":
+        if not 0 <= value <= 100:
+            raise ValueError(f"accuracy-drop={value}: expected points of top-1, 0 to 100")
+        return
+    counted = name == "rank" and isinstance(value, int)
+    if not (value >= 1 if counted else 0 < value <= 1):
+        raise ValueError(f"{name}={value}: expected a fraction above 0, at most 1{' or a count' * (name == 'rank')}")
+
+
+def _spelled(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def _within(candidate: Candidate, error: float) -> Choice:
     """The cheapest choice that loses no more than `error`."""
-    return min((c for c in candidate.choices if c.error <= error), key=lambda choice: (choice.cost, choice.error))
+    allowed = (choice for choice in candidate.choices if choice.error <= error)
+    return min(allowed, key=lambda choice: (choice.costs["macs"], choice.error))
 
 
 def _of_rank(candidate: Candidate, value: float) -> Choice:

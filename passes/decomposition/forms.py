@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.graph.convs import Conv
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.pieces import Piece
 from ...compiler.shapes import Shapes
 from ..projection.fit import Fit
 
@@ -49,9 +50,9 @@ class Form(Protocol):
 
     def limit(self, conv: Conv) -> int: ...
 
-    def macs(self, conv: Conv, size: int, shapes: Shapes) -> int: ...
-
-    def params(self, conv: Conv, size: int) -> int: ...
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[Piece]:
+        """The chain that `project` would give, without weights: what it costs. Costs grow with the size."""
+        ...
 
     def curve(self, conv: Conv, fits: Sequence[Fit], largest: int) -> np.ndarray:
         """Lost energy at size 0, 1, ..., largest."""

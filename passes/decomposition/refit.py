@@ -11,17 +11,17 @@ import onnx_graphsurgeon as gs
 from ...compiler.allocate import Choice
 from ...compiler.base import Decision
 from ...compiler.context import Context, Data
-from ...compiler.cost import conv_macs
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
-from ...compiler.shapes import Shapes
 from ...runtime.lockstep import Layer, lockstep
 from ..projection.fit import Fit
+from .budget import Candidate
 from .forms import Form, emit
 from .survey import layer_fits, plain_fits
 
 DENSE = "left dense: the budget is better spent on other layers"
+SLOWER = "saves MACs but no time: {:.4f} ms before, {:.4f} ms after, says the cost model of the target"
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,14 @@ class Plan:
     """What to write: a choice per Conv (by name), the forms by name, and how to fit.
 
     Attributes:
+        candidates: the Convs the choices are for, by name.
         lockstep: fit on the inputs of the network as rewritten so far, and re-fit what stays dense; otherwise fit on
             the inputs of the network before the pass.
     """
 
     choices: Mapping[str, Choice]
+    candidates: Mapping[str, Candidate]
     forms: Mapping[str, Form]
-    shapes: Shapes
     lockstep: bool
     ridge: float
 
@@ -81,9 +82,8 @@ def _write_layer(rewriter: Rewriter, layer: Layer, fits: list[Fit], plan: Plan) 
     weight = np.concatenate([fit.weight for fit in fits])
     layer.store(rewriter, weight, _bias(fits, [fit.weight for fit in fits]))
     figures: dict[str, float | int | str] = {"error": sum(fit.residual for fit in fits) / _signal(fits)}
-    if isinstance(layer, Conv):
-        macs = conv_macs(layer, plan.shapes)
-        figures |= {"macs_before": macs, "macs_after": macs}
+    if choice is not None:
+        figures |= _figures(plan.candidates[layer.name], choice)
     return Decision(layer.name, "refitted", DENSE if choice else "", figures)
 
 
@@ -96,11 +96,24 @@ def _decompose(rewriter: Rewriter, conv: Conv, fits: list[Fit], choice: Choice, 
         "size": choice.size,
         "full_size": form.limit(conv),
         "error": lost / _signal(fits),
-        "macs_before": conv_macs(conv, plan.shapes),
-        "macs_after": form.macs(conv, choice.size, plan.shapes),
     }
+    figures |= _figures(plan.candidates[conv.name], choice)
     emit(rewriter, conv, projection.factors, _bias(fits, projection.dense))
-    return Decision(conv.name, "rewritten", "", figures)
+    return Decision(conv.name, "rewritten", _slower(figures), figures)
+
+
+def _figures(candidate: Candidate, choice: Choice) -> dict[str, float | int | str]:
+    figures: dict[str, float | int | str] = {}
+    for unit in ("macs", "latency"):
+        if unit in choice.costs:
+            figures |= {f"{unit}_before": candidate.dense.costs[unit], f"{unit}_after": choice.costs[unit]}
+    return figures if candidate.gain == 1.0 else {**figures, "sensitivity": candidate.gain}
+
+
+def _slower(figures: Mapping[str, float | int | str]) -> str:
+    """A word on a rewrite that the target's cost model takes for slower."""
+    before, after = figures.get("latency_before", 0.0), figures.get("latency_after", 0.0)
+    return SLOWER.format(before, after) if float(after) > float(before) else ""
 
 
 def _bias(fits: Sequence[Fit], dense: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,57 +1,171 @@
-"""The smallest network that still agrees with the original: bisection on the MAC budget.
+"""The smallest network that is still good enough: a search over the share of MACs.
 
-The samples are split: a trial is fitted on the first part and judged, by top-1 agreement with the original network,
-on the rest, which no fit has seen.
+    agreement       loss = share of samples for which original and trial choose different classes
+    accuracy-drop   loss = top-1 of the original - top-1 of the trial, on labelled samples
+
+The samples are split in halves: a trial is fitted on one and judged on the other, which no fit or error curve has seen.
+The final network is fitted on all of them. Between a share that fails and one that passes the next trial is placed by
+interpolating log(loss), which falls about linearly with the share; the search ends when the loss is within `NEAR` of
+what is allowed, the shares are `CLOSE`, or after `TRIALS`.
+
+Judging on n samples has an error. `bound` is a one-sided 95 % confidence limit of the loss: Wilson's (1927) for a share
+of n; for a drop, normal, with the variance that the disagreeing samples allow at most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from math import log, sqrt
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.base import Decision
 from ...compiler.context import Context, Data
 from ...compiler.errors import CompressError
-from ...runtime.data import Slice
 from ...runtime.evaluate import agreement
+from ...runtime.halves import Half
 from .budget import Budget, Unreachable
 
-HELD_OUT = 0.25
 TRIALS = 6
-Attempt = Callable[[gs.Graph, Budget, "Data | None"], list[Decision]]
+FIRST = 0.6
+NEAR, CLOSE = 0.003, 0.015
+FEWEST = 32
+Z = 1.645
 
 
-def smallest_in_agreement(graph: gs.Graph, ctx: Context, wanted: float, attempt: Attempt, notes: list[str]) -> float:
-    """The smallest fraction of MACs, to 1 %, whose agreement on held-out samples is at least `wanted`."""
-    if ctx.data is None:
-        raise CompressError("agreement needs data", "basis", "give --data, or a budget such as macs=0.5")
-    split = round(ctx.data.samples * (1 - HELD_OUT))
-    if split in (0, ctx.data.samples):
-        raise CompressError(f"{ctx.data.samples} samples cannot be split for agreement", "--data", "give at least 100")
-    fitting, judging = Slice(ctx.data, 0, split), Slice(ctx.data, split, ctx.data.samples)
-    low, high = 0.1, 1.0
-    with ctx.progress("budget search", TRIALS) as advance:
-        for _ in range(TRIALS):
-            macs = (low + high) / 2
-            met = _reached(graph, macs, fitting, judging, attempt) >= wanted
-            low, high = (low, macs) if met else (macs, high)
+@dataclass(frozen=True)
+class Judged:
+    """A trial: its share of MACs, its loss, and what the loss is at most (95 %)."""
+
+    macs: float
+    loss: float
+    bound: float
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What is judged, on which samples.
+
+    Attributes:
+        rule: "agreement" or "accuracy_drop".
+        allowed: the largest loss.
+        fitting, judging: disjoint samples.
+        labels: of `judging`.
+    """
+
+    rule: str
+    allowed: float
+    fitting: Data
+    judging: Data
+    labels: np.ndarray | None = None
+
+    @staticmethod
+    def of(budget: Budget, ctx: Context) -> Search:
+        """`CompressError` where there is not enough to judge by."""
+        option = budget.rule.replace("_", "-")
+        if ctx.data is None:
+            raise CompressError(f"{option} needs data", "budget", "give --data, or a budget such as macs=0.5")
+        fitting, judging = Half(ctx.data), Half(ctx.data, odd=True)
+        if judging.samples < FEWEST:
+            raise CompressError(f"{ctx.data.samples} samples cannot be split", option, f"give at least {2 * FEWEST}")
+        if budget.rule == "agreement":
+            return Search(budget.rule, 1 - budget.value, fitting, judging)
+        labels: np.ndarray | None = getattr(ctx.data, "labels", None)
+        if labels is None:
+            raise CompressError("accuracy-drop needs labelled data", option, "give --labels, or use agreement=0.97")
+        return Search(budget.rule, budget.value / 100, fitting, judging, labels[judging.rows()])
+
+    def judge(self, macs: float, graph: gs.Graph, trial: gs.Graph) -> Judged:
+        alike = agreement(graph, trial, self.judging, labels=self.labels)
+        if alike.top1 is None:
+            fix = "give macs=, params= or latency="
+            raise CompressError("the model's first output holds no class scores", "budget", fix)
+        differ, count = 1 - alike.top1, self.judging.samples
+        if alike.correct is None:
+            return Judged(macs, differ, _wilson(differ, count))
+        drop = alike.correct[0] - alike.correct[1]
+        return Judged(macs, drop, drop + Z * sqrt(max(differ, 1 / count) / count))
+
+    def within(self, judged: Judged) -> bool:
+        return judged.loss <= self.allowed + 1e-9
+
+
+def smallest(
+    graph: gs.Graph, ctx: Context, search: Search, attempt: Callable[[gs.Graph, float, Data], None]
+) -> Outcome:
+    """Searches; `attempt` rewrites a copy of `graph` to a share of MACs, fitted on given samples."""
+    failed, passed = Judged(0.0, 1.0, 1.0), Judged(1.0, 0.5 / search.judging.samples, 1.0)
+    trials: list[Judged] = []
+    with ctx.progress(f"budget search, at most {TRIALS} trials", TRIALS) as advance:
+        while len(trials) < TRIALS and passed.macs - failed.macs > CLOSE:
+            macs = _between(failed, passed, search.allowed) if trials else FIRST
+            judged = _tried(graph, macs, search, attempt)
+            trials.append(judged)
             advance()
-    notes.append(
-        f"agreement={wanted:g}: macs={high:.3f} by {TRIALS} trials, judged on {judging.samples} held-out samples"
-    )
-    return high
+            failed, passed = (failed, judged) if search.within(judged) else (judged, passed)
+            if search.within(judged) and search.allowed - judged.loss <= NEAR:
+                break
+    return Outcome(search, trials, passed if passed in trials else None)
 
 
-def _reached(graph: gs.Graph, macs: float, fitting: Data, judging: Data, attempt: Attempt) -> float:
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The trials, and the smallest one that passed, or None."""
+
+    search: Search
+    trials: list[Judged]
+    best: Judged | None
+
+    def note(self) -> str:
+        """The outcome in a sentence."""
+        wanted = self._figure(self.search.allowed)
+        held = f"{self.search.judging.samples} held-out samples"
+        if self.best is None:
+            nearest = min(self.trials, key=lambda judged: (judged.loss, judged.macs))
+            return (
+                f"{wanted} cannot be reached: the nearest of {len(self.trials)} trials is "
+                f"{self._figure(nearest.loss)} with macs={nearest.macs:.3f} ({held}); every Conv is left as it is"
+            )
+        side = "at least" if self.search.rule == "agreement" else "at most"
+        return (
+            f"{wanted}: macs={self.best.macs:.3f} by {len(self.trials)} trials, judged on {held}: "
+            f"{self._figure(self.best.loss)}, {side} {self._figure(self.best.bound).split('=')[1]} with 95 % confidence"
+        )
+
+    def metrics(self) -> dict[str, float]:
+        found = {"trials": float(len(self.trials)), "held_out": float(self.search.judging.samples)}
+        if self.best is None:
+            return found
+        loss, bound = (self._value(value) for value in (self.best.loss, self.best.bound))
+        return {**found, self.search.rule: loss, f"{self.search.rule}_bound": bound}
+
+    def _value(self, loss: float) -> float:
+        return 1 - loss if self.search.rule == "agreement" else 100 * loss
+
+    def _figure(self, loss: float) -> str:
+        return f"{self.search.rule.replace('_', '-')}={self._value(loss):.4g}"
+
+
+def _tried(graph: gs.Graph, macs: float, search: Search, attempt: Callable[[gs.Graph, float, Data], None]) -> Judged:
     trial = graph.copy()
     try:
-        attempt(trial, Budget("macs", macs), fitting)
+        attempt(trial, macs, search.fitting)
     except Unreachable:
-        return 0.0
-    top1 = agreement(graph, trial, judging).top1
-    if top1 is None:
-        raise CompressError(
-            "the model's first output holds no class scores to agree on", "basis", "give macs= or params="
-        )
-    return top1
+        return Judged(macs, 1.0, 1.0)
+    return search.judge(macs, graph, trial)
+
+
+def _between(failed: Judged, passed: Judged, allowed: float) -> float:
+    """Where log(loss), linear between the two, is what is allowed; not too near to either."""
+    high, low = log(max(failed.loss, 1e-4)), log(max(passed.loss, 1e-4))
+    share = (high - log(max(allowed, 1e-4))) / max(high - low, 1e-9)
+    width = passed.macs - failed.macs
+    return failed.macs + width * min(max(share, 0.15), 0.85)
+
+
+def _wilson(share: float, count: int) -> float:
+    """The upper limit of a share seen in `count` samples."""
+    middle = share + Z * Z / (2 * count)
+    spread = Z * sqrt(share * (1 - share) / count + Z * Z / (4 * count * count))
+    return (middle + spread) / (1 + Z * Z / count)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
 from ...compiler.allocate import Choice
 from ...compiler.base import Decision
-from ...compiler.context import Context
-from ...compiler.cost import Cost, conv_macs, conv_params, graph_cost
+from ...compiler.context import Context, Data
 from ...compiler.graph.convs import Conv, blind_convs, find_convs
-from ...compiler.shapes import Shapes, infer_shapes
+from ...compiler.pieces import Pricing
+from ...compiler.shapes import infer_shapes
 from ...runtime.data import Slice
 from ...runtime.lockstep import Layer, lockstep
 from ...runtime.moments import Moments
 from ..projection.fit import Fit, best_fit, plain_fit
-from .budget import Candidate, Unit
+from .budget import Candidate
+from .costs import Bill, Costs
 from .forms import Form
 
 CURVE_ROWS, CURVE_SAMPLES = 2**14, 256
 FEW_ROWS = 100  # measured on ResNet-20 at half the MACs: top-1 88.8 -> 89.4 with 128 images, unchanged with 1,024
+Gain = Callable[[Conv, "list[Fit]", "Sequence[Choice]"], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,55 +33,73 @@ class Survey:
     Attributes:
         candidates: in graph order.
         skipped: a decision with its reason for every other Conv.
-        shapes: tensor shapes for one sample.
-        cost: of all Convs of the graph.
-        original: of all Convs of the model that entered the pipeline.
+        cost: of the graph.
+        original: of the model that entered the pipeline.
     """
 
     candidates: list[Candidate]
     skipped: list[Decision]
-    shapes: Shapes
-    cost: Cost
-    original: Cost
+    cost: Costs
+    original: Costs
 
-    def fixed(self, unit: Unit) -> float:
-        """What the Convs that are not candidates cost."""
-        return getattr(self.cost, unit) - sum(candidate.dense.cost for candidate in self.candidates)
+    def fixed(self) -> Costs:
+        """What the graph costs beside its candidates."""
+        return {
+            unit: total - sum(candidate.dense.costs[unit] for candidate in self.candidates)
+            for unit, total in self.cost.items()
+        }
+
+    def kept(self, chosen: Sequence[Choice]) -> Costs:
+        """The share of the original's costs that is left, by cost."""
+        fixed = self.fixed()
+        return {
+            unit: (fixed[unit] + sum(choice.costs[unit] for choice in chosen)) / max(total, 1e-30)
+            for unit, total in self.original.items()
+        }
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a pass asks of a survey: its check, its forms, the unit of its budget, the step of sizes, the ridge."""
+    """What a pass asks of a survey.
+
+    Attributes:
+        check: why a Conv is left alone, or None.
+        units: the costs of which a rewrite has to save one; under "latency" it has to save that.
+        align: sizes are multiples of this.
+        ridge: see `projection.fit`.
+        pricing: of latency, if there is any.
+        data: samples for the error curves; None compares weights.
+        gain: what a unit of a Conv's error counts, from its fits and choices; None counts all the same.
+    """
 
     check: Callable[[Conv], str | None]
     forms: Sequence[Form]
-    unit: Unit
+    units: Sequence[str]
     align: int
     ridge: float
+    pricing: Pricing | None = None
+    data: Data | None = None
+    gain: Gain | None = None
 
 
 def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
     """Check every Conv of `graph`, and draw the error curve of those that may be rewritten."""
-    shapes = infer_shapes(graph, ctx.sample_shapes())
-    original = ctx.original or graph
+    bill, original = Bill(infer_shapes(graph, ctx.sample_shapes()), request.pricing), ctx.original or graph
     skipped = [Decision(name, "skipped", reason) for name, reason in blind_convs(graph)]
+    offers: dict[str, Offer] = {}
     convs: list[Conv] = []
     for conv in find_convs(graph):
-        reason = ctx.out_of_scope(conv.name) or request.check(conv) or _too_small(conv, shapes, request)
-        if reason:
-            skipped.append(Decision(conv.name, "skipped", reason))
-        else:
-            convs.append(conv)
-    candidates = [
-        _candidate(conv, fits, shapes, request) for conv, fits in _original_fits(graph, ctx, convs, request.ridge)
-    ]
-    return Survey(
-        candidates,
-        skipped,
-        shapes,
-        graph_cost(graph, shapes),
-        graph_cost(original, infer_shapes(original, ctx.sample_shapes())),
-    )
+        reason = ctx.out_of_scope(conv.name) or request.check(conv) or _unformed(conv, request)
+        offer = None if reason else _offer(conv, bill, request)
+        if offer is None or not any(offer.sizes.values()):
+            skipped.append(Decision(conv.name, "skipped", reason or _too_small(request)))
+            continue
+        offers[conv.name] = offer
+        convs.append(conv)
+    fits = _original_fits(graph, ctx, convs, request)
+    candidates = [_candidate(conv, fit, offers[conv.name], request) for conv, fit in fits]
+    before = Bill(infer_shapes(original, ctx.sample_shapes()), request.pricing)
+    return Survey(candidates, skipped, bill.network(graph), before.network(original))
 
 
 def layer_fits(layer: Layer, moments: Moments, ridge: float) -> list[Fit]:
@@ -96,55 +116,63 @@ def plain_fits(conv: Conv) -> list[Fit]:
     return [plain_fit(weight, bias) for weight, bias in zip(stored, biases, strict=True)]
 
 
-def _original_fits(graph: gs.Graph, ctx: Context, convs: list[Conv], ridge: float) -> Iterator[tuple[Conv, list[Fit]]]:
-    if ctx.data is None:
+@dataclass(frozen=True, eq=False)
+class Offer:
+    """What a Conv costs dense, and by form and size what its rewrites would that are cheaper."""
+
+    dense: Costs
+    sizes: Mapping[str, Mapping[int, Costs]]
+
+
+def _original_fits(
+    graph: gs.Graph, ctx: Context, convs: list[Conv], request: Request
+) -> Iterator[tuple[Conv, list[Fit]]]:
+    if request.data is None:
         yield from ((conv, plain_fits(conv)) for conv in convs)
         return
     with ctx.progress("error curves", len(convs)) as advance:
-        data = Slice(ctx.data, 0, min(ctx.data.samples, CURVE_SAMPLES))
+        data = Slice(request.data, 0, min(request.data.samples, CURVE_SAMPLES))
         for layer, moments in lockstep(graph, graph, convs, data, ctx.rng(), CURVE_ROWS):
             assert isinstance(layer, Conv)
-            yield layer, layer_fits(layer, moments, ridge)
+            yield layer, layer_fits(layer, moments, request.ridge)
             advance()
 
 
-def _too_small(conv: Conv, shapes: Shapes, request: Request) -> str | None:
+def _unformed(conv: Conv, request: Request) -> str | None:
+    reasons = [form.check(conv) for form in request.forms]
+    return None if None in reasons else "; ".join(str(reason) for reason in reasons)
+
+
+def _too_small(request: Request) -> str:
+    unit = "faster" if "latency" in request.units else "cheaper"
+    return f"no size that is a multiple of {request.align} is {unit} than the Conv itself"
+
+
+def _offer(conv: Conv, bill: Bill, request: Request) -> Offer:
+    dense = bill.dense(conv)
     forms = [form for form in request.forms if not form.check(conv)]
-    if not forms:
-        return "; ".join(str(form.check(conv)) for form in request.forms)
-    if not any(_sizes(conv, form, shapes, request) for form in forms):
-        return f"no size that is a multiple of {request.align} is cheaper than the Conv itself"
-    return None
+    return Offer(dense, {form.name: _sizes(conv, form, dense, bill, request) for form in forms})
 
 
-def _dense_cost(conv: Conv, shapes: Shapes, unit: Unit) -> float:
-    return conv_params(conv) if unit == "params" else conv_macs(conv, shapes)
+def _sizes(conv: Conv, form: Form, dense: Costs, bill: Bill, request: Request) -> dict[int, Costs]:
+    """The multiples of `align` that save what is asked for; all costs but a latency are sure to grow with the size."""
+    asked = ["latency"] if "latency" in request.units else request.units
+    found: dict[int, Costs] = {}
+    for size in range(request.align, form.limit(conv) + 1, request.align):
+        costs = bill.rewritten(conv, form, size)
+        if any(costs[unit] < dense[unit] for unit in asked):
+            found[size] = costs
+        elif "latency" not in asked:
+            break
+    return found
 
 
-def _cost(conv: Conv, form: Form, size: int, shapes: Shapes, unit: Unit) -> float:
-    return form.params(conv, size) + conv.filters if unit == "params" else form.macs(conv, size, shapes)
-
-
-def _sizes(conv: Conv, form: Form, shapes: Shapes, request: Request) -> range:
-    """The multiples of `align` that are cheaper than the dense Conv; costs grow with the size."""
-    dense = _dense_cost(conv, shapes, request.unit)
-    step = _cost(conv, form, 2, shapes, request.unit) - _cost(conv, form, 1, shapes, request.unit)
-    start = _cost(conv, form, 1, shapes, request.unit) - step
-    largest = int(min(form.limit(conv), (dense - start - 1) // step))
-    return range(request.align, largest + 1, request.align)
-
-
-def _candidate(conv: Conv, fits: list[Fit], shapes: Shapes, request: Request) -> Candidate:
+def _candidate(conv: Conv, fits: list[Fit], offer: Offer, request: Request) -> Candidate:
     signal = max(sum(fit.signal for fit in fits), 1e-30)
-    choices = [Choice(_dense_cost(conv, shapes, request.unit), 0.0)]
-    limits: dict[str, int] = {}
-    for form in request.forms:
-        if form.check(conv):
-            continue
-        sizes = _sizes(conv, form, shapes, request)
-        curve = form.curve(conv, fits, max(sizes, default=0)) / signal
-        limits[form.name] = form.limit(conv)
-        choices += [
-            Choice(_cost(conv, form, size, shapes, request.unit), float(curve[size]), size, form.name) for size in sizes
-        ]
-    return Candidate(conv, choices, limits)
+    choices = [Choice(offer.dense, 0.0)]
+    forms = {form.name: form for form in request.forms}
+    for name, sizes in offer.sizes.items():
+        curve = forms[name].curve(conv, fits, max(sizes, default=0)) / signal
+        choices += [Choice(costs, float(curve[size]), size, name) for size, costs in sizes.items()]
+    gain = 1.0 if request.gain is None else request.gain(conv, fits, choices)
+    return Candidate(conv, choices, {name: forms[name].limit(conv) for name in offer.sizes}, gain)

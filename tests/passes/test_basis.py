@@ -16,6 +16,7 @@ from onnx_compress.compiler.errors import CompressError, UsageError
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.compiler.pieces import chain_costs
 from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.compiler.spec import parse_pipeline
 from onnx_compress.passes.basis import Basis, ChannelBasis, SeparableBasis
@@ -114,10 +115,10 @@ def test_the_cost_of_a_form_is_the_cost_of_its_convs(case: str, form: ChannelBas
     model = one_conv(*GEOMETRIES[case])
     (conv,) = find_convs(model.graph)
     shapes = infer_shapes(model.graph)
-    macs, params = form.macs(conv, 2, shapes), form.params(conv, 2)
+    costs = chain_costs(form.pieces(conv, 2, shapes))
     emit(Rewriter(model.graph), conv, form.project(conv, plain_fits(conv), 2).factors, conv.bias)
     cost = graph_cost(model.graph, infer_shapes(model.graph))
-    assert (cost.macs, cost.params) == (macs, params + 6)
+    assert (cost.macs, cost.params) == (costs["macs"], costs["params"])
 
 
 NETWORK = """g (float[N,3,16,16] x) => (float[N,10] y) {
@@ -245,7 +246,7 @@ def test_new_nodes_know_the_conv_they_stand_for() -> None:
 
 def test_an_unreachable_budget_names_the_nearest() -> None:
     model = network()
-    with pytest.raises(CompressError, match=r"macs=0.01 cannot be reached .*smallest possible is 0\."):
+    with pytest.raises(CompressError, match=r"macs=0.01 cannot be reached .*smallest possible is macs=0\."):
         apply(model, "basis:macs=0.01")
 
 
@@ -254,7 +255,8 @@ def test_an_unreachable_budget_names_the_nearest() -> None:
     [
         ("basis:macs=1.7", "macs=1.7: expected a fraction above 0, at most 1"),
         ("basis:macs=0", "macs=0"),
-        ("basis:macs=0.5:params=0.5", "expected one budget"),
+        ("basis:macs=0.5:energy=0.9", "macs and energy are given: expected one budget, or several of macs"),
+        ("basis:accuracy-drop=-1", "expected points of top-1"),
         ("basis:rank=0", "rank=0"),
         ("basis:align=0", "align=0"),
         ("basis:ridge=-1", "ridge=-1"),

@@ -1,0 +1,67 @@
+"""What a Conv, a rewrite of it and a whole network cost, in every unit that a budget may have.
+
+macs          multiply-accumulates of one sample                    } of the Convs
+params        weights and biases                                    }
+bytes         the model's file as it leaves the pass: the stored weights, and the nodes and names they come with
+activations   bytes the Convs of one sample write                   (a figure of the report; no rewrite lowers it)
+latency       milliseconds, where the target or a table of times has a price for a Conv
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from ...compiler.cost import graph_cost
+from ...compiler.graph.convs import Conv, find_convs
+from ...compiler.pieces import Piece, Pricing, as_piece, chain_costs
+from ...compiler.shapes import Shapes
+from .forms import Form
+
+Costs = dict[str, float]
+SUFFIX = len(".horizontal")
+TENSOR = 24  # an initializer without its name and values; a name and type in the list of tensors
+
+
+@dataclass(frozen=True, eq=False)
+class Bill:
+    """Prices of the Convs of one graph."""
+
+    shapes: Shapes
+    pricing: Pricing | None = None
+
+    def dense(self, conv: Conv) -> Costs:
+        return self._chain(conv, [as_piece(conv, self.shapes)])
+
+    def rewritten(self, conv: Conv, form: Form, size: int) -> Costs:
+        return self._chain(conv, form.pieces(conv, size, self.shapes))
+
+    def network(self, graph: gs.Graph) -> Costs:
+        """The whole of `graph`, whose tensors have `shapes`."""
+        cost = graph_cost(graph, self.shapes)
+        pieces = [as_piece(conv, self.shapes) for conv in find_convs(graph)]
+        costs: Costs = {"macs": cost.macs, "params": cost.params, "bytes": file_bytes(graph)}
+        costs["activations"] = sum(piece.activations for piece in pieces)
+        return costs if self.pricing is None else {**costs, "latency": self.pricing.graph(graph, self.shapes)}
+
+    def _chain(self, conv: Conv, pieces: Sequence[Piece]) -> Costs:
+        stored = sum(piece.params * piece.itemsize for piece in pieces)
+        return {**chain_costs(pieces, self.pricing), "bytes": stored + len(pieces) * structure_bytes(conv)}
+
+
+def file_bytes(graph: gs.Graph) -> int:
+    """The size of the model's file."""
+    return gs.export_onnx(graph, do_type_check=False).ByteSize()
+
+
+def structure_bytes(conv: Conv) -> int:
+    """What one Conv of a chain in the place of `conv` adds to the file beside its values: a node, names, attributes."""
+    name, ones = "n" * (len(conv.name) + SUFFIX), [1] * len(conv.kernel)
+    tensors = [f"{name}.weight", f"{name}.bias", f"{name}.output"]
+    node = onnx.helper.make_node("Conv", [tensors[2], *tensors[:2]], tensors[2:], name)
+    spatial = {"kernel_shape": ones, "strides": ones, "dilations": ones, "pads": ones * 2, "group": 1}
+    node.attribute.extend(onnx.helper.make_attribute(key, value) for key, value in spatial.items())
+    return node.ByteSize() + sum(len(tensor) + TENSOR for tensor in tensors)
