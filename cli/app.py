@@ -15,6 +15,7 @@ from typer.main import get_command
 from .. import __version__
 from ..compiler.errors import CompressError
 from .build import build
+from .check import check
 from .compress import compress
 from .eval import evaluate
 from .explain import explain
@@ -30,6 +31,7 @@ app.command(DEFAULT)(compress)
 app.command("list")(list_passes)
 app.command("explain")(explain)
 app.command("eval")(evaluate)
+app.command("check")(check)
 app.command("build")(build)
 
 

@@ -1,0 +1,127 @@
+"""`onnx-compress check MODEL`: does the target's engine take this file, and does it read what the file says?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..compiler.lint import Finding
+
+SHOWN = 5
+"""Findings of one rule that are printed; --json has all."""
+
+
+def check(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file to check.")],
+    target: Annotated[str, typer.Option(help="The engine that shall take it.")] = "xavier",
+    plugin_op: Annotated[
+        list[str] | None, typer.Option(help="An operator that a TensorRT plugin of yours runs; may be repeated.")
+    ] = None,
+    engine: Annotated[
+        Literal["rtx"] | None, typer.Option(help="Parse and build it too: rtx, TensorRT for RTX, needs no GPU.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Say what an engine refuses, mis-reads or runs slowly; exit code 1 if it would not take the model."""
+    from ..compiler.graph.io import parse
+    from ..compiler.lint import lint
+    from ..compiler.targets import find_target
+    from .console import results
+
+    chosen = find_target(target)
+    findings = lint(parse(model), chosen, model.parent, plugin_op or [])
+    built = None if engine is None else engine_figures(model)
+    figures = {
+        "model": str(model),
+        "target": chosen.name,
+        "passed": passes(findings, built),
+        "findings": [dataclasses.asdict(finding) for finding in findings],
+        "dla": dla_figures(model) if chosen.dla else None,
+        "engine": built,
+    }
+    if as_json:
+        typer.echo(json.dumps(figures))
+    else:
+        show(results(), figures, findings)
+    if not figures["passed"]:
+        raise typer.Exit(1)
+
+
+def passes(findings: Iterable[Finding], engine: dict[str, Any] | None) -> bool:
+    """No rule is broken, and the engine that was asked, if any, took the model."""
+    refused = engine is not None and not (engine["parsed"] and engine["built"])
+    return not refused and all(finding.severity != "error" for finding in findings)
+
+
+def dla_figures(model: Path) -> dict[str, Any]:
+    """Which layers the DLA runs, and their share of the multiply-accumulates."""
+    from ..compiler.dla import dla_layers, dla_share
+    from ..compiler.graph.io import load
+    from ..compiler.shapes import infer_shapes
+
+    graph = load(model).graph
+    layers = dla_layers(graph, infer_shapes(graph))
+    return {"share": dla_share(layers), "layers": [dataclasses.asdict(layer) for layer in layers]}
+
+
+def engine_figures(model: Path) -> dict[str, Any]:
+    """What TensorRT for RTX says to the file."""
+    from ..runtime.tensorrt.rtx import check_engine
+
+    return dataclasses.asdict(check_engine(model))
+
+
+def show(console: Console, figures: dict[str, Any], findings: list[Finding]) -> None:
+    """Findings, errors first; then the DLA, the engine, and the verdict."""
+    for rule, found in groupby(findings, key=lambda finding: finding.rule):
+        _show_rule(console, rule, list(found))
+    if figures["dla"] is not None:
+        _show_dla(console, figures["dla"])
+    if figures["engine"] is not None:
+        _show_engine(console, figures["engine"])
+    verdict = "passes" if figures["passed"] else "does not pass"
+    console.print(f"{figures['model']} {verdict} for {figures['target']}: {_counts(findings)}", soft_wrap=True)
+
+
+def _show_rule(console: Console, rule: str, findings: list[Finding]) -> None:
+    for finding in findings[:SHOWN]:
+        line = f"{finding.severity}: {finding.node}: {finding.problem} ({finding.fix}) [{rule}]"
+        console.print(line, soft_wrap=True)
+    if len(findings) > SHOWN:
+        rest = len(findings) - SHOWN
+        console.print(f"{findings[0].severity}: and {rest} more of [{rule}]: --json lists all", soft_wrap=True)
+
+
+def _show_dla(console: Console, dla: dict[str, Any]) -> None:
+    from .summary import percent
+
+    for layer in dla["layers"]:
+        place = "DLA" if layer["runs"] else f"GPU: {layer['reason']}"
+        console.print(f"{layer['op']} {layer['node']}: {place}", soft_wrap=True)
+    console.print(f"the DLA runs {percent(dla['share'])} of the MACs")
+
+
+def _show_engine(console: Console, engine: dict[str, Any]) -> None:
+    for message in engine["messages"]:
+        console.print(f"TensorRT for RTX: {message}", soft_wrap=True)
+    done = "parsed and built" if engine["built"] else "parsed, not built" if engine["parsed"] else "not parsed"
+    size = "" if engine["engine_bytes"] is None else f", {engine['engine_bytes']} bytes"
+    console.print(f"TensorRT for RTX {engine['version']}: {done} in {engine['seconds']:.1f} s{size}", soft_wrap=True)
+
+
+def _counts(findings: list[Finding]) -> str:
+    errors = sum(finding.severity == "error" for finding in findings)
+    return f"{_plural(errors, 'error')}, {_plural(len(findings) - errors, 'warning')}"
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
