@@ -42,8 +42,8 @@ def _parse(text: str) -> tuple[str, Range]:
     parts = sizes.split("/")
     if not (name and colon) or len(parts) not in (1, 3) or not all(re.fullmatch(r"\d+(x\d+)*", part) for part in parts):
         raise UsageError(f"'{text}' is not a shape", "--shapes", FORM)
-    low, *_, high = sizes_of = [tuple(int(size) for size in part.split("x")) for part in parts]
-    usual = sizes_of[len(parts) // 2]
+    dims = [tuple(int(size) for size in part.split("x")) for part in parts]
+    low, usual, high = dims[0], dims[len(dims) // 2], dims[-1]
     ordered = len(low) == len(usual) == len(high) and all(a <= b <= c for a, b, c in zip(low, usual, high, strict=True))
     if not ordered:
         raise UsageError(f"'{text}': the sizes do not grow from MIN to MAX", "--shapes", FORM)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 NO_IMPORTER = "TensorRT has no importer for this operator"
 _PLACE = re.compile(r"\.?(?:\s+In \S+ at \S+?:\d+)+(?=\W*$)")
-_WRAPPER = re.compile(r"^(?:\S+: )?Error Code \d+: (?:(?:API Usage|Internal) Error \()?(.*?)\)?$")
+_WRAPPER = re.compile(r"^(?:\S+: )?Error Code \d+: (?:(?:API Usage|Internal) Error \((.*)\)|(.*))$")
 _SOURCE = re.compile(r"^(\[[^\]]*::[^\]]*\]|\S+\.(cpp|hpp|h):\d+:)\s*")
 _CONDITION = re.compile(r"Assertion failed: .*?: (?=[A-Z])|^.*&& (?=\")|^.*In node -1 .*?: [A-Z_]+: ")
 _ECHO = re.compile(
@@ -35,7 +35,7 @@ def clean(text: str) -> str:
     first = next((line for line in lines if line), text.strip())
     plain = _PLACE.sub("", first)
     wrapped = _WRAPPER.match(plain)
-    return _CONDITION.sub("", wrapped[1] if wrapped else plain).strip('" ')
+    return _CONDITION.sub("", (wrapped[1] or wrapped[2]) if wrapped else plain).strip('" ')
 
 
 def is_echo(text: str) -> bool:

@@ -1,0 +1,162 @@
+"""`onnx-compress build`: which way is taken, what is told to it, what is shown, and every way to fail."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import front
+import pytest
+import stand_ins
+from front import call
+from onnx_compress.runtime.tensorrt import program
+
+PASSED = """&&&& RUNNING TensorRT.trtexec [TensorRT v8502] # trtexec
+[04/02/2024-10:00:09] [I] Throughput: 1234.5 qps
+[04/02/2024-10:00:09] [I] Latency: min = 0.5 ms, max = 1.2 ms, mean = 0.7 ms, median = 0.75 ms, percentile(99%) = 1.1 ms
+&&&& PASSED TensorRT.trtexec [TensorRT v8502] # trtexec"""
+FAILED = """&&&& RUNNING TensorRT.trtexec [TensorRT v8502] # trtexec
+[04/02/2024-10:00:01] [E] Error[4]: [a.cpp::f::1] Error Code 4: Internal Error (no kernel for conv)
+[04/02/2024-10:00:01] [E] Engine set up failed
+&&&& FAILED TensorRT.trtexec [TensorRT v8502] # trtexec"""
+
+
+@pytest.fixture(autouse=True)
+def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "INSTALLED", Path("/nowhere/trtexec"))
+    monkeypatch.setenv("PATH", "/nowhere")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return front.write_model(tmp_path / "my net.onnx")
+
+
+def test_by_the_program(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    told = stand_ins.trtexec(model.parent, monkeypatch, PASSED)
+    assert call("build", model) == 0
+    engine = model.with_suffix(".engine")
+    assert engine.read_bytes() == stand_ins.ENGINE
+    options = json.loads(told.read_text())
+    assert options[0] == f"--onnx={model}" and options[2:] == ["--fp16", "--shapes=x:1x3x8x8"]
+    shown = capsys.readouterr()
+    assert f"wrote {engine}: {len(stand_ins.ENGINE)} bytes, trtexec 8.5.2" in shown.out and shown.err == ""
+    assert "median 0.75 ms, 99 % below 1.1 ms" in shown.out and "1234.5 inferences per second" in shown.out
+
+
+def test_every_option_reaches_the_program(model: Path, monkeypatch: pytest.MonkeyPatch):
+    told = stand_ins.trtexec(model.parent, monkeypatch, PASSED)
+    cache = model.with_suffix(".cache")
+    cache.write_text("ranges")
+    options = ("--int8", "--shapes", "x:1x3x8x8/2x3x8x8/4x3x8x8", "--calib", cache, "--timing-cache", "t", "-q")
+    assert call("build", model, "-o", model.parent / "e", "--workspace", 64, "--target", "xavier-8.2", *options) == 0
+    assert json.loads(told.read_text())[2:] == [
+        "--int8",
+        f"--calib={cache}",
+        *("--minShapes=x:1x3x8x8", "--optShapes=x:2x3x8x8", "--maxShapes=x:4x3x8x8"),
+        "--workspace=64",
+        "--timingCacheFile=t",
+    ]
+
+
+def test_a_profile_shows_the_slowest_convs(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    entries = [{"count": 9}, {"name": "Conv_0 + Relu_1", "averageMs": 0.3, "medianMs": 0.25, "percentage": 99}]
+    stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=entries, layer_info={"Layers": ["a name"]})
+    profile = model.parent / "times.json"
+    assert call("build", model, "--profile", profile) == 0
+    assert "0.2500 ms  Conv_0" in capsys.readouterr().out
+    assert json.loads(profile.read_text()) == entries
+    assert json.loads((model.parent / "times.layers.json").read_text()) == {"Layers": ["a name"]}
+
+
+def test_a_failure_is_one_line_and_leaves_no_file(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    stand_ins.trtexec(model.parent, monkeypatch, FAILED, code=1)
+    before = set(model.parent.iterdir())
+    assert call("build", model, "--profile", model.parent / "p.json") == 1
+    line = capsys.readouterr().err
+    assert line.startswith("error: trtexec 8.5.2: no engine: no kernel for conv") and line.count("\n") == 1
+    assert set(model.parent.iterdir()) - before == {model.parent / "told.json"}
+
+
+def test_a_program_that_writes_nothing(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    stand_ins.trtexec(model.parent, monkeypatch, "odd words", engine=False)
+    assert call("build", model, "-v") == 1
+    line = capsys.readouterr().err
+    assert "no engine: odd words" in line and line.startswith("odd words\n")
+
+
+def test_another_version_than_the_target(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    stand_ins.trtexec(model.parent, monkeypatch, PASSED)
+    assert call("build", model, "--target", "trt10") == 0
+    assert "note: this is TensorRT 8.5.2, the target trt10 means 10.16" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("via", ["auto", "python"])
+def test_by_the_package(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], via: str):
+    stand_ins.tensorrt(monkeypatch, "8.5.2")
+    assert call("build", model, "--via", via) == 0
+    assert model.with_suffix(".engine").read_bytes() == stand_ins.ENGINE
+    shown = capsys.readouterr().out
+    assert "tensorrt 8.5.2" in shown and "note: Weights do not fit in FP16." in shown
+
+
+def test_nothing_is_overwritten_unasked(model: Path, monkeypatch: pytest.MonkeyPatch):
+    stand_ins.trtexec(model.parent, monkeypatch, PASSED)
+    model.with_suffix(".engine").write_text("mine")
+    assert call("build", model) == 2
+    assert model.with_suffix(".engine").read_text() == "mine"
+    assert call("build", model, "--overwrite", "-q") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ((), 1, ["TensorRT is not here", "trtexec on the PATH", "pip install 'onnx-compress[tensorrt]'"]),
+        (("--via", "python"), 1, ["tensorrt cannot be loaded", "pip install 'onnx-compress[tensorrt]'"]),
+        (("--via", "trtexec"), 1, ["no trtexec here", "PATH"]),
+        (("--profile", "p.json"), 1, ["--profile: no trtexec here"]),
+        (("--profile", "p.json", "--via", "python"), 2, ["measures no layers", "--via trtexec"]),
+        (("--target", "ort"), 2, ["'ort' has no engine files"]),
+        (("--target", "xavir"), 2, ["unknown target"]),
+        (("--shapes", "x"), 2, ["'x' is not a shape"]),
+        (("--calib", "none.cache"), 2, ["none.cache", "no such file"]),
+        (("--workspace", "0"), 2, ["--workspace"]),
+        (("--via", "magic"), 2, ["--via"]),
+    ],
+)
+def test_refusals(
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    code: int,
+    words: list[str],
+):
+    monkeypatch.chdir(model.parent)
+    monkeypatch.setitem(__import__("sys").modules, "tensorrt", None)
+    assert call("build", model, *options) == code
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith("error: ") and shown.err.count("\n") == 1
+    assert all(word in shown.err for word in words), shown.err
+    assert list(model.parent.iterdir()) == [model]
+
+
+def test_shapes_that_the_model_does_not_have(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    stand_ins.trtexec(model.parent, monkeypatch, PASSED)
+    assert call("build", model, "--shapes", "z:1x3x8x8") == 2
+    assert "no input 'z'" in capsys.readouterr().err
+
+
+def test_a_missing_model_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert call("build", tmp_path / "none.onnx") == 1
+    assert "none.onnx: no such file" in capsys.readouterr().err
