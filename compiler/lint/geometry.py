@@ -5,8 +5,6 @@ Sources: onnx-tensorrt docs/operators.md, and the importers of 8.5-GA.
 
 from __future__ import annotations
 
-import onnx
-
 from .node import Node, Shape, shape_of
 from .rule import TENSORRT, TENSORRT_8, TENSORRT_10, Problem, Problems, node_rule
 
@@ -101,18 +99,13 @@ def _einsum_sizes(node: Node, terms: list[str]) -> Problems:
 def if_outputs(node: Node) -> Problems:
     """The branches of an If have outputs of different names and of shapes that broadcast."""
     branches = [node.bodies[name] for name in ("then_branch", "else_branch") if name in node.bodies]
-    if len(branches) != 2:
-        return
-    for one, other in zip(branches[0].output, branches[1].output, strict=False):
-        if one.name == other.name:
-            yield Problem(f"both branches call their output '{one.name}'", "give them different names")
-        ends = [_shape(node, body, info) for body, info in zip(branches, (one, other), strict=True)]
-        if not _broadcast(*ends):
-            yield Problem(f"'{one.name}' and '{other.name}' have shapes that do not broadcast", "make them equal")
-
-
-def _shape(node: Node, body: onnx.GraphProto, info: onnx.ValueInfoProto) -> Shape:
-    return shape_of(node.network.scopes[id(body)].infos.get(info.name)) or ()
+    for outputs in zip(*(branch.graph.output for branch in branches), strict=False):
+        names = [info.name for info in outputs]
+        shapes = [shape_of(branch.infos.get(name)) or () for branch, name in zip(branches, names, strict=True)]
+        if names[0] == names[-1]:
+            yield Problem(f"both branches call their output '{names[0]}'", "give them different names")
+        if not _broadcast(shapes[0], shapes[-1]):
+            yield Problem(f"'{names[0]}' and '{names[-1]}' have shapes that do not broadcast", "make them equal")
 
 
 def _broadcast(one: Shape, other: Shape) -> bool:

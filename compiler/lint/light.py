@@ -47,6 +47,9 @@ def _fill(light: onnx.GraphProto, graph: onnx.GraphProto) -> Iterator[onnx.Value
     light.input.extend(graph.input)
     light.output.extend(graph.output)
     custom = {name for node in graph.node if node.domain not in OWN for name in node.output}
+    for info in light.output:
+        if info.name not in custom:
+            info.type.tensor_type.ClearField("shape")
     light.value_info.extend(info for info in graph.value_info if info.name in custom)
     for tensor in graph.initializer:
         if is_small(tensor):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,6 @@ from onnx import numpy_helper
 
 from ..errors import CompressError
 from ..graph.external import read_external
-from ..graph.intake import graphs
 from ..targets import Target
 from ..targets.operators import Version
 from .light import OWN, Infos, infer
@@ -26,7 +25,6 @@ class Network:
         nodes: every node, those of subgraphs after the node they belong to.
         opset: version of the default domain.
         version: of TensorRT; (0, 0) for another engine.
-        scopes: what the nodes of each graph can see, by the id of the graph.
     """
 
     def __init__(
@@ -36,10 +34,7 @@ class Network:
         self.version: Version = target.tensorrt or (0, 0)
         self.opset = max((entry.version for entry in proto.opset_import if entry.domain in OWN), default=1)
         self.nodes: list[Node] = []
-        self.scopes: dict[int, Scope] = {}
-        found = zip(graphs(proto.graph), infer(proto), strict=True)
-        infos = {id(graph): info for graph, info in found}
-        self._enter(Scope(proto.graph, ChainMap(), ChainMap(), ChainMap(infos[id(proto.graph)])), infos)
+        self._enter(Scope(proto.graph, ChainMap(), ChainMap(), ChainMap()), iter(infer(proto)))
         self._by_op: dict[str, list[Node]] = defaultdict(list)
         for node in self.nodes:
             self._by_op[node.op].append(node)
@@ -66,8 +61,9 @@ class Network:
         read_external(holder, self.folder)
         return holder.graph.initializer[0]
 
-    def _enter(self, scope: Scope, infos: Mapping[int, Infos]) -> None:
-        self.scopes[id(scope.graph)] = scope
+    def _enter(self, scope: Scope, infos: Iterator[Infos]) -> None:
+        """Collect the nodes of a graph and of those below it, in the order of `graphs`."""
+        scope.infos.update(next(infos))
         scope.constants.update({tensor.name: tensor for tensor in scope.graph.initializer})
         for proto in scope.graph.node:
             node = Node(proto, scope, self)
@@ -76,5 +72,7 @@ class Network:
             stored = node.stored
             if stored is not None:
                 scope.constants[proto.output[0]] = stored
-            for body in node.bodies.values():
-                self._enter(scope.inner(body, infos[id(body)]), infos)
+            for attribute in proto.attribute:
+                if attribute.HasField("g"):
+                    node.bodies[attribute.name] = scope.inner(attribute.g)
+                    self._enter(node.bodies[attribute.name], infos)

@@ -8,7 +8,7 @@ node. What is not known (a type, a shape, data in a file that is not there) is N
 from __future__ import annotations
 
 from collections import ChainMap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +17,6 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ..targets import Target
-from .light import Infos
 
 if TYPE_CHECKING:
     from .network import Network
@@ -43,17 +42,18 @@ class Scope:
     producers: ChainMap[str, Node]
     infos: ChainMap[str, onnx.TypeProto.Tensor]
 
-    def inner(self, graph: onnx.GraphProto, infos: Infos) -> Scope:
-        return Scope(graph, self.constants.new_child(), self.producers.new_child(), self.infos.new_child(infos))
+    def inner(self, graph: onnx.GraphProto) -> Scope:
+        return Scope(graph, self.constants.new_child(), self.producers.new_child(), self.infos.new_child())
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One node; inputs are asked for by index."""
+    """One node; inputs are asked for by index. `bodies` are its subgraphs, by attribute."""
 
     proto: onnx.NodeProto
     scope: Scope
     network: Network
+    bodies: dict[str, Scope] = field(default_factory=dict[str, Scope])
 
     @property
     def op(self) -> str:
@@ -75,11 +75,6 @@ class Node:
 
     def attribute(self, name: str, default: Any = None) -> Any:
         return self.attributes.get(name, default)
-
-    @cached_property
-    def bodies(self) -> dict[str, onnx.GraphProto]:
-        """Attribute -> subgraph."""
-        return {attribute.name: attribute.g for attribute in self.proto.attribute if attribute.HasField("g")}
 
     @property
     def stored(self) -> onnx.TensorProto | None:

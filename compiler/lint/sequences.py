@@ -38,9 +38,8 @@ def loop_static(node: Node) -> Problems:
         return
     if len(node.proto.output) > carried and node.computed(0):
         yield Problem("it stacks outputs over a computed trip count", "make the trip count a constant")
-    infos = node.network.scopes[id(body)].infos
-    for before, after in zip(body.input[2:], body.output[1 : 1 + carried], strict=False):
-        start, end = shape_of(infos.get(before.name)), shape_of(infos.get(after.name))
+    for before, after in zip(body.graph.input[2:], body.graph.output[1 : 1 + carried], strict=False):
+        start, end = shape_of(body.infos.get(before.name)), shape_of(body.infos.get(after.name))
         if start is not None and end is not None and _differ(start, end):
             yield Problem(f"'{before.name}' changes its shape in the loop", "pad it to one shape")
 
