@@ -14,6 +14,8 @@ from .table import RULES
 
 __all__ = ["RULES", "walk"]
 
+JOINT = frozenset({"Concat", "MatMul", *elementwise.BROADCAST})  # any input may carry labels
+
 assert all((elementwise, layers, norms, parts, quantizers, reshaping, space))
 
 
@@ -22,21 +24,26 @@ def walk(flow: Flow) -> None:
     for node in flow.graph.nodes:
         sizes.follow(node, flow)
         rule = None if node.domain else RULES.get(node.op)
-        if rule is not None:
-            rule(node, flow)
-        else:
+        if rule is None:
             flow.stop(node, "has no rule")
+        elif node.op not in JOINT and any(flow.of(tensor) is not None for tensor in node.inputs[1:]):
+            flow.stop(node, "takes a parameter from channels")
+        else:
+            rule(node, flow)
         _freeze_captures(node, flow)
     for tensor in flow.graph.outputs:
-        labels = flow.of(tensor)
-        if labels is not None:
-            flow.freeze(labels.ids, f"'{tensor.name}' is an output of the model")
+        _freeze(tensor, f"'{tensor.name}' is an output of the model", flow)
 
 
 def _freeze_captures(node: gs.Node, flow: Flow) -> None:
     for body in node.subgraphs(recursive=True):
         read = [tensor for inner in body.nodes for tensor in inner.inputs]
         for tensor in [*read, *body.outputs]:
-            labels = flow.of(tensor)
-            if labels is not None:
-                flow.freeze(labels.ids, f"'{tensor.name}' is read in a subgraph of {node.op} '{node.name}'")
+            _freeze(tensor, f"'{tensor.name}' is read in a subgraph of {node.op} '{node.name}'", flow)
+
+
+def _freeze(tensor: gs.Tensor, why: str, flow: Flow) -> None:
+    """Freeze the labels that `tensor` carries or counts."""
+    labels = flow.of(tensor)
+    for one in [*([labels] if labels else []), *flow.sizes.get(tensor.name, {}).values()]:
+        flow.freeze(one.ids, why)

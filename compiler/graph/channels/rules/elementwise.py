@@ -31,11 +31,9 @@ BROADCAST = (
 def unary(node: gs.Node, flow: Flow) -> None:
     """All but the first input are scalars, or give a type."""
     labels = flow.of(node.inputs[0])
-    if labels is None:
-        return flow.stop(node, "has no rule")
-    for tensor in node.outputs:
-        flow.put(tensor, labels.axis, labels.ids)
-    return None
+    if labels is not None:
+        for tensor in node.outputs:
+            flow.put(tensor, labels.axis, labels.ids)
 
 
 @rule(*BROADCAST)

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import accumulate
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -67,15 +68,15 @@ def split(node: gs.Node, flow: Flow) -> None:
     shapes = [flow.shape(tensor) for tensor in node.outputs]
     if labels is None:
         return None
-    sizes: list[tuple[int, ...]] = [part for part in shapes if part is not None]
+    sizes = [part for part in shapes if part is not None]
     if shape is None or len(sizes) < len(shapes) or (given(node, 1) and flow.constant(node.inputs[1]) is None):
         return flow.stop(node, "has computed sizes")
-    axis = node.attrs.get("axis", 0) % len(shape)
+    axis = int(node.attrs.get("axis", 0)) % len(shape)
     if axis != labels.axis:
         for tensor in node.outputs:
             flow.put(tensor, labels.axis, labels.ids)
         return None
-    ends: list[int] = np.cumsum([part[axis] for part in sizes]).tolist()
+    ends = list(accumulate(part[axis] for part in sizes))
     parts = [labels.ids[end - part[axis] : end] for end, part in zip(ends, sizes, strict=True)]
     for tensor, ids in zip(node.outputs, parts, strict=True):
         flow.put(tensor, axis, ids)
@@ -151,8 +152,8 @@ def _gather_instead(node: gs.Node, labels: Labels, picks: np.ndarray, kept: Kept
 def gather(node: gs.Node, flow: Flow) -> None:
     labels, shape = flow.of(node.inputs[0]), flow.shape(node.inputs[0])
     picks = flow.shape(node.inputs[1])
-    if labels is None or flow.of(node.inputs[1]) is not None:
-        return flow.stop(node, "takes indices from channels")
+    if labels is None:
+        return None
     if shape is None or picks is None:
         return flow.stop(node, "has an input of unknown shape")
     axis = node.attrs.get("axis", 0) % len(shape)

@@ -12,7 +12,7 @@ from .table import rule
 def quantizer(node: gs.Node, flow: Flow) -> None:
     labels, shape = flow.of(node.inputs[0]), flow.shape(node.inputs[0])
     if labels is None:
-        return flow.stop(node, "has a computed scale")
+        return None
     parameters = {i: flow.constant(node.inputs[i]) for i in (1, 2) if given(node, i)}
     if shape is None or any(values is None or values.ndim > 1 for values in parameters.values()):
         return flow.stop(node, "has a scale that is computed or runs over blocks")

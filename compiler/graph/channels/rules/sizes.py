@@ -17,6 +17,7 @@ import onnx_graphsurgeon as gs
 from ...rewriter import Rewriter
 from ...weights import resolve
 from ..flow import Flow, Kept, Labels, given, title
+from .table import rule
 
 MOVERS = frozenset({"Cast", "Concat", "Gather", "Identity", "Slice", "Squeeze", "Unsqueeze"})
 READERS = {"Reshape": 1, "Expand": 1, "Resize": 3}
@@ -39,6 +40,13 @@ def follow(node: gs.Node, flow: Flow) -> None:
     elif node.domain or any(index != READERS.get(node.op) for index in read):
         for entries in read.values():
             _freeze(node, entries.values(), flow)
+
+
+@rule("Shape")
+def shape(node: gs.Node, flow: Flow) -> None:
+    """See `follow`. Where the shape is unknown, so is what is made of it."""
+    if flow.shape(node.inputs[0]) is None:
+        flow.stop(node, "reads an unknown shape")
 
 
 def follow_count(node: gs.Node, index: int, position: int | None, ids: np.ndarray, flow: Flow) -> None:

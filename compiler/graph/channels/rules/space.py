@@ -9,13 +9,17 @@ from ..flow import Flow, Labels, given
 from .sizes import follow_count
 from .table import rule
 
+POOLS = (
+    *("AveragePool", "MaxPool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"),
+    *("GridSample", "MaxRoiPool", "RoiAlign"),
+)
 REDUCTIONS = (
     *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin"),
     *("ReduceProd", "ReduceSum", "ReduceSumSquare", "ArgMax", "ArgMin"),
 )
 
 
-@rule("AveragePool", "MaxPool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+@rule(*POOLS)
 def pool(node: gs.Node, flow: Flow) -> None:
     labels = flow.of(node.inputs[0])
     if labels is None:

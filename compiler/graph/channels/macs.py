@@ -1,0 +1,77 @@
+"""Multiply-accumulates (MACs) as a function of the units that stay.
+
+    MACs(layer) = P * product over the axes of its weight of the entries that stay
+    P: positions of the output for one sample (ConvTranspose: of the input)
+
+A unit that owns both filters and channels of a layer saves their overlap once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...shapes import Shapes
+from ..weights import resolve
+from .flow import Slot
+from .groups import Channels, Group
+from .selection import Selection, stays
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """MACs per combination of entries, and for each axis that channels live on the labels of its entries."""
+
+    node: gs.Node
+    rest: int
+    axes: tuple[np.ndarray, ...]
+
+
+class Macs:
+    """The MACs of the layers that `ops` names, as far as their weights are constant."""
+
+    def __init__(self, channels: Channels, shapes: Shapes, ops: Collection[str] = ("Conv",)):
+        self._channels = channels
+        slots: dict[tuple[int, int], list[Slot]] = {}
+        for slot in channels.slots:
+            if slot.node.op in ops and (slot.node.op == "MatMul" or slot.input == 1):
+                slots.setdefault((id(slot.node), slot.input), []).append(slot)
+        self.layers = [_layer(own, shapes) for own in slots.values()]
+
+    def total(self, kept: Selection | None = None) -> int:
+        """MACs of one sample with the units in `kept`; groups that are not named stay whole."""
+        keep = stays(self._channels, kept or {})
+        return sum(layer.rest * prod(int(keep(ids).sum()) for ids in layer.axes) for layer in self.layers)
+
+    def saved(self, group: Group) -> np.ndarray:
+        """(size,) MACs that are saved where one unit alone is removed from the whole network."""
+        place = np.full(int(self._channels.unit.max(initial=-1)) + 1, group.size)
+        place[group.members] = np.arange(group.size)
+        saved = np.zeros(group.size, np.int64)
+        for layer in self.layers:
+            counts = [np.bincount(place[self._channels.unit[ids]], minlength=group.size + 1) for ids in layer.axes]
+            full = prod(len(ids) for ids in layer.axes)
+            left = np.prod([len(ids) - n[:-1] for ids, n in zip(layer.axes, counts, strict=True)], axis=0)
+            saved += layer.rest * (full - left)
+        return saved
+
+
+def _layer(slots: list[Slot], shapes: Shapes) -> Layer:
+    node, index = slots[0].node, slots[0].input
+    weight = resolve(node.inputs[index])
+    assert weight is not None
+    axes = tuple(slot.ids for slot in slots)
+    rest = weight.size // prod(map(len, axes)) * _positions(node, index, shapes)
+    return Layer(node, rest, axes)
+
+
+def _positions(node: gs.Node, weight: int, shapes: Shapes) -> int:
+    """Outputs of one sample for one filter; 1 where the shape is unknown."""
+    shape = shapes.get((node.inputs[0] if node.op == "ConvTranspose" else node.outputs[0]).name, ())
+    if node.op == "MatMul":
+        return prod(shape[1:-1] if weight == 1 else (*shape[1:-2], *shape[-1:]))
+    return prod(shape[2:])
