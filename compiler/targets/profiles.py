@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ..errors import UsageError
-from ..shapes import input_shapes
+from ..shapes import Shapes, input_shapes
 
 Dims = tuple[int, ...]
 FORM = "NAME:1x3x224x224, or NAME:MIN/OPT/MAX"
@@ -50,15 +50,19 @@ def _parse(text: str) -> tuple[str, Range]:
     return name, Range(low, usual, high)
 
 
-def open_inputs(graph: gs.Graph, given: Mapping[str, Range] | None = None) -> dict[str, Range]:
-    """The range of every input of `graph` with an open dimension; inputs that are not `given` get nominal sizes.
+def open_inputs(
+    graph: gs.Graph, given: Mapping[str, Range] | None = None, sample: Shapes | None = None
+) -> dict[str, Range]:
+    """The range of every input of `graph` with an open dimension.
+
+    Inputs that are not `given` get one size: batch 1, and what the `sample` has, or a nominal size.
 
     Raises:
         UsageError: `given` names no input, or does not fit what the model declares.
     """
     given = given or {}
     inputs = {tensor.name: tensor for tensor in graph.inputs if isinstance(tensor, gs.Variable)}
-    nominal = input_shapes(graph)
+    nominal = input_shapes(graph, sample)
     for name, wanted in given.items():
         if name not in inputs:
             raise UsageError(f"the model has no input '{name}'", "--shapes", f"its inputs: {', '.join(inputs)}")

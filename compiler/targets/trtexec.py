@@ -20,6 +20,7 @@ from pathlib import PurePath
 
 import onnx_graphsurgeon as gs
 
+from ..shapes import Shapes
 from . import Target
 from .profiles import Range, open_inputs
 
@@ -82,6 +83,7 @@ def command_line(
     *,
     calibration: str | None = None,
     engine: str | None = None,
+    sample: Shapes | None = None,
     extra: Sequence[str] = (),
 ) -> str:
     """The shell line that compiles `graph`, stored in the file `model`, with the tool of `target`.
@@ -89,12 +91,14 @@ def command_line(
     Args:
         calibration: the calibration cache that lies beside the model.
         engine: the file to write; default: that of the model with the ending `.engine`.
+        sample: shapes of one calibration sample, for open dimensions other than the batch.
         extra: further options, `steady_latency(target)` for one.
     """
     if target.tensorrt is None:
         return _onnxruntime(model)
     written = engine or (f"{model}.engine" if model == TEMPLATE else str(PurePath(model).with_suffix(".engine")))
-    options = arguments(target, graph, model, written, EngineOptions(calibration=calibration))
+    chosen = EngineOptions(shapes=open_inputs(graph, sample=sample), calibration=calibration)
+    options = arguments(target, graph, model, written, chosen)
     return " ".join(["trtexec", *(_quoted(option) for option in [*options, *extra])])
 
 

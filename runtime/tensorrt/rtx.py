@@ -79,7 +79,7 @@ def check_engine(
     if not available():
         raise CompressError("TensorRT for RTX is not installed", "checking a model with its parser", INSTALL)
     chosen = {name: list(dims) for name, dims in (shapes or {}).items()}
-    request = {"model": str(path.resolve()), "build": build, "shapes": chosen, "nominal": NOMINAL}
+    request = {"model": str(path.absolute()), "build": build, "shapes": chosen, "nominal": NOMINAL}
     started = time.perf_counter()
     events, ending = _run(json.dumps(request), limit)
     return _finding(events, ending, build, time.perf_counter() - started)

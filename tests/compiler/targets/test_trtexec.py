@@ -104,6 +104,11 @@ def test_without_a_file_the_line_is_a_template():
     assert line == "trtexec --onnx={model} --saveEngine={model}.engine --int8 --fp16"
 
 
+def test_open_sizes_are_those_of_the_calibration_sample():
+    line = command_line(TARGETS["xavier"], graph("N,3,H,W"), "m.onnx", sample={"x": (1, 3, 320, 480)})
+    assert line.endswith("--shapes=x:1x3x320x480")
+
+
 def test_onnxruntime_has_a_line_of_its_own():
     line = command_line(TARGETS["ort"], graph(), "a b.onnx")
     assert shlex.split(line) == ["python", "-c", "import onnxruntime; onnxruntime.InferenceSession('a b.onnx')"]

@@ -1,0 +1,76 @@
+"""NVIDIA's own parser and builder take what every pass writes, for every kind of target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import builders
+import onnx
+import pytest
+from onnx_compress import compress
+from onnx_compress.compiler.registry import BUILTIN
+from onnx_compress.runtime.tensorrt.rtx import EngineCheck, available, check_engine
+
+pytestmark = pytest.mark.skipif(not available(), reason="TensorRT for RTX is not installed")
+
+NETWORK = Path(__file__).resolve().parents[1] / "models" / "resnet20_cifar10.onnx"
+TRAINING = f"{NETWORK.with_name('cifar10_sample.npz')}#train_images"
+TARGETS = ("xavier", "trt10", "ort")
+CASES = [(name, target) for name in BUILTIN for target in TARGETS if target != "ort" or name == "quantize"]
+OPTIONS = {"basis": "basis:macs=0.6"}
+
+
+def network() -> onnx.ModelProto:
+    """(N, 3, 16, 16) -> (N, 10): a residual block, a depthwise and a strided Conv, pools, a Concat, a classifier."""
+    text = """g (float[N,3,16,16] x) => (float[N,10] y) {
+        ["stem"] a = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(x, w0)
+        b = BatchNormalization(a, scale, shift, mean, variance)
+        c = Relu(b)
+        ["first"] d = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(c, w1, b1)
+        e = Relu(d)
+        ["second"] f = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(e, w2, b2)
+        g = Add(f, c)
+        h = Relu(g)
+        i = MaxPool<kernel_shape=[2,2], strides=[2,2]>(h)
+        ["depthwise"] j = Conv<kernel_shape=[3,3], pads=[1,1,1,1], group=16>(i, w3)
+        k = Clip(j, low, high)
+        ["strided"] l = Conv<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(k, w4, b4)
+        m = AveragePool<kernel_shape=[2,2], strides=[2,2]>(k)
+        n = Concat<axis=1>(l, m)
+        o = GlobalAveragePool(n)
+        p = Flatten(o)
+        y = Gemm<transB=1>(p, v, u)
+    }"""
+    weights = {name: 0.1 * builders.normal(16, 16, 3, 3, seed=i) for i, name in enumerate(("w1", "w2", "w4"))}
+    weights |= {
+        name: builders.normal(16, seed=i) for i, name in enumerate(("b1", "b2", "b4", "scale", "shift", "mean"))
+    }
+    weights |= {"w0": builders.normal(16, 3, 3, 3), "w3": builders.normal(16, 1, 3, 3)}
+    weights |= {"variance": builders.normal(16) ** 2 + 1, "v": builders.normal(10, 32), "u": builders.normal(10)}
+    return builders.proto(text, low=builders.normal() * 0, high=builders.normal() * 0 + 6, **weights)
+
+
+def checked(path: Path) -> EngineCheck:
+    found = check_engine(path)
+    assert found.parsed and found.built, found.messages
+    assert [line for line in found.messages if not line.startswith("warning: ")] == []
+    return found
+
+
+@pytest.mark.parametrize(("name", "target"), CASES)
+def test_every_pass(name: str, target: str, tmp_path: Path):
+    path = tmp_path / "m.onnx"
+    compress(network(), OPTIONS.get(name, name), data=builders.normal(8, 3, 16, 16), target=target, output=path)
+    checked(path)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_factors_and_quantizers_of_the_shipped_network(target: str, tmp_path: Path):
+    path = tmp_path / "m.onnx"
+    pipeline = "basis:rank=0.5,quantize"
+    compress(NETWORK, pipeline, data=TRAINING, preprocess="cifar10", samples=2, target=target, output=path)
+    checked(path)
+
+
+def test_the_shipped_network():
+    checked(NETWORK)
