@@ -24,7 +24,7 @@ from .compiler.context import Context, Progress, silent
 from .compiler.cost import graph_cost
 from .compiler.errors import CompressError, UsageError
 from .compiler.files import check_output, staged, writing
-from .compiler.graph.convs import find_convs
+from .compiler.graph.convs import blind_convs, find_convs, is_conv
 from .compiler.graph.external import graph_tensors, stored_bytes
 from .compiler.graph.io import INLINE_LIMIT, Model, from_proto, load, save, to_proto
 from .compiler.instruments import Dump, Instrument, Lint, Timing
@@ -219,7 +219,10 @@ class _Baseline(Instrument):
         if position != self._position:
             return
         if not any(find_convs(model.graph)):
-            raise CompressError("no Conv has a constant weight", _place(model), "store the weights as initializers")
+            name, reason = next(blind_convs(model.graph))
+            raise CompressError(
+                f"no Conv has a constant weight; of '{name}': {reason}", _place(model), "store the weights as initializers"
+            )
         ctx.original = model.graph.copy()
 
 
@@ -238,8 +241,10 @@ def _check_pattern(option: str, pattern: str | None) -> None:
 
 def _load(model: PathLike | onnx.ModelProto) -> Model:
     source = from_proto(model) if isinstance(model, onnx.ModelProto) else load(model)
-    if not any(node.op == "Conv" for node in source.graph.nodes):
-        raise CompressError("the model has no Conv", _place(source), "give a convolutional network")
+    if not any(is_conv(node) for node in source.graph.nodes):
+        inside = next(blind_convs(source.graph), None)
+        what = "the model has no Conv" if inside is None else f"the model has no Conv but those {inside[1]}"
+        raise CompressError(what, _place(source), "give a convolutional network")
     return source
 
 

@@ -184,7 +184,8 @@ def test_a_custom_op_needs_no_onnxruntime_without_data(refuse: Refusal):
     model = refuse.save("custom.onnx", proto)
     options = ("--data", refuse.data(x=front.images(2)))
     refuse(1, "onnxruntime cannot load the model", "without --data", model=model, options=options)
-    assert call(model, "-p", "cleanup", "-q") == 0
+    refuse(1, "Wave", "xavier cannot take it", model=model)
+    assert call(model, "-p", "cleanup", "-q", "--plugin-op", "Wave") == 0
     kept = onnx.load(refuse.folder / "custom.compressed.onnx")
     assert [node.op_type for node in kept.graph.node] == ["Conv", "Wave"]
 

@@ -16,6 +16,7 @@ from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model, to_proto
 from onnx_compress.compiler.graph.weights import resolve
+from onnx_compress.compiler.lint import lint
 from onnx_compress.compiler.spec import parse_pipeline
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.quantize import WITHOUT_DATA, Quantize
@@ -222,6 +223,7 @@ def test_a_dead_filter_and_a_dead_tensor():
     subject = model(text, **(WEIGHTS | {"w": weight}))
     quantize(subject)
     assert scales(subject.graph)["r"] > 0
+    assert not [finding for finding in lint(to_proto(subject), TARGETS["xavier"]) if finding.severity == "error"]
 
 
 def test_a_shared_weight_has_one_pair():
