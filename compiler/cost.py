@@ -1,6 +1,8 @@
 """What a network costs: multiply-accumulates and parameters of its Conv layers, for one sample.
 
 MACs(Conv) = P * N * C/g * prod(k)         P: output positions
+
+A weight that is computed in the graph has the MACs of its shape and the parameters that are stored for it.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
+from .graph.computed import computed_convs
 from .graph.convs import Conv, find_convs
 from .shapes import Shapes
 
@@ -43,4 +46,7 @@ def conv_params(conv: Conv) -> int:
 def graph_cost(graph: gs.Graph, shapes: Shapes) -> Cost:
     """The cost of every Conv of the main graph."""
     convs = list(find_convs(graph))
-    return Cost(sum(conv_macs(conv, shapes) for conv in convs), sum(conv_params(conv) for conv in convs))
+    computed = list(computed_convs(graph, shapes))
+    macs = sum(conv_macs(conv, shapes) for conv in convs)
+    macs += sum(prod(conv.shape) * prod(shapes.get(conv.node.outputs[0].name, ())[2:]) for conv in computed)
+    return Cost(macs, sum(conv_params(conv) for conv in convs) + sum(conv.stored for conv in computed))

@@ -1,6 +1,19 @@
 """Weights that share a few values: a codebook per layer, and an index per weight.
 
-(docstring to come)
+    W[n, j] = s_n c[a(n, j)]        c: up to `entries` values a layer    a: 2, 4 or 8 bits a weight    s: one per filter
+
+With data, the layer's best weight W* is projected on such weights in the metric of its inputs: k-means weighted by the
+metric's diagonal, codes with error feedback and coordinate descent, codebook and scales by least squares, in turns
+(`projection.codebook`). Biases follow, so that no channel's mean moves. Every layer is fitted on the inputs that reach
+it in the network as rewritten so far. Without data the metric is the identity: plain k-means.
+
+A weight is stored as codes and rebuilt by Gather (`compiler.graph.packed`). An engine that needs constant weights gets
+them in full; then only a zipped file is smaller.
+
+Source: Han, Mao and Dally, "Deep compression", ICLR 2016, section 3. The paper trains the shared values; here they are
+fitted in closed form.
+
+TABLE
 """
 
 from __future__ import annotations
@@ -12,110 +25,72 @@ from typing import ClassVar, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.base import Decision, Pass, PassResult, option
-from ..compiler.context import Context
-from ..compiler.graph.convs import Conv, blind_convs, find_convs
+from ..compiler.base import option
+from ..compiler.graph.convs import find_convs
 from ..compiler.graph.gemms import find_gemms
-from ..compiler.graph.packed import FIRST_OPSET, rebuild, stored_size
+from ..compiler.graph.packed import Rebuilder, stored_size
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.registry import register
 from ..runtime.lockstep import Layer
-from .fitting import fitted, in_graph_order, signal
-from .projection.codebook import Shared, codebook, table_sizes
+from .projection.codebook import SharedValues, codebook, table_sizes
 from .projection.fit import Fit
+from .sharing.base import Project, Shared, SharingPass
 
-NAMES = 400
-FOLDED = "weights are stored in full, as this engine needs constants: the file does not shrink, but it zips well"
+OVERHEAD = 400  # bytes of the names and nodes that rebuild a weight
 
 
 @register
 @dataclass(frozen=True)
-class Codebook(Pass):
-    """Let the weights of every Conv and Gemm share a few values, and store indices."""
+class Codebook(SharingPass):
+    """Let the weights of every Conv and Gemm share a few values, and store an index per weight.
+
+    Left alone, with the reason in the report: layers so small that codes would not make the file smaller, and those out
+    of --include / --exclude.
+    """
 
     name: ClassVar[str] = "codebook"
-    entries: int = option(16, "values per layer at most, 2 to 256; up to 16, two indices share a byte")
-    scales: Literal["filter", "none"] = option("filter", "a scale per filter, or the plain values")
-    tables: float = option(0.02, "with more than 32 entries: codebooks take at most this share of the indices' bytes")
-    refit: Literal["lockstep", "none"] = option(
-        "lockstep", "fit on the inputs of the compressed network, or the original's"
+    entries: int = option(16, "values per layer at most, 2 to 256; 4 values take 2 bits a weight, 16 take 4")
+    scales: Literal["auto", "filter", "none"] = option(
+        "auto", "a scale per filter; auto: with data and up to 16 entries"
     )
-    ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy")
-    storage: Literal["auto", "packed", "folded"] = option("auto", "indices, full weights, or what the target takes")
+    tables: float = option(0.02, "beyond 32 entries a layer, codebooks take at most this share of the codes' bytes")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 2 <= self.entries <= 256:
             raise ValueError(f"entries={self.entries}: expected 2 to 256")
-        if not self.tables > 0:
+        if self.tables <= 0:
             raise ValueError(f"tables={self.tables}: expected a positive number")
-        if self.ridge <= 0:
-            raise ValueError(f"ridge={self.ridge}: expected a positive number")
 
-    def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
-        fold = self._folds(graph, ctx)
-        layers, skipped = self._layers(graph, ctx)
-        sizes = table_sizes([layer.matrix().size for layer in layers], self.entries, self.tables)
-        rewriter = Rewriter(graph, ctx.origins)
-        decisions: list[Decision] = []
-        with ctx.progress("codebooks", len(layers)) as advance:
-            fits = fitted(graph, ctx, layers, self.ridge, self.refit == "lockstep")
-            for (layer, fit), size in zip(fits, sizes, strict=True):
-                decisions.append(self._write(rewriter, layer, fit, size, fold))
-                advance()
-        notes = [FOLDED] if fold and layers else []
-        return PassResult(bool(layers), [*decisions, *skipped], notes=notes)
-
-    def _folds(self, graph: gs.Graph, ctx: Context) -> bool:
-        if self.storage != "auto":
-            return self.storage == "folded"
-        old = ctx.target.tensorrt is not None and ctx.target.tensorrt[0] < 10
-        return old or graph.opset < FIRST_OPSET
-
-    def _layers(self, graph: gs.Graph, ctx: Context) -> tuple[list[Layer], list[Decision]]:
-        skipped = [Decision(name, "skipped", reason) for name, reason in blind_convs(graph)]
-        layers: list[Layer] = []
-        for layer in in_graph_order(graph, [*find_convs(graph), *find_gemms(graph)]):
-            reason = ctx.out_of_scope(layer.name) or self.check(layer)
-            if reason:
-                skipped.append(Decision(layer.name, "skipped", reason))
-            else:
-                layers.append(layer)
-        return layers, skipped
+    def layers(self, graph: gs.Graph) -> Sequence[Layer]:
+        return [*find_convs(graph), *find_gemms(graph)]
 
     def check(self, layer: Layer) -> str | None:
-        """Why this layer is left alone, or None."""
-        if layer.matrix().size == 0:
-            return "empty weight"
-        if not np.isfinite(layer.matrix()).all():
-            return "its weight holds NaN or Inf"
-        stored = stored_size(layer.weight.shape, min(self.entries, 32), self._scale_count(layer), layer.dtype.itemsize)
-        if stored + NAMES >= layer.weight.size * layer.dtype.itemsize:
-            return f"too small: its {layer.weight.size} weights take no more bytes than indices would"
+        scales = layer.filters if self._scaled(with_data=True) else 0
+        least = stored_size(layer.weight.size, min(self.entries, 32), scales, layer.dtype.itemsize) + OVERHEAD
+        if least >= layer.weight.size * layer.dtype.itemsize:
+            return f"too small: codes would not take fewer bytes than its {layer.weight.size} weights"
         return None
 
-    def _scale_count(self, layer: Layer) -> int:
-        return layer.filters if self.scales == "filter" else 0
+    def projector(self, rewriter: Rewriter, layers: Sequence[Layer]) -> Project:
+        sizes = table_sizes([layer.weight.size for layer in layers], self.entries, self.tables)
+        size_of = {layer.name: size for layer, size in zip(layers, sizes, strict=True)}
+        rebuilder = Rebuilder(rewriter)
 
-    def _write(self, rewriter: Rewriter, layer: Layer, fits: Sequence[Fit], size: int, fold: bool) -> Decision:
-        shared = _rounded(codebook(fits, size, self.scales == "filter"), layer.dtype)
-        dense = shared.dense()
-        bias = np.concatenate([fit.bias(weight) for fit, weight in zip(fits, dense, strict=True)])
-        layer.store(rewriter, np.concatenate(dense), bias)
-        if not fold:
-            _rebuild(rewriter, layer, shared, self.scales == "filter")
-        lost = sum(fit.lost(weight) + fit.residual for fit, weight in zip(fits, dense, strict=True))
-        figures = {"entries": len(shared.entries), "error": lost / signal(fits)}
-        return Decision(layer.name, "rewritten", "", figures)
+        def project(layer: Layer, fits: Sequence[Fit]) -> Shared:
+            scaled = self._scaled(with_data=not fits[0].plain)
+            shared = codebook(fits, size_of[layer.name], scaled).stored_in(layer.dtype)
+            figures = {"entries": len(shared.entries)}
+            return Shared(shared.dense(), lambda: _rebuild(rebuilder, layer, shared, scaled), figures)
 
+        return project
 
-def _rounded(shared: Shared, dtype: np.dtype) -> Shared:
-    """Entries and scales as the file holds them."""
-    entries = shared.entries.astype(dtype).astype(np.float64)
-    return Shared(entries, shared.codes, [scale.astype(dtype).astype(np.float64) for scale in shared.scales])
+    def _scaled(self, with_data: bool) -> bool:
+        return self.scales == "filter" or (self.scales == "auto" and with_data and self.entries <= 16)
 
 
-def _rebuild(rewriter: Rewriter, layer: Layer, shared: Shared, scaled: bool) -> None:
+def _rebuild(rebuilder: Rebuilder, layer: Layer, shared: SharedValues, scaled: bool) -> None:
     shape = layer.weight.shape
     scales = np.concatenate(shared.scales).reshape(-1, *[1] * (len(shape) - 1)).astype(layer.dtype)
     codes = np.concatenate(shared.codes).reshape(shape)
-    rebuild(rewriter, layer.node, codes, shared.entries.astype(layer.dtype), scales if scaled else None)
+    rebuilder.rebuild(layer.node, codes, shared.entries.astype(layer.dtype), scales if scaled else None)

@@ -3,7 +3,8 @@
 1. A node whose inputs are constant is computed once, and its outputs become initializers, except
    a. quantization (a Q/DQ pair carries meaning), random numbers, control flow and custom domains;
    b. where an output of the graph would lose its producer;
-   c. where the file would grow: an output of more than `LIMIT` bytes that is larger than the node's inputs (Expand,
+   c. a Cast of 8- or 16-bit unsigned integers: codes that a weight is stored as;
+   d. where the file would grow: an output of more than `LIMIT` bytes that is larger than the node's inputs (Expand,
       Tile, a Cast to a wider type), or one made from a big input that other nodes read too.
 2. `Shape` is known as far as shape inference knows it. A vector of dimensions some of which are unknown (a dynamic
    batch) passes through the nodes that only move elements; the unknown ones carry a mark that no dimension can have,
@@ -26,6 +27,7 @@ Dims = Mapping[str, tuple[int | None, ...]]
 
 LIMIT = 64 * 1024
 UNKNOWN = -(2**30)
+CODES = (np.dtype(np.uint8), np.dtype(np.uint16))
 MOVERS = frozenset({"Gather", "Slice", "Concat", "Squeeze", "Unsqueeze", "Reshape", "Identity", "Cast"})
 KEPT = frozenset(
     {
@@ -93,7 +95,7 @@ def _read_instead(old: gs.Tensor, new: gs.Constant) -> None:
 def _compute(node: gs.Node, graph: gs.Graph, known: Mapping[str, np.ndarray], shapes: Dims) -> list[np.ndarray] | None:
     if node.domain or node.op in KEPT or any(True for _ in node.subgraphs()):
         return None
-    if any(tensor.is_empty() for tensor in node.outputs):
+    if any(tensor.is_empty() for tensor in node.outputs) or _unpacks(node):
         return None
     if node.op == "Shape":
         return _shape(node, shapes)
@@ -105,6 +107,10 @@ def _compute(node: gs.Node, graph: gs.Graph, known: Mapping[str, np.ndarray], sh
         return None
     values = _evaluate(node, inputs, graph)
     return None if values is None or _grows(node, inputs, values) else values
+
+
+def _unpacks(node: gs.Node) -> bool:
+    return node.op == "Cast" and isinstance(node.inputs[0], gs.Constant) and node.inputs[0].dtype in CODES
 
 
 def _known(tensor: gs.Tensor, graph: gs.Graph, known: Mapping[str, np.ndarray]) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Weights that share a few values: W[n, j] = s_n c[a(n, j)], with a codebook c (K,) per layer and a scale s_n per filter.
+"""Weights that share a few values: W[n, j] = s_n c[a(n, j)] with one codebook c (K,) and a scale per filter.
 
     minimise  sum_g tr((W_g - W*_g) M_g (W_g - W*_g)^T)        over c, s and the codes a
 
@@ -6,8 +6,8 @@
               It starts from quantiles of density^(1/3), which is where many levels end up (Panter & Dite 1951), and
               iterates on the sorted values, so that an iteration costs K log(n d).
 2. codes      given c and s: error feedback, then coordinate descent                             (`projection.feedback`)
-3. codebook   given a and s: least squares, (sum_n s_n^2 A_n M A_n^T) c = sum_n s_n A_n M w*_n with A_n (K, d) one-hot, by
-              conjugate gradients through W -> W M, so that no (n d)^2 or K d matrix is formed
+3. codebook   given a and s: least squares, (sum_n s_n^2 A_n M A_n^T) c = sum_n s_n A_n M w*_n with A_n (K, d) one-hot,
+              by conjugate gradients through W -> W M, so that no large matrix is formed
 4. scales     given a and c: s_n = (w*_n M q_n) / (q_n M q_n) with q_n = c[a(n)]
 
 2 to 4 alternate; descent, least squares and scales never raise the error. In the identity metric step 1 is optimal for
@@ -34,7 +34,7 @@ LLOYD_STEPS, SOLVER_STEPS = 200, 12
 
 
 @dataclass(frozen=True, eq=False)
-class Shared:
+class SharedValues:
     """One layer in shared values.
 
     Attributes:
@@ -51,18 +51,23 @@ class Shared:
         """W (n, d) per group."""
         return [s[:, None] * self.entries[a] for a, s in zip(self.codes, self.scales, strict=True)]
 
+    def stored_in(self, dtype: np.dtype) -> SharedValues:
+        """Entries and scales rounded to the precision of a file."""
+        scales = [scale.astype(dtype).astype(np.float64) for scale in self.scales]
+        return SharedValues(self.entries.astype(dtype).astype(np.float64), self.codes, scales)
+
     def lost(self, fits: Sequence[Fit]) -> float:
         return sum(fit.lost(weight) for fit, weight in zip(fits, self.dense(), strict=True))
 
 
-def codebook(fits: Sequence[Fit], size: int, scaled: bool, rounds: int = 4) -> Shared:
+def codebook(fits: Sequence[Fit], size: int, scaled: bool, rounds: int = 4) -> SharedValues:
     """At most `size` (<= 256) shared values for a layer; `scaled`: with a scale per filter.
 
     A layer that has no more than `size` different values is represented exactly where its filters are not scaled.
     """
     scales = [_filter_sizes(fit) if scaled else np.ones(len(fit.weight)) for fit in fits]
     best = _start(fits, scales, size)
-    if all(fit.plain for fit in fits):
+    if all(fit.plain for fit in fits) and not scaled:
         return best
     current = _assign(fits, best, carried=True)
     for _ in range(rounds):
@@ -94,12 +99,12 @@ def kmeans(values: Array, weights: Array, size: int) -> Array:
     return centres
 
 
-def _start(fits: Sequence[Fit], scales: Sequence[Array], size: int) -> Shared:
+def _start(fits: Sequence[Fit], scales: Sequence[Array], size: int) -> SharedValues:
     parts = list(zip(fits, scales, strict=True))
     values = [fit.weight / s[:, None] for fit, s in parts]
     weights = [np.outer(s**2, np.diag(fit.metric)) for fit, s in parts]
     entries = kmeans(_flat(values), _flat(weights), size)
-    return Shared(entries, [nearest_codes(part, entries) for part in values], scales)
+    return SharedValues(entries, [nearest_codes(part, entries) for part in values], scales)
 
 
 def _flat(parts: Sequence[Array]) -> Array:
@@ -116,7 +121,8 @@ def _quantile_centres(points: Array, mass: Array, size: int) -> Array:
     """Centres at equal steps of the integral of density^(1/3), estimated on a histogram."""
     counts, edges = np.histogram(points, bins=16 * size, weights=mass)
     reached = np.append(0.0, np.cumsum(np.cbrt(counts)))
-    return np.interp((np.arange(size) + 0.5) / size * reached[-1], reached, edges)
+    wanted: Array = (np.arange(size) + 0.5) / size * reached[-1]
+    return np.interp(wanted, reached, edges)
 
 
 def _means(points: Array, sums: tuple[Array, Array], centres: Array) -> Array:
@@ -127,7 +133,7 @@ def _means(points: Array, sums: tuple[Array, Array], centres: Array) -> Array:
     return np.sort(np.divide(first, mass, out=centres.copy(), where=mass > 0))
 
 
-def _assign(fits: Sequence[Fit], shared: Shared, carried: bool) -> Shared:
+def _assign(fits: Sequence[Fit], shared: SharedValues, carried: bool) -> SharedValues:
     """New codes for the given entries and scales: with error feedback, or by descent from the codes that are there."""
     codes: list[Codes] = []
     for fit, scale, start in zip(fits, shared.scales, shared.dense(), strict=True):
@@ -135,24 +141,21 @@ def _assign(fits: Sequence[Fit], shared: Shared, carried: bool) -> Shared:
         rounded = carry(fit.weight, fit.metric, nearest) if carried else start
         rounded = descend(fit.weight, rounded, fit.metric, nearest)
         codes.append(nearest_codes(rounded / scale[:, None], shared.entries))
-    return Shared(shared.entries, codes, shared.scales)
+    return SharedValues(shared.entries, codes, shared.scales)
 
 
 def _nearest(entries: Array, scale: Array) -> Nearest:
     return lambda column: scale * entries[nearest_codes(column / scale, entries)]
 
 
-def _resolve_entries(fits: Sequence[Fit], shared: Shared) -> Shared:
+def _resolve_entries(fits: Sequence[Fit], shared: SharedValues) -> SharedValues:
     size, parts = len(shared.entries), list(zip(fits, shared.codes, shared.scales, strict=True))
 
     def gather(weights: Sequence[Array]) -> Array:
-        return sum(
-            (
-                np.bincount(a.ravel(), ((w @ fit.metric) * s[:, None]).ravel(), size)
-                for w, (fit, a, s) in zip(weights, parts, strict=True)
-            ),
-            np.zeros(size),
-        )
+        total = np.zeros(size)
+        for w, (fit, a, s) in zip(weights, parts, strict=True):
+            total += np.bincount(a.ravel(), ((w @ fit.metric) * s[:, None]).ravel(), size)
+        return total
 
     def apply(entries: Array) -> Array:
         return gather([s[:, None] * entries.ravel()[a] for _, a, s in parts])
@@ -162,17 +165,17 @@ def _resolve_entries(fits: Sequence[Fit], shared: Shared) -> Shared:
     return _sorted(solved, shared)
 
 
-def _sorted(entries: Array, shared: Shared) -> Shared:
+def _sorted(entries: Array, shared: SharedValues) -> SharedValues:
     order = np.argsort(entries, kind="stable")
     place = np.argsort(order, kind="stable").astype(np.uint8)
-    return Shared(entries[order], [place[a] for a in shared.codes], shared.scales)
+    return SharedValues(entries[order], [place[a] for a in shared.codes], shared.scales)
 
 
-def _resolve_scales(fits: Sequence[Fit], shared: Shared, scaled: bool) -> Shared:
+def _resolve_scales(fits: Sequence[Fit], shared: SharedValues, scaled: bool) -> SharedValues:
     if not scaled:
         return shared
     scales = [_scale(fit, shared.entries[a], s) for fit, a, s in zip(fits, shared.codes, shared.scales, strict=True)]
-    return Shared(shared.entries, shared.codes, scales)
+    return SharedValues(shared.entries, shared.codes, scales)
 
 
 def _scale(fit: Fit, unit: Array, stored: Array) -> Array:
@@ -185,8 +188,8 @@ def _scale(fit: Fit, unit: Array, stored: Array) -> Array:
 def table_sizes(counts: Sequence[int], most: int, share: float, least: int = 32) -> list[int]:
     """Entries per layer: at most `most`, and all codebooks together at most `share` of the indices' bytes.
 
-    The error of a codebook of K entries falls with 1 / K^2. The smallest sum of n / K^2 under a limit on the sum of K has
-    K in proportion to n^(1/3). No layer gets fewer than `least` entries (or `most`, if that is less).
+    The error of a codebook of K entries falls with 1 / K^2. The smallest sum of n / K^2 under a limit on the sum of K
+    has K in proportion to n^(1/3). No layer gets fewer than `least` entries (or `most`, if that is less).
     """
     roots, budget = np.cbrt(counts), share * sum(counts) / 4
 

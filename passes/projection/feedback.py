@@ -53,7 +53,8 @@ def descend(weight: Array, start: Array, metric: Array, nearest: Nearest) -> Arr
 
 
 def _inverse_factor(metric: Array) -> Array:
-    """Upper triangular R with R^T R = metric^-1: reversed in rows and columns, the metric's Cholesky factor is upper."""
+    """Upper triangular R with R^T R = metric^-1."""
+    # Reversed in rows and columns, the Cholesky factor of the metric is upper triangular, and its inverse is R.
     upper = cholesky(metric[::-1, ::-1], lower=True)[::-1, ::-1]
     return solve_triangular(upper, np.eye(len(metric)), lower=False)
 
@@ -70,7 +71,7 @@ def _carry_block(rest: Array, factor: Array, nearest: Nearest) -> tuple[Array, A
 
 def _descend_block(values: Array, gap: Array, metric: Array, nearest: Nearest) -> Array:
     """The moves (n, b) of one block of columns; `gap` is used up."""
-    moved = np.zeros_like(values)
+    moved: Array = np.zeros(values.shape)
     for j in range(values.shape[1]):
         moved[:, j] = nearest(values[:, j] - gap[:, j] / metric[j, j]) - values[:, j]
         gap += np.outer(moved[:, j], metric[j])

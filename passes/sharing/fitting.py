@@ -1,4 +1,4 @@
-"""The best dense fit of each layer, one after another: with data in step with the original network, without it as stored."""
+"""The best dense fit of each layer, in turn: with data in step with the original network, without it as stored."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.context import Context
-from ..runtime.lockstep import Layer, lockstep
-from .decomposition.survey import layer_fits
-from .projection.fit import Fit, plain_fit
+from ...compiler.context import Context
+from ...runtime.lockstep import Layer, lockstep
+from ..decomposition.survey import layer_fits
+from ..projection.fit import Fit, plain_fit
 
 
 def in_graph_order(graph: gs.Graph, layers: Sequence[Layer]) -> list[Layer]:

@@ -1,0 +1,126 @@
+"""The pass behind every weight-sharing pass: options, and the order of its steps."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...compiler.base import Decision, Pass, PassResult, option
+from ...compiler.context import Context
+from ...compiler.graph.convs import blind_convs
+from ...compiler.graph.rewriter import Rewriter
+from ...compiler.targets import Target
+from ...runtime.lockstep import Layer
+from ..projection.fit import Array, Fit
+from .fitting import fitted, in_graph_order, signal
+
+FOLDED = "weights are stored in full, as {why}: the file does not shrink, but it zips better"
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """One layer in its shared form.
+
+    Attributes:
+        dense: the weight (n, d) it stands for, per group.
+        figures: for the report.
+        rebuild: puts the nodes that compute the weight into the graph.
+    """
+
+    dense: Sequence[Array]
+    rebuild: Callable[[], None]
+    figures: Mapping[str, float | int | str] = field(default_factory=dict[str, "float | int | str"])
+
+
+Project = Callable[[Layer, Sequence[Fit]], Shared]
+
+
+@dataclass(frozen=True)
+class SharingPass(Pass):
+    """Options that all weight-sharing passes have."""
+
+    refit: Literal["lockstep", "none"] = option(
+        "lockstep", "fit on the inputs of the compressed network, or the original's"
+    )
+    ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy")
+    storage: Literal["auto", "shared", "full"] = option(
+        "auto", "what the file holds: the shared form, full weights, or what the target takes"
+    )
+
+    def __post_init__(self) -> None:
+        if self.ridge <= 0:
+            raise ValueError(f"ridge={self.ridge}: expected a positive number")
+
+    @abstractmethod
+    def layers(self, graph: gs.Graph) -> Sequence[Layer]:
+        """The layers to consider, in any order."""
+
+    @abstractmethod
+    def check(self, layer: Layer) -> str | None:
+        """Why this layer is left alone, or None."""
+
+    @abstractmethod
+    def projector(self, rewriter: Rewriter, layers: Sequence[Layer]) -> Project:
+        """The projection of the accepted layers; it is called for each of them in graph order."""
+
+    def remarks(self, decisions: Sequence[Decision], ctx: Context) -> list[str]:
+        """Notes for the user."""
+        return []
+
+    def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
+        why = self._full(ctx.target, graph.opset)
+        layers, skipped = self._survey(graph, ctx)
+        rewriter = Rewriter(graph, ctx.origins)
+        project = self.projector(rewriter, layers)
+        decisions: list[Decision] = []
+        with ctx.progress(self.name, len(layers)) as advance:
+            for layer, fits in fitted(graph, ctx, layers, self.ridge, self.refit == "lockstep"):
+                decisions.append(_write(rewriter, layer, fits, project(layer, fits), why is not None))
+                advance()
+        notes = [FOLDED.format(why=why)] if why and layers else []
+        return PassResult(bool(layers), [*decisions, *skipped], notes=[*notes, *self.remarks(decisions, ctx)])
+
+    def _full(self, target: Target, opset: int) -> str | None:
+        """Why full weights are stored, or None."""
+        if self.storage == "full":
+            return "storage=full asks"
+        if self.storage == "shared":
+            return None
+        if target.tensorrt is not None and target.tensorrt < (10, 0):
+            return f"{target.name} needs constants"
+        return f"opset {opset} lacks the operators that rebuild them" if opset < self.first_opset() else None
+
+    def first_opset(self) -> int:
+        """The oldest opset whose operators rebuild the weights."""
+        return 10
+
+    def _survey(self, graph: gs.Graph, ctx: Context) -> tuple[list[Layer], list[Decision]]:
+        skipped = [Decision(name, "skipped", reason) for name, reason in blind_convs(graph)]
+        accepted: list[Layer] = []
+        for layer in in_graph_order(graph, self.layers(graph)):
+            reason = ctx.out_of_scope(layer.name) or _unfit(layer) or self.check(layer)
+            if reason:
+                skipped.append(Decision(layer.name, "skipped", reason))
+            else:
+                accepted.append(layer)
+        return accepted, skipped
+
+
+def _unfit(layer: Layer) -> str | None:
+    if layer.weight.size == 0:
+        return "empty weight"
+    return None if np.isfinite(layer.weight).all() else "its weight holds NaN or Inf"
+
+
+def _write(rewriter: Rewriter, layer: Layer, fits: Sequence[Fit], shared: Shared, full: bool) -> Decision:
+    bias = np.concatenate([fit.bias(weight) for fit, weight in zip(fits, shared.dense, strict=True)])
+    layer.store(rewriter, np.concatenate(shared.dense), bias)
+    if not full:
+        shared.rebuild()
+    lost = sum(fit.lost(weight) + fit.residual for fit, weight in zip(fits, shared.dense, strict=True))
+    return Decision(layer.name, "rewritten", "", {**shared.figures, "error": lost / signal(fits)})
