@@ -294,7 +294,8 @@ def _command(target: Target, graph: gs.Graph, ctx: Context, output: str | None) 
     """How the written model is compiled on the device."""
     name = Path(output or f"{TEMPLATE}.onnx")
     calibration = str(name.with_suffix(".calib")) if ".calib" in ctx.sidecars else None
-    return command_line(target, graph, str(name) if output else TEMPLATE, calibration=calibration)
+    model = str(name) if output else TEMPLATE
+    return command_line(target, graph, model, calibration=calibration, sample=ctx.sample_shapes())
 
 
 def _data_report(data: Samples) -> DataReport:

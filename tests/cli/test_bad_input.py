@@ -182,7 +182,7 @@ CUSTOM = """g (float[N,3,8,8] x) => (float[N,4,6,6] y) {
 def test_a_custom_op_needs_no_onnxruntime_without_data(refuse: Refusal):
     proto = builders.proto(CUSTOM, domains=', "my.ops" : 1', w=builders.normal(4, 3, 3, 3))
     model = refuse.save("custom.onnx", proto)
-    options = ("--data", refuse.data(x=front.images(2)))
+    options = ("--data", refuse.data(x=front.images(2)), "--plugin-op", "Wave")
     refuse(1, "onnxruntime cannot load the model", "without --data", model=model, options=options)
     refuse(1, "Wave", "xavier cannot take it", model=model)
     assert call(model, "-p", "cleanup", "-q", "--plugin-op", "Wave") == 0
