@@ -8,11 +8,8 @@ from __future__ import annotations
 from .node import Node, Shape, shape_of
 from .rule import TENSORRT, TENSORRT_8, TENSORRT_10, Problem, Problems, node_rule
 
-COORDINATES = ("half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric", "align_corners")
-ROUNDINGS = ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
 
-
-@node_rule("space-rank", "DepthToSpace SpaceToDepth", targets=TENSORRT_8, source="importers")
+@node_rule("space-rank", "DepthToSpace SpaceToDepth", targets=TENSORRT, source="importers")
 def space_rank(node: Node) -> Problems:
     """DepthToSpace and SpaceToDepth work on 4 dimensions."""
     yield from _rank(node, (4,))

@@ -1,12 +1,13 @@
 """Rules about Conv, ConvTranspose and Gemm.
 
-Where no other source is given: onnx-tensorrt 8.5-GA builtin_op_importers.cpp and onnx2trt_utils.cpp.
+Where no other source is given: onnx-tensorrt 8.5-GA builtin_op_importers.cpp and onnx2trt_utils.cpp. What holds for
+TensorRT 10 as well was seen with TensorRT for RTX 1.7, whose parser is of that line.
 """
 
 from __future__ import annotations
 
 from .node import Node
-from .rule import TENSORRT_8, Problem, Problems, node_rule, tensorrt
+from .rule import TENSORRT, TENSORRT_8, Problem, Problems, node_rule, tensorrt
 
 CONVS = "Conv ConvTranspose"
 POOLS = "AveragePool MaxPool LpPool"
@@ -21,7 +22,7 @@ def conv_kernel_shape(node: Node) -> Problems:
         yield Problem("the weight is computed and there is no kernel_shape", f"write kernel_shape={size}")
 
 
-@node_rule("conv-rank", CONVS, targets=TENSORRT_8, source="importers of Conv and ConvTranspose")
+@node_rule("conv-rank", CONVS, targets=TENSORRT, source="importers of Conv and ConvTranspose")
 def conv_rank(node: Node) -> Problems:
     """Convolutions are 1-D, 2-D or 3-D."""
     rank = node.rank(0)
@@ -29,10 +30,10 @@ def conv_rank(node: Node) -> Problems:
         yield Problem(f"the input has {rank} dimensions, TensorRT takes 3, 4 or 5", "reshape it")
 
 
-@node_rule("conv-bias", CONVS, targets=TENSORRT_8, source="importers of Conv and ConvTranspose; NVIDIA/TensorRT#2163")
+@node_rule("conv-bias", CONVS, targets=TENSORRT, source="importers of Conv and ConvTranspose; NVIDIA/TensorRT#2163")
 def conv_bias(node: Node) -> Problems:
     """The bias must be an initializer of one dimension, with a number for every output channel."""
-    if node.computed(2):
+    if node.computed(2) and TENSORRT_8(node.network.target):
         yield Problem("the bias is computed", "make it a float initializer, without QuantizeLinear")
         return
     bias, weight = node.shape(2), node.shape(1)
@@ -47,7 +48,7 @@ def _times(size: int | str | None, group: int) -> int | None:
     return size * group if isinstance(size, int) else None
 
 
-@node_rule("conv-channels", "Conv", targets=TENSORRT_8, source="importer of Conv")
+@node_rule("conv-channels", "Conv", targets=TENSORRT, source="importer of Conv")
 def conv_channels(node: Node) -> Problems:
     """group * W.shape[1] must be the number of input channels."""
     data, weight, group = node.shape(0), node.shape(1), node.attribute("group", 1)
@@ -58,22 +59,23 @@ def conv_channels(node: Node) -> Problems:
         yield Problem(f"the input has {have} channels, the weight {want} ({group} groups)", "export it again")
 
 
-@node_rule("auto-pad", f"{CONVS} {POOLS}", targets=TENSORRT_8, source="onnx2trt_utils.cpp, getKernelParams")
+@node_rule("auto-pad", f"{CONVS} {POOLS}", targets=TENSORRT, source="onnx2trt_utils.cpp, getKernelParams")
 def auto_pad(node: Node) -> Problems:
     """`pads` and auto_pad=SAME_* exclude each other."""
     if str(node.attribute("auto_pad", "NOTSET")).startswith("SAME") and "pads" in node.attributes:
         yield Problem(f"it has both pads and auto_pad={node.attribute('auto_pad')}", "drop one of them")
 
 
-@node_rule("deconv-pads", "ConvTranspose", targets=TENSORRT_8, source="importer of ConvTranspose")
+@node_rule("deconv-pads", "ConvTranspose", targets=TENSORRT, source="importer of ConvTranspose")
 def deconv_pads(node: Node) -> Problems:
-    """Padding before the data may not be negative."""
+    """Padding may not be negative; TensorRT 8 takes that behind the data."""
     pads = node.attribute("pads", [])
-    if any(pad < 0 for pad in pads[: len(pads) // 2]):
-        yield Problem(f"pads={pads} begins with a negative number", "pad or slice in a node of its own")
+    checked = pads[: len(pads) // 2] if TENSORRT_8(node.network.target) else pads
+    if any(pad < 0 for pad in checked):
+        yield Problem(f"negative numbers in pads={pads}", "pad or slice in a node of its own")
 
 
-@node_rule("gemm-rank", "Gemm", targets=TENSORRT_8, source="importer of Gemm")
+@node_rule("gemm-rank", "Gemm", targets=TENSORRT, source="importer of Gemm")
 def gemm_rank(node: Node) -> Problems:
     """Gemm multiplies matrices: A and B have two dimensions."""
     for index in (0, 1):

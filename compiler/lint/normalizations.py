@@ -8,18 +8,15 @@ from __future__ import annotations
 from .node import Node
 from .rule import TENSORRT, TENSORRT_8, Problem, Problems, node_rule
 
-CONVS = "Conv ConvTranspose"
-POOLS = "AveragePool MaxPool LpPool"
 
-
-@node_rule("batchnorm-training", "BatchNormalization", targets=TENSORRT_8, source="importer of BatchNormalization")
+@node_rule("batchnorm-training", "BatchNormalization", targets=TENSORRT, source="importer of BatchNormalization")
 def batchnorm_training(node: Node) -> Problems:
     """Normalization by the batch's own statistics is for training."""
     if node.attribute("training_mode", 0):
         yield Problem("training_mode=1", "export the network in inference mode")
 
 
-@node_rule("batchnorm-rank", "BatchNormalization", targets=TENSORRT_8, source="importer of BatchNormalization")
+@node_rule("batchnorm-rank", "BatchNormalization", targets=TENSORRT, source="importer of BatchNormalization")
 def batchnorm_rank(node: Node) -> Problems:
     """scale, B, mean and var have one dimension."""
     wrong = [node.proto.input[i] for i in range(1, 5) if node.rank(i) not in (None, 1)]

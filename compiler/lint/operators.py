@@ -79,10 +79,11 @@ def operator_domain(network: Network) -> Problems:
 def operator_type(network: Network) -> Problems:
     """Data must have a type that the operator takes. Integers of rank 0 and 1 are shape arithmetic and pass."""
     known = supported(network.target)
+    left_to_uint8 = "UINT8" if TENSORRT_8(network.target) else None
     for node in network.nodes:
         index = DATA_INPUT.get(node.op, 0)
         found = node.engine_type(index)
-        if node.op in UNTYPED or found is None or found in known.get(node.op, {found}) or found == "UINT8":
+        if node.op in UNTYPED or found is None or found in known.get(node.op, {found}) or found == left_to_uint8:
             continue
         if found in INTEGERS and (node.rank(index) or 0) < 2 and node.rank(index) is not None:
             continue

@@ -8,16 +8,15 @@ from __future__ import annotations
 from .node import Node
 from .rule import TENSORRT, Problem, Problems, node_rule
 
-CONVS = "Conv ConvTranspose"
 POOLS = "AveragePool MaxPool LpPool"
 
 
-@node_rule("pool-rank", "AveragePool MaxPool", targets=TENSORRT, source="onnx-tensorrt docs/operators.md")
+@node_rule("pool-rank", POOLS, targets=TENSORRT, source="poolingHelper, 8.0 to 10")
 def pool_rank(node: Node) -> Problems:
-    """Pooling is 2-D or 3-D."""
+    """Pooling is 2-D or 3-D; the parser makes 2-D of 1-D, though the operator matrix does not say so."""
     size = node.attribute("kernel_shape", [])
-    if size and len(size) not in (2, 3):
-        yield Problem(f"{len(size)}-D pooling; TensorRT has 2-D and 3-D", "unsqueeze the data to 2-D")
+    if len(size) > 3:
+        yield Problem(f"{len(size)}-D pooling; TensorRT has 2-D and 3-D", "reshape the data, or pool in two steps")
 
 
 @node_rule("pool-dilations", POOLS, targets=TENSORRT, source="poolingHelper; onnx-tensorrt 10.16 docs/operators.md")

@@ -26,7 +26,7 @@ def resize_mode(node: Node) -> Problems:
 
 
 def _has_cubic(node: Node) -> bool:
-    return (8, 5) <= node.network.version < (9, 0)
+    return node.network.version >= (8, 5)
 
 
 @node_rule("resize-axes", "Resize Upsample", targets=TENSORRT_8, source="onnx2trt_utils.cpp, canUseLinearResize")
@@ -38,7 +38,7 @@ def resize_axes(node: Node) -> Problems:
         yield Problem(f"{node.attribute('mode')} resizing of more than the last {reach} axes", "split it")
 
 
-@node_rule("resize-rounding", "Resize", targets=TENSORRT_8, source="importer of Resize")
+@node_rule("resize-rounding", "Resize", targets=TENSORRT, source="importer of Resize")
 def resize_rounding(node: Node) -> Problems:
     """tf_half_pixel_for_nn goes with round_prefer_floor."""
     rounding = node.attribute("nearest_mode", "round_prefer_floor")

@@ -87,14 +87,19 @@ def scatter_reduction(node: Node) -> Problems:
         yield Problem(f"reduction={node.attribute('reduction')}", "use ScatterElements, or add in a node of its own")
 
 
-@node_rule("topk-form", "TopK", targets=TENSORRT_10, source="10.16 docs/operators.md")
-def topk_form(node: Node) -> Problems:
-    """TopK gives sorted values, fewer than 3840."""
+@node_rule("topk-count", "TopK", targets=TENSORRT_10, source="10.16 docs/operators.md")
+def topk_count(node: Node) -> Problems:
+    """TopK gives fewer than 3840 values."""
     count = node.values(1)
-    if node.attribute("sorted", 1) != 1:
-        yield Problem("sorted=0", "ask for sorted values")
     if count is not None and count.max(initial=0) >= 3840:
         yield Problem(f"K={count.max()}, at most 3839", "choose in two steps")
+
+
+@node_rule("topk-unsorted", "TopK", targets=TENSORRT_10, severity="warning", source="10.16 docs/operators.md")
+def topk_unsorted(node: Node) -> Problems:
+    """TopK sorts, whatever it is asked; the document wants sorted=1, TensorRT for RTX 1.7 takes 0 too."""
+    if node.attribute("sorted", 1) != 1:
+        yield Problem("sorted=0", "ask for sorted values")
 
 
 @node_rule("stft", "STFT", targets=TENSORRT_10, source="10.16 docs/operators.md; Changelog 10.5")
@@ -132,7 +137,8 @@ RULES = (
     rotary_positions,
     tensor_scatter,
     scatter_reduction,
-    topk_form,
+    topk_count,
+    topk_unsorted,
     stft,
     deform_conv,
     random_seed,

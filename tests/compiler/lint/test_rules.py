@@ -159,11 +159,15 @@ LAYERS = (
     Case("conv-channels", net("y = Conv(x, half)"), net("y = Conv<group=2>(x, half)")),
     case("auto-pad", 'y = Conv<auto_pad="SAME_UPPER", pads=[1,1,1,1]>(x, w)', 'y = Conv<auto_pad="SAME_UPPER">(x, w)'),
     case("deconv-pads", "y = ConvTranspose<pads=[-1,0,0,0]>(x, w)", "y = ConvTranspose<pads=[0,0,-1,0]>(x, w)"),
+    case("deconv-pads", "y = ConvTranspose<pads=[0,0,-1,0]>(x, w)", "y = ConvTranspose(x, w)", target="trt10"),
+    case("conv-bias", "y = Conv(x, w, b2)", "c = Relu(b) y = Conv(x, w, c)", target="trt10"),
+    case("operator-type", "y = Relu(u)", "y = Cast<to=1>(u)", "uint8[4] u", "trt10"),
     Case("gemm-rank", net("y = Gemm(x, matrix)", "float[1,4,4] x"), net("y = Gemm(x, matrix)", SQUARE)),
-    Case(
+    case(
         "pool-rank",
-        net("y = MaxPool<kernel_shape=[2]>(x)", "float[1,4,8] x"),
-        net("y = MaxPool<kernel_shape=[2,2]>(x)"),
+        "y = MaxPool<kernel_shape=[2,2,2,2]>(x)",
+        "y = MaxPool<kernel_shape=[2]>(x)",
+        "float[1,4,8] x",
     ),
     case(
         "pool-dilations",
@@ -201,8 +205,13 @@ GEOMETRY = (
         'y = Resize<coordinate_transformation_mode="tf_crop_and_resize">(x, , double)',
         "y = Resize(x, , double)",
     ),
+    case("resize-mode", 'y = Resize<nearest_mode="simple">(x, , double)', "y = Resize(x, , double)", target="trt10"),
     case(
-        "resize-mode", 'y = Resize<mode="cubic">(x, , double)', 'y = Resize<mode="linear">(x, , double)', target="trt10"
+        "resize-mode",
+        'y = Resize<mode="cubic">(x, , double)',
+        'y = Resize<mode="linear">(x, , double)',
+        target="xavier-8.2",
+        opset=13,
     ),
     case("resize-axes", 'y = Resize<mode="cubic">(x, , channels)', 'y = Resize<mode="cubic">(x, , double)'),
     case(
@@ -259,8 +268,8 @@ SEQUENCES = (
     ),
     case("tensor-scatter", "y = TensorScatter<axis=1>(x, x)", "y = TensorScatter(x, x)", target="trt10", opset=24),
     case("scatter-reduction", 'y = ScatterND<reduction="add">(x, k, b)', "y = ScatterND(x, k, b)", target="trt10"),
-    case("topk-form", "y, i = TopK<sorted=0>(x, k)", "y, i = TopK(x, k)", target="trt10"),
-    case("topk-form", "y, i = TopK(x, many)", "y, i = TopK(x, k)", target="trt10"),
+    case("topk-unsorted", "y, i = TopK<sorted=0>(x, k)", "y, i = TopK(x, k)", target="trt10"),
+    case("topk-count", "y, i = TopK(x, many)", "y, i = TopK(x, k)", target="trt10"),
     case("stft", "y = STFT(x, n)", "y = STFT(x, k)", "float[1,64,1] x, int64 n", "trt10"),
     Case("stft", net("y = STFT(x, k)", "float[1,64,2] x"), net("y = STFT(x, k)", "float[1,64,1] x"), "trt10"),
     case(
