@@ -25,7 +25,7 @@ class Slicer:
     def __init__(self, rewriter: Rewriter):
         self._rewriter = rewriter
         self._made: dict[Key, tuple[gs.Tensor, gs.Tensor]] = {}
-        self._passed: list[gs.Node] = []
+        self._passed: set[int] = set()
 
     def cut(self, node: gs.Node, index: int, cuts: Cuts) -> None:
         """Keep of input number `index` of `node` what the bools in `cuts` say, by axis."""
@@ -33,8 +33,8 @@ class Slicer:
 
     def finish(self) -> None:
         """Remove the nodes that nothing reads any more."""
-        for node in reversed(self._passed):
-            if node.outputs and not any(tensor.outputs for tensor in node.outputs) and not self._is_output(node):
+        for node in reversed([each for each in self._rewriter.graph.nodes if id(each) in self._passed]):
+            if not any(tensor.outputs for tensor in node.outputs) and not self._is_output(node):
                 self._rewriter.remove(node)
 
     def _cut(self, tensor: gs.Tensor, cuts: Cuts) -> gs.Tensor:
@@ -45,8 +45,8 @@ class Slicer:
 
     def _make(self, tensor: gs.Tensor, cuts: Cuts) -> gs.Tensor:
         producer = None if isinstance(tensor, gs.Constant) else tensor.inputs[0]
-        if producer is not None and producer not in self._passed:
-            self._passed.append(producer)
+        if producer is not None:
+            self._passed.add(id(producer))
         if producer is None or producer.op == "Constant":
             values = resolve(tensor)
             assert values is not None
