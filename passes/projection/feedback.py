@@ -74,5 +74,5 @@ def _descend_block(values: Array, gap: Array, metric: Array, nearest: Nearest) -
     moved: Array = np.zeros(values.shape)
     for j in range(values.shape[1]):
         moved[:, j] = nearest(values[:, j] - gap[:, j] / metric[j, j]) - values[:, j]
-        gap += np.outer(moved[:, j], metric[j])
+        gap += moved[:, j, None] * metric[j]
     return moved
