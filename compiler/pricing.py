@@ -1,11 +1,53 @@
-"""The price of a Conv in time, where the target has a cost model."""
+"""The price of a Conv in time, from the latency model of a target's device."""
 
 from __future__ import annotations
 
-from .pieces import Pricing
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+import onnx_graphsurgeon as gs
+
+from .latency import DEVICES, Precision, conv_ms, estimate
+from .pieces import Piece, Pricing
+from .shapes import Shapes
 from .targets import Target
 
 
-def pricing_of(target: Target) -> Pricing | None:
-    """The target's cost model, or None where it has none."""
-    return None
+@dataclass(frozen=True)
+class CostModel:
+    """By `compiler.latency`: a Conv is a kernel of its own, the network is seen with its fusions."""
+
+    target: Target
+    device: str
+    precision: Precision
+    mode: str
+
+    def conv(self, piece: Piece) -> float:
+        return _conv_ms(self.device, self.mode, self.precision, piece)
+
+    def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
+        return estimate(graph, shapes, self.target, self.mode, self.precision).ms
+
+
+def pricing_of(target: Target, precision: Precision, mode: str) -> Pricing | None:
+    """The target's cost model, or None where it has none; `UsageError` where its device has no such power mode."""
+    if target.device not in DEVICES:
+        return None
+    DEVICES[target.device].mode(mode)
+    return CostModel(target, target.device, precision, mode)
+
+
+@lru_cache(maxsize=1 << 16)
+def _conv_ms(device: str, mode: str, precision: Precision, piece: Piece) -> float:
+    return conv_ms(
+        device,
+        mode,
+        precision,
+        piece.positions_in,
+        piece.positions_out,
+        piece.channels_in,
+        piece.channels_out,
+        prod(piece.kernel),
+        piece.group,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import onnx_graphsurgeon as gs
@@ -20,6 +20,7 @@ from .budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, LIMITS, SEARCHED, Budget,
 from .forms import Form
 from .refit import Plan, write
 from .search import Search, smallest
+from .sensitivity import Weigher
 from .survey import Request, Survey, survey
 
 UNTOUCHED = "left as it is: the budget cannot be reached"
@@ -46,6 +47,12 @@ class DecompositionPass(Pass):
     refit: Literal["lockstep", "none"] = option(
         "lockstep", "fit on the inputs of the compressed network, or the original's"
     )
+    precision: Literal["fp16", "int8", "fp32"] = option("fp16", "what latencies are estimated in")
+    power: str = option("MAXN", "the power mode that latencies are estimated in")
+    sensitivity: Literal["energy", "output"] = option(
+        "energy", "what a Conv's lost energy counts: the same everywhere, or what it does to the outputs (measured)"
+    )
+    sensitivity_file: str | None = option(None, "read sensitivities from this file, or write what is measured to it")
     ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy")
 
     def __post_init__(self) -> None:
@@ -68,7 +75,7 @@ class DecompositionPass(Pass):
         budget = self._budget(ctx, result.notes)
         search = Search.of(budget, ctx) if budget.rule in SEARCHED else None
         data = ctx.data if search is None else search.fitting
-        found = survey(graph, ctx, self._request(ctx, budget, data))
+        found = self._survey(graph, ctx, self._request(ctx, budget, data))
         if not found.candidates:
             return PassResult(decisions=found.skipped, notes=[*result.notes, "no Conv can be rewritten"])
         if search is not None:
@@ -83,7 +90,7 @@ class DecompositionPass(Pass):
 
     def pricing(self, ctx: Context) -> Pricing | None:
         """What a Conv takes on the target, or None where that is not known."""
-        return pricing_of(ctx.target)
+        return pricing_of(ctx.target, self.precision, self.power)
 
     def _given(self) -> Budget | None:
         names = (*LIMITS, "energy", "rank", *SEARCHED)
@@ -105,6 +112,13 @@ class DecompositionPass(Pass):
             raise CompressError(f"target '{ctx.target.name}' has no cost model", "latency", fix)
         align = ctx.target.int8_multiple if self.align == "target" else self.align
         return Request(self.check, self.forms(), budget.units, align, self.ridge, pricing, data)
+
+    def _survey(self, graph: gs.Graph, ctx: Context, request: Request) -> Survey:
+        weigher = Weigher(self.sensitivity, self.sensitivity_file)
+        options = {"pass": self.name, "align": request.align, "ridge": self.ridge, "units": request.units}
+        weigher.prepare(graph, request.data, request.forms, options)
+        found = survey(graph, ctx, replace(request, watch=weigher.watch))
+        return replace(found, candidates=weigher.weigh(found.candidates))
 
     def _searched(self, graph: gs.Graph, ctx: Context, found: Survey, search: Search, result: PassResult) -> Budget:
         """The limit found; an empty budget where nothing passes."""

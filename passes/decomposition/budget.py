@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 from ...compiler.allocate import Choice, allocate, cheapest
 from ...compiler.errors import CompressError
@@ -124,7 +125,7 @@ def _unreachable(
 ) -> Unreachable:
     least = {unit: (fixed[unit] + cheapest(layers, unit)) / original[unit] for unit in budget.limits}
     over = {unit: share for unit, share in least.items() if share > budget.limits[unit]}
-    nearest = ", ".join(f"{unit}={share + 5e-4:.3f}" for unit, share in (over or least).items())
+    nearest = ", ".join(f"{unit}={ceil(1000 * share - 1e-6) / 1000:.3f}" for unit, share in (over or least).items())
     each = "" if over else ", each alone"
     return Unreachable(f"{budget} cannot be reached", "budget", f"the smallest possible is {nearest}{each}")
 

@@ -23,7 +23,7 @@ from .forms import Form
 
 CURVE_ROWS, CURVE_SAMPLES = 2**14, 256
 FEW_ROWS = 100  # measured on ResNet-20 at half the MACs: top-1 88.8 -> 89.4 with 128 images, unchanged with 1,024
-Gain = Callable[[Conv, "list[Fit]", "Sequence[Choice]"], float]
+Watch = Callable[[Conv, "list[Fit]", "Sequence[Choice]"], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Request:
         ridge: see `projection.fit`.
         pricing: of latency, if there is any.
         data: samples for the error curves; None compares weights.
-        gain: what a unit of a Conv's error counts, from its fits and choices; None counts all the same.
+        watch: shown every candidate's fits and choices, in graph order.
     """
 
     check: Callable[[Conv], str | None]
@@ -79,7 +79,7 @@ class Request:
     ridge: float
     pricing: Pricing | None = None
     data: Data | None = None
-    gain: Gain | None = None
+    watch: Watch | None = None
 
 
 def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
@@ -116,6 +116,17 @@ def plain_fits(conv: Conv) -> list[Fit]:
     return [plain_fit(weight, bias) for weight, bias in zip(stored, biases, strict=True)]
 
 
+def curve_samples(data: Data) -> Data:
+    """The samples that error curves are drawn from; the others are held out."""
+    return Slice(data, 0, min(CURVE_SAMPLES, max(1, data.samples // 2)))
+
+
+def held_out(data: Data, count: int) -> Data:
+    """The last samples, at most `count`, that no error curve has seen."""
+    first = max(curve_samples(data).samples, data.samples - count)
+    return Slice(data, min(first, data.samples - 1), data.samples)
+
+
 @dataclass(frozen=True, eq=False)
 class Offer:
     """What a Conv costs dense, and by form and size what its rewrites would that are cheaper."""
@@ -131,7 +142,7 @@ def _original_fits(
         yield from ((conv, plain_fits(conv)) for conv in convs)
         return
     with ctx.progress("error curves", len(convs)) as advance:
-        data = Slice(request.data, 0, min(request.data.samples, CURVE_SAMPLES))
+        data = curve_samples(request.data)
         for layer, moments in lockstep(graph, graph, convs, data, ctx.rng(), CURVE_ROWS):
             assert isinstance(layer, Conv)
             yield layer, layer_fits(layer, moments, request.ridge)
@@ -174,5 +185,6 @@ def _candidate(conv: Conv, fits: list[Fit], offer: Offer, request: Request) -> C
     for name, sizes in offer.sizes.items():
         curve = forms[name].curve(conv, fits, max(sizes, default=0)) / signal
         choices += [Choice(costs, float(curve[size]), size, name) for size, costs in sizes.items()]
-    gain = 1.0 if request.gain is None else request.gain(conv, fits, choices)
-    return Candidate(conv, choices, {name: forms[name].limit(conv) for name in offer.sizes}, gain)
+    if request.watch is not None:
+        request.watch(conv, fits, choices)
+    return Candidate(conv, choices, {name: forms[name].limit(conv) for name in offer.sizes})

@@ -1,0 +1,127 @@
+"""How much a Conv's error counts when a budget is divided: `sensitivity=energy` or `sensitivity=output`.
+
+energy    every Conv's relative lost output energy counts the same: gain 1
+output    Each Conv alone is projected at the sizes that lose about `LEVELS` of its output energy; the divergence of
+          the network's outputs is measured on samples that no fit has seen. Its slope through the origin, fitted on
+          the log scale so that the largest error does not decide,
+              slope = exp(mean log(divergence / error)),        gain = (slope / geometric mean of slopes) ^ TEMPER
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...compiler.allocate import Choice
+from ...compiler.context import Data
+from ...compiler.errors import CompressError
+from ...compiler.graph.convs import Conv
+from ...compiler.sensitivity import Sensitivity, Table, cache_file, table_key
+from ...runtime.sensitivity import Probe
+from ..projection.fit import Fit
+from .budget import Candidate
+from .forms import Form
+from .survey import Watch, held_out
+
+PROBED = 192
+LEVELS = (0.02, 0.08, 0.25)
+TEMPER = 0.5
+LEAST = 1e-9
+
+
+class Weigher:
+    """Gives every candidate its gain, from a table that is read, or measured while the candidates are surveyed.
+
+    A `file` that exists is used as it is. Otherwise the cache is looked up, and a new table goes there and into `file`.
+    """
+
+    def __init__(self, measure: str, file: str | None):
+        self._measure, self._file = measure, None if file is None else Path(file)
+        self._table: Table | None = None
+        self._gauge: Gauge | None = None
+        self._cache: Path | None = None
+
+    def prepare(self, graph: gs.Graph, data: Data | None, forms: Sequence[Form], options: Mapping[str, object]) -> None:
+        """`CompressError` where the file is no table, or there is nothing to measure on."""
+        if self._file is not None and self._file.exists():
+            self._table = Table.load(self._file)
+        elif self._measure != "energy":
+            if data is None:
+                raise CompressError(f"sensitivity={self._measure} needs data", "sensitivity", "give --data")
+            self._cache = cache_file(table_key(graph, data, {"measure": self._measure, **options}))
+            self._table = Table.load(self._cache) if self._cache.exists() else None
+            if self._table is None:
+                self._gauge = Gauge(Probe(graph, held_out(data, PROBED)), forms)
+
+    @property
+    def watch(self) -> Watch | None:
+        """What the survey shows its candidates."""
+        return None if self._gauge is None else self._gauge.measure
+
+    def weigh(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates with their gains; a table just measured is written."""
+        if self._gauge is not None:
+            self._table = self._gauge.table()
+        table = self._table
+        if table is None:
+            return list(candidates)
+        for path in (self._cache, self._file):
+            if path is not None and not path.exists():
+                table.save(path)
+        known = {name: entry.gain for name, entry in table.layers.items()}
+        return [replace(candidate, gain=known.get(candidate.conv.name, 1.0)) for candidate in candidates]
+
+
+@dataclass
+class Gauge:
+    """Measures Conv by Conv; `points` holds (relative error, divergence) by name."""
+
+    probe: Probe
+    forms: Sequence[Form]
+    points: dict[str, list[tuple[float, float]]] = field(default_factory=dict[str, "list[tuple[float, float]]"])
+
+    def measure(self, conv: Conv, fits: Sequence[Fit], choices: Sequence[Choice]) -> None:
+        """Ask in graph order; `choices[0]` is the dense one."""
+        forms = {form.name: form for form in self.forms}
+        tried = [forms[choice.form].project(conv, fits, choice.size).dense for choice in _spread(choices[1:])]
+        errors = [_lost(fits, dense) for dense in tried]
+        weights = [(np.concatenate(list(dense)), _bias(fits, dense)) for dense in tried]
+        found = self.probe.divergences(conv, weights)
+        self.points[conv.name] = list(zip(errors, found, strict=True))
+
+    def table(self) -> Table:
+        slopes = {name: _slope(points) for name, points in self.points.items()}
+        middle = float(np.exp(np.mean([np.log(slope) for slope in slopes.values()] or [0.0])))
+        return Table(
+            "output",
+            {name: Sensitivity((slope / middle) ** TEMPER, tuple(self.points[name])) for name, slope in slopes.items()},
+        )
+
+
+def _slope(points: Sequence[tuple[float, float]]) -> float:
+    """Divergence per error, the geometric mean over the points."""
+    rates = [max(cost, LEAST) / max(error, LEAST) for error, cost in points]
+    return float(np.exp(np.mean(np.log(rates or [1.0]))))
+
+
+def _spread(choices: Sequence[Choice]) -> list[Choice]:
+    """The choices that lose about `LEVELS`, the cheaper of two forms."""
+
+    def distance(choice: Choice, level: float) -> tuple[float, float]:
+        return round(abs(float(np.log(max(choice.error, LEAST) / level))), 1), choice.costs["macs"]
+
+    found = [min(choices, key=lambda choice: distance(choice, level)) for level in LEVELS]
+    return list({(choice.form, choice.size): choice for choice in found}.values())
+
+
+def _lost(fits: Sequence[Fit], dense: Sequence[np.ndarray]) -> float:
+    lost = sum(fit.lost(weight) for fit, weight in zip(fits, dense, strict=True))
+    return lost / max(sum(fit.signal for fit in fits), 1e-30)
+
+
+def _bias(fits: Sequence[Fit], dense: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([fit.bias(weight) for fit, weight in zip(fits, dense, strict=True)])
