@@ -3,16 +3,16 @@
     python benchmarks/fit_latency.py [--latency]
 
 The table is torch2trt's benchmarks/JETSON_XAVIER.md (NVIDIA-AI-IOT/torch2trt at 4680129): FP16, batch 1, 224 x 224;
-MAXN is assumed. `published_ms` is 1000 / throughput, the time on the device; `--latency` takes the latency column, which
-adds 0.2 to 0.35 ms of waiting for the device. Four constants are fitted to 12 networks, by least squares of
+MAXN is assumed. `published_ms` is 1000 / throughput, the time on the device; `--latency` takes the latency column,
+which adds 0.2 to 0.35 ms of waiting for the device. Four constants are fitted to 12 networks, by least squares of
 log(estimate / published). A line has
 
     in_sample        the estimate of the fit to all networks
     leave_one_out    the estimate of the fit to the others
 
-Then checks on networks that are in no fit: DenseNet-121 of the same table (the rule that a Concat is one copy was chosen
-with it in view), and INT8 results of MLPerf inference (v1.1 ResNet-50 at p50, single stream; v0.5 MobileNet-v1). Last
-come the fit without the `serial` term, and the constants, which are kept in `compiler/latency/constants.py`.
+Then checks on networks that are in no fit: DenseNet-121 of the same table (the rule that a Concat is one copy was
+chosen with it in view), and INT8 results of MLPerf inference (v1.1 ResNet-50 at p50, single stream; v0.5 MobileNet-v1).
+Last come the fit without the `serial` term, and the constants, which are kept in `compiler/latency/constants.py`.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ CHECKS: list[tuple[str, Request, float]] = [
 FIELDS = ("efficiency", "bandwidth", "overhead", "serial")
 START, LOW, HIGH = (0.7, 0.75, 15.0, 20.0), (0.05, 0.05, 1.0, 0.0), (1.0, 1.0, 60.0, 1000.0)
 Works = list[Work]
+Figures = dict[str, float]
 
 
 def kernels(name: str, precision: Request) -> Works:
@@ -69,9 +70,9 @@ def estimate(works: Works, constants: Constants) -> float:
     return sum(prices.kernel_ms(work.precision, work.products, work.bytes) for work in works)
 
 
-def fit(networks: dict[str, Works], published: dict[str, float], fields: Iterable[str] = FIELDS) -> Constants:
+def fit(networks: dict[str, Works], published: Figures, fields: Iterable[str] = FIELDS) -> Constants:
     """The constants with the least squares of log(estimate / published); fields that are left out are 0."""
-    base = replace(CONSTANTS["xavier"], **{field: 0.0 for field in FIELDS})
+    base = replace(CONSTANTS["xavier"], **dict.fromkeys(FIELDS, 0.0))
     chosen = [FIELDS.index(field) for field in fields]
 
     def constants(theta: np.ndarray) -> Constants:
@@ -85,7 +86,7 @@ def fit(networks: dict[str, Works], published: dict[str, float], fields: Iterabl
     return constants(least_squares(residuals, start, bounds=(low, high), x_scale=start).x)
 
 
-def left_out(networks: dict[str, Works], published: dict[str, float], fields: Iterable[str] = FIELDS) -> dict[str, float]:
+def left_out(networks: dict[str, Works], published: Figures, fields: Iterable[str] = FIELDS) -> dict[str, float]:
     """Relative error of every network under the fit to the others."""
     errors: dict[str, float] = {}
     for name, works in networks.items():

@@ -31,12 +31,12 @@ class Constants:
 
 CONSTANTS: dict[str, Constants] = {
     "xavier": Constants(
-        efficiency=0.701,
-        bandwidth=0.734,
-        overhead=19.05,
-        serial=19.41,
+        efficiency=0.7066,
+        bandwidth=0.7199,
+        overhead=19.0492,
+        serial=19.6065,
         small_overhead=5.5,
-        error=0.079,
-        int8_error=0.18,
+        error=0.0796,
+        int8_error=0.1847,
     ),
 }

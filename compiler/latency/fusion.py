@@ -1,15 +1,15 @@
 """A graph as the kernels that TensorRT 8.5 makes of it.
 
  1. What depends on constants and shapes only is computed when the engine is built: no kernel.
- 2. Conv, ConvTranspose, Gemm and MatMul start a kernel. It takes in, in this order and each only where nobody else reads
-    the tensor between: arithmetic with a constant and BatchNormalization (Scale), one Add with another tensor of the
-    same shape, one activation of `FUSED_ACTIVATIONS`.
+ 2. Conv, ConvTranspose, Gemm and MatMul start a kernel. It takes in, in this order and each only where nobody else
+    reads the tensor between: arithmetic with a constant and BatchNormalization (Scale), one Add with another tensor of
+    the same shape, one activation of `FUSED_ACTIVATIONS`.
  3. Two layers in a row are two kernels, but a depthwise Conv and the 1x1 Conv after it are one in INT8 (DepSepConv).
  4. A constant Pad joins the Conv that reads it.
  5. Pointwise nodes in a chain of one shape are one kernel.
  6. Pools are kernels; so is a ReduceMean.
- 7. Reshape, Flatten, Squeeze and the like only rename a tensor, and so does a Transpose that moves dimensions of size 1.
-    Another Transpose is a copy; two in a row are one.
+ 7. Reshape, Flatten, Squeeze and the like only rename a tensor, and so does a Transpose that moves dimensions of size 1
+    only. Another Transpose is a copy; two in a row are one.
  8. A kernel writes its output where the Concat over channels wants it. What stands in another Concat already, or is a
     model input, is copied, and so is everything for a Concat over another axis: one kernel a Concat.
  9. A Q is absorbed by the kernel that writes its input, and a DQ by those that read its output. A Q whose input others
@@ -22,27 +22,15 @@ Sources: TensorRT developer guide 8.5, "Types of fusions" (2 to 7) and "Q/DQ pla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import IntEnum
 
 import onnx_graphsurgeon as gs
 
 from ..shapes import Shapes
-from .precision import LAYERS, Precisions
-
-FUSED_ACTIVATIONS = frozenset({"Relu", "Clip", "LeakyRelu"})
-ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
-SCALES = ARITHMETIC | {"BatchNormalization"}
-UNARY = frozenset(
-    "Sigmoid Tanh Elu Selu Softplus Softsign HardSigmoid HardSwish ThresholdedRelu PRelu Mish Gelu Abs Ceil Cos Erf Exp "
-    "Floor Log Neg Not Reciprocal Round Sign Sin Sqrt".split()
-)
-BINARY = frozenset("Max Min Pow Sum And Or Xor Equal Greater Less GreaterOrEqual LessOrEqual Where Mod".split())
-POINTWISE = SCALES | FUSED_ACTIVATIONS | UNARY | BINARY
-POOLS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean"})
-RENAMES = frozenset("Reshape Flatten Squeeze Unsqueeze Identity Dropout Cast DequantizeLinear".split())
-SELECTS = frozenset({"Slice", "Split", "Gather", "GatherND", "GatherElements", "Pad"})
+from .operators import FUSED_ACTIVATIONS, LAYERS, POINTWISE, POOLS, RENAMES, SCALES, SELECTS
+from .precision import Precisions
 
 
 class Stage(IntEnum):
@@ -96,10 +84,10 @@ class _Fuser:
         self._producer: dict[str, Group] = {}
         self._retargeted: set[str] = set()
         self._roots: dict[str, gs.Tensor] = {}
-        self._handlers: list[tuple[Iterable[str], Callable[[gs.Node], None]]] = [
+        self._handlers: list[tuple[Collection[str], Callable[[gs.Node], None]]] = [
             (LAYERS, self._layer),
             (POINTWISE, self._pointwise),
-            (POOLS, lambda node: self._new("pool", node)),
+            (POOLS, self._pool),
             (RENAMES, self._rename),
             (("QuantizeLinear",), self._quantize),
             (("Transpose",), self._transpose),
@@ -111,8 +99,8 @@ class _Fuser:
         if node.op in ("Shape", "Size") or all(self._is_constant(tensor) for tensor in node.inputs):
             self._constant.update(tensor.name for tensor in node.outputs)
             return
-        fallback = lambda node: self._new("other", node)  # noqa: E731
-        next((handler for ops, handler in self._handlers if node.op in ops and not node.domain), fallback)(node)
+        handlers = (handler for ops, handler in self._handlers if node.op in ops and not node.domain)
+        next(handlers, self._other)(node)
 
     def _new(self, kind: str, node: gs.Node, *moved: gs.Tensor) -> Group:
         group = Group(kind, [node], moved)
@@ -175,6 +163,12 @@ class _Fuser:
             return Stage.SCALE
         same = len({self._shapes.get(tensor.name) for tensor in variable}) == 1
         return Stage.ADD if node.op == "Add" and same else None
+
+    def _pool(self, node: gs.Node) -> None:
+        self._new("pool", node)
+
+    def _other(self, node: gs.Node) -> None:
+        self._new("other", node)
 
     def _rename(self, node: gs.Node) -> None:
         self._roots[node.outputs[0].name] = self._root(node.inputs[0])

@@ -9,7 +9,8 @@ import onnx_graphsurgeon as gs
 
 from ..shapes import Shapes
 from .fusion import Group, fuse
-from .precision import LAYERS, WIDTH, Precision, Precisions, Request
+from .operators import LAYERS
+from .precision import WIDTH, Precision, Precisions, Request
 from .pricing import Product
 
 

@@ -1,8 +1,8 @@
 """In what precision every layer runs and every tensor is stored.
 
-"fp32" and "fp16" take the graph without its Q/DQ pairs; "int8" runs everything in INT8, as with a calibration cache, and
-only the model's own inputs and outputs stay floating. "auto" is what TensorRT makes of explicit Q/DQ pairs in an engine
-built with --int8 --fp16:
+"fp32" and "fp16" take the graph without its Q/DQ pairs; "int8" runs everything in INT8, as with a calibration cache,
+and only the model's own inputs and outputs stay floating. "auto" is what TensorRT makes of explicit Q/DQ pairs in an
+engine built with --int8 --fp16:
 
  1. A layer runs in INT8 where both its data and its weight come out of a DequantizeLinear; all else runs in FP16.
  2. A tensor is stored in INT8 where all its readers are Q, or move it on (`MOVES`, Concat) to readers that are.
@@ -17,21 +17,20 @@ import onnx_graphsurgeon as gs
 
 from ..graph.qdq import MOVES
 from ..graph.weights import is_quantized
+from .operators import LAYERS
 
 Precision = Literal["fp32", "fp16", "int8"]
 Request = Literal["auto", "fp32", "fp16", "int8"]
 WIDTH: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 PASSES = MOVES | {"Concat"}
-LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 class Precisions:
     """The answers for one graph and one request."""
 
     def __init__(self, graph: gs.Graph, request: Request):
-        self._request = request
-        self._outputs = {tensor.name for tensor in graph.outputs}
-        self._inputs = {tensor.name for tensor in graph.inputs}
+        self._request: Request = request
+        self._outside = {tensor.name for tensor in [*graph.inputs, *graph.outputs]}
         self._stored: dict[str, bool] = {}
 
     def of(self, node: gs.Node) -> Precision:
@@ -46,7 +45,7 @@ class Precisions:
     def width(self, tensor: gs.Tensor) -> int:
         """Bytes of one element of an activation."""
         if self._request == "int8":
-            return 4 if tensor.name in self._outputs | self._inputs else 1
+            return 4 if tensor.name in self._outside else 1
         if self._request == "fp32":
             return 4
         return 1 if self._request == "auto" and self._is_int8(tensor) else 2
@@ -62,7 +61,7 @@ class Precisions:
     def _writes_int8(self, tensor: gs.Tensor) -> bool:
         if tensor.name not in self._stored:
             readers = list(tensor.outputs)
-            private = bool(readers) and tensor.name not in self._outputs | self._inputs
+            private = bool(readers) and tensor.name not in self._outside
             self._stored[tensor.name] = private and all(self._quantizes(node) for node in readers)
         return self._stored[tensor.name]
 

@@ -5,18 +5,19 @@
     compute = hypot(work / (efficiency * peak), depth * serial)
 
 A layer is a product of (rows, depth) and (depth, columns): rows are the output positions, depth is channels times
-kernel, columns are the filters. Tensor cores compute it in tiles of `TILE` x `TILE`, along the depth in steps of `STEP`:
+kernel, columns are the filters. Tensor cores compute it in tiles of `TILE` x `TILE`, along the depth in steps of
+`STEP`:
 
     depth = the input channels up to the device's multiple, times the kernel, up to a multiple of STEP
     tiles = group * ceil(rows / TILE) * ceil(columns / TILE), up to a multiple of the SMs (whole waves)
     work  = 2 * tiles * TILE^2 * depth
 
 The second term of `compute` is the time of one tile by itself: a product with few tiles and great depth leaves most SMs
-waiting. A grouped layer, and one of at most `FEW_ROWS` rows (a Linear), may also run on the CUDA cores, at their share of
-the peak, without padding and tiles; an INT8 layer of few channels may run there in tiles, with channels up to a multiple
-of 4. The cheapest way counts.
+waiting. A grouped layer, and one of at most `FEW_ROWS` rows (a Linear), may also run on the CUDA cores, at their share
+of the peak, without padding and tiles; an INT8 layer of few channels may run there in tiles, its channels up to a
+multiple of 4. The cheapest way counts.
 
-Other power modes: peak and bandwidth follow the clocks; both overheads and `serial` are taken to go with the GPU's clock
+Other power modes: peak and bandwidth follow the clocks; both overheads and `serial` are taken to follow the GPU's clock
 (an assumption). `serial` goes with the bytes of an element.
 """
 

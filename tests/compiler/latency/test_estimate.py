@@ -1,0 +1,140 @@
+"""Estimates of whole graphs."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import onnx_graphsurgeon as gs
+import pytest
+from builders import model, normal
+from onnx_compress.compiler.errors import UsageError
+from onnx_compress.compiler.graph.io import from_proto
+from onnx_compress.compiler.latency import Latency, Request, conv_ms, estimate
+from onnx_compress.compiler.latency.constants import CONSTANTS
+from onnx_compress.compiler.shapes import infer_shapes
+from onnx_compress.compiler.targets import TARGETS, XAVIER
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+NAMED = ("resnet18", "resnet34", "resnet50", "vgg16", "squeezenet1_0", "squeezenet1_1", "alexnet")
+
+
+def load(name: str) -> ModuleType:
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+        assert spec is not None and spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def fit() -> ModuleType:
+    load("architectures")
+    return load("fit_latency")
+
+
+def network(name: str, **options: bool) -> gs.Graph:
+    return from_proto(load("architectures").build(name, weights="none", **options)).graph
+
+
+def latency(graph: gs.Graph, mode: str = "MAXN", precision: Request = "auto") -> Latency:
+    return estimate(graph, infer_shapes(graph), XAVIER, mode, precision)
+
+
+def layer(op: str, shape: tuple[int, ...], inputs: str = "float[1,16,8,8] x") -> Latency:
+    return latency(model(f"g ({inputs}) => (float y) {{ y = {op}(x, w) }}", w=normal(*shape)).graph)
+
+
+def test_published_networks_rank_as_published(fit: ModuleType):
+    published = {name: fit.PUBLISHED[name][0] for name in NAMED}
+    estimates = {name: latency(network(name)).ms for name in NAMED}
+    assert sorted(NAMED, key=estimates.__getitem__) == sorted(NAMED, key=published.__getitem__, reverse=True)
+    for name, throughput in published.items():
+        assert estimates[name] == pytest.approx(1000 / throughput, rel=0.1)
+
+
+@pytest.mark.slow
+def test_each_network_is_within_a_quarter_when_the_fit_leaves_it_out(fit: ModuleType):
+    published = {name: 1000 / throughput for name, (throughput, _) in fit.PUBLISHED.items()}
+    networks = {name: fit.kernels(name, "fp16") for name in published}
+    errors = fit.left_out(networks, published)
+    assert max(map(abs, errors.values())) < 0.25
+    assert fit.rms(errors.values()) == pytest.approx(CONSTANTS["xavier"].error, abs=1e-3)
+    held = {name: published[name] * (1 + errors[name]) for name in NAMED}
+    assert sorted(NAMED, key=held.__getitem__) == sorted(NAMED, key=published.__getitem__)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg16", "squeezenet1_1", "mobilenet_v1"])
+def test_precisions_and_modes(name: str):
+    graph = network(name)
+    times = [latency(graph, precision=precision).ms for precision in ("int8", "fp16", "fp32")]
+    assert times == sorted(times)
+    modes = [latency(graph, mode).ms for mode in ("MAXN", "30W", "15W", "10W")]
+    assert modes == sorted(modes) and len(set(modes)) == 4
+
+
+def test_folding_batch_norm_changes_no_time():
+    with_norm, without = network("resnet18"), network("resnet18", batchnorm=False)
+    assert latency(with_norm).ms == pytest.approx(latency(without).ms, rel=0.01)
+
+
+def test_conv_ms_is_what_the_estimate_says():
+    source = model("g (float[2,16,8,8] x) => (float y) { y = Conv<group = 2>(x, w) }", w=normal(8, 8, 3, 3))
+    (kernel,) = latency(source.graph).kernels
+    assert kernel.ms == conv_ms("xavier", "MAXN", "fp16", 64, 36, 16, 8, 9, group=2, batch=2)
+    assert kernel.bytes == 2 * (2 * 16 * 64 + 2 * 8 * 36 + 8 * 8 * 9)
+    assert kernel.flops == 2 * 2 * 36 * 16 * 8 * 9
+
+
+def test_a_fused_kernel_reads_its_residual():
+    source = model(
+        "g (float[1,16,8,8] x, float[1,16,8,8] r) => (float y) { a = Conv(x, w) b = Add(a, r) y = Relu(b) }",
+        w=normal(16, 16, 1, 1),
+    )
+    (kernel,) = latency(source.graph).kernels
+    assert kernel.bytes == 2 * (3 * 16 * 64 + 256)
+    assert kernel.nodes == tuple(node.name for node in source.graph.nodes)
+    assert kernel.name == source.graph.nodes[0].name
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "inputs", "flops"),
+    [
+        ("Gemm", (16, 8), "float[3,16] x", 2 * 3 * 16 * 8),
+        ("Gemm<transA = 1>", (16, 8), "float[16,3] x", 2 * 3 * 16 * 8),
+        ("MatMul", (16, 8), "float[2,5,16] x", 2 * 10 * 16 * 8),
+        ("ConvTranspose", (16, 8, 2, 2), "float[1,16,8,8] x", 2 * 64 * 16 * 8 * 4),
+    ],
+)
+def test_flops_of_other_layers(op: str, shape: tuple[int, ...], inputs: str, flops: int):
+    assert layer(op, shape, inputs).kernels[0].flops == flops
+
+
+def test_copies_read_and_write():
+    graph = model("g (float[1,8,4,4] x) => (float y) { a = Relu(x) y = Concat<axis = 1>(a, x) }").graph
+    assert [kernel.bytes for kernel in latency(graph).kernels] == [2 * 2 * 128, 2 * 2 * 128]
+
+
+def test_unknown_shapes_have_a_price():
+    graph = model("g (float[1,4] x) => (float y) { a = NonZero(x) y = MatMul(x, x) }").graph
+    assert latency(graph).ms > 0
+
+
+def test_the_error_is_that_of_the_precision():
+    constants = CONSTANTS["xavier"]
+    weights = {"w": normal(4, 4, 1, 1), "s": np.array(0.1, np.float32), "z": np.array(0, np.int8)}
+    body = "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) u = QuantizeLinear(w, s, z) "
+    body += "v = DequantizeLinear(u, s, z) y = Conv(d, v)"
+    graph = model(f"g (float[1,4,8,8] x) => (float y) {{ {body} }}", **weights).graph
+    assert latency(graph).error == constants.int8_error
+    assert latency(graph, precision="fp16").error == constants.error
+
+
+def test_a_target_without_a_device():
+    graph = model("g (float[1,4] x) => (float y) { y = Relu(x) }").graph
+    with pytest.raises(UsageError, match="no latency model for target 'ort'"):
+        estimate(graph, infer_shapes(graph), TARGETS["ort"])
