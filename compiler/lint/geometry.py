@@ -66,15 +66,21 @@ def _static(node: Node) -> Problems:
         yield Problem(f"the dimensions {', '.join(named)} are dynamic", "fix the input shape")
 
 
+@node_rule("einsum-letters", "Einsum", targets=TENSORRT, source="importer of Einsum, 8.5 and RTX 1.7")
+def einsum_letters(node: Node) -> Problems:
+    """Einsum knows lower-case letters."""
+    equation = str(node.attribute("equation", ""))
+    if equation != equation.lower():
+        yield Problem(f"upper-case letters in {equation}", "use a to z")
+
+
 @node_rule("einsum", "Einsum", targets=TENSORRT_8, source="8.5 docs/operators.md; importer of Einsum")
 def einsum(node: Node) -> Problems:
-    """Einsum knows lower-case letters, no ellipsis, no diagonal, no broadcasting."""
+    """Einsum has no ellipsis, no diagonal, no broadcasting."""
     equation = str(node.attribute("equation", "")).replace(" ", "")
     terms = equation.partition("->")[0].split(",")
     if "." in equation:
         yield Problem("an ellipsis in the equation", "write every axis")
-    if equation != equation.lower():
-        yield Problem(f"upper-case letters in {equation}", "use a to z")
     if any(len(set(term)) < len(term.replace(".", "")) for term in terms if "." not in term):
         yield Problem(f"a diagonal in {equation}", "take the diagonal with Gather or Mul and ReduceSum")
     if "." not in equation:
@@ -118,6 +124,7 @@ RULES = (
     eye_like,
     reverse_sequence,
     hardmax,
+    einsum_letters,
     einsum,
     if_outputs,
 )

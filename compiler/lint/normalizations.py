@@ -54,11 +54,16 @@ def batchnorm_unfolded(node: Node) -> Problems:
 
 @node_rule("instance-norm", "InstanceNormalization", targets=TENSORRT_8, source="onnx-tensorrt 8.5 docs/operators.md")
 def instance_norm(node: Node) -> Problems:
-    """Scale and bias are initializers; the data has 3 to 5 dimensions."""
+    """Scale and bias are initializers."""
     if node.computed(1) or node.computed(2):
         yield Problem("scale or B is computed", "store both as initializers")
+
+
+@node_rule("instance-norm-rank", "InstanceNormalization", targets=TENSORRT, source="8.5 docs/operators.md; RTX 1.7")
+def instance_norm_rank(node: Node) -> Problems:
+    """The data has at least 3 dimensions, in TensorRT 8 at most 5."""
     rank = node.rank(0)
-    if rank is not None and not 3 <= rank <= 5:
+    if rank is not None and (rank < 3 or (rank > 5 and TENSORRT_8(node.network.target))):
         yield Problem(f"the input has {rank} dimensions, TensorRT takes 3 to 5", "reshape it")
 
 
@@ -76,5 +81,6 @@ RULES = (
     batchnorm_computed,
     batchnorm_unfolded,
     instance_norm,
+    instance_norm_rank,
     dropout_training,
 )

@@ -23,7 +23,7 @@ def integer_operator(node: Node) -> Problems:
     yield Problem(f"TensorRT has no {node.op}", "quantize in the Q/DQ format (onnxruntime: QuantFormat.QDQ)")
 
 
-@node_rule("weight-axis", "Conv Gemm MatMul", targets=TENSORRT, source=GUIDE)
+@node_rule("weight-axis", "Conv Gemm MatMul", targets=TENSORRT_8, source=GUIDE)
 def weight_axis(node: Node) -> Problems:
     """The scales of a weight run along its output channels."""
     pair = quantizer(node, 1)

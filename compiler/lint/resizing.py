@@ -29,7 +29,7 @@ def _has_cubic(node: Node) -> bool:
     return node.network.version >= (8, 5)
 
 
-@node_rule("resize-axes", "Resize Upsample", targets=TENSORRT_8, source="onnx2trt_utils.cpp, canUseLinearResize")
+@node_rule("resize-axes", "Resize Upsample", targets=TENSORRT, source="onnx2trt_utils.cpp, canUseLinearResize")
 def resize_axes(node: Node) -> Problems:
     """Linear resizing works on the last three axes, cubic on the last two."""
     reach = {"linear": 3, "bilinear": 3, "cubic": 2}.get(node.attribute("mode", "nearest"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 
 import front
@@ -102,3 +104,17 @@ def test_what_the_engine_says_counts(
 def test_a_real_parser_agrees(good: Path, capsys: pytest.CaptureFixture[str]):
     assert call("check", good, "--engine", "rtx", "--target", "trt10", "--json") == 0
     assert json.loads(capsys.readouterr().out)["engine"]["built"]
+
+
+def test_the_dla_says_what_it_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    dla = pytest.importorskip("onnx_compress.compiler.dla")
+    path = front.write_model(tmp_path / "m.onnx", net("t = Conv<kernel_shape=[3,3]>(x, w) y = Softmax(t)"))
+    assert call("check", path, "--target", "xavier-dla") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^Conv \S+: DLA$", out, re.MULTILINE) and re.search(r"^Softmax \S+: GPU: \w", out, re.MULTILINE)
+    assert "the DLA runs 100.00 % of the MACs" in out
+    assert call("check", path, "--target", "xavier-dla", "--json") == 0
+    figures = json.loads(capsys.readouterr().out)["dla"]
+    assert figures["share"] == 1
+    names = {field.name for field in dataclasses.fields(dla.DlaLayer)}
+    assert [set(layer) for layer in figures["layers"]] == [names] * 2
