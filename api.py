@@ -18,46 +18,31 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from . import __version__
 from .compiler.base import Pass, PassRecord
 from .compiler.context import Context, Progress, silent
-from .compiler.cost import graph_cost
 from .compiler.errors import CompressError, UsageError
 from .compiler.files import check_output, staged, writing
 from .compiler.graph.convs import blind_convs, find_convs, is_conv
-from .compiler.graph.external import graph_tensors, stored_bytes
-from .compiler.graph.io import INLINE_LIMIT, Model, from_proto, load, save, to_proto
+from .compiler.graph.io import Model, from_proto, load, save, to_proto
 from .compiler.instruments import Dump, Instrument, Lint, Timing
+from .compiler.latency.pricing import speed
 from .compiler.manager import PassManager
 from .compiler.registry import find, load_plugin
 from .compiler.report import (
-    SCHEMA,
-    DataReport,
-    QualityReport,
     Report,
-    SizeReport,
-    TargetReport,
-    ToolReport,
-    pass_report,
     to_json,
 )
-from .compiler.shapes import infer_shapes
-from .compiler.spec import format_pipeline, parse_pipeline
-from .compiler.targets import Target, find_target
-from .compiler.targets.trtexec import TEMPLATE, command_line
+from .compiler.spec import parse_pipeline
+from .compiler.targets import find_target
 from .runtime.data import Samples, class_count, load_data, model_inputs
-from .runtime.evaluate import agreement
 from .runtime.preprocess import parse_preprocess
+from .runtime.reporting import Run, file_size, stored_size
 
 PathLike = str | os.PathLike[str]
 DEFAULT_PIPELINE = "basis,quantize"
 DEFAULT_SAMPLES = 1024
 PREPARE = ("cleanup", "fold-batchnorm", "cleanup")
 FINISH = ("legalize",)
-WITHOUT_DATA = (
-    "without data the weights alone decide: a few hundred unlabelled inputs (--data) would buy factors fitted to them, "
-    "INT8 activations and a measured agreement"
-)
 
 
 @dataclass
@@ -85,7 +70,7 @@ class Compressed:
         return to_proto(self.model)
 
     def save(self, path: PathLike, overwrite: bool = False) -> int:
-        """Write the model, and its sidecars beside it, by atomic rename; the bytes of the model, external data included.
+        """Write the model, and its sidecars beside it, by atomic rename; the bytes of the model and its external data.
 
         Raises:
             CompressError: a file exists and may not be overwritten, or cannot be written.
@@ -120,6 +105,7 @@ def compress(
     legalize: bool = True,
     report: PathLike | None = None,
     dump_dir: PathLike | None = None,
+    power_mode: str = "MAXN",
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress = silent,
@@ -140,6 +126,7 @@ def compress(
         prepare: first fold constants and BatchNormalization, which leaves the outputs as they are.
         legalize: last write the model as the target's engine reads it, and refuse one that it cannot take.
         dump_dir: folder for the model after each pass.
+        power_mode: of the device, for the estimated latency: MAXN, 30W, 15W or 10W on a Xavier.
         overwrite: replace existing files.
 
     Raises:
@@ -152,15 +139,17 @@ def compress(
     passes = _passes(pipeline, plugins)
     _check_pattern("--include", include)
     _check_pattern("--exclude", exclude)
-    ctx = Context(
-        find_target(target), None, include, exclude, seed, progress, plugin_operators=frozenset(plugin_operators)
-    )
+    engine = find_target(target)
+    if engine.device is not None:
+        speed(engine.device, power_mode)  # refuses an unknown mode before any work
+    ctx = Context(engine, None, include, exclude, seed, progress, plugin_operators=frozenset(plugin_operators))
     source = _load(model)
     ctx.data = None if data is None else load_samples(source.graph, data, preprocess, samples, labels)
-    before = _memory_bytes(source) if source.path is None else _file_bytes(source.path)
+    before = stored_size(source) if source.path is None else file_size(source.path)
     plan = Plan(PREPARE if prepare else (), passes, FINISH if legalize else ())
     records = _run(source, plan, ctx, None if dump_dir is None else Path(dump_dir))
-    content = _report(source, passes, records, ctx, before, None if output is None else str(output))
+    run = Run(source, passes, records, ctx, before, None if output is None else str(output), power_mode)
+    content = run.report()
     result = Compressed(source, records, content, ctx.sidecars)
     _write(result, output, report, overwrite)
     return result
@@ -176,21 +165,6 @@ def load_samples(
     """Data for a model, checked against its inputs and classes; see `runtime.data`."""
     chosen = None if preprocess is None else parse_preprocess(preprocess)
     return load_data(data, model_inputs(graph), chosen, samples, labels, class_count(graph))
-
-
-def _file_bytes(path: Path) -> int:
-    """The bytes of a model on disk, external data included."""
-    proto = onnx.load(path, load_external_data=False)
-    entries = [entry for tensor in graph_tensors(proto.graph) for entry in tensor.external_data]
-    files = {path.parent / entry.value for entry in entries if entry.key == "location"}
-    return path.stat().st_size + sum(file.stat().st_size for file in files)
-
-
-def _memory_bytes(model: Model) -> int:
-    """What the model takes in a file, before it is written."""
-    proto = to_proto(model)
-    held = stored_bytes(proto)
-    return held if held > INLINE_LIMIT else proto.ByteSize()
 
 
 @dataclass(frozen=True)
@@ -220,9 +194,8 @@ class _Baseline(Instrument):
             return
         if not any(find_convs(model.graph)):
             name, reason = next(blind_convs(model.graph))
-            raise CompressError(
-                f"no Conv has a constant weight; of '{name}': {reason}", _place(model), "store the weights as initializers"
-            )
+            what = f"no Conv has a constant weight; of '{name}': {reason}"
+            raise CompressError(what, _place(model), "store the weights as initializers")
         ctx.original = model.graph.copy()
 
 
@@ -264,63 +237,6 @@ def _run(model: Model, plan: Plan, ctx: Context, dump_dir: Path | None) -> list[
             stack.enter_context(writing(dump_dir))
             instruments.append(Dump(dump_dir))
         return PassManager(passes, instruments).run(model, ctx)
-
-
-def _report(
-    model: Model, passes: Sequence[Pass], records: Sequence[PassRecord], ctx: Context, before: int, output: str | None
-) -> Report:
-    target, data, original = ctx.target, ctx.data, ctx.original or model.graph
-    samples = data if isinstance(data, Samples) else None
-    return Report(
-        schema=SCHEMA,
-        tool=ToolReport(name="onnx-compress", version=__version__),
-        model=None if model.path is None else str(model.path),
-        output=output,
-        target=TargetReport(
-            name=target.name, description=target.description, command=_command(target, model.graph, ctx, output)
-        ),
-        pipeline=format_pipeline(passes),
-        seed=ctx.seed,
-        data=None if samples is None else _data_report(samples),
-        before=_size(original, samples, before),
-        after=_size(model.graph, samples, _memory_bytes(model)),
-        quality=None if samples is None else _quality(original, model.graph, samples, ctx.progress),
-        passes=[pass_report(record, ctx.origins) for record in records],
-        notes=[WITHOUT_DATA] if samples is None else list(samples.notes),
-    )
-
-
-def _command(target: Target, graph: gs.Graph, ctx: Context, output: str | None) -> str:
-    """How the written model is compiled on the device."""
-    name = Path(output or f"{TEMPLATE}.onnx")
-    calibration = str(name.with_suffix(".calib")) if ".calib" in ctx.sidecars else None
-    model = str(name) if output else TEMPLATE
-    return command_line(target, graph, model, calibration=calibration, sample=ctx.sample_shapes())
-
-
-def _data_report(data: Samples) -> DataReport:
-    preprocess = None if data.preprocess is None else str(data.preprocess)
-    return DataReport(source=data.description, samples=data.samples, sha256=data.digest, preprocess=preprocess)
-
-
-def _size(graph: gs.Graph, data: Samples | None, stored: int) -> SizeReport:
-    sample = None if data is None else {name: value.shape for name, value in next(iter(data.batches(1))).items()}
-    cost = graph_cost(graph, infer_shapes(graph, sample))
-    return SizeReport(macs=cost.macs, params=cost.params, bytes=stored)
-
-
-def _quality(original: gs.Graph, compressed: gs.Graph, data: Samples, progress: Progress) -> QualityReport:
-    with progress("compare", 1) as advance:
-        alike = agreement(original, compressed, data, labels=data.labels)
-        advance()
-    before, after = alike.correct or (None, None)
-    return QualityReport(
-        samples=alike.samples,
-        agreement=alike.top1,
-        output_error=alike.error,
-        top1_before=before,
-        top1_after=after,
-    )
 
 
 def _write(result: Compressed, output: PathLike | None, report: PathLike | None, overwrite: bool) -> None:

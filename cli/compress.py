@@ -19,7 +19,7 @@ def compress(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Default: MODEL.compressed.onnx beside the input.")
     ] = None,
-    target: Annotated[str, typer.Option(help="The engine to compile for: xavier[-8.2|-8.0|-dla], trt10 or ort.")] = "xavier",
+    target: Annotated[str, typer.Option(help="The engine: xavier, xavier-8.2, -8.0, -dla, trt10 or ort.")] = "xavier",
     data: Annotated[
         str | None, typer.Option(help=".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.")
     ] = None,
@@ -48,6 +48,9 @@ def compress(
     print_trtexec: Annotated[
         bool, typer.Option("--print-trtexec", help="Print the command that compiles the model, and nothing else.")
     ] = False,
+    power_mode: Annotated[
+        str, typer.Option(help="Of the device, for the estimated latency: MAXN, 30W, 15W or 10W.")
+    ] = "MAXN",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
@@ -79,6 +82,7 @@ def compress(
             plugin_operators=plugin_op or [],
             report=report,
             dump_dir=dump_dir,
+            power_mode=power_mode,
             seed=seed,
             overwrite=overwrite,
             progress=progress,

@@ -7,7 +7,7 @@ from collections import Counter
 from rich.console import Console
 from rich.table import Table
 
-from ..compiler.report import PassReport, QualityReport, Report
+from ..compiler.report import LatencyReport, PassReport, QualityReport, Report
 
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -57,9 +57,17 @@ def _sizes(report: Report) -> Table:
     rows = (("MACs (Conv)", before["macs"], after["macs"]), ("parameters (Conv)", before["params"], after["params"]))
     for name, old, new in (*rows, ("file bytes", before["bytes"], after["bytes"])):
         table.add_row(name, short(old), short(new), percent(new / old if old else None))
+    if before["latency"] is not None and after["latency"] is not None:
+        _add_latency(table, before["latency"], after["latency"])
     if report["quality"] is not None:
         _add_quality(table, report["quality"])
     return table
+
+
+def _add_latency(table: Table, before: LatencyReport, after: LatencyReport) -> None:
+    name = f"latency, estimated ({after['mode']})"
+    share = percent(after["ms"] / before["ms"] if before["ms"] else None)
+    table.add_row(name, f"{before['ms']:.3g} ms", f"{after['ms']:.3g} ms", f"{share} ± {100 * after['error']:.0f} %")
 
 
 def _add_quality(table: Table, quality: QualityReport) -> None:

@@ -17,10 +17,22 @@ from ..base import Decision, PassRecord
 SCHEMA = 1
 
 
+class LatencyReport(TypedDict):
+    """Estimated for the target's device, not measured; `error` is the model's relative error on other networks."""
+
+    ms: float
+    error: float
+    mode: str
+    kernels: int
+
+
 class SizeReport(TypedDict):
+    """`latency` is null where the target has no latency model."""
+
     macs: int
     params: int
     bytes: int
+    latency: LatencyReport | None
 
 
 class DataReport(TypedDict):

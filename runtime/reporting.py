@@ -1,0 +1,140 @@
+"""The report of a run: what `compiler.report` describes, measured and put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from .. import __version__
+from ..compiler.base import Pass, PassRecord
+from ..compiler.context import Context, Progress
+from ..compiler.cost import graph_cost
+from ..compiler.graph.external import graph_tensors, stored_bytes
+from ..compiler.graph.io import INLINE_LIMIT, Model, to_proto
+from ..compiler.latency import estimate
+from ..compiler.report import (
+    SCHEMA,
+    DataReport,
+    LatencyReport,
+    QualityReport,
+    Report,
+    SizeReport,
+    TargetReport,
+    ToolReport,
+    pass_report,
+)
+from ..compiler.shapes import infer_shapes
+from ..compiler.spec import format_pipeline
+from ..compiler.targets.trtexec import TEMPLATE, command_line
+from .data import Samples
+from .evaluate import agreement
+
+CALIBRATION = ".calib"
+WITHOUT_DATA = (
+    "without data the weights alone decide: a few hundred unlabelled inputs (--data) would buy factors fitted to them, "
+    "INT8 activations and a measured agreement"
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        model: the compressed model.
+        passes, records: what the user asked for, and what was done.
+        before: bytes of the model that came in.
+        output: the file that the model goes to, if any.
+        power_mode: of the device, for the estimated latency.
+    """
+
+    model: Model
+    passes: Sequence[Pass]
+    records: Sequence[PassRecord]
+    ctx: Context
+    before: int
+    output: str | None
+    power_mode: str
+
+    def report(self) -> Report:
+        ctx, graph = self.ctx, self.model.graph
+        samples = ctx.data if isinstance(ctx.data, Samples) else None
+        original = ctx.original or graph
+        return Report(
+            schema=SCHEMA,
+            tool=ToolReport(name="onnx-compress", version=__version__),
+            model=None if self.model.path is None else str(self.model.path),
+            output=self.output,
+            target=self._target(),
+            pipeline=format_pipeline(self.passes),
+            seed=ctx.seed,
+            data=None if samples is None else _data_report(samples),
+            before=self._size(original, self.before, in_int8=False),
+            after=self._size(graph, stored_size(self.model), in_int8=CALIBRATION in ctx.sidecars),
+            quality=None if samples is None else _quality(original, graph, samples, ctx.progress),
+            passes=[pass_report(record, ctx.origins) for record in self.records],
+            notes=[WITHOUT_DATA] if samples is None else list(samples.notes),
+        )
+
+    def _target(self) -> TargetReport:
+        target = self.ctx.target
+        return TargetReport(name=target.name, description=target.description, command=self._command())
+
+    def _command(self) -> str:
+        """How the written model is compiled on the device."""
+        cached = CALIBRATION in self.ctx.sidecars
+        name = Path(self.output or f"{TEMPLATE}.onnx")
+        return command_line(
+            self.ctx.target,
+            self.model.graph,
+            str(name) if self.output else TEMPLATE,
+            calibration=str(name.with_suffix(CALIBRATION)) if cached else None,
+            sample=self.ctx.sample_shapes(),
+        )
+
+    def _size(self, graph: gs.Graph, stored: int, in_int8: bool) -> SizeReport:
+        shapes = infer_shapes(graph, self.ctx.sample_shapes())
+        cost = graph_cost(graph, shapes)
+        latency = None
+        if self.ctx.target.device is not None:
+            found = estimate(graph, shapes, self.ctx.target, self.power_mode, "int8" if in_int8 else "auto")
+            latency = LatencyReport(ms=found.ms, error=found.error, mode=self.power_mode, kernels=len(found.kernels))
+        return SizeReport(macs=cost.macs, params=cost.params, bytes=stored, latency=latency)
+
+
+def file_size(path: Path) -> int:
+    """The bytes of a model on disk, external data included."""
+    proto = onnx.load(path, load_external_data=False)
+    entries = [entry for tensor in graph_tensors(proto.graph) for entry in tensor.external_data]
+    files = {path.parent / entry.value for entry in entries if entry.key == "location"}
+    return path.stat().st_size + sum(file.stat().st_size for file in files)
+
+
+def stored_size(model: Model) -> int:
+    """The bytes that the model takes in a file, before it is written."""
+    proto = to_proto(model)
+    held = stored_bytes(proto)
+    return held if held > INLINE_LIMIT else proto.ByteSize()
+
+
+def _data_report(data: Samples) -> DataReport:
+    preprocess = None if data.preprocess is None else str(data.preprocess)
+    return DataReport(source=data.description, samples=data.samples, sha256=data.digest, preprocess=preprocess)
+
+
+def _quality(original: gs.Graph, compressed: gs.Graph, data: Samples, progress: Progress) -> QualityReport:
+    with progress("compare", 1) as advance:
+        alike = agreement(original, compressed, data, labels=data.labels)
+        advance()
+    before, after = alike.correct or (None, None)
+    return QualityReport(
+        samples=alike.samples,
+        agreement=alike.top1,
+        output_error=alike.error,
+        top1_before=before,
+        top1_after=after,
+    )
