@@ -38,7 +38,7 @@ class Rewriter:
 
     def constant(self, base: str, values: np.ndarray) -> gs.Constant:
         """A new initializer."""
-        return gs.Constant(self.fresh_name(base), np.ascontiguousarray(values))
+        return gs.Constant(self.fresh_name(base), np.asarray(values, order="C"))
 
     def variable(self, base: str, dtype: Any = None) -> gs.Variable:
         """A new intermediate tensor."""
