@@ -85,7 +85,7 @@ def operator_type(network: Network) -> Problems:
         found = node.engine_type(index)
         if node.op in UNTYPED or found is None or found in known.get(node.op, {found}) or found == left_to_uint8:
             continue
-        if found in INTEGERS and (node.rank(index) or 0) < 2 and node.rank(index) is not None:
+        if found in INTEGERS and node.rank(index) in (0, 1):
             continue
         takes = ", ".join(sorted(known[node.op]))
         yield Problem(f"{node.op} takes {takes}, the data is {found}", "put a Cast before it", node.name)

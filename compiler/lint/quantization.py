@@ -26,13 +26,14 @@ SCALE_TYPES = frozenset((onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE))
 
 def is_weight(node: Node, index: int = 0) -> bool:
     """The input comes from a constant, through Q, DQ and moves at most."""
-    producer = node.producer(index)
-    while node.constant(index) is None:
+    for _ in node.network.nodes:
+        if node.constant(index) is not None:
+            return True
+        producer = node.producer(index)
         if producer is None or producer.op not in MOVES:
             return False
         node, index = producer, 0
-        producer = node.producer(0)
-    return True
+    return False
 
 
 @node_rule("qdq-refused", PAIR, targets=cache_only, source="TensorRT developer guide ch. 12: DLA and Q/DQ")

@@ -114,6 +114,11 @@ def test_a_weight_is_a_weight_behind_a_transpose():
     assert "qdq-per-channel" not in rules(net(body))
 
 
+def test_a_cycle_does_not_hang():
+    model = net("q = QuantizeLinear<axis=1>(t, scales, none4) t = Identity(q) y = Relu(x)")
+    assert "qdq-per-channel" in rules(model)
+
+
 def test_depthwise_convs_may_be_quantized():
     body = f"{QUANTIZED} qd = QuantizeLinear(k, one, none) v = DequantizeLinear(qd, one, none)"
     conv = "y = Conv<group=4, kernel_shape=[3,3]>(d, v)"
