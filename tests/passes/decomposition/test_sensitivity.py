@@ -1,0 +1,136 @@
+"""Sensitivities: measured on held-out samples, kept on disk, used in the division of the budget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import builders
+import numpy as np
+import pytest
+from onnx_compress.compiler.base import PassResult
+from onnx_compress.compiler.context import Context, Data
+from onnx_compress.compiler.errors import CompressError
+from onnx_compress.compiler.graph.io import Model
+from onnx_compress.compiler.sensitivity import Sensitivity, Table
+from onnx_compress.compiler.spec import parse_pipeline
+from onnx_compress.passes.decomposition import sensitivity
+from onnx_compress.passes.decomposition.survey import curve_samples, held_out
+
+NETWORK = """g (float[N,3,12,12] x) => (float[N,6] y) {
+    a = Conv<pads=[1,1,1,1]>(x, w1)
+    r = Relu(a)
+    b = Conv<pads=[1,1,1,1]>(r, w2)
+    z = Mul(b, small)
+    c = Conv<pads=[1,1,1,1]>(r, w3)
+    s = Add(z, c)
+    p = GlobalAveragePool(s)
+    f = Flatten(p)
+    y = Gemm<transB=1>(f, w4)
+}"""
+
+
+@dataclass(frozen=True)
+class Images:
+    x: np.ndarray
+
+    @property
+    def samples(self) -> int:
+        return len(self.x)
+
+    def batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
+        for start in range(0, len(self.x), size):
+            yield {"x": self.x[start : start + size]}
+
+
+def network() -> Model:
+    """The branch of w2 is scaled by 0.05 before it joins that of w3."""
+    shapes = {"w1": (16, 3, 3, 3), "w2": (16, 16, 3, 3), "w3": (16, 16, 3, 3), "w4": (6, 16)}
+    weights = {
+        n: builders.normal(*s, seed=i) / np.float32(prod(s[1:]) ** 0.5) for i, (n, s) in enumerate(shapes.items())
+    }
+    return builders.model(NETWORK, **weights, small=np.full(1, 0.05, np.float32))
+
+
+def images(count: int = 160) -> Images:
+    return Images(builders.normal(count, 3, 12, 12, seed=9))
+
+
+def apply(spec: str, data: Data | None) -> PassResult:
+    model = network()
+    (entry,) = parse_pipeline(spec)
+    return entry.run(model.graph, Context(data=data, original=model.graph.copy()))
+
+
+def gains(result: PassResult) -> list[float]:
+    decisions = [d for d in result.decisions if "sensitivity" in d.figures]
+    order = [conv for conv in network().graph.nodes if conv.op == "Conv"]
+    found = {d.node: float(d.figures["sensitivity"]) for d in decisions}
+    return [found[conv.name] for conv in order if conv.name in found]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_branch_that_hardly_reaches_the_output_counts_little() -> None:
+    faint, strong = gains(apply("basis:macs=0.5:sensitivity=output", images()))[-2:]
+    assert faint < 0.2 * strong
+
+
+def test_by_energy_every_conv_counts_the_same() -> None:
+    assert gains(apply("basis:macs=0.5", images())) == []
+
+
+def test_a_table_is_measured_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = apply("basis:macs=0.5:sensitivity=output", images())
+    monkeypatch.setattr(sensitivity, "Probe", None)
+    again = apply("basis:macs=0.6:sensitivity=output", images())
+    assert gains(again) == gains(first)
+    assert len(list(cache.rglob("*.json"))) == 1
+    with pytest.raises(TypeError):
+        apply("basis:macs=0.5:sensitivity=output", images(100))
+
+
+def test_a_table_is_written_where_it_is_wanted_and_read_from_there(tmp_path: Path) -> None:
+    file = tmp_path / "table.json"
+    measured = gains(apply(f"basis:macs=0.5:sensitivity=output:sensitivity-file={file}", images()))
+    table = Table.load(file)
+    assert [table.layers[name].gain for name in table.layers] == measured
+    assert all(entry.points for entry in table.layers.values())
+    content = json.loads(file.read_text())
+    for entry in content["layers"].values():
+        entry["gain"] = 2.5
+    file.write_text(json.dumps(content))
+    assert set(gains(apply(f"basis:macs=0.5:sensitivity-file={file}", None))) == {2.5}
+
+
+def test_a_gain_is_the_tempered_slope_relative_to_the_other_convs() -> None:
+    points = [(0.02, 0.001), (0.08, 0.004), (0.25, 0.0125)]
+    unused: Any = None
+    gauge = sensitivity.Gauge(unused, [], {"a": points, "b": [(error, 16 * cost) for error, cost in points]})
+    table = gauge.table()
+    ratio = table.layers["b"].gain / table.layers["a"].gain
+    assert ratio == pytest.approx(16**sensitivity.TEMPER)
+    assert table.layers["a"].gain * table.layers["b"].gain == pytest.approx(1)
+    assert table.layers["a"] == Sensitivity(table.layers["a"].gain, tuple(points))
+
+
+def test_output_without_data_is_refused() -> None:
+    with pytest.raises(CompressError, match="sensitivity=output needs data"):
+        apply("basis:macs=0.5:sensitivity=output", None)
+
+
+@pytest.mark.parametrize("count", [2, 100, 400, 1024])
+def test_what_is_held_out_no_curve_has_seen(count: int) -> None:
+    data = images(count)
+    seen = np.concatenate([b["x"] for b in curve_samples(data).batches(64)])
+    held = np.concatenate([b["x"] for b in held_out(data, 192).batches(64)])
+    assert 0 < len(held) <= 192
+    assert not {row.tobytes() for row in seen} & {row.tobytes() for row in held}
