@@ -16,6 +16,7 @@ from ...compiler.errors import CompressError
 from ...compiler.graph.convs import Conv
 from ...compiler.pieces import Pricing
 from ...compiler.pricing import pricing_of
+from ...runtime.lockstep import ROWS
 from .budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, LIMITS, SEARCHED, Budget, choose, slack_notes
 from .forms import Form
 from .refit import Plan, write
@@ -125,7 +126,7 @@ class DecompositionPass(Pass):
 
         def attempt(trial: gs.Graph, macs: float, data: Data) -> None:
             chosen = choose(Budget({"macs": macs}), found.candidates, found.fixed(), found.original)
-            write(trial, ctx, self._plan(found, chosen), data)
+            write(trial, ctx, replace(self._plan(found, chosen), rows=ROWS // 2), data)
 
         outcome = smallest(graph, ctx, search, attempt)
         result.notes.append(outcome.note())

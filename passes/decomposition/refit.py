@@ -14,7 +14,7 @@ from ...compiler.context import Context, Data
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
-from ...runtime.lockstep import Layer, lockstep
+from ...runtime.lockstep import ROWS, Layer, lockstep
 from ..projection.fit import Fit
 from .budget import Candidate
 from .forms import Form, emit
@@ -32,6 +32,7 @@ class Plan:
         candidates: the Convs the choices are for, by name.
         lockstep: fit on the inputs of the network as rewritten so far, and re-fit what stays dense; otherwise fit on
             the inputs of the network before the pass.
+        rows: input rows that a layer is fitted on.
     """
 
     choices: Mapping[str, Choice]
@@ -39,6 +40,7 @@ class Plan:
     forms: Mapping[str, Form]
     lockstep: bool
     ridge: float
+    rows: int = ROWS
 
 
 def write(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> list[Decision]:
@@ -66,7 +68,7 @@ def _fits(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> Itera
         )
     else:
         layers, walked = [conv for conv in chosen if plan.choices[conv.name].size], reference
-    for layer, moments in lockstep(walked, reference, layers, data, ctx.rng()):
+    for layer, moments in lockstep(walked, reference, layers, data, ctx.rng(), plan.rows):
         yield layer, layer_fits(layer, moments, plan.ridge)
 
 
