@@ -44,12 +44,13 @@ def _work(group: Group, shapes: Shapes, precisions: Precisions) -> Work:
         name=core.name,
         nodes=tuple(node.name for node in group.nodes),
         precision=precisions.of(core),
-        products=tuple(_product(node, shapes) for node in group.layers),
+        products=tuple(product_of(node, shapes) for node in group.layers),
         bytes=_bytes(group, shapes, precisions),
     )
 
 
-def _product(node: gs.Node, shapes: Shapes) -> Product:
+def product_of(node: gs.Node, shapes: Shapes) -> Product:
+    """The multiplication that a Conv, ConvTranspose, Gemm or MatMul is."""
     result, weight = (shapes.get(tensor.name, ()) for tensor in (node.outputs[0], node.inputs[1]))
     if node.op == "Conv" and result and weight:
         group = int(node.attrs.get("group", 1))

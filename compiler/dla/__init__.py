@@ -1,0 +1,127 @@
+"""Which layers the deep-learning accelerator of a Jetson AGX Xavier (DLA v1) runs, and which fall back to the GPU.
+
+For every node:
+
+ 1. No Q/DQ pairs: the DLA takes ranges from a calibration cache only.
+ 2. The operator has a way onto the DLA (`CHECKS`). GlobalAveragePool, ReduceMean, Softmax, Pad, Gather, Flatten,
+    Reshape and Squeeze have none.
+ 3. Shapes are known; of the dimensions only the batch may be left open, for a profile of one size to fix.
+ 4. At most 4096 samples, where the batch is all dimensions before C, H and W; every other dimension at most 8192.
+ 5. The limits of the operator, in `weighted` and `weightless`.
+
+Not checked, because a graph does not say it: in INT8 the input and output of a MaxPool or AveragePool need equal
+ranges, and so do the two operands of an elementwise layer; a core holds few loadables at a time, so a network that
+changes between DLA and GPU often may not build.
+
+Sources: TensorRT 8.5, NvInfer.h (comments on layers); TensorRT developer guide, "DLA supported layers and
+restrictions"; NVIDIA/Deep-Learning-Accelerator-SW, operators/README.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+
+import onnx_graphsurgeon as gs
+
+from ..graph.weights import is_quantized
+from ..latency.kernels import product_of
+from ..latency.operators import LAYERS
+from ..shapes import Shapes, symbolic_shapes
+from . import weighted, weightless
+from .facts import Facts, Precision
+
+__all__ = ["DlaLayer", "dla_layers", "dla_share"]
+
+MAX_BATCH, MAX_SIZE = 4096, 8192
+CHECKS: dict[str, Callable[[Facts], str | None]] = {**weighted.CHECKS, **weightless.CHECKS}
+
+
+@dataclass(frozen=True)
+class DlaLayer:
+    """A node and where it runs.
+
+    Attributes:
+        node: its name.
+        runs: on the DLA; on the GPU otherwise.
+        reason: why not, with the figure found and the limit; a remark, or nothing, for a layer that runs.
+        macs: multiply-accumulates of one sample, for Conv, ConvTranspose, Gemm and MatMul.
+    """
+
+    node: str
+    op: str
+    runs: bool
+    reason: str
+    macs: int
+
+
+def dla_layers(graph: gs.Graph, shapes: Shapes, precision: Precision = "int8") -> list[DlaLayer]:
+    """The nodes of the main graph, in graph order, without those that are computed when the engine is built."""
+    open_dims, static = _open_dims(graph), _static(graph)
+    return [_layer(Facts(node, shapes, precision), open_dims) for node in graph.nodes if id(node) not in static]
+
+
+def dla_share(layers: Iterable[DlaLayer]) -> float:
+    """The share of the multiply-accumulates that runs on the DLA; 0 where there are none."""
+    layers = list(layers)
+    return sum(layer.macs for layer in layers if layer.runs) / max(1, sum(layer.macs for layer in layers))
+
+
+def _layer(facts: Facts, open_dims: Mapping[str, int]) -> DlaLayer:
+    node = facts.node
+    reason = _refusal(facts, open_dims)
+    macs = product_of(node, facts.shapes).macs if node.op in LAYERS else 0
+    return DlaLayer(node.name, node.op, reason is None, reason or weightless.remark(facts), macs)
+
+
+def _refusal(facts: Facts, open_dims: Mapping[str, int]) -> str | None:
+    node = facts.node
+    if node.op in ("QuantizeLinear", "DequantizeLinear") or any(is_quantized(tensor) for tensor in node.inputs):
+        return "the DLA takes no Q/DQ pairs: give it the float model and a calibration cache"
+    check = None if node.domain else CHECKS.get(node.op)
+    if check is None:
+        return f"{node.op} has no way onto the DLA"
+    return _open(facts, open_dims) or _sizes(facts) or check(facts)
+
+
+def _open_dims(graph: gs.Graph) -> dict[str, int]:
+    """Tensor -> the first dimension beyond the batch that the model leaves open; none where its inputs are fixed."""
+    axes = {
+        name: next((axis for axis, dim in enumerate(dims) if dim is None and axis > 0), 0)
+        for name, dims in symbolic_shapes(graph).items()
+    }
+    return axes if any(axes.get(tensor.name) for tensor in graph.inputs) else {}
+
+
+def _open(facts: Facts, open_dims: Mapping[str, int]) -> str | None:
+    for tensor in facts.activations:
+        if tensor.name not in facts.shapes:
+            return f"the shape of '{tensor.name}' is not known"
+        axis = open_dims.get(tensor.name, 0)
+        if axis:
+            return f"dimension {axis} of '{tensor.name}' is left open: the DLA needs fixed sizes"
+    return None
+
+
+def _sizes(facts: Facts) -> str | None:
+    for tensor in facts.activations:
+        shape = facts.shapes[tensor.name]
+        batch = shape[: max(1, len(shape) - 3)]
+        if prod(batch) > MAX_BATCH:
+            return f"a batch of {prod(batch)} in '{tensor.name}': at most {MAX_BATCH}"
+        large = max(shape[len(batch) :], default=1)
+        if large > MAX_SIZE:
+            return f"a dimension of {large} in '{tensor.name}': at most {MAX_SIZE}"
+    return None
+
+
+def _static(graph: gs.Graph) -> set[int]:
+    """The nodes whose inputs are all constant."""
+    known: set[str] = {""}
+    nodes: set[int] = set()
+    for node in graph.nodes:
+        if all(isinstance(tensor, gs.Constant) or tensor.name in known for tensor in node.inputs):
+            nodes.add(id(node))
+            known.update(tensor.name for tensor in node.outputs)
+    return nodes
