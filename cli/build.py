@@ -32,6 +32,9 @@ def build(
     timing_cache: Annotated[Path | None, typer.Option(help="File that makes the next build faster.")] = None,
     workspace: Annotated[int | None, typer.Option(min=1, help="MiB that a kernel may use for itself.")] = None,
     profile: Annotated[Path | None, typer.Option(help="Write the milliseconds of each layer, as JSON.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="The report of the compression; with --profile the times are added to it.")
+    ] = None,
     via: Annotated[
         Literal["auto", "python", "trtexec"], typer.Option(help="How; auto: trtexec if it is there, else python.")
     ] = "auto",
@@ -45,8 +48,11 @@ def build(
     from ..compiler.targets.profiles import parse_ranges
     from ..compiler.targets.trtexec import EngineOptions
     from ..runtime.tensorrt.engine import Job, make_engine
+    from ..runtime.tensorrt.measured import add_times
     from .console import progress_bars, results
 
+    if report is not None and profile is None:
+        raise UsageError("no times without a profile", "--report", "add --profile layers.json")
     written = model.with_suffix(".engine") if output is None else output
     if calib is not None and not calib.is_file():
         raise UsageError("no such file", str(calib), "give the calibration cache that lies beside the model")
@@ -64,6 +70,8 @@ def build(
             if path is not None:
                 check_output(path, overwrite)
         built = make_engine(job, via)
+    if report is not None:
+        add_times(report, built.times)
     if not quiet:
         show(results(), built)
 

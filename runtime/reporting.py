@@ -77,6 +77,7 @@ class Run:
             after=self._size(graph, stored_size(self.model), in_int8=CALIBRATION in ctx.sidecars),
             quality=None if samples is None else _quality(original, graph, samples, ctx.progress),
             passes=[pass_report(record, ctx.origins) for record in self.records],
+            origins={node.name: ctx.origins[node.name] for node in graph.nodes if node.name in ctx.origins},
             notes=[WITHOUT_DATA] if samples is None else list(samples.notes),
         )
 

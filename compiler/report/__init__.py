@@ -88,6 +88,8 @@ class TargetReport(TypedDict):
 
 
 class Report(TypedDict):
+    """`origins`: node of the compressed model -> the node of the input model that it stands for, where they differ."""
+
     schema: int
     tool: ToolReport
     model: str | None
@@ -100,6 +102,7 @@ class Report(TypedDict):
     after: SizeReport
     quality: QualityReport | None
     passes: list[PassReport]
+    origins: dict[str, str]
     notes: list[str]
 
 

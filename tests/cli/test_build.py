@@ -59,6 +59,17 @@ def test_every_option_reaches_the_program(model: Path, monkeypatch: pytest.Monke
     ]
 
 
+def test_the_times_are_added_to_the_report(model: Path, monkeypatch: pytest.MonkeyPatch):
+    report, small = model.parent / "run.json", model.parent / "small.onnx"
+    assert call(model, "-p", "basis:rank=4:form=channel", "-o", small, "--report", report, "-q") == 0
+    entries = [{"count": 1}, {"name": "Conv_0.basis", "averageMs": 0.5, "medianMs": 0.5, "percentage": 100}]
+    stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=entries, layer_info={"Layers": ["a name"]})
+    assert call("build", small, "--profile", model.parent / "p.json", "--report", report, "-q") == 0
+    decisions = [d for entry in json.loads(report.read_text())["passes"] for d in entry["decisions"]]
+    assert [d["figures"]["measured_ms"] for d in decisions if d["action"] == "rewritten"] == [0.5]
+    assert call("build", small, "--report", report, "--overwrite", "-q") == 2
+
+
 def test_a_profile_shows_the_slowest_convs(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
