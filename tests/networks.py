@@ -355,12 +355,12 @@ def tokens_head(net: Network, x: str) -> None:
 
 
 def network(random: Random) -> onnx.ModelProto:
-    """A model with input `x` (N, 2 or 3, 4, 4) and one to three outputs."""
+    """A model with input `x` (N, 2 or 3, 4, 4), in which every tensor leads to an output."""
     net = Network(random)
     net.conv("x", random.choice((4, 6)), 3)
-    for _ in range(random.randrange(2, 11)):
+    for _ in range(random.randrange(3, 12)):
         random.choice(BLOCKS)(net)
-    del net.live["x"]
-    for _ in range(random.randrange(1, 4)):
-        random.choice((flatten_head, pooled_head, map_head, tokens_head))(net, net.pick())
+    read = {name for node in net.nodes for name in node.input}
+    for name in [name for name in net.live if name not in read]:
+        random.choice((flatten_head, pooled_head, map_head, tokens_head))(net, name)
     return net.model()

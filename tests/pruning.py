@@ -12,6 +12,7 @@ from onnx_compress.compiler.graph.channels import Group, find_channels, mask, re
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model, from_proto
 from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.compiler.shapes import infer_shapes
 
 Choice = Callable[[Group], np.ndarray]
 
@@ -33,7 +34,8 @@ class Pruned:
 def prune(proto: onnx.ModelProto, choose: Choice) -> Pruned:
     """Keep the units that `choose` gives for each group that is not frozen."""
     first, second = from_proto(proto), from_proto(proto)
-    channels, reference = find_channels(first.graph), find_channels(second.graph)
+    shapes = infer_shapes(first.graph)
+    channels, reference = find_channels(first.graph, shapes), find_channels(second.graph, shapes)
     chosen = {group: choose(group) for group in channels.groups if group.frozen is None}
     pairs = zip(channels.groups, reference.groups, strict=True)
     same = {other: chosen[group] for group, other in pairs if group in chosen}

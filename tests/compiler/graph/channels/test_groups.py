@@ -100,6 +100,13 @@ def test_a_single_picked_channel_stays_alone():
 ONE = np.array(1, np.int64)
 
 
+def test_a_unit_that_is_all_of_a_tensor_stays():
+    """The groups of the depthwise Conv of x cannot go one by one."""
+    text = "g (float[N,2,4,4] x) => (float[N,2,4,4] y) { a = Conv <group=2> (x, w) y = Conv(a, v) }"
+    first = groups(text, w=normal(2, 1, 1, 1), v=normal(2, 2, 1, 1))[0]
+    assert (first.size, first.frozen) == (1, "all channels of 'a' live or die together")
+
+
 def test_a_default_of_a_model_input_is_not_constant():
     source = model("g (float[N,2,4,4] x) => (float[N,2,4,4] y) { a = Conv(x, w) y = Conv(a, v) }",
                    w=normal(4, 2, 1, 1), v=normal(2, 4, 1, 1))  # fmt: skip

@@ -37,7 +37,7 @@ def test_pruned_equals_masked(random: Random):
 def test_the_networks_are_worth_pruning():
     results = [prune_at_random(Random(seed)) for seed in range(30)]
     assert sum(result.removed > 0 for result in results) > 20
-    assert sum(len(result.kept) > 3 for result in results) > 5
+    assert sum(len(result.kept) > 3 for result in results) > 10
 
 
 @pytest.mark.slow
