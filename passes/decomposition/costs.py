@@ -28,10 +28,16 @@ TENSOR = 24  # an initializer without its name and values; a name and type in th
 
 @dataclass(frozen=True, eq=False)
 class Bill:
-    """Prices of the Convs of one graph."""
+    """Prices of the Convs of one graph.
+
+    Attributes:
+        pricing: of latency; a Conv has one where its shapes are known.
+        timed: the network has one, too.
+    """
 
     shapes: Shapes
     pricing: Pricing | None = None
+    timed: bool = False
 
     def dense(self, conv: Conv) -> Costs:
         return self._chain(conv, [as_piece(conv, self.shapes)])
@@ -45,11 +51,17 @@ class Bill:
         pieces = [as_piece(conv, self.shapes) for conv in find_convs(graph)]
         costs: Costs = {"macs": cost.macs, "params": cost.params, "bytes": file_bytes(graph)}
         costs["activations"] = sum(piece.activations for piece in pieces)
-        return costs if self.pricing is None else {**costs, "latency": self.pricing.graph(graph, self.shapes)}
+        if self.pricing is not None and self.timed:
+            costs["latency"] = self.pricing.graph(graph, self.shapes)
+        return costs
 
     def _chain(self, conv: Conv, pieces: Sequence[Piece]) -> Costs:
         stored = sum(piece.params * piece.itemsize for piece in pieces)
-        return {**chain_costs(pieces, self.pricing), "bytes": stored + len(pieces) * structure_bytes(conv)}
+        known = conv.input.name in self.shapes and conv.output.name in self.shapes
+        return {
+            **chain_costs(pieces, self.pricing if known else None),
+            "bytes": stored + len(pieces) * structure_bytes(conv),
+        }
 
 
 def file_bytes(graph: gs.Graph) -> int:

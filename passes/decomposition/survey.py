@@ -84,7 +84,7 @@ class Request:
 
 def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
     """Check every Conv of `graph`, and draw the error curve of those that may be rewritten."""
-    bill, original = Bill(infer_shapes(graph, ctx.sample_shapes()), request.pricing), ctx.original or graph
+    bill, before = _bill(graph, ctx, request), _bill(ctx.original or graph, ctx, request)
     skipped = [Decision(name, "skipped", reason) for name, reason in blind_convs(graph)]
     offers: dict[str, Offer] = {}
     convs: list[Conv] = []
@@ -92,14 +92,17 @@ def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
         reason = ctx.out_of_scope(conv.name) or request.check(conv) or _unformed(conv, request)
         offer = None if reason else _offer(conv, bill, request)
         if offer is None or not any(offer.sizes.values()):
-            skipped.append(Decision(conv.name, "skipped", reason or _too_small(request)))
+            skipped.append(Decision(conv.name, "skipped", reason or _too_small(offer, request)))
             continue
         offers[conv.name] = offer
         convs.append(conv)
     fits = _original_fits(graph, ctx, convs, request)
     candidates = [_candidate(conv, fit, offers[conv.name], request) for conv, fit in fits]
-    before = Bill(infer_shapes(original, ctx.sample_shapes()), request.pricing)
-    return Survey(candidates, skipped, bill.network(graph), before.network(original))
+    return Survey(candidates, skipped, bill.network(graph), before.network(ctx.original or graph))
+
+
+def _bill(graph: gs.Graph, ctx: Context, request: Request) -> Bill:
+    return Bill(infer_shapes(graph, ctx.sample_shapes()), request.pricing, "latency" in request.units)
 
 
 def layer_fits(layer: Layer, moments: Moments, ridge: float) -> list[Fit]:
@@ -154,7 +157,9 @@ def _unformed(conv: Conv, request: Request) -> str | None:
     return None if None in reasons else "; ".join(str(reason) for reason in reasons)
 
 
-def _too_small(request: Request) -> str:
+def _too_small(offer: Offer | None, request: Request) -> str:
+    if offer is not None and "latency" in request.units and "latency" not in offer.dense:
+        return "its shape is not known, so neither is its latency"
     unit = "faster" if "latency" in request.units else "cheaper"
     return f"no size that is a multiple of {request.align} is {unit} than the Conv itself"
 
@@ -171,7 +176,7 @@ def _sizes(conv: Conv, form: Form, dense: Costs, bill: Bill, request: Request) -
     found: dict[int, Costs] = {}
     for size in range(request.align, form.limit(conv) + 1, request.align):
         costs = bill.rewritten(conv, form, size)
-        if any(costs[unit] < dense[unit] for unit in asked):
+        if any(costs[unit] < dense[unit] for unit in asked if unit in dense):
             found[size] = costs
         elif "latency" not in asked:
             break
