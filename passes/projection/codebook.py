@@ -6,9 +6,8 @@
               It starts from quantiles of density^(1/3), which is where many levels end up (Panter & Dite 1951), and
               iterates on the sorted values, so that an iteration costs K log(n d).
 2. codes      given c and s: error feedback, then coordinate descent                             (`projection.feedback`)
-3. codebook   given a and s: least squares, (sum_n s_n^2 A_n M A_n^T) c = sum_n s_n A_n M w*_n with A_n (K, d) one-hot,
-              by conjugate gradients through W -> W M, so that no large matrix is formed
-4. scales     given a and c: s_n = (w*_n M q_n) / (q_n M q_n) with q_n = c[a(n)]
+3. codebook   given a and s: least squares                                                        (`projection.repeats`)
+4. scales     given a and c: least squares
 
 2 to 4 alternate; descent, least squares and scales never raise the error. In the identity metric step 1 is optimal for
 its assignment, and the alternation is k-means itself.
@@ -24,10 +23,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.linalg import LinearOperator, cg
 
 from .feedback import Nearest, carry, descend
 from .fit import Array, Fit
+from .repeats import best_scales, best_values
 
 Codes = NDArray[np.uint8]
 LLOYD_STEPS, SOLVER_STEPS = 200, 12
@@ -149,20 +148,7 @@ def _nearest(entries: Array, scale: Array) -> Nearest:
 
 
 def _resolve_entries(fits: Sequence[Fit], shared: SharedValues) -> SharedValues:
-    size, parts = len(shared.entries), list(zip(fits, shared.codes, shared.scales, strict=True))
-
-    def gather(weights: Sequence[Array]) -> Array:
-        total = np.zeros(size)
-        for w, (fit, a, s) in zip(weights, parts, strict=True):
-            total += np.bincount(a.ravel(), ((w @ fit.metric) * s[:, None]).ravel(), size)
-        return total
-
-    def apply(entries: Array) -> Array:
-        return gather([s[:, None] * entries.ravel()[a] for _, a, s in parts])
-
-    operator = LinearOperator((size, size), matvec=apply, dtype=np.float64)
-    solved, _ = cg(operator, gather([fit.weight for fit in fits]), x0=shared.entries, maxiter=SOLVER_STEPS, rtol=1e-7)
-    return _sorted(solved, shared)
+    return _sorted(best_values(fits, shared.codes, shared.scales, shared.entries, SOLVER_STEPS), shared)
 
 
 def _sorted(entries: Array, shared: SharedValues) -> SharedValues:
@@ -174,15 +160,9 @@ def _sorted(entries: Array, shared: SharedValues) -> SharedValues:
 def _resolve_scales(fits: Sequence[Fit], shared: SharedValues, scaled: bool) -> SharedValues:
     if not scaled:
         return shared
-    scales = [_scale(fit, shared.entries[a], s) for fit, a, s in zip(fits, shared.codes, shared.scales, strict=True)]
-    return SharedValues(shared.entries, shared.codes, scales)
-
-
-def _scale(fit: Fit, unit: Array, stored: Array) -> Array:
-    """The best scale per filter; a filter whose best is not positive keeps the stored one."""
-    weighted = unit @ fit.metric
-    energy, overlap = np.sum(weighted * unit, axis=1), np.sum(weighted * fit.weight, axis=1)
-    return np.where((energy > 0) & (overlap > 0), overlap / np.maximum(energy, 1e-300), stored)
+    parts = zip(fits, shared.codes, shared.scales, strict=True)
+    scales = [(best_scales(fit, shared.entries[a], s), s) for fit, a, s in parts]
+    return SharedValues(shared.entries, shared.codes, [np.where(best > 0, best, s) for best, s in scales])
 
 
 def table_sizes(counts: Sequence[int], most: int, share: float, least: int = 32) -> list[int]:

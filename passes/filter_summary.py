@@ -1,0 +1,118 @@
+"""Filters as overlapping segments of one vector per layer.
+
+    W[n] = s_n F[l_n : l_n + d]  (wrapping around),   L = N d / ratio elements in F, d = C/g prod(k)
+
+F, the starts l and the scales s are fitted to the trained weight W* in the metric of the layer's inputs
+(`projection.summary`); the identity metric without data. `ratio` says how much shorter F is than the weight; `bits=8`
+stores it as uint8 with one scale and zero point, which quarters it once more.
+
+In the graph:  Cast(l) + Range(d) -> Mod L -> Gather(F) -> Reshape -> Mul(s) -> Conv. The only index that is stored is
+the start of each filter. An engine that needs constant weights gets them in full.
+
+TABLE
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..compiler.base import Decision, option
+from ..compiler.context import Context
+from ..compiler.graph.convs import find_convs
+from ..compiler.graph.rewriter import Rewriter
+from ..compiler.graph.segments import Vector, rebuild_segments
+from ..compiler.registry import register
+from ..runtime.lockstep import Layer
+from .projection.fit import Array, Fit
+from .projection.summary import Summary, even_summary, fit_starts, linear_bytes, summary_length
+from .sharing.base import Project, Shared, SharingPass
+from .sharing.fitting import signal
+
+OVERHEAD = 100  # values that the nodes rebuilding a weight take the place of
+DESTROYED = 0.05
+
+
+@register
+@dataclass(frozen=True)
+class FilterSummary(SharingPass):
+    """Write the filters of every Conv as overlapping segments of one vector. Made for training afterwards.
+
+    Left alone, with the reason in the report: layers that would not become smaller, and those out of
+    --include / --exclude.
+    """
+
+    name: ClassVar[str] = "filter-summary"
+    ratio: float = option(4.0, "the vector is this much shorter than the weight")
+    locations: Literal["even", "fit"] = option("fit", "where segments start: at even steps, or fitted")
+    scales: Literal["filter", "none"] = option("filter", "a factor (and sign) per filter, or plain segments")
+    bits: Literal[32, 8] = option(32, "8: the vector is stored as integers on a linear grid")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.ratio >= 1:
+            raise ValueError(f"ratio={self.ratio}: expected a number of at least 1")
+        if self.bits not in (8, 32):
+            raise ValueError(f"bits={self.bits}: expected 8 or 32")
+
+    def first_opset(self) -> int:
+        return 11 if self.bits == 32 else 13
+
+    def layers(self, graph: gs.Graph) -> Sequence[Layer]:
+        return list(find_convs(graph))
+
+    def check(self, layer: Layer) -> str | None:
+        length = summary_length(layer.filters, layer.fan_in, self.ratio)
+        values = length * self.bits / 32 + 2 * layer.filters + OVERHEAD
+        if self.ratio > 1 and values >= layer.weight.size:
+            return f"no smaller: a vector of {length}, starts and scales for its {layer.weight.size} weights"
+        return None
+
+    def projector(self, rewriter: Rewriter, layers: Sequence[Layer]) -> Project:
+        def project(layer: Layer, fits: Sequence[Fit]) -> Shared:
+            length = summary_length(layer.filters, layer.fan_in, self.ratio)
+            scaled = self.scales == "filter" and self.ratio > 1
+            even = even_summary(fits, length, scaled)
+            chosen = fit_starts(fits, even, scaled) if self.locations == "fit" else even
+            vector = _stored(chosen.vector, layer.dtype, self.bits == 8)
+            scales = [scale.astype(layer.dtype).astype(np.float64) for scale in chosen.scales]
+            final = replace(chosen, vector=_values(vector), scales=scales)
+            figures: dict[str, float | int | str] = {"length": length}
+            figures |= {"even_lost": even.lost(fits) / signal(fits), "lost": final.lost(fits) / signal(fits)}
+            return Shared(final.dense(), lambda: _rebuild(rewriter, layer, vector, final, scaled), figures)
+
+        return project
+
+    def remarks(self, decisions: Sequence[Decision], ctx: Context) -> list[str]:
+        errors = [float(decision.figures["error"]) for decision in decisions]
+        if not errors or max(errors) < DESTROYED:
+            return []
+        return [
+            f"the segments lose {np.mean(errors):.0%} of a layer's output energy on average (up to {max(errors):.0%}): "
+            "without training the network is destroyed"
+        ]
+
+
+def _stored(vector: Array, dtype: np.dtype, as_bytes: bool) -> Vector:
+    """The vector as the file holds it."""
+    if not as_bytes:
+        return Vector(vector.astype(dtype))
+    codes, step, zero = linear_bytes(vector)
+    return Vector(codes, np.asarray(step, dtype), zero)
+
+
+def _values(vector: Vector) -> Array:
+    if vector.step is None:
+        return vector.stored.astype(np.float64)
+    return (vector.stored.astype(np.float64) - vector.zero) * float(vector.step)
+
+
+def _rebuild(rewriter: Rewriter, layer: Layer, vector: Vector, summary: Summary, scaled: bool) -> None:
+    shape = layer.weight.shape
+    scales = np.concatenate(summary.scales).reshape(-1, *[1] * (len(shape) - 1)).astype(layer.dtype)
+    starts = np.concatenate(summary.starts)
+    rebuild_segments(rewriter, layer.node, vector, starts, shape, scales if scaled else None)

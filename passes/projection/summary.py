@@ -1,0 +1,155 @@
+"""Filters that are overlapping segments of one vector: W[n, j] = s_n F[(l_n + j) mod L]     (FSNet's filter summary)
+
+1. even       l_n = floor(n L / N): neighbours overlap by d - L / N. (The released code steps by L / (N - 1); then the
+              first and the last filter are the same segment.)
+2. F given l  least squares in the metric (`projection.repeats`). In the identity metric, without scales, that is the
+              scatter-mean F[i] = mean of the W*[n, j] with (l_n + j) mod L = i.
+3. l given F  every filter takes the start with the smallest error. In the metric M a segment q explains
+              (q M w*)^2 / (q M q) of w* with the best scale, and 2 q M w* - q M q without. All starts are tried up to
+              `CANDIDATES`, otherwise that many at even distances.
+
+2 and 3 alternate from the even starts; neither raises the error.
+
+Source: Yang et al., "FSNet: compression of deep convolutional neural networks by filter summary", ICLR 2020
+(arXiv 1902.03264). The paper trains F from scratch; fitting it to a trained network is the project's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .fit import Array, Fit
+from .repeats import best_scales, best_values
+
+Starts = NDArray[np.int64]
+CANDIDATES, STEPS, ROUNDS = 4096, 30, 6
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """One layer as segments of a vector.
+
+    Attributes:
+        vector: F (L,).
+        starts: l (n,) per group, below L.
+        scales: s (n,) per group; ones where filters are not scaled.
+        width: d, the length of a filter.
+    """
+
+    vector: Array
+    starts: Sequence[Starts]
+    scales: Sequence[Array]
+    width: int
+
+    def indices(self) -> list[Starts]:
+        """Which element of F each weight is: (n, d) per group."""
+        return [(starts[:, None] + np.arange(self.width)) % len(self.vector) for starts in self.starts]
+
+    def dense(self) -> list[Array]:
+        """W (n, d) per group."""
+        return [s[:, None] * self.vector[i] for i, s in zip(self.indices(), self.scales, strict=True)]
+
+    def lost(self, fits: Sequence[Fit]) -> float:
+        return sum(fit.lost(weight) for fit, weight in zip(fits, self.dense(), strict=True))
+
+
+def summary_length(filters: int, width: int, ratio: float) -> int:
+    """L = N d / ratio, but at least one filter long."""
+    return max(width, int(filters * width / ratio))
+
+
+def even_summary(fits: Sequence[Fit], length: int, scaled: bool) -> Summary:
+    """Starts at even steps, the vector fitted to them."""
+    counts = [len(fit.weight) for fit in fits]
+    starts = np.arange(sum(counts)) * length // sum(counts)
+    split = np.split(starts, np.cumsum(counts)[:-1])
+    width = fits[0].weight.shape[1]
+    first = Summary(np.zeros(length), split, [np.ones(count) for count in counts], width)
+    fitted = _with_vector(fits, replace(first, vector=_scatter_mean(fits, first)))
+    for _ in range(3 if scaled else 0):
+        fitted = _with_vector(fits, _with_scales(fits, fitted))
+    return fitted
+
+
+def fit_starts(fits: Sequence[Fit], even: Summary, scaled: bool, rounds: int = ROUNDS) -> Summary:
+    """Starts by search, from an even summary; never worse than that."""
+    best = current = even
+    for _ in range(rounds):
+        current = _with_vector(fits, _with_starts(fits, current, scaled))
+        if scaled:
+            current = _with_vector(fits, _with_scales(fits, current))
+        if current.lost(fits) >= best.lost(fits) * (1 - 1e-3):
+            break
+        best = current
+    return best
+
+
+def linear_bytes(vector: Array) -> tuple[NDArray[np.uint8], float, int]:
+    """(codes q (L,), step, zero point): F = step (q - zero), with 0 on the grid."""
+    low, high = min(0.0, float(vector.min())), max(0.0, float(vector.max()))
+    step = max((high - low) / 255, 1e-12)
+    zero = round(-low / step)
+    return np.clip(np.rint(vector / step) + zero, 0, 255).astype(np.uint8), step, zero
+
+
+def _scatter_mean(fits: Sequence[Fit], summary: Summary) -> Array:
+    indices = np.concatenate([i.ravel() for i in summary.indices()])
+    sums = np.bincount(indices, np.concatenate([fit.weight.ravel() for fit in fits]), len(summary.vector))
+    return sums / np.maximum(np.bincount(indices, minlength=len(summary.vector)), 1)
+
+
+def _with_vector(fits: Sequence[Fit], summary: Summary) -> Summary:
+    vector = best_values(fits, summary.indices(), summary.scales, summary.vector, STEPS)
+    return replace(summary, vector=vector)
+
+
+def _with_scales(fits: Sequence[Fit], summary: Summary) -> Summary:
+    parts = zip(fits, summary.indices(), summary.scales, strict=True)
+    scales = [best_scales(fit, summary.vector[i], s) for fit, i, s in parts]
+    return replace(summary, scales=scales)
+
+
+def _with_starts(fits: Sequence[Fit], summary: Summary, scaled: bool) -> Summary:
+    length = len(summary.vector)
+    candidates = np.unique(np.arange(min(length, CANDIDATES)) * length // min(length, CANDIDATES))
+    segments = summary.vector[(candidates[:, None] + np.arange(summary.width)) % length]
+    parts = [
+        _best_starts(fit, segments, candidates, starts, summary, scaled)
+        for fit, starts in zip(fits, summary.starts, strict=True)
+    ]
+    starts, scales = zip(*parts, strict=True)
+    return replace(summary, starts=starts, scales=scales)
+
+
+def _best_starts(
+    fit: Fit, segments: Array, candidates: Starts, held: Starts, summary: Summary, scaled: bool
+) -> tuple[Starts, Array]:
+    """The best start of each filter of a group, the one it holds included, with its scale."""
+    own = summary.vector[(held[:, None] + np.arange(summary.width)) % len(summary.vector)]
+    wanted = fit.weight @ fit.metric
+    overlap: Array = segments @ wanted.T
+    energy: Array = np.sum((segments @ fit.metric) * segments, axis=1)[:, None]
+    own_overlap: Array = np.sum(own * wanted, axis=1)
+    own_energy: Array = np.sum((own @ fit.metric) * own, axis=1)
+    gains, own_gains = _gain(overlap, energy, scaled), _gain(own_overlap, own_energy, scaled)
+    chosen, every = np.argmax(gains, axis=0), np.arange(len(held))
+    better = gains[chosen, every] > own_gains
+    starts = np.where(better, candidates[chosen], held)
+    if not scaled:
+        return starts, np.ones(len(held))
+    top = np.where(better, overlap[chosen, every], own_overlap)
+    bottom: Array = np.where(better, energy[chosen, 0], own_energy)
+    return starts, _ratio(top, bottom)
+
+
+def _gain(overlap: Array, energy: Array, scaled: bool) -> Array:
+    """What a segment explains of a filter."""
+    return _ratio(overlap**2, energy) if scaled else 2 * overlap - energy
+
+
+def _ratio(top: Array, bottom: Array) -> Array:
+    return top / np.maximum(bottom, 1e-300)
