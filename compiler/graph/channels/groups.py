@@ -3,7 +3,9 @@
     channels = find_channels(graph)
     for group in channels.groups:
         if group.frozen is None:
-            norms = [filter_norms(part) for part in group.producers]
+            score = sum(np.bincount(p.unit, (p.entries() ** 2).sum(1), group.size) for p in group.producers)
+            kept[group] = np.argsort(score)[group.size // 2 :]
+    remove(channels, kept, Rewriter(graph))
 
 A unit is a set of channels, filters and parameters that live or die together; a group is the units that the same layers
 make. A residual stream of 16 channels is one group of 16 units, whatever the number of Convs that add to it.

@@ -9,14 +9,14 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 
 from ..flow import Flow
-from . import elementwise, layers, norms, parts, quantizers, reshaping, sizes, space
+from . import elementwise, layers, norms, parts, picks, quantizers, reshaping, sizes, space
 from .table import RULES
 
-__all__ = ["RULES", "walk"]
+__all__ = ["FAMILIES", "RULES", "walk"]
 
 JOINT = frozenset({"Concat", "MatMul", *elementwise.BROADCAST})  # any input may carry labels
 
-assert all((elementwise, layers, norms, parts, quantizers, reshaping, space))
+FAMILIES = (elementwise, layers, norms, parts, picks, quantizers, reshaping, space)  # importing them enters the rules
 
 
 def walk(flow: Flow) -> None:

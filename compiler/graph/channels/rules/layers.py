@@ -36,6 +36,8 @@ def conv(node: gs.Node, flow: Flow) -> None:
         return flow.stop(node, f"finds channels along axis {labels.axis} of its input")
     group = int(node.attrs.get("group", 1))
     inputs, filters = _sizes(node, weight.shape, group)
+    if labels is not None and len(labels.ids) != group * inputs:
+        return flow.stop(node, "has a weight that does not fit its input")
     if labels is not None and group > 1 and group >= max(inputs, filters):
         return _whole_groups(node, flow, labels, group, filters)
     _read_positions(node, flow, labels, group)

@@ -11,6 +11,8 @@ tensors stay rectangular. The elements of the block of axes that the channel axi
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -25,9 +27,10 @@ Shape = tuple[int, ...]
 def reshape(node: gs.Node, flow: Flow) -> None:
     labels, before = flow.of(node.inputs[0]), flow.shape(node.inputs[0])
     after = flow.shape(node.outputs[0])
+    known = before is not None and after is not None and prod(before) == prod(after)
     moved = None
-    if labels is not None and before is not None and after is not None and not node.attrs.get("allowzero", 0):
-        moved = _carry(node, flow, labels, before, after)
+    if labels is not None and known and not node.attrs.get("allowzero", 0):
+        moved = _carry(node, flow, labels, before or (), after or ())
     if node.op == "Reshape":
         follow_count(node, 1, moved.axis if moved else None, moved.ids if moved else np.array([]), flow)
     if moved is None:

@@ -133,7 +133,8 @@ def _find(node: gs.Node, index: int, position: int, flow: Flow) -> tuple[gs.Node
     tensor = node.inputs[index]
     if flow.constant(tensor) is not None:
         return node, index, position
-    joint = tensor.inputs[0] if len(tensor.inputs) == 1 and len(tensor.outputs) == 1 else None
+    alone = len(tensor.outputs) == 1 and not any(tensor is output for output in flow.graph.outputs)
+    joint = tensor.inputs[0] if len(tensor.inputs) == 1 and alone else None
     lengths = None if joint is None or joint.op != "Concat" else _lengths(joint, flow)
     if joint is None or lengths is None:
         return None
