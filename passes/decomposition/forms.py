@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,10 +33,19 @@ class Factor:
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """A Conv projected on a form at some size: the chain, and the dense weight (n, d) it amounts to per group."""
+    """A Conv projected on a form at some size.
+
+    Attributes:
+        factors: the chain of Convs.
+        dense: the weight (n, d) it amounts to, per group.
+        write: for what is no chain of Convs: puts the nodes, with a bias (N,), in the place of the Conv.
+        figures: more for the report.
+    """
 
     factors: Sequence[Factor]
     dense: Sequence[np.ndarray]
+    write: Callable[[Rewriter, Conv, np.ndarray], None] | None = None
+    figures: Mapping[str, float | int | str] = field(default_factory=dict[str, "float | int | str"])
 
 
 class Form(Protocol):

@@ -99,8 +99,12 @@ def _decompose(rewriter: Rewriter, conv: Conv, fits: list[Fit], choice: Choice, 
         "full_size": form.limit(conv),
         "error": lost / _signal(fits),
     }
-    figures |= _figures(plan.candidates[conv.name], choice)
-    emit(rewriter, conv, projection.factors, _bias(fits, projection.dense))
+    figures |= {**_figures(plan.candidates[conv.name], choice), **projection.figures}
+    bias = _bias(fits, projection.dense)
+    if projection.write is None:
+        emit(rewriter, conv, projection.factors, bias)
+    else:
+        projection.write(rewriter, conv, bias)
     return Decision(conv.name, "rewritten", _slower(figures), figures)
 
 

@@ -26,7 +26,7 @@ from .fit import Array, Fit
 from .repeats import best_scales, best_values
 
 Starts = NDArray[np.int64]
-CANDIDATES, STEPS, ROUNDS = 4096, 30, 6
+CANDIDATES, STEPS, ROUNDS = 2048, 20, 3
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,14 +86,7 @@ class SharingPass(Pass):
         return PassResult(bool(layers), [*decisions, *skipped], notes=[*notes, *self.remarks(decisions, ctx)])
 
     def _full(self, target: Target, opset: int) -> str | None:
-        """Why full weights are stored, or None."""
-        if self.storage == "full":
-            return "storage=full asks"
-        if self.storage == "shared":
-            return None
-        if target.tensorrt is not None and target.tensorrt < (10, 0):
-            return f"{target.name} needs constants"
-        return f"opset {opset} lacks the operators that rebuild them" if opset < self.first_opset() else None
+        return why_full(self.storage, target, opset, self.first_opset())
 
     def first_opset(self) -> int:
         """The oldest opset whose operators rebuild the weights."""
@@ -109,6 +102,17 @@ class SharingPass(Pass):
             else:
                 accepted.append(layer)
         return accepted, skipped
+
+
+def why_full(storage: str, target: Target, opset: int, first_opset: int) -> str | None:
+    """Why full weights are stored, or None."""
+    if storage == "full":
+        return "storage=full asks"
+    if storage == "shared":
+        return None
+    if target.tensorrt is not None and target.tensorrt < (10, 0):
+        return f"{target.name} needs constants"
+    return f"opset {opset} lacks the operators that rebuild them" if opset < first_opset else None
 
 
 def _unfit(layer: Layer) -> str | None:
