@@ -6,8 +6,8 @@ Each part is a least-squares problem in the metric X while the others stay, and 
 
     T given B, m   per filter, G k unknowns: the features z_gk = sum_c B[g, m, c, k] x_gck have moments A_m X A_m^T
     B given T, m   normal equations by conjugate gradients, applied through W -> W X
-    m given B      every filter takes the template that explains most of it with its best T; by optimal assignment where a
-                   template may serve only so many filters (the groups of a Conv are of equal size)
+    m given B      every filter takes the template that explains most of it with its best T; by optimal assignment where
+                   a template may serve only so many filters (the groups of a Conv are of equal size)
 
 The start takes filters of the layer as templates, chosen one after another by how much they explain of all filters
 (`greedy`), or the largest ones (`magnitude`, as the paper prunes). The error curve is that of the start.
