@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -29,6 +29,9 @@ def check(
     engine: Annotated[
         Literal["rtx"] | None, typer.Option(help="Parse and build it too: rtx, TensorRT for RTX, needs no GPU.")
     ] = None,
+    shapes: Annotated[
+        list[str] | None, typer.Option(help="With --engine: NAME:1x3x224x224 of an open input; may be repeated.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Say what an engine refuses, mis-reads or runs slowly; exit code 1 if it would not take the model."""
@@ -39,7 +42,7 @@ def check(
 
     chosen = find_target(target)
     findings = lint(parse(model), chosen, model.parent, plugin_op or [])
-    built = None if engine is None else engine_figures(model)
+    built = None if engine is None else engine_figures(model, shapes or [])
     figures = {
         "model": str(model),
         "target": chosen.name,
@@ -73,11 +76,13 @@ def dla_figures(model: Path) -> dict[str, Any]:
     return {"share": dla_share(layers), "layers": [dataclasses.asdict(layer) for layer in layers]}
 
 
-def engine_figures(model: Path) -> dict[str, Any]:
+def engine_figures(model: Path, shapes: Sequence[str]) -> dict[str, Any]:
     """What TensorRT for RTX says to the file."""
+    from ..compiler.targets.profiles import parse_ranges
     from ..runtime.tensorrt.rtx import check_engine
 
-    return dataclasses.asdict(check_engine(model))
+    sizes = {name: sizes.opt for name, sizes in parse_ranges(shapes).items()}
+    return dataclasses.asdict(check_engine(model, shapes=sizes))
 
 
 def show(console: Console, figures: dict[str, Any], findings: list[Finding]) -> None:

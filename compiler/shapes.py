@@ -1,13 +1,13 @@
 """Static tensor shapes by ONNX shape inference.
 
-Dynamic dimensions are given nominal values, so that a cost is always a number: 1 for the batch (axis 0 of an input),
-and the sample's size or `NOMINAL` for the others. Shapes that hang on computed values (a Pad whose pads come from a
+Dynamic dimensions are given nominal values, so that a cost is always a number: 1 for the batch (axis 0 of an input, and
+whatever has the same name), and the sample's size or `NOMINAL` for the others. Shapes that hang on computed values (a Pad whose pads come from a
 chain of Shape, Gather, Concat) are found by folding constants and inferring in turn, on a copy without the big weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -16,22 +16,37 @@ from .graph.constants import fold
 from .graph.skeleton import skeleton
 
 Shapes = Mapping[str, tuple[int, ...]]
+Dims = Sequence[int | str | None]
 NOMINAL = 224
 
 
 def input_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
     """The shape of every model input for one sample (batch 1)."""
-    return {
-        tensor.name: _nominal(tensor.shape, (sample or {}).get(tensor.name))
+    declared = {
+        tensor.name: tensor.shape
         for tensor in graph.inputs
         if isinstance(tensor, gs.Variable) and tensor.shape is not None
     }
+    return nominal_shapes(declared, sample)
 
 
-def _nominal(declared: list[int | str | None], sample: tuple[int, ...] | None) -> tuple[int, ...]:
+def nominal_shapes(declared: Mapping[str, Dims], sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
+    """Shapes with a value for every dimension: dimensions of one name have one size, wherever the name appears."""
+    named: dict[str, int] = {}
+    for name, dims in declared.items():
+        for axis, dim in enumerate(dims):
+            if isinstance(dim, str) and axis > 0 and sample is not None and name in sample:
+                named[dim] = sample[name][axis]
+    named.update({dims[0]: 1 for dims in declared.values() if dims and isinstance(dims[0], str)})
+    return {name: _nominal(dims, (sample or {}).get(name), named) for name, dims in declared.items()}
+
+
+def _nominal(declared: Dims, sample: tuple[int, ...] | None, named: Mapping[str, int]) -> tuple[int, ...]:
     def size(axis: int, dim: int | str | None) -> int:
         if isinstance(dim, int) and dim > 0:
             return dim
+        if isinstance(dim, str) and dim in named:
+            return named[dim]
         if axis == 0:
             return 1
         return sample[axis] if sample is not None else NOMINAL

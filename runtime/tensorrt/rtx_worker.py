@@ -2,7 +2,7 @@
 
 It imports nothing of this package. A JSON request comes on stdin:
 
-    {"model": path, "build": true, "shapes": {input: [dims]}, "nominal": 224}
+    {"model": path, "build": true, "shapes": {input: [dims]}}
 
 and a line of JSON goes to the file that the only argument names as soon as something is known, so that a crash leaves
 what was found before it:
@@ -96,14 +96,10 @@ def configuration(trt: Any, builder: Any, network: Any, request: Mapping[str, An
         tensor = network.get_input(index)
         dims = tuple(tensor.shape)
         if -1 in dims:
-            chosen = request["shapes"].get(tensor.name) or sizes(dims, request["nominal"])
+            chosen = request["shapes"].get(tensor.name) or tuple(max(dim, 1) for dim in dims)
             profile.set_shape(tensor.name, chosen, chosen, chosen)
     config.add_optimization_profile(profile)
     return config
-
-
-def sizes(dims: tuple[int, ...], nominal: int) -> tuple[int, ...]:
-    return tuple(dim if dim >= 0 else 1 if axis == 0 else nominal for axis, dim in enumerate(dims))
 
 
 if __name__ == "__main__":

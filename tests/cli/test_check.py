@@ -92,7 +92,7 @@ def test_what_the_engine_says_counts(
     capsys: pytest.CaptureFixture[str],
 ):
     answer = rtx.EngineCheck(parsed, built, ["node Conv_0: no"], 12 if built else None, 0.5, "1.7")
-    monkeypatch.setattr(rtx, "check_engine", lambda path: answer)
+    monkeypatch.setattr(rtx, "check_engine", lambda path, shapes: answer)
     assert call("check", good, "--engine", "rtx") == code
     out = capsys.readouterr().out
     assert word in out and "node Conv_0: no" in out and ("does not pass" in out) == (code == 1)

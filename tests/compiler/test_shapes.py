@@ -17,6 +17,12 @@ def test_open_dimensions_get_nominal_values():
     assert symbolic_shapes(source.graph)["y"] == (None, 3, None, None)
 
 
+def test_dimensions_of_one_name_have_one_size():
+    source = model("g (float[N,3,L] x, float[2,N,L] state) => (float[N,3,L] y) { y = Relu(x) }")
+    assert input_shapes(source.graph) == {"x": (1, 3, NOMINAL), "state": (2, 1, NOMINAL)}
+    assert input_shapes(source.graph, {"x": (1, 3, 7)}) == {"x": (1, 3, 7), "state": (2, 1, 7)}
+
+
 def test_declared_sizes_win_over_the_sample():
     source = model("g (float[8,3,10,10] x) => (float[8,3,10,10] y) { y = Relu(x) }")
     assert infer_shapes(source.graph, {"x": (1, 3, 32, 32)})["y"] == (8, 3, 10, 10)
