@@ -1,8 +1,9 @@
 """Static tensor shapes by ONNX shape inference.
 
 Dynamic dimensions are given nominal values, so that a cost is always a number: 1 for the batch (axis 0 of an input, and
-whatever has the same name), and the sample's size or `NOMINAL` for the others. Shapes that hang on computed values (a Pad whose pads come from a
-chain of Shape, Gather, Concat) are found by folding constants and inferring in turn, on a copy without the big weights.
+whatever has the same name), and the sample's size or `NOMINAL` for the others. Shapes that hang on computed values (a
+Pad whose pads come from a chain of Shape, Gather, Concat) are found by folding constants and inferring in turn, on a
+copy without the big weights.
 """
 
 from __future__ import annotations

