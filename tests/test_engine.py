@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx_compress import compress
 from onnx_compress.compiler.registry import BUILTIN
+from onnx_compress.compiler.targets import TARGETS as ALL_TARGETS
 from onnx_compress.runtime.tensorrt.rtx import EngineCheck, available, check_engine
 
 pytestmark = pytest.mark.skipif(not available(), reason="TensorRT for RTX is not installed")
@@ -17,7 +18,8 @@ NETWORK = Path(__file__).resolve().parents[1] / "models" / "resnet20_cifar10.onn
 TRAINING = f"{NETWORK.with_name('cifar10_sample.npz')}#train_images"
 TARGETS = ("xavier", "trt10", "ort")
 CASES = [(name, target) for name in BUILTIN for target in TARGETS if target != "ort" or name == "quantize"]
-OPTIONS = {"basis": "basis:macs=0.6"}
+ASSETS = Path(__file__).resolve().parents[2] / "shared"
+OPTIONS = {"basis": "basis:rank=0.6"}
 
 
 def network() -> onnx.ModelProto:
@@ -74,3 +76,15 @@ def test_factors_and_quantizers_of_the_shipped_network(target: str, tmp_path: Pa
 
 def test_the_shipped_network():
     checked(NETWORK)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not ASSETS.is_dir(), reason="the networks of others are not here")
+@pytest.mark.parametrize("target", ALL_TARGETS)
+@pytest.mark.parametrize("pipeline", [*BUILTIN, "basis:rank=0.5,quantize"])
+@pytest.mark.parametrize("path", sorted(ASSETS.glob("models/*.onnx")), ids=lambda path: path.stem)
+def test_cifar_networks(path: Path, pipeline: str, target: str, tmp_path: Path):
+    output, data = tmp_path / "m.onnx", ASSETS / "data" / "cifar10_train10k.npz"
+    spec = OPTIONS.get(pipeline, pipeline)
+    compress(path, spec, data=data, preprocess="cifar10", samples=32, target=target, output=output)
+    checked(output)
