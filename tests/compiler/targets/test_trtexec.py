@@ -101,12 +101,24 @@ def test_the_shell_reads_back_what_was_meant(name: str):
 
 def test_without_a_file_the_line_is_a_template():
     line = command_line(TARGETS["xavier"], graph(quantized=True))
-    assert line == "trtexec --onnx={model} --saveEngine={model}.engine --int8 --fp16"
+    assert line == (
+        "trtexec --onnx={model} --saveEngine={model}.engine --int8 --fp16 --memPoolSize=workspace:2048 "
+        "--timingCacheFile={model}.timing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "option"),
+    [("xavier-8.0", "--workspace=2048"), ("xavier-8.2", "--workspace=2048"), ("trt10", "--memPoolSize=workspace:2048")],
+)
+def test_the_workspace_is_spelled_as_the_version_knows_it(target: str, option: str):
+    words = command_line(TARGETS[target], graph()).split()
+    assert option in words and "--timingCacheFile={model}.timing" in words
 
 
 def test_open_sizes_are_those_of_the_calibration_sample():
     line = command_line(TARGETS["xavier"], graph("N,3,H,W"), "m.onnx", sample={"x": (1, 3, 320, 480)})
-    assert line.endswith("--shapes=x:1x3x320x480")
+    assert "--shapes=x:1x3x320x480" in line.split()
 
 
 def test_onnxruntime_has_a_line_of_its_own():
