@@ -22,6 +22,8 @@ from .external import read_external, stored_bytes, write_external
 from .intake import graphs, inline_functions, prepare, restore
 
 INLINE_LIMIT = 2**31 - 2**24
+MISLEADING = "TensorRT"
+"""The producer by which onnx-tensorrt 8 knows a network of its own, of another format."""
 FIELDS = ("producer_name", "producer_version", "domain", "model_version", "doc_string")
 
 
@@ -122,6 +124,8 @@ def _import(proto: onnx.ModelProto, path: Path | None) -> Model:
     envelope = onnx.ModelProto(ir_version=proto.ir_version)
     for field in FIELDS:
         setattr(envelope, field, getattr(proto, field))
+    if envelope.producer_name == MISLEADING:
+        envelope.producer_name = ""
     envelope.metadata_props.extend(proto.metadata_props)
     envelope.graph.input.extend(proto.graph.input)
     envelope.graph.output.extend(proto.graph.output)

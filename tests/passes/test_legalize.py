@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from builders import listing, model, node, normal, run
+from builders import listing, model, node, normal, proto, run
 from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.check import check_graph
-from onnx_compress.compiler.graph.io import Model, to_proto
+from onnx_compress.compiler.graph.io import Model, from_proto, to_proto
 from onnx_compress.compiler.lint import lint
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.legalize import Legalize
@@ -179,8 +179,13 @@ def test_local_functions_are_inlined_at_the_door():
     text = """<ir_version: 8, opset_import: ["" : 17, "own" : 1]>
     g (float[N,4] x) => (float[N,4] y) { y = own.twice(x) }
     <domain: "own", opset_import: ["" : 17]> twice (a) => (b) { b = Add(a, a) }"""
-    from onnx_compress.compiler.graph.io import from_proto
-
     before = from_proto(onnx.parser.parse_model(text))
     assert legalize(before, x=normal(2, 4)) == []
     assert [node.op for node in before.graph.nodes] == ["Add"]
+
+
+def test_a_producer_that_the_parser_takes_for_itself_goes_at_the_door():
+    before = proto("g (float[N,4] x) => (float[N,4] y) { y = Relu(x) }")
+    before.producer_name = "TensorRT"
+    assert any("producer" in finding.problem for finding in lint(before, TARGETS["xavier"]))
+    assert legalize(from_proto(before), x=normal(2, 4)) == []
