@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from . import __version__
 from .compiler.base import Pass, PassRecord
 from .compiler.context import Context, Progress, silent
 from .compiler.errors import CompressError, UsageError
@@ -148,7 +149,7 @@ def compress(
     before = stored_size(source) if source.path is None else file_size(source.path)
     plan = Plan(PREPARE if prepare else (), passes, FINISH if legalize else ())
     records = _run(source, plan, ctx, None if dump_dir is None else Path(dump_dir))
-    run = Run(source, passes, records, ctx, before, None if output is None else str(output), power_mode)
+    run = Run(source, passes, records, ctx, before, None if output is None else str(output), power_mode, __version__)
     content = run.report()
     result = Compressed(source, records, content, ctx.sidecars)
     _write(result, output, report, overwrite)

@@ -9,7 +9,6 @@ from pathlib import Path
 import onnx
 import onnx_graphsurgeon as gs
 
-from .. import __version__
 from ..compiler.base import Pass, PassRecord
 from ..compiler.context import Context, Progress
 from ..compiler.cost import graph_cost
@@ -50,6 +49,7 @@ class Run:
         before: bytes of the model that came in.
         output: the file that the model goes to, if any.
         power_mode: of the device, for the estimated latency.
+        version: of this tool.
     """
 
     model: Model
@@ -59,6 +59,7 @@ class Run:
     before: int
     output: str | None
     power_mode: str
+    version: str
 
     def report(self) -> Report:
         ctx, graph = self.ctx, self.model.graph
@@ -66,7 +67,7 @@ class Run:
         original = ctx.original or graph
         return Report(
             schema=SCHEMA,
-            tool=ToolReport(name="onnx-compress", version=__version__),
+            tool=ToolReport(name="onnx-compress", version=self.version),
             model=None if self.model.path is None else str(self.model.path),
             output=self.output,
             target=self._target(),
