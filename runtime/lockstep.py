@@ -7,11 +7,13 @@ asks for the next, so every fit sees the errors of the layers before it and make
 Where a layer feeds nothing but a residual Add, the block's sum is what is wanted:
 
     target = y + (shortcut - compressed shortcut)
+
+Where channels were removed, the target is what the original gives for those that are left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -35,6 +37,7 @@ def lockstep(
     data: Data,
     rng: np.random.Generator,
     rows: int = ROWS,
+    left: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[tuple[Layer, Moments]]:
     """Moments of each of `layers` (of `graph`, in graph order), see the module docstring.
 
@@ -43,6 +46,7 @@ def lockstep(
         reference: the original network; it must produce the output tensor of every layer under the same name. The same
             object as `graph` where nothing is rewritten.
         rows: at most about so many input rows (Conv patches) are sampled per layer.
+        left: by tensor, the channels (axis 1) of the original that `graph` still has; all where not named.
     """
     batches = list(data.batches(BATCH))
     current = Walk(graph, batches)
@@ -56,7 +60,8 @@ def lockstep(
         else:
             current.advance([layer.input.name, *also])
             original.advance([layer.output.name, *also])
-        yield layer, _moments(layer, current, original, shortcut, rng, rows)
+        targets = _targets(layer, current, original, shortcut, left or {})
+        yield layer, _moments(layer, current[layer.input.name], targets, rng, rows)
         pending.discard(id(layer.node))
 
 
@@ -76,16 +81,28 @@ def _shortcut(layer: Layer, current: Walk, original: Walk, pending: set[int]) ->
 
 
 def _moments(
-    layer: Layer, current: Walk, original: Walk, shortcut: str | None, rng: np.random.Generator, rows: int
+    layer: Layer, inputs: Sequence[np.ndarray], targets: Iterable[np.ndarray], rng: np.random.Generator, rows: int
 ) -> Moments:
     total = MomentSum(layer.group, layer.fan_in, layer.filters // layer.group)
-    inputs, outputs = current[layer.input.name], original[layer.output.name]
     share = rows / sum(len(x) for x in inputs)
-    for index, (x, y) in enumerate(zip(inputs, outputs, strict=True)):
-        if shortcut:
-            y = _corrected(y, original[shortcut][index], current[shortcut][index])
+    for x, y in zip(inputs, targets, strict=True):
         total.add(*layer_rows(layer, x, y, rng, int(share * len(x))))
     return total.result()
+
+
+def _targets(
+    layer: Layer, current: Walk, original: Walk, shortcut: str | None, left: Mapping[str, np.ndarray]
+) -> Iterator[np.ndarray]:
+    """The wanted output, batch by batch."""
+    for index, y in enumerate(original[layer.output.name]):
+        y = _left(y, layer.output.name, left)
+        if shortcut:
+            y = _corrected(y, _left(original[shortcut][index], shortcut, left), current[shortcut][index])
+        yield y
+
+
+def _left(values: np.ndarray, name: str, left: Mapping[str, np.ndarray]) -> np.ndarray:
+    return values[:, left[name]] if name in left else values
 
 
 def _corrected(y: np.ndarray, shortcut: np.ndarray, compressed: np.ndarray) -> np.ndarray:
