@@ -29,10 +29,10 @@ class Half:
     def rows(self) -> np.ndarray:
         """The positions of this half's samples in `data`."""
         every = np.arange(self.data.samples)
-        return every[every // (_fixed(self.data) or BLOCK) % 2 == int(self.odd)]
+        return every[every // (fixed_batch(self.data) or BLOCK) % 2 == int(self.odd)]
 
     def batches(self, size: int) -> Iterator[Feeds]:
-        fixed = _fixed(self.data)
+        fixed = fixed_batch(self.data)
         held: list[Feeds] = []
         for position, block in enumerate(self.data.batches(fixed or BLOCK)):
             if position % 2 != int(self.odd):
@@ -45,9 +45,10 @@ class Half:
             yield _joined(held)
 
 
-def _fixed(data: Data) -> int | None:
-    """The only batch size that the model takes."""
-    return getattr(data, "fixed_batch", None)
+def fixed_batch(data: Data) -> int | None:
+    """The only batch size that the model takes, or None; parts of data go by the whole."""
+    whole = getattr(data, "data", None)
+    return getattr(data, "fixed_batch", None) if whole is None else fixed_batch(whole)
 
 
 def _count(feeds: Feeds) -> int:

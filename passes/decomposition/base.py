@@ -22,7 +22,7 @@ from .forms import Form
 from .refit import Plan, write
 from .search import Search, smallest
 from .sensitivity import Weigher
-from .survey import Request, Survey, survey
+from .survey import Request, Survey, held_out, survey
 
 UNTOUCHED = "left as it is: the budget cannot be reached"
 
@@ -50,8 +50,9 @@ class DecompositionPass(Pass):
     )
     precision: Literal["fp16", "int8", "fp32"] = option("fp16", "what latencies are estimated in")
     power: str = option("MAXN", "the power mode that latencies are estimated in")
-    sensitivity: Literal["energy", "output"] = option(
-        "energy", "what a Conv's lost energy counts: the same everywhere, or what it does to the outputs (measured)"
+    sensitivity: Literal["auto", "energy", "output"] = option(
+        "auto",
+        "what a Conv's lost energy counts: alike, or what it does to the outputs (measured); auto: output with data",
     )
     sensitivity_file: str | None = option(None, "read sensitivities from this file, or write what is measured to it")
     ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy")
@@ -114,9 +115,21 @@ class DecompositionPass(Pass):
         align = ctx.target.int8_multiple if self.align == "target" else self.align
         return Request(self.check, self.forms(), budget.units, align, self.ridge, pricing, data)
 
+    def _measure(self, request: Request) -> str:
+        """How sensitivities are measured; not at all where no budget is divided."""
+        if self.sensitivity != "auto":
+            return self.sensitivity
+        divided = self.energy is None and self.rank is None
+        return "output" if divided and request.data is not None and held_out(request.data, 1) else "energy"
+
     def _survey(self, graph: gs.Graph, ctx: Context, request: Request) -> Survey:
-        weigher = Weigher(self.sensitivity, self.sensitivity_file)
-        options = {"pass": self.name, "align": request.align, "ridge": self.ridge, "units": request.units}
+        weigher = Weigher(self._measure(request), self.sensitivity_file)
+        options = {
+            "pass": self.name,
+            "forms": [form.name for form in request.forms],
+            "options": [request.align, request.ridge, list(request.units)],
+            "scope": [ctx.include, ctx.exclude, ctx.seed],
+        }
         weigher.prepare(graph, request.data, request.forms, options)
         found = survey(graph, ctx, replace(request, watch=weigher.watch))
         return replace(found, candidates=weigher.weigh(found.candidates))

@@ -10,6 +10,7 @@ output    Each Conv alone is projected at the sizes that lose about `LEVELS` of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,8 +28,8 @@ from .budget import Candidate
 from .forms import Form
 from .survey import Watch, held_out
 
-PROBED = 192
-LEVELS = (0.02, 0.08, 0.25)
+PROBED = 128
+LEVELS = (0.03, 0.12)
 TEMPER = 0.5
 LEAST = 1e-9
 
@@ -49,13 +50,16 @@ class Weigher:
         """`CompressError` where the file is no table, or there is nothing to measure on."""
         if self._file is not None and self._file.exists():
             self._table = Table.load(self._file)
-        elif self._measure != "energy":
-            if data is None:
-                raise CompressError(f"sensitivity={self._measure} needs data", "sensitivity", "give --data")
-            self._cache = cache_file(table_key(graph, data, {"measure": self._measure, **options}))
-            self._table = Table.load(self._cache) if self._cache.exists() else None
-            if self._table is None:
-                self._gauge = Gauge(Probe(graph, held_out(data, PROBED)), forms)
+            return
+        if self._measure == "energy":
+            return
+        held = None if data is None else held_out(data, PROBED)
+        if data is None or held is None:
+            fix = "give --data, or more of them"
+            raise CompressError(f"sensitivity={self._measure} needs data to hold out", "sensitivity", fix)
+        self._cache = cache_file(table_key(graph, data, {"measure": self._measure, **options}))
+        self._table = _cached(self._cache)
+        self._gauge = None if self._table else Gauge(Probe(graph, held), forms)
 
     @property
     def watch(self) -> Watch | None:
@@ -69,9 +73,11 @@ class Weigher:
         table = self._table
         if table is None:
             return list(candidates)
-        for path in (self._cache, self._file):
-            if path is not None and not path.exists():
-                table.save(path)
+        if self._file is not None and not self._file.exists():
+            table.save(self._file)
+        if self._gauge is not None and self._cache is not None:
+            with suppress(CompressError):  # a cache that cannot be written costs time only
+                table.save(self._cache)
         known = {name: entry.gain for name, entry in table.layers.items()}
         return [replace(candidate, gain=known.get(candidate.conv.name, 1.0)) for candidate in candidates]
 
@@ -100,6 +106,12 @@ class Gauge:
             "output",
             {name: Sensitivity((slope / middle) ** TEMPER, tuple(self.points[name])) for name, slope in slopes.items()},
         )
+
+
+def _cached(path: Path) -> Table | None:
+    with suppress(CompressError):
+        return Table.load(path)
+    return None
 
 
 def _slope(points: Sequence[tuple[float, float]]) -> float:

@@ -14,6 +14,7 @@ from ...compiler.graph.convs import Conv, blind_convs, find_convs
 from ...compiler.pieces import Pricing
 from ...compiler.shapes import infer_shapes
 from ...runtime.data import Slice
+from ...runtime.halves import fixed_batch
 from ...runtime.lockstep import Layer, lockstep
 from ...runtime.moments import Moments
 from ..projection.fit import Fit, best_fit, plain_fit
@@ -120,14 +121,19 @@ def plain_fits(conv: Conv) -> list[Fit]:
 
 
 def curve_samples(data: Data) -> Data:
-    """The samples that error curves are drawn from; the others are held out."""
-    return Slice(data, 0, min(CURVE_SAMPLES, max(1, data.samples // 2)))
+    """The samples that error curves are drawn from; the others are held out. Whole batches where the model insists."""
+    return Slice(data, 0, _whole(data, min(CURVE_SAMPLES, data.samples // 2)) or data.samples)
 
 
-def held_out(data: Data, count: int) -> Data:
-    """The last samples, at most `count`, that no error curve has seen."""
-    first = max(curve_samples(data).samples, data.samples - count)
-    return Slice(data, min(first, data.samples - 1), data.samples)
+def held_out(data: Data, count: int) -> Data | None:
+    """The last samples, about `count`, that no error curve has seen; None where there are none."""
+    left = data.samples - curve_samples(data).samples
+    held = min(left, max(_whole(data, count), fixed_batch(data) or 1))
+    return Slice(data, data.samples - held, data.samples) if held else None
+
+
+def _whole(data: Data, count: int) -> int:
+    return count - count % (fixed_batch(data) or 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -85,13 +86,28 @@ def test_a_branch_that_hardly_reaches_the_output_counts_little() -> None:
 
 
 def test_by_energy_every_conv_counts_the_same() -> None:
-    assert gains(apply("basis:macs=0.5", images())) == []
+    assert gains(apply("basis:macs=0.5:sensitivity=energy", images())) == []
+
+
+@pytest.mark.parametrize(("spec", "data"), [("macs=0.5", None), ("macs=0.5", images(1)), ("energy=0.9", images())])
+def test_nothing_is_measured_where_that_is_of_no_use(spec: str, data: Images | None) -> None:
+    assert gains(apply(f"basis:{spec}", data)) == []
+
+
+def test_a_cache_that_is_no_table_or_no_folder_does_not_stop_a_run(cache: Path) -> None:
+    first = gains(apply("basis:macs=0.5", images()))
+    (file,) = cache.rglob("*.json")
+    file.write_text("{")
+    assert gains(apply("basis:macs=0.5", images())) == first
+    shutil.rmtree(cache)
+    cache.write_text("not a folder")
+    assert gains(apply("basis:macs=0.5", images())) == first
 
 
 def test_a_table_is_measured_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = apply("basis:macs=0.5:sensitivity=output", images())
     monkeypatch.setattr(sensitivity, "Probe", None)
-    again = apply("basis:macs=0.6:sensitivity=output", images())
+    again = apply("basis:macs=0.6", images())
     assert gains(again) == gains(first)
     assert len(list(cache.rglob("*.json"))) == 1
     with pytest.raises(TypeError):
@@ -130,7 +146,9 @@ def test_output_without_data_is_refused() -> None:
 @pytest.mark.parametrize("count", [2, 100, 400, 1024])
 def test_what_is_held_out_no_curve_has_seen(count: int) -> None:
     data = images(count)
+    held_data = held_out(data, 192)
+    assert held_data is not None
     seen = np.concatenate([b["x"] for b in curve_samples(data).batches(64)])
-    held = np.concatenate([b["x"] for b in held_out(data, 192).batches(64)])
+    held = np.concatenate([b["x"] for b in held_data.batches(64)])
     assert 0 < len(held) <= 192
     assert not {row.tobytes() for row in seen} & {row.tobytes() for row in held}
