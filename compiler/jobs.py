@@ -1,0 +1,201 @@
+"""Independent work, in this process or in others: the same bytes come out wherever it runs.
+
+A job is a function of its arguments. It runs with one BLAS thread and one onnxruntime thread, in this process too, so
+that the order of additions, and with it every rounding, does not depend on how many jobs run side by side (on
+processors of one kind: BLAS chooses its kernels by the processor).
+
+Calls are drawn from their iterator in this thread, a window at a time (one call per worker), while those of the last
+window are being worked on. Results come in the order of the calls. Where a worker dies, the results that have come are
+kept and the rest of its window is run again, the second time in this process.
+
+    count=1                   in this process
+    count=N                   N processes (joblib's loky)
+    cluster=dask://host:port  the workers of a Dask scheduler          } onnx-compress is installed there, too
+    cluster=ray://host:port   the workers of a Ray cluster             }
+"""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import BrokenExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+from .errors import CompressError, UsageError
+
+K = TypeVar("K")
+R = TypeVar("R")
+Call = tuple[K, tuple[Any, ...]]
+THREADS = 1
+ATTEMPTS = 2
+PATIENCE = 10  # seconds for a cluster to answer
+CLUSTERS = ("dask", "ray")
+_inside: ContextVar[bool] = ContextVar("inside a job", default=False)
+
+
+def inner_threads() -> int | None:
+    """How many threads a library may use here: `THREADS` inside a job, None (all) elsewhere."""
+    return THREADS if _inside.get() else None
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Where independent work runs.
+
+    Attributes:
+        count: processes; -1 as many as there are cores.
+        cluster: an address as in the module docstring, or None for this machine.
+    """
+
+    count: int = 1
+    cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.count == 0 or self.count < -1:
+            raise UsageError(f"{self.count}: expected a positive number, or -1 for all cores", "--jobs", "--jobs 2")
+        if self.cluster is not None and not self.cluster.startswith(tuple(f"{kind}://" for kind in CLUSTERS)):
+            raise UsageError("expected dask://host:port or ray://host:port", f"--cluster {self.cluster}")
+
+    def run(self, function: Callable[..., R], calls: Iterable[Call[K]]) -> Iterator[tuple[K, R]]:
+        """`function(*arguments)` for every (key, arguments), as (key, result), in order.
+
+        Raises:
+            CompressError: the cluster's package is missing, or it cannot be reached.
+        """
+        if self.count == 1 and self.cluster is None:
+            yield from ((key, _pinned(function, *arguments)) for key, arguments in calls)
+            return
+        with _backend(self) as workers:
+            yield from _overlapped(workers, function, iter(calls))
+
+
+@dataclass(frozen=True)
+class _Workers:
+    """What joblib is told, and how many calls are under way at once."""
+
+    options: dict[str, Any]
+    window: int
+
+    def start(self, function: Callable[..., R], calls: list[Call[K]]) -> Iterator[R]:
+        """Sets them going; the results, as they are asked for."""
+        joblib = _joblib()
+        parallel = joblib.Parallel(**self.options, return_as="generator", batch_size=1, pre_dispatch="all")
+        return parallel([joblib.delayed(_pinned)(function, *arguments) for _, arguments in calls])
+
+
+def _overlapped(workers: _Workers, function: Callable[..., R], calls: Iterator[Call[K]]) -> Iterator[tuple[K, R]]:
+    """One window is at work while the calls of the next are drawn, and the next while its results are used."""
+    running: list[Call[K]] = []
+    results: Iterator[R] = iter(())
+    for first in chain(calls, [None]):
+        window = [] if first is None else [first, *islice(calls, workers.window - 1)]
+        started = _started(workers, function, window)
+        yield from _collected(workers, function, running, results)
+        running, results = window, started
+
+
+def _started(workers: _Workers, function: Callable[..., R], window: list[Call[K]]) -> Iterator[R]:
+    try:
+        return workers.start(function, window) if window else iter(())
+    except _deaths():
+        return iter(())
+
+
+def _collected(
+    workers: _Workers, function: Callable[..., R], window: list[Call[K]], results: Iterator[R]
+) -> Iterator[tuple[K, R]]:
+    """The results of a window, those that a worker took with it computed again."""
+    done = 0
+    for attempt in range(ATTEMPTS):
+        try:
+            for result in results if attempt == 0 else _started(workers, function, window[done:]):
+                yield window[done][0], result
+                done += 1
+        except _deaths():
+            continue
+        if done == len(window):
+            return
+    yield from ((key, _pinned(function, *arguments)) for key, arguments in window[done:])
+
+
+def _deaths() -> tuple[type[BaseException], ...]:
+    """What a dead worker, or a call that cannot be sent to one, looks like."""
+    found: list[type[BaseException]] = [BrokenExecutor, pickle.PicklingError]
+    with suppress(ImportError):
+        found.append(importlib.import_module("distributed.scheduler").KilledWorker)
+    return tuple(found)
+
+
+def _pinned(function: Callable[..., R], *arguments: Any) -> R:
+    limits = importlib.import_module("threadpoolctl").threadpool_limits
+    token = _inside.set(True)
+    try:
+        with limits(THREADS):
+            return function(*arguments)
+    finally:
+        _inside.reset(token)
+
+
+def _backend(jobs: Jobs) -> AbstractContextManager[_Workers]:
+    kind = (jobs.cluster or "local").partition("://")[0]
+    return {"local": _local, "dask": _dask, "ray": _ray}[kind](jobs)
+
+
+@contextmanager
+def _local(jobs: Jobs) -> Generator[_Workers, None, None]:
+    count = _joblib().cpu_count() if jobs.count == -1 else jobs.count
+    yield _Workers({"n_jobs": count, "backend": "loky"}, count)
+
+
+@contextmanager
+def _dask(jobs: Jobs) -> Generator[_Workers, None, None]:
+    distributed = _package("distributed", "dask")
+    address = str(jobs.cluster).partition("://")[2]
+    try:
+        client = distributed.Client(address, set_as_default=False, timeout=PATIENCE)
+    except Exception as error:
+        raise _unreachable(jobs, error) from error
+    with client, _joblib().parallel_config(backend="dask", client=client):
+        yield _Workers({"n_jobs": -1}, max(1, sum(client.nthreads().values())))
+
+
+@contextmanager
+def _ray(jobs: Jobs) -> Generator[_Workers, None, None]:
+    ray, connector = _package("ray", "ray"), _package("ray.util.joblib", "ray")
+    try:
+        ray.init(address=jobs.cluster, ignore_reinit_error=True)
+    except Exception as error:
+        raise _unreachable(jobs, error) from error
+    connector.register_ray()
+    try:
+        with _joblib().parallel_config(backend="ray"):
+            yield _Workers({"n_jobs": -1}, max(1, int(ray.cluster_resources().get("CPU", 1))))
+    finally:
+        ray.shutdown()
+
+
+def _joblib() -> Any:
+    return importlib.import_module("joblib")
+
+
+def _package(name: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise CompressError(
+            f"{name.partition('.')[0]} is not installed",
+            f"--cluster {extra}://",
+            f"pip install 'onnx-compress[{extra}]'",
+        ) from error
+
+
+def _unreachable(jobs: Jobs, error: Exception) -> CompressError:
+    line = (str(error) or repr(error)).strip().splitlines()[0]
+    return CompressError(
+        f"cannot be reached: {line}", f"--cluster {jobs.cluster}", "start the scheduler, or use --jobs"
+    )
