@@ -6,7 +6,7 @@ F, the starts l and the scales s are fitted to the trained weight W* in the metr
 (`projection.summary`); the identity metric without data. `ratio` says how much shorter F is than the weight; `bits=8`
 stores it as uint8 with one scale and zero point, which quarters it once more.
 
-In the graph:  Cast(l) + Range(d) -> Mod L -> Gather(F) -> Reshape -> Mul(s) -> Conv. The only index that is stored is
+In the graph:  l + Range(d) -> Mod L -> Gather(F) -> Reshape -> Mul(s) -> Conv. The only index that is stored is
 the start of each filter. An engine that needs constant weights gets them in full.
 
 TABLE
@@ -34,7 +34,7 @@ from .sharing.base import Project, Shared, SharingPass
 from .sharing.fitting import signal
 
 OVERHEAD = 100  # values that the nodes rebuilding a weight take the place of
-DESTROYED = 0.05
+LOSSY, DESTROYED = 0.05, 0.3
 
 
 @register
@@ -50,7 +50,7 @@ class FilterSummary(SharingPass):
     ratio: float = option(4.0, "the vector is this much shorter than the weight")
     locations: Literal["even", "fit"] = option("fit", "where segments start: at even steps, or fitted")
     scales: Literal["filter", "none"] = option("filter", "a factor (and sign) per filter, or plain segments")
-    bits: Literal[32, 8] = option(32, "8: the vector is stored as integers on a linear grid")
+    bits: int = option(32, "32, or 8: the vector is stored as integers on a linear grid")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,11 +89,12 @@ class FilterSummary(SharingPass):
 
     def remarks(self, decisions: Sequence[Decision], ctx: Context) -> list[str]:
         errors = [float(decision.figures["error"]) for decision in decisions]
-        if not errors or max(errors) < DESTROYED:
+        mean = float(np.mean(errors)) if errors else 0.0
+        if mean < LOSSY:
             return []
+        verdict = "the network is destroyed without training" if mean >= DESTROYED else "it costs accuracy"
         return [
-            f"the segments lose {np.mean(errors):.0%} of a layer's output energy on average (up to {max(errors):.0%}): "
-            "without training the network is destroyed"
+            f"the segments lose {mean:.0%} of a layer's output energy on average, {max(errors):.0%} at most: {verdict}"
         ]
 
 

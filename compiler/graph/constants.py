@@ -3,7 +3,7 @@
 1. A node whose inputs are constant is computed once, and its outputs become initializers, except
    a. quantization (a Q/DQ pair carries meaning), random numbers, control flow and custom domains;
    b. where an output of the graph would lose its producer;
-   c. a Cast of 8- or 16-bit unsigned integers: codes that a weight is stored as;
+   c. a Cast of unsigned bytes: codes that a weight is stored as;
    d. where the file would grow: an output of more than `LIMIT` bytes that is larger than the node's inputs (Expand,
       Tile, a Cast to a wider type), or one made from a big input that other nodes read too.
 2. `Shape` is known as far as shape inference knows it. A vector of dimensions some of which are unknown (a dynamic
@@ -27,7 +27,6 @@ Dims = Mapping[str, tuple[int | None, ...]]
 
 LIMIT = 64 * 1024
 UNKNOWN = -(2**30)
-CODES = (np.dtype(np.uint8), np.dtype(np.uint16))
 MOVERS = frozenset({"Gather", "Slice", "Concat", "Squeeze", "Unsqueeze", "Reshape", "Identity", "Cast"})
 KEPT = frozenset(
     {
@@ -110,7 +109,7 @@ def _compute(node: gs.Node, graph: gs.Graph, known: Mapping[str, np.ndarray], sh
 
 
 def _unpacks(node: gs.Node) -> bool:
-    return node.op == "Cast" and isinstance(node.inputs[0], gs.Constant) and node.inputs[0].dtype in CODES
+    return node.op == "Cast" and isinstance(node.inputs[0], gs.Constant) and node.inputs[0].dtype == np.uint8
 
 
 def _known(tensor: gs.Tensor, graph: gs.Graph, known: Mapping[str, np.ndarray]) -> np.ndarray | None:

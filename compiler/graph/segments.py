@@ -2,10 +2,10 @@
 
     weight[n] = scales[n] vector[(starts[n] + (0 ... d - 1)) mod L]
 
-    starts (N, 1), uint16 -> Cast -> Add(Range(0, d)) -> Mod L -> Gather(vector) -> Reshape -> Mul(scales)
+    starts (N, 1) -> Add(Range(0, d)) -> Mod L -> Gather(vector) -> Reshape -> Mul(scales)
 
-A vector of bytes passes through DequantizeLinear first. Starts beyond 65,535 are stored as int32, without the Cast. No
-index but the starts is stored: N of them, not N d.
+A vector of bytes passes through DequantizeLinear first. No index but the starts is stored: N of them, not N d. They are
+stored as two bytes each, 256 high + low, because TensorRT takes no 16-bit integers; beyond 65,535 as int32.
 """
 
 from __future__ import annotations
@@ -60,6 +60,11 @@ def rebuild_segments(
 
 
 def _starts(chain: Chain, rewriter: Rewriter, starts: np.ndarray) -> gs.Tensor:
+    column = starts[:, None]
     if starts.max(initial=0) > np.iinfo(np.uint16).max:
-        return rewriter.constant("w", starts.astype(np.int32)[:, None])
-    return chain.add("Cast", rewriter.constant("w", starts.astype(np.uint16)[:, None]), to=onnx.TensorProto.INT32)
+        return rewriter.constant("w", column.astype(np.int32))
+    high, low = (
+        chain.add("Cast", rewriter.constant("w", half.astype(np.uint8)), to=onnx.TensorProto.INT32)
+        for half in (column >> 8, column & 255)
+    )
+    return chain.add("Add", chain.add("Mul", high, rewriter.constant("w", np.array(256, np.int32))), low)

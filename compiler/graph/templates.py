@@ -77,7 +77,9 @@ def write_dense(rewriter: Rewriter, conv: Conv, parts: Parts, bias: np.ndarray) 
         return rewriter.constant("w", values)
 
     basis = parts.basis.swapaxes(0, 1).reshape(count, groups * channels, *conv.kernel).astype(conv.dtype)
-    choice = chain.add("Cast", constant(parts.choice.astype(np.uint16)), to=onnx.TensorProto.INT32)
+    choice: gs.Tensor = constant(parts.choice.astype(np.uint8 if count <= 256 else np.int32))
+    if count <= 256:
+        choice = chain.add("Cast", choice, to=onnx.TensorProto.INT32)
     tensor = chain.add("Gather", constant(basis), choice, axis=0)
     transforms = parts.transforms.astype(conv.dtype)
     if groups == 1:

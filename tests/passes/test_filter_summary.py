@@ -71,8 +71,8 @@ def test_what_is_stored_is_the_vector_starts_and_scales() -> None:
     model = one_conv()
     apply(model, FilterSummary(ratio=4))
     stored = graph_cost(model.graph, infer_shapes(model.graph)).params
-    assert stored == 16 * 72 // 4 + 16 + 16 + 16 + 8  # scales, starts, bias; range (3), length (1), shape (4)
-    assert max(t.values.size for t in model.graph.tensors().values() if t.dtype in (np.uint16, np.int32)) == 16
+    assert stored == 16 * 72 // 4 + 16 + 2 * 16 + 16 + 9  # scales, starts, bias; range (3), 256, length, shape (4)
+    assert max(t.values.size for t in model.graph.tensors().values() if t.dtype in (np.uint8, np.int32)) == 16
 
 
 def test_starts_beyond_16_bits_and_bytes() -> None:
