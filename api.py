@@ -26,6 +26,7 @@ from .compiler.files import check_output, staged, writing
 from .compiler.graph.convs import blind_convs, find_convs, is_conv
 from .compiler.graph.io import Model, from_proto, load, save, to_proto
 from .compiler.instruments import Dump, Instrument, Lint, Timing
+from .compiler.jobs import Jobs
 from .compiler.latency.pricing import speed
 from .compiler.manager import PassManager
 from .compiler.registry import find, load_plugin
@@ -107,6 +108,8 @@ def compress(
     report: PathLike | None = None,
     dump_dir: PathLike | None = None,
     power_mode: str = "MAXN",
+    jobs: int = 1,
+    cluster: str | None = None,
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress = silent,
@@ -128,6 +131,8 @@ def compress(
         legalize: last write the model as the target's engine reads it, and refuse one that it cannot take.
         dump_dir: folder for the model after each pass.
         power_mode: of the device, for the estimated latency: MAXN, 30W, 15W or 10W on a Xavier.
+        jobs: processes that share work that can be split, -1: one per core; the result is the same.
+        cluster: dask://host:port or ray://host:port, to share it with other machines.
         overwrite: replace existing files.
 
     Raises:
@@ -144,6 +149,7 @@ def compress(
     if engine.device is not None:
         speed(engine.device, power_mode)  # refuses an unknown mode before any work
     ctx = Context(engine, None, include, exclude, seed, progress, plugin_operators=frozenset(plugin_operators))
+    ctx.jobs = Jobs(jobs, cluster)
     source = _load(model)
     ctx.data = None if data is None else load_samples(source.graph, data, preprocess, samples, labels)
     before = stored_size(source) if source.path is None else file_size(source.path)

@@ -51,6 +51,10 @@ def compress(
     power_mode: Annotated[
         str, typer.Option(help="Of the device, for the estimated latency: MAXN, 30W, 15W or 10W.")
     ] = "MAXN",
+    jobs: Annotated[int, typer.Option(help="Processes that share the work; -1: one per core.")] = 1,
+    cluster: Annotated[
+        str | None, typer.Option(help="dask://host:port or ray://host:port: workers that share the work.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
@@ -83,6 +87,8 @@ def compress(
             report=report,
             dump_dir=dump_dir,
             power_mode=power_mode,
+            jobs=jobs,
+            cluster=cluster,
             seed=seed,
             overwrite=overwrite,
             progress=progress,

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from .jobs import Jobs
 from .targets import TARGETS, Target
 
 Feeds = Mapping[str, np.ndarray]
@@ -52,6 +53,7 @@ class Context:
         seed: the only source of randomness (`rng()`).
         original: the graph that entered the pipeline; budgets refer to it. Set by the manager, never edited.
         plugin_operators: operators that the user's engine has plug-ins for.
+        jobs: where work that can be split runs.
         sidecars: files that belong beside the model, suffix -> text: `.calib`, say.
         origins: new node name -> name of the node of the original model that it stands for.
     """
@@ -64,6 +66,7 @@ class Context:
     progress: Progress = silent
     original: gs.Graph | None = None
     plugin_operators: frozenset[str] = frozenset()
+    jobs: Jobs = field(default_factory=Jobs)
     sidecars: dict[str, str] = field(default_factory=dict[str, str])
     origins: dict[str, str] = field(default_factory=dict[str, str])
     _analyses: dict[str, Any] = field(default_factory=dict[str, Any])

@@ -15,6 +15,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError
+from ..compiler.jobs import inner_threads
 
 PROVIDERS = ("CPUExecutionProvider",)
 UNFUSED = "session.disable_quant_qdq"
@@ -36,7 +37,7 @@ class Session:
 
     Args:
         model: the model; its graph outputs are what `run` returns.
-        threads: intra-op threads; None takes all cores.
+        threads: intra-op threads; None takes all cores, inside a job one.
         fused: Q/DQ pairs become INT8 kernels, see the module docstring.
 
     Raises:
@@ -48,6 +49,7 @@ class Session:
         options = runtime.SessionOptions()
         options.log_severity_level = 4
         options.add_session_config_entry(UNFUSED, "0" if fused else "1")
+        threads = threads or inner_threads()
         if threads is not None:
             options.intra_op_num_threads = threads
         self.outputs = [output.name for output in model.graph.output]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -72,6 +73,11 @@ class Conv:
         """W flattened, (N, d)."""
         return self.weight.reshape(self.filters, -1)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, it leaves the graph around it behind."""
+        known = (self.weight, self.bias, self.dtype, self.group, self.strides, self.dilations)
+        return _alone, (self.name, dict(self.node.attrs), self.input.name, self.output.name, known)
+
     def store(self, rewriter: Rewriter, weight: np.ndarray, bias: np.ndarray) -> None:
         """Write another weight (N, d) and bias (N,) into the node, in the stored precision."""
         rewriter.set_weight(self.node, 1, weight.reshape(self.weight.shape).astype(self.dtype))
@@ -94,6 +100,11 @@ class Conv:
         total = max(0, (steps - 1) * self.strides[axis] + extent - size)
         small, large = total // 2, total - total // 2
         return (large, small) if lower else (small, large)
+
+
+def _alone(name: str, attrs: dict[str, Any], source: str, target: str, known: tuple[Any, ...]) -> Conv:
+    """A Conv without a graph."""
+    return Conv(gs.Node("Conv", name, attrs, [gs.Variable(source)], [gs.Variable(target)]), *known)
 
 
 def find_convs(graph: gs.Graph) -> Iterator[Conv]:

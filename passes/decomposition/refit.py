@@ -17,9 +17,10 @@ from ...compiler.graph.rewriter import Rewriter
 from ...runtime.lockstep import ROWS, Layer, lockstep
 from ..projection.fit import Fit
 from .budget import Candidate
-from .forms import Form, emit
+from .forms import Form, Projection, emit
 from .survey import layer_fits, plain_fits
 
+Fitted = tuple[Layer, list[Fit]]
 DENSE = "left dense: the budget is better spent on other layers"
 SLOWER = "saves MACs but no time: {:.4f} ms before, {:.4f} ms after, says the cost model of the target"
 
@@ -42,20 +43,40 @@ class Plan:
     ridge: float
     rows: int = ROWS
 
+    def form(self, layer: Layer) -> tuple[Form | None, int]:
+        """What the layer becomes, and its size; None and 0 where it stays dense."""
+        choice = self.choices.get(layer.name)
+        return (self.forms[choice.form], choice.size) if choice is not None and choice.size else (None, 0)
+
 
 def write(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> list[Decision]:
     """Rewrite `graph` in place; a decision per layer of the plan and per layer re-fitted."""
     rewriter = Rewriter(graph, ctx.origins)
     with ctx.progress("rewriting", len(plan.choices)) as advance:
         decisions: list[Decision] = []
-        for layer, fits in _fits(graph, ctx, plan, data):
-            decisions.append(_write_layer(rewriter, layer, fits, plan))
+        for (layer, fits), projection in _projections(graph, ctx, plan, data):
+            decisions.append(_write_layer(rewriter, layer, fits, projection, plan))
             advance()
     written = {decision.node for decision in decisions}
     return [*decisions, *(Decision(name, "kept", DENSE) for name in plan.choices if name not in written)]
 
 
-def _fits(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> Iterator[tuple[Layer, list[Fit]]]:
+def _projections(
+    graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None
+) -> Iterator[tuple[Fitted, Projection | None]]:
+    """Every layer to be written, with what it becomes, or None where it stays dense."""
+    fitted = _fits(graph, ctx, plan, data)
+    if plan.lockstep and data is not None:  # what is written decides the next fit
+        return ((pair, _project(*pair, *plan.form(pair[0]))) for pair in fitted)
+    return ctx.jobs.run(_project, ((pair, (*pair, *plan.form(pair[0]))) for pair in fitted))
+
+
+def _project(layer: Layer, fits: list[Fit], form: Form | None, size: int) -> Projection | None:
+    """A job, where layers do not depend on each other."""
+    return form.project(layer, fits, size) if form is not None and isinstance(layer, Conv) else None
+
+
+def _fits(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> Iterator[Fitted]:
     chosen = [conv for conv in find_convs(graph) if conv.name in plan.choices]
     if data is None:
         yield from ((conv, plain_fits(conv)) for conv in chosen if plan.choices[conv.name].size)
@@ -77,10 +98,12 @@ def _in_graph_order(graph: gs.Graph, layers: Sequence[Layer]) -> list[Layer]:
     return [by_node[id(node)] for node in graph.nodes if id(node) in by_node]
 
 
-def _write_layer(rewriter: Rewriter, layer: Layer, fits: list[Fit], plan: Plan) -> Decision:
+def _write_layer(
+    rewriter: Rewriter, layer: Layer, fits: list[Fit], projection: Projection | None, plan: Plan
+) -> Decision:
     choice = plan.choices.get(layer.name)
-    if isinstance(layer, Conv) and choice is not None and choice.size:
-        return _decompose(rewriter, layer, fits, choice, plan)
+    if isinstance(layer, Conv) and choice is not None and projection is not None:
+        return _decompose(rewriter, layer, fits, choice, projection, plan)
     weight = np.concatenate([fit.weight for fit in fits])
     layer.store(rewriter, weight, _bias(fits, [fit.weight for fit in fits]))
     figures: dict[str, float | int | str] = {"error": sum(fit.residual for fit in fits) / _signal(fits)}
@@ -89,14 +112,14 @@ def _write_layer(rewriter: Rewriter, layer: Layer, fits: list[Fit], plan: Plan) 
     return Decision(layer.name, "refitted", DENSE if choice else "", figures)
 
 
-def _decompose(rewriter: Rewriter, conv: Conv, fits: list[Fit], choice: Choice, plan: Plan) -> Decision:
-    form = plan.forms[choice.form]
-    projection = form.project(conv, fits, choice.size)
+def _decompose(
+    rewriter: Rewriter, conv: Conv, fits: list[Fit], choice: Choice, projection: Projection, plan: Plan
+) -> Decision:
     lost = sum(fit.lost(dense) + fit.residual for fit, dense in zip(fits, projection.dense, strict=True))
     figures: dict[str, float | int | str] = {
         "form": choice.form,
         "size": choice.size,
-        "full_size": form.limit(conv),
+        "full_size": plan.forms[choice.form].limit(conv),
         "error": lost / _signal(fits),
     }
     figures |= {**_figures(plan.candidates[conv.name], choice), **projection.figures}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.allocate import Choice
@@ -97,8 +98,10 @@ def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
             continue
         offers[conv.name] = offer
         convs.append(conv)
-    fits = _original_fits(graph, ctx, convs, request)
-    candidates = [_candidate(conv, fit, offers[conv.name], request) for conv, fit in fits]
+    drawn = _original_fits(graph, ctx, convs, request)
+    calls = (((conv, fits), (conv, fits, _largest(offers[conv.name], request))) for conv, fits in drawn)
+    curves = ctx.jobs.run(_curves, calls)
+    candidates = [_candidate(conv, fits, offers[conv.name], found, request) for (conv, fits), found in curves]
     return Survey(candidates, skipped, bill.network(graph), before.network(ctx.original or graph))
 
 
@@ -189,13 +192,23 @@ def _sizes(conv: Conv, form: Form, dense: Costs, bill: Bill, request: Request) -
     return found
 
 
-def _candidate(conv: Conv, fits: list[Fit], offer: Offer, request: Request) -> Candidate:
+def _largest(offer: Offer, request: Request) -> list[tuple[Form, int]]:
+    """The forms a Conv may take, and the largest size of each."""
+    return [(form, max(sizes)) for form in request.forms if (sizes := offer.sizes.get(form.name))]
+
+
+def _curves(conv: Conv, fits: list[Fit], forms: Sequence[tuple[Form, int]]) -> dict[str, np.ndarray]:
+    """A job: relative errors by size, by form."""
     signal = max(sum(fit.signal for fit in fits), 1e-30)
+    return {form.name: form.curve(conv, fits, largest) / signal for form, largest in forms}
+
+
+def _candidate(
+    conv: Conv, fits: list[Fit], offer: Offer, curves: Mapping[str, np.ndarray], request: Request
+) -> Candidate:
     choices = [Choice(offer.dense, 0.0)]
-    forms = {form.name: form for form in request.forms}
-    for name, sizes in offer.sizes.items():
-        curve = forms[name].curve(conv, fits, max(sizes, default=0)) / signal
-        choices += [Choice(costs, float(curve[size]), size, name) for size, costs in sizes.items()]
+    for name, curve in curves.items():
+        choices += [Choice(costs, float(curve[size]), size, name) for size, costs in offer.sizes[name].items()]
     if request.watch is not None:
         request.watch(conv, fits, choices)
-    return Candidate(conv, choices, {name: forms[name].limit(conv) for name in offer.sizes})
+    return Candidate(conv, choices, {form.name: form.limit(conv) for form in request.forms if form.name in offer.sizes})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from builders import model, normal, proto, run
@@ -134,3 +136,14 @@ def test_a_conv_of_another_domain_is_no_conv():
         "g (float[N,3,8,8] x) => (float y) { y = com.example.Conv(x, w) }", domains=', "com.example" : 1', w=W
     )
     assert list(find_convs(source.graph)) == list(blind_convs(source.graph)) == []
+
+
+def test_pickled_it_leaves_the_graph_behind():
+    graph = "g (float[1,4,8,8] x) => (float[1,6,4,4] y) { a = Relu(x) y = Conv<pads=[1,1,1,1], strides=[2,2]>(a, w) }"
+    source = model(graph, w=normal(6, 4, 3, 3)).graph
+    (conv,) = find_convs(source)
+    alone: Conv = pickle.loads(pickle.dumps(conv))
+    assert (alone.name, alone.input.name, alone.output.name) == (conv.name, "a", "y")
+    assert (alone.strides, alone.pads((8, 8))) == ((2, 2), [(1, 1), (1, 1)])
+    assert np.array_equal(alone.weight, conv.weight)
+    assert not alone.input.inputs and conv.input.inputs
