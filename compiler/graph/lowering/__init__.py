@@ -57,10 +57,10 @@ def has_operator(node: gs.Node, opset: int) -> bool:
 
 
 def _set_opset(graph: gs.Graph, opset: int) -> None:
+    """Copies of the graph share the list of domains, so it is replaced."""
     graph.opset = opset
-    for entry in graph.import_domains or ():
-        if not entry.domain:
-            entry.version = opset
+    others = [entry for entry in graph.import_domains or () if entry.domain]
+    graph.import_domains = [onnx.helper.make_opsetid("", opset), *others]
 
 
 def _version(node: gs.Node, opset: int) -> int | None:

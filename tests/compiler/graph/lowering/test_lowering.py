@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 import pytest
 from builders import listing, model, node, normal, run
 from onnx_compress.compiler.errors import CompressError
@@ -94,6 +95,14 @@ def test_branches_are_lowered_too():
     expected = run(before, x=x, c=np.array(True))["y"]
     lower(before, 17)
     np.testing.assert_array_equal(run(before, x=x, c=np.array(True))["y"], expected)
+
+
+def test_a_copy_made_before_stays_as_it_was():
+    before = model("g (float[2,4] x) => (float[4,2] y) <int64[2] s = {4, 2}> { y = Reshape<allowzero = 0>(x, s) }")
+    copy = before.graph.copy()
+    lower(before, 13)
+    onnx.checker.check_model(gs.export_onnx(copy, do_type_check=False))
+    assert node(copy, "Reshape").attrs["allowzero"] == 0 and copy.opset == 17
 
 
 def test_an_older_graph_is_left_alone():
