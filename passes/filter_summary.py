@@ -4,12 +4,22 @@
 
 F, the starts l and the scales s are fitted to the trained weight W* in the metric of the layer's inputs
 (`projection.summary`); the identity metric without data. `ratio` says how much shorter F is than the weight; `bits=8`
-stores it as uint8 with one scale and zero point, which quarters it once more.
+stores it as uint8 with one step and offset, which quarters it once more.
 
 In the graph:  l + Range(d) -> Mod L -> Gather(F) -> Reshape -> Mul(s) -> Conv. The only index that is stored is
 the start of each filter. An engine that needs constant weights gets them in full.
 
-TABLE
+Top-1 of ResNet-20 (91.73) on the 10,000 CIFAR-10 test images, 1,024 unlabelled images, and the mean lost output energy:
+
+    ratio            1.1            1.3            2              4
+    with data        90.9    5 %    88.7   11 %    76.2   31 %    49.3   54 %
+      even starts    90.8    5 %    88.6   12 %
+    without data     72.5    6 %                   13.6   31 %
+
+In the identity metric unrelated filters lose 1 - 1 / ratio of their energy, as expected of averages (a test checks it).
+The metric and the refit in step save most of the network at small ratios. Fitted starts gain little over even ones. Up
+to a ratio of about 1.3 the pass can be used as it is; beyond that the result is a start for training, and the note says
+so. For the same file, `codebook` loses far less.
 """
 
 from __future__ import annotations
@@ -60,7 +70,7 @@ class FilterSummary(SharingPass):
             raise ValueError(f"bits={self.bits}: expected 8 or 32")
 
     def first_opset(self) -> int:
-        return 11 if self.bits == 32 else 13
+        return 11
 
     def layers(self, graph: gs.Graph) -> Sequence[Layer]:
         return list(find_convs(graph))
@@ -80,7 +90,7 @@ class FilterSummary(SharingPass):
             chosen = fit_starts(fits, even, scaled) if self.locations == "fit" else even
             vector = _stored(chosen.vector, layer.dtype, self.bits == 8)
             scales = [scale.astype(layer.dtype).astype(np.float64) for scale in chosen.scales]
-            final = replace(chosen, vector=_values(vector), scales=scales)
+            final = replace(chosen, vector=vector.values().astype(np.float64), scales=scales)
             figures: dict[str, float | int | str] = {"length": length}
             figures |= {"even_lost": even.lost(fits) / signal(fits), "lost": final.lost(fits) / signal(fits)}
             return Shared(final.dense(), lambda: _rebuild(rewriter, layer, vector, final, scaled), figures)
@@ -102,14 +112,8 @@ def _stored(vector: Array, dtype: np.dtype, as_bytes: bool) -> Vector:
     """The vector as the file holds it."""
     if not as_bytes:
         return Vector(vector.astype(dtype))
-    codes, step, zero = linear_bytes(vector)
-    return Vector(codes, np.asarray(step, dtype), zero)
-
-
-def _values(vector: Vector) -> Array:
-    if vector.step is None:
-        return vector.stored.astype(np.float64)
-    return (vector.stored.astype(np.float64) - vector.zero) * float(vector.step)
+    codes, step, low = linear_bytes(vector)
+    return Vector(codes, np.asarray(step, dtype), np.asarray(low, dtype))
 
 
 def _rebuild(rewriter: Rewriter, layer: Layer, vector: Vector, summary: Summary, scaled: bool) -> None:

@@ -4,8 +4,9 @@
 
     starts (N, 1) -> Add(Range(0, d)) -> Mod L -> Gather(vector) -> Reshape -> Mul(scales)
 
-A vector of bytes passes through DequantizeLinear first. No index but the starts is stored: N of them, not N d. They are
-stored as two bytes each, 256 high + low, because TensorRT takes no 16-bit integers; beyond 65,535 as int32.
+A vector of bytes passes through Cast, Mul(step) and Add(low) first: TensorRT dequantizes no UINT8. No index but the
+starts is stored: N of them, not N d. They are stored as two bytes each, 256 high + low, because TensorRT takes no
+16-bit integers; beyond 65,535 as int32.
 """
 
 from __future__ import annotations
@@ -23,11 +24,17 @@ from .rewriter import Rewriter
 
 @dataclass(frozen=True, eq=False)
 class Vector:
-    """A vector (L,) as it is stored: floats, or bytes that stand for step * (byte - zero)."""
+    """A vector (L,) as it is stored: floats, or bytes that stand for step * byte + low, in the type of `step`."""
 
     stored: np.ndarray
     step: np.ndarray | None = None
-    zero: int = 0
+    low: np.ndarray | None = None
+
+    def values(self) -> np.ndarray:
+        """What it stands for, (L,)."""
+        if self.step is None or self.low is None:
+            return self.stored
+        return self.stored.astype(self.step.dtype) * self.step + self.low
 
 
 def rebuild_segments(
@@ -53,8 +60,10 @@ def rebuild_segments(
     steps = chain.add("Range", *(constant(np.int32(bound)) for bound in (0, prod(shape[1:]), 1)))
     indices = chain.add("Mod", chain.add("Add", first, steps), constant(np.int32(len(vector.stored))))
     values: gs.Tensor = constant(vector.stored)
-    if vector.step is not None:
-        values = chain.add("DequantizeLinear", values, constant(vector.step), constant(np.uint8(vector.zero)))
+    if vector.step is not None and vector.low is not None:
+        kind = onnx.helper.np_dtype_to_tensor_dtype(vector.step.dtype)
+        values = chain.add("Mul", chain.add("Cast", values, to=kind), constant(vector.step))
+        values = chain.add("Add", values, constant(vector.low))
     tensor = chain.add("Reshape", chain.add("Gather", values, indices), constant(np.array(shape)))
     chain.place(1, tensor if scales is None else chain.add("Mul", tensor, constant(scales)))
 

@@ -88,12 +88,11 @@ def fit_starts(fits: Sequence[Fit], even: Summary, scaled: bool, rounds: int = R
     return best
 
 
-def linear_bytes(vector: Array) -> tuple[NDArray[np.uint8], float, int]:
-    """(codes q (L,), step, zero point): F = step (q - zero), with 0 on the grid."""
-    low, high = min(0.0, float(vector.min())), max(0.0, float(vector.max()))
+def linear_bytes(vector: Array) -> tuple[NDArray[np.uint8], float, float]:
+    """(codes q (L,), step, low): F = step q + low, from the smallest element to the largest."""
+    low, high = float(vector.min()), float(vector.max())
     step = max((high - low) / 255, 1e-12)
-    zero = round(-low / step)
-    return np.clip(np.rint(vector / step) + zero, 0, 255).astype(np.uint8), step, zero
+    return np.clip(np.rint((vector - low) / step), 0, 255).astype(np.uint8), step, low
 
 
 def _scatter_mean(fits: Sequence[Fit], summary: Summary) -> Array:

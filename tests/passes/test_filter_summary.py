@@ -82,9 +82,11 @@ def test_starts_beyond_16_bits_and_bytes() -> None:
     codes = np.random.default_rng(0).integers(0, 256, 70_000).astype(np.uint8)
     starts = np.array([0, 69_990, 66_000])
     rewriter, conv = Rewriter(model.graph), builders.node(model.graph, "Conv")
-    rebuild_segments(rewriter, conv, Vector(codes, np.float32(0.1), 128), starts, (3, 2, 3, 3))
+    rebuild_segments(
+        rewriter, conv, Vector(codes, np.array(0.1, np.float32), np.array(-12.8, np.float32)), starts, (3, 2, 3, 3)
+    )
     check_graph(model)
-    weight = (codes[(starts[:, None] + np.arange(18)) % 70_000].astype(np.float32) - 128) * np.float32(0.1)
+    weight = 0.1 * codes[(starts[:, None] + np.arange(18)) % 70_000].astype(np.float32) - np.float32(12.8)
     dense = builders.model(
         "g (float[N,2,8,8] x) => (float[N,3,6,6] y) { y = Conv(x, w) }", w=weight.reshape(3, 2, 3, 3)
     )
