@@ -1,0 +1,54 @@
+"""How significant the filters of a layer are, from their weights alone; the least significant go first.
+
+Rows F_i are the flattened filters, v_i = |F_i| their norms, mu and sigma the mean and standard deviation of v.
+
+    l1       sum |F_i|                  Li et al., "Pruning filters for efficient convnets", ICLR 2017
+    l2       |F_i|
+    fpgm     sum_j |F_i - F_j|          He et al., CVPR 2019: what lies near the geometric median can be replaced
+    gaussian z_i = (v_i - mu) / sigma   Xu et al., PFGDF: filters insignificant in the distribution of the layer
+
+The abstract of PFGDF does not say which part of the distribution is insignificant. Three readings of the interval a:
+
+    tails    removed where |z| > a      the improbable ones; a = 0.43 removes 67 %
+    centre   removed where |z| < a      those that are like many others; a = 0.97 removes 67 %
+    low      removed where z < a        the small ones; a = 0.43 removes 67 %
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from .fit import Array
+
+
+def l1(rows: Array) -> Array:
+    return np.abs(rows).sum(1)
+
+
+def l2(rows: Array) -> Array:
+    return np.linalg.norm(rows, axis=1)
+
+
+def fpgm(rows: Array) -> Array:
+    return cdist(rows, rows).sum(1)
+
+
+def deviations(rows: Array) -> Array:
+    """z_i; zeros where all norms are equal."""
+    norms = np.linalg.norm(rows, axis=1)
+    return (norms - norms.mean()) / max(float(norms.std()), 1e-12)
+
+
+def tails(rows: Array) -> Array:
+    return -np.abs(deviations(rows))
+
+
+def centre(rows: Array) -> Array:
+    return np.abs(deviations(rows))
+
+
+CRITERIA: dict[str, Callable[[Array], Array]] = {"l1": l1, "l2": l2, "fpgm": fpgm}
+READINGS: dict[str, Callable[[Array], Array]] = {"tails": tails, "centre": centre, "low": deviations}

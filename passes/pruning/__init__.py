@@ -1,0 +1,8 @@
+"""Removing filters: which, how many in each group of channels, and what makes up for them.
+
+candidates  each channel group is a candidate with an order of removal and a loss per unit removed, or is left alone
+ledger      what the network costs as a function of how many units of each group are gone
+division    how many units of each group go, within one or several budgets
+repair      removal; then, in graph order, each layer is fitted to what reaches it
+interval    the automated loop: a cut of its own for each group, as far as the outputs allow
+"""

@@ -1,0 +1,201 @@
+"""Which channel groups can be pruned, in which order their units go, and what that loses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...compiler.base import Decision
+from ...compiler.context import Context, Data
+from ...compiler.graph.channels import Channels, Group, Macs, Part
+from ...compiler.graph.convs import find_convs
+from ...compiler.graph.gemms import find_gemms
+from ...compiler.shapes import Shapes
+from ...runtime.lockstep import Layer, lockstep
+from ..decomposition.survey import CURVE_ROWS, curve_samples, layer_fits
+from ..projection.elimination import Reader, eliminate
+from ..projection.fit import Array, Fit
+
+LARGEST = 8192  # inputs of a layer whose metric is taken: 512 MB of float64
+Score = Callable[[Array], Array]
+Watch = Callable[[Layer, "Sequence[Reader]"], float]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A group that can be pruned.
+
+    Attributes:
+        order: (size,) its units, the first to go first.
+        losses: (size + 1,) lost output energy of the layers that read it, each relative to its signal, once 0, 1, ...
+            units are gone.
+        scores: (size,) the criterion's value for each unit, in the order of removal.
+        sizes: how many units may be gone, 0 first.
+    """
+
+    group: Group
+    order: np.ndarray
+    losses: Array
+    scores: Array
+    sizes: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return self.group.name
+
+    def kept(self, gone: int) -> np.ndarray:
+        """The units that stay, in their old order."""
+        return np.sort(self.order[gone:])
+
+
+@dataclass(frozen=True)
+class Request:
+    """How units are ordered.
+
+    Attributes:
+        score: significance of the filters from their weights (size, d); None orders by the loss per MAC saved.
+        align, minimum: of the numbers of units kept.
+        ridge: see `projection.fit`.
+        data: samples for the metrics; None compares weights.
+        watch: what a layer's losses count, asked in graph order; None counts all alike.
+    """
+
+    score: Score | None
+    align: int
+    minimum: int
+    ridge: float
+    data: Data | None = None
+    watch: Watch | None = None
+
+
+def split(channels: Channels, ctx: Context, request: Request) -> tuple[list[Group], list[Decision]]:
+    """The groups to prune, and a decision with the reason for every layer that makes the others."""
+    groups: list[Group] = []
+    skipped: list[Decision] = []
+    for group in channels.groups:
+        reason = _reason(group, ctx, request)
+        if reason is None:
+            groups.append(group)
+        else:
+            skipped += [Decision(name, "skipped", reason, {"units": group.size}) for name in makers(group)]
+    return groups, skipped
+
+
+def survey(
+    graph: gs.Graph, ctx: Context, channels: Channels, groups: Sequence[Group], shapes: Shapes, request: Request
+) -> list[Candidate]:
+    """A candidate for each of `groups`."""
+    macs = Macs(channels, shapes)
+    found: dict[Group, Candidate] = {}
+    for group, readers in _readers(graph, ctx, groups, request):
+        found[group] = _candidate(group, readers, macs.saved(group), request)
+    return [found[group] for group in groups]
+
+
+def makers(group: Group) -> list[str]:
+    """The names of the layers that make its channels."""
+    return list(dict.fromkeys(part.node.name for part in group.producers))
+
+
+def filters(group: Group) -> Array:
+    """(size, d) what makes each unit: the filters of all its layers, one after the other."""
+    return np.hstack([_rows(part, group.size) for part in group.producers])
+
+
+def allowed(size: int, align: int, minimum: int) -> np.ndarray:
+    """How many of `size` units may be gone: none, or so many that a multiple of `align`, and `minimum`, stay."""
+    left = np.arange(align, size, align)
+    return np.concatenate([[0], size - left[left >= max(1, minimum)][::-1]])
+
+
+def _reason(group: Group, ctx: Context, request: Request) -> str | None:
+    if group.frozen is not None:
+        return " < ".join([f"its channels stay: {group.frozen}", *reversed(group.chain)])
+    scope = next(filter(None, map(ctx.out_of_scope, makers(group))), None)
+    if scope is not None:
+        return scope
+    if len(allowed(group.size, request.align, request.minimum)) < 2:
+        return f"{group.size} units: none can go with align={request.align} and minimum={request.minimum}"
+    return None if np.isfinite(filters(group)).all() else "its weight holds NaN or Inf"
+
+
+def _candidate(group: Group, readers: Sequence[Reader], saved: np.ndarray, request: Request) -> Candidate:
+    price = np.maximum(saved, 1).astype(np.float64)
+    order, scores = None, None
+    if request.score is not None:
+        scores = request.score(filters(group).astype(np.float64))
+        order = np.argsort(scores, kind="stable")
+    found = eliminate(readers, price, order)
+    values = np.diff(found.losses) if scores is None else scores[found.order]
+    return Candidate(
+        group, found.order, found.losses, values, allowed(group.size, request.align, request.minimum)
+    )
+
+
+def _readers(
+    graph: gs.Graph, ctx: Context, groups: Sequence[Group], request: Request
+) -> Iterator[tuple[Group, list[Reader]]]:
+    """Each group once all layers that read it are known."""
+    layers = {} if request.data is None else _fitted_layers(graph, groups)
+    waiting = {group: {id(p.node) for p in group.consumers if id(p.node) in layers} for group in groups}
+    readers = {group: [_plain(p, group.size) for p in group.consumers if id(p.node) not in layers] for group in groups}
+    yield from ((group, readers.pop(group)) for group in groups if not waiting[group])
+    if request.data is None or not layers:
+        return
+    data, ordered = curve_samples(request.data), [layers[id(n)] for n in graph.nodes if id(n) in layers]
+    with ctx.progress("filters that can go", len(ordered)) as advance:
+        for layer, moments in lockstep(graph, graph, ordered, data, ctx.rng(), CURVE_ROWS):
+            fits = layer_fits(layer, moments, request.ridge)
+            for group in [group for group in readers if id(layer.node) in waiting[group]]:
+                readers[group] += _dense(layer, fits, group, request.watch)
+                waiting[group].discard(id(layer.node))
+                if not waiting[group]:
+                    yield group, readers.pop(group)
+            advance()
+
+
+def _fitted_layers(graph: gs.Graph, groups: Sequence[Group]) -> Mapping[int, Layer]:
+    """The layers that read a group and whose metric is taken, by the id of their node."""
+    read = {id(part.node) for group in groups for part in group.consumers}
+    layers: list[Layer] = [*find_convs(graph), *find_gemms(graph)]
+    return {id(layer.node): layer for layer in layers if id(layer.node) in read and layer.fan_in <= LARGEST}
+
+
+def _dense(layer: Layer, fits: Sequence[Fit], group: Group, watch: Watch | None) -> list[Reader]:
+    parts = [part for part in group.consumers if part.node is layer.node]
+    span = layer.fan_in // layer.weight.shape[1]
+    columns = [np.concatenate(each) for each in zip(*(_columns(p, group.size, span) for p in parts), strict=True)]
+    signal = max(sum(fit.signal for fit in fits), 1e-30)
+    readers = [Reader(fit.weight, fit.metric, columns, signal) for fit in fits]
+    gain = 1.0 if watch is None else watch(layer, readers)
+    return [Reader(fit.weight, fit.metric, columns, signal / gain) for fit in fits]
+
+
+def _plain(part: Part, size: int) -> Reader:
+    """A layer in the identity metric."""
+    weight = part.entries().T.astype(np.float64)
+    position = np.arange(len(part.index))
+    columns = [position[part.unit == unit] for unit in range(size)]
+    return Reader(weight, np.ones(weight.shape[1]), columns, float(np.sum(weight**2)))
+
+
+def _columns(part: Part, size: int, span: int) -> list[np.ndarray]:
+    """The columns of the flattened weight that each unit owns: `span` for a channel."""
+    return [
+        (part.index[part.unit == unit][:, None] * span + np.arange(span)).ravel() for unit in range(size)
+    ]
+
+
+def _rows(part: Part, size: int) -> Array:
+    """(size, d) the entries of each unit in one constant, zeros where it has fewer than others."""
+    entries = part.entries().astype(np.float64)
+    most = int(np.bincount(part.unit, minlength=size).max(initial=0))
+    rows = np.zeros((size, most, entries.shape[1]))
+    seen = np.zeros(size, np.int64)
+    for unit, entry in zip(part.unit.tolist(), entries, strict=True):
+        rows[unit, seen[unit]] = entry
+        seen[unit] += 1
+    return rows.reshape(size, -1)

@@ -1,0 +1,147 @@
+"""How many units of each candidate go.
+
+loss      Greedy: again and again the step, of any length and candidate, with the least loss per cost that is still over
+          a limit, all limits counted relative to their excess; then, while the limits allow, the steps of the largest
+          loss back. What a step saves is read off the ledger each time, since the costs of neighbours multiply.
+share     the same share of every candidate, the smallest that meets the limits
+interval  every candidate's units up to the same value of the criterion, the lowest that meets the limits
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+
+import numpy as np
+
+from ..decomposition.budget import Budget, Unreachable
+from .candidates import Candidate
+from .ledger import Ledger
+
+Costs = Mapping[str, float]
+STEPS = 40
+TINY = 1e-12
+
+
+def divide(
+    rule: str, budget: Budget, candidates: Sequence[Candidate], ledger: Ledger, fixed: Costs, original: Costs
+) -> list[int]:
+    """Units gone, per candidate.
+
+    Args:
+        ledger: moved to the result.
+        fixed: what the network costs beside its Convs, by cost.
+        original: what the model that entered the pipeline costs.
+
+    Raises:
+        Unreachable: the limits cannot be met; names the nearest that can.
+    """
+    limits = {unit: share * original[unit] - fixed[unit] for unit, share in budget.limits.items()}
+    _check(budget, limits, candidates, ledger, fixed, original)
+    if rule == "loss":
+        _descend(candidates, ledger, limits)
+        _give_back(candidates, ledger, limits)
+    else:
+        _cut(rule, candidates, ledger, limits)
+    return list(ledger.gone)
+
+
+def of_share(candidates: Sequence[Candidate], share: float) -> list[int]:
+    """About `share` of every candidate: the next allowed number from above, or the largest."""
+    return [_allowed(candidate, share * candidate.group.size) for candidate in candidates]
+
+
+def of_interval(candidates: Sequence[Candidate], value: float) -> list[int]:
+    """What scores below `value` in every candidate."""
+    return [_allowed(each, int(np.searchsorted(each.scores, value))) for each in candidates]
+
+
+def _allowed(candidate: Candidate, gone: float) -> int:
+    return int(candidate.sizes[min(np.searchsorted(candidate.sizes, gone - 1e-9), len(candidate.sizes) - 1)])
+
+
+def _descend(candidates: Sequence[Candidate], ledger: Ledger, limits: Costs) -> None:
+    steps: dict[int, tuple[float, int]] = {}
+    while over := _over(ledger, limits):
+        for index, candidate in enumerate(candidates):
+            if index not in steps:
+                steps[index] = _best(candidate, ledger.gone[index], ledger.curve(index), over)
+        index = min(steps, key=lambda each: steps[each][0])
+        ledger.move(index, steps[index][1])
+        changed = ledger.neighbours(index) if len(limits) == 1 else list(steps)
+        for each in changed:
+            steps.pop(each, None)
+
+
+def _best(candidate: Candidate, gone: int, costs: Mapping[str, np.ndarray], over: Costs) -> tuple[float, int]:
+    """The least loss per saving, and the number of units gone after that step."""
+    sizes = candidate.sizes[candidate.sizes > gone]
+    if not len(sizes):
+        return np.inf, gone
+    saved = sum(np.maximum(costs[unit][gone] - costs[unit][sizes], 0) / excess for unit, excess in over.items())
+    ratios = (candidate.losses[sizes] - candidate.losses[gone]) / np.maximum(saved, TINY)
+    ratios = np.where(saved > TINY, ratios, np.inf)
+    first = int(np.argmin(ratios))
+    return float(ratios[first]), int(sizes[first])
+
+
+def _give_back(candidates: Sequence[Candidate], ledger: Ledger, limits: Costs) -> None:
+    """Bring back the units whose absence costs most, as long as they fit."""
+    while True:
+        fitting = [(gain, index, gone) for index, gain, gone in _returns(candidates, ledger) if gain > 0]
+        for _, index, gone in sorted(fitting, reverse=True):
+            before = ledger.gone[index]
+            ledger.move(index, gone)
+            if not _over(ledger, limits):
+                break
+            ledger.move(index, before)
+        else:
+            return
+
+
+def _returns(candidates: Sequence[Candidate], ledger: Ledger) -> list[tuple[int, float, int]]:
+    """(candidate, loss won, units gone) one allowed step back, for each that has lost some."""
+    found: list[tuple[int, float, int]] = []
+    for index, candidate in enumerate(candidates):
+        gone = ledger.gone[index]
+        if gone:
+            back = int(candidate.sizes[candidate.sizes < gone].max())
+            found.append((index, float(candidate.losses[gone] - candidate.losses[back]), back))
+    return found
+
+
+def _cut(rule: str, candidates: Sequence[Candidate], ledger: Ledger, limits: Costs) -> None:
+    """Bisect the share, or the value of the criterion, that just meets the limits."""
+    if rule == "share":
+        low, high, of = 0.0, 1.0, of_share
+    else:
+        values = np.concatenate([candidate.scores for candidate in candidates])
+        low, high, of = float(values.min()), float(values.max()) + 1.0, of_interval
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        _move(ledger, of(candidates, middle))
+        low, high = (middle, high) if _over(ledger, limits) else (low, middle)
+    _move(ledger, of(candidates, high))
+
+
+def _move(ledger: Ledger, gone: Sequence[int]) -> None:
+    for index, count in enumerate(gone):
+        ledger.move(index, count)
+
+
+def _over(ledger: Ledger, limits: Costs) -> dict[str, float]:
+    """By how much each limit is exceeded, where it is."""
+    total = ledger.total()
+    return {unit: total[unit] - limit for unit, limit in limits.items() if total[unit] > limit * (1 + TINY)}
+
+
+def _check(
+    budget: Budget, limits: Costs, candidates: Sequence[Candidate], ledger: Ledger, fixed: Costs, original: Costs
+) -> None:
+    _move(ledger, [int(candidate.sizes[-1]) for candidate in candidates])
+    over, total = _over(ledger, limits), ledger.total()
+    _move(ledger, [0] * len(candidates))
+    if over:
+        least = {unit: (fixed[unit] + total[unit]) / original[unit] for unit in over}
+        nearest = ", ".join(f"{unit}={ceil(1000 * share - 1e-6) / 1000:.3f}" for unit, share in least.items())
+        raise Unreachable(f"{budget} cannot be reached", "budget", f"the smallest possible is {nearest}")

@@ -1,0 +1,133 @@
+"""What a network costs as a function of how many units of each candidate are gone, in every unit that a budget may have.
+
+    cost(Conv) = P * (filters left) * (channels left) * prod(kernel)          P: output positions
+
+so the costs of groups that share a Conv multiply, and what the removal of one saves depends on how much of the others
+is left. Everything that is not a Conv costs what it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...compiler.graph.channels import Channels, Group
+from ...compiler.graph.convs import Conv, find_convs
+from ...compiler.pieces import Piece, Pricing, as_piece
+from ...compiler.shapes import Shapes
+
+PRICED = ("macs", "params", "bytes", "latency")
+Table = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A Conv: what it costs in full, how many groups it has, and whether they go as a whole."""
+
+    piece: Piece
+    entries: tuple[int, int]
+    whole_groups: bool
+
+    def after(self, filters: int, channels: int) -> Piece:
+        """The piece with so many entries along the two channel axes of the weight."""
+        group = self.piece.group
+        if self.whole_groups:
+            group = group * filters // self.entries[0]
+        return replace(self.piece, channels_in=channels * group, channels_out=filters, group=group)
+
+
+class Ledger:
+    """Costs of the Convs of a graph.
+
+    Args:
+        orders: the units of each candidate in the order of their removal.
+        units: the costs to keep, of `PRICED`.
+    """
+
+    def __init__(
+        self,
+        graph: gs.Graph,
+        channels: Channels,
+        shapes: Shapes,
+        orders: Mapping[Group, np.ndarray],
+        units: Sequence[str],
+        pricing: Pricing | None = None,
+    ):
+        self.units, self._pricing = tuple(units), pricing
+        whole = {id(slot.node) for slot in channels.slots if slot.role == "parameter" and slot.input == 1}
+        convs = list(find_convs(graph))
+        self._lines = [_line(conv, shapes, id(conv.node) in whole) for conv in convs]
+        self._left = np.array([line.entries for line in self._lines]).reshape(-1, 2)
+        self._cuts = _cuts(channels, convs, list(orders.values()), list(orders))
+        self.gone = [0] * len(orders)
+
+    def curve(self, candidate: int) -> Table:
+        """Costs (size + 1,) of the Convs that the candidate touches, with 0, 1, ... of its units gone."""
+        cuts = self._cuts[candidate]
+        lines = sorted({line for line, _ in cuts})
+        size = max((len(cut) for cut in cuts.values()), default=1)
+        left = np.repeat(self._left[lines, :, None], size, axis=2)
+        for (line, axis), cut in cuts.items():
+            left[lines.index(line), axis] += cut[self.gone[candidate]] - cut
+        return self._costs([self._lines[line] for line in lines], left)
+
+    def move(self, candidate: int, gone: int) -> None:
+        """From now on so many units of the candidate are gone."""
+        for (line, axis), cut in self._cuts[candidate].items():
+            self._left[line, axis] += cut[self.gone[candidate]] - cut[gone]
+        self.gone[candidate] = gone
+
+    def total(self) -> dict[str, float]:
+        """Of all Convs, as they stand."""
+        costs = self._costs(self._lines, self._left[:, :, None])
+        return {unit: float(values[0]) for unit, values in costs.items()}
+
+    def neighbours(self, candidate: int) -> list[int]:
+        """The candidates that share a Conv with this one, itself included."""
+        own = {line for line, _ in self._cuts[candidate]}
+        return [other for other, cuts in enumerate(self._cuts) if own & {line for line, _ in cuts}]
+
+    def _costs(self, lines: Sequence[Line], left: np.ndarray) -> Table:
+        """left (lines, 2, steps) -> costs (steps,)."""
+        table = {unit: np.zeros(left.shape[2]) for unit in self.units}
+        for line, (filters, channels) in zip(lines, left, strict=True):
+            weights = filters * channels * np.prod(line.piece.kernel)
+            params = weights + line.piece.bias * filters
+            exact = {"macs": line.piece.positions_out * weights, "params": params}
+            exact["bytes"] = params * line.piece.itemsize
+            for unit, values in table.items():
+                values += exact[unit] if unit in exact else self._latency(line, filters, channels)
+        return table
+
+    def _latency(self, line: Line, filters: np.ndarray, channels: np.ndarray) -> np.ndarray:
+        assert self._pricing is not None
+        pairs = zip(filters.tolist(), channels.tolist(), strict=True)
+        return np.array([self._pricing.conv(line.after(f, c)) if f and c else 0.0 for f, c in pairs])
+
+
+def _line(conv: Conv, shapes: Shapes, whole_groups: bool) -> Line:
+    return Line(as_piece(conv, shapes), (conv.weight.shape[0], conv.weight.shape[1]), whole_groups)
+
+
+def _cuts(
+    channels: Channels, convs: Sequence[Conv], orders: Sequence[np.ndarray], groups: Sequence[Group]
+) -> list[dict[tuple[int, int], np.ndarray]]:
+    """By candidate and (Conv, axis of its weight): entries gone (size + 1,) with 0, 1, ... units gone."""
+    lines = {id(conv.node): index for index, conv in enumerate(convs)}
+    slots = [slot for slot in channels.slots if slot.input == 1 and id(slot.node) in lines and slot.axis < 2]
+    found: list[dict[tuple[int, int], np.ndarray]] = []
+    for group, order in zip(groups, orders, strict=True):
+        place = np.full(int(channels.unit.max(initial=-1)) + 1, -1)
+        place[group.members[order]] = np.arange(group.size)
+        cuts: dict[tuple[int, int], np.ndarray] = {}
+        for slot in slots:
+            places = place[channels.unit[slot.ids]]
+            counts = np.bincount(places[places >= 0], minlength=group.size)
+            if counts.any():
+                key = (lines[id(slot.node)], slot.axis)
+                cuts[key] = cuts.get(key, 0) + np.concatenate([[0], np.cumsum(counts)])
+        found.append(cuts)
+    return found

@@ -1,0 +1,97 @@
+"""Removal of the chosen units, and what makes up for them.
+
+none    the network without them: it computes what the masked network does (`compiler.graph.channels.removal`)
+bias    the biases of the layers after them take up the means: b = E[y] - W E[x], y from the original, x from the pruned
+refit   weights, too: each layer, in graph order, is fitted to what then reaches it (`runtime.lockstep`)
+
+A layer before the first that misses a channel sees what it always saw and is left as it is. Without data nothing is
+known of means, and nothing is repaired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...compiler.base import Decision
+from ...compiler.context import Context, Data
+from ...compiler.graph.channels import Channels, Group, Selection, find_channels, remove, widen
+from ...compiler.graph.convs import find_convs
+from ...compiler.graph.gemms import find_gemms
+from ...compiler.graph.rewriter import Rewriter
+from ...compiler.shapes import Shapes
+from ...runtime.lockstep import ROWS, Layer, lockstep
+from ..decomposition.survey import layer_fits
+from ..projection.fit import Fit
+from .candidates import LARGEST
+
+Kept = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Repair:
+    """How: "none", "bias" or "refit"; the pull to the stored weight; input rows that a layer is fitted on."""
+
+    mode: str
+    ridge: float
+    rows: int = ROWS
+
+
+def prune(
+    graph: gs.Graph, ctx: Context, shapes: Shapes, kept: Kept, repair: Repair, data: Data | None
+) -> tuple[dict[str, int], list[Decision]]:
+    """Keep of the groups named in `kept` only those units; `graph` is edited in place.
+
+    Returns:
+        Units that stayed, by group (a tensor must not become empty); a decision for each layer that was repaired.
+    """
+    rewriter = Rewriter(graph, ctx.origins)
+    reference = graph.copy()
+    channels = find_channels(graph, shapes)
+    chosen = {group: kept[group.name] for group in channels.groups if group.name in kept and group.frozen is None}
+    missing = _readers(group for group, units in chosen.items() if len(units) < group.size)
+    left = channels_left(channels, chosen)
+    stayed = {group.name: len(units) for group, units in remove(channels, chosen, rewriter).items()}
+    if repair.mode == "none" or data is None:
+        return stayed, []
+    layers = [layer for layer in _from_first(graph, missing) if not ctx.out_of_scope(layer.name)]
+    decisions: list[Decision] = []
+    with ctx.progress("repair", len(layers)) as advance:
+        for layer, moments in lockstep(graph, reference, layers, data, ctx.rng(), repair.rows, left):
+            fits = layer_fits(layer, moments, repair.ridge)
+            decisions.append(_store(rewriter, layer, fits, repair.mode))
+            advance()
+    return stayed, decisions
+
+
+def channels_left(channels: Channels, chosen: Selection) -> dict[str, np.ndarray]:
+    """By tensor, which channels (axis 1) stay; tensors that lose none are left out."""
+    gone = np.zeros(int(channels.unit.max(initial=-1)) + 1, bool)
+    for group, units in widen(channels, chosen).items():
+        gone[np.delete(group.members, units)] = True
+    masks = {name: ~gone[channels.unit[labels.ids]] for name, labels in channels.tensors.items() if labels.axis == 1}
+    return {name: np.flatnonzero(mask) for name, mask in masks.items() if not mask.all()}
+
+
+def _readers(groups: Iterable[Group]) -> set[int]:
+    return {id(part.node) for group in groups for part in group.consumers}
+
+
+def _from_first(graph: gs.Graph, missing: set[int]) -> list[Layer]:
+    """The layers in graph order, from the first of those that miss a channel on."""
+    layers: list[Layer] = [*find_convs(graph), *find_gemms(graph)]
+    by_node = {id(layer.node): layer for layer in layers if layer.fan_in <= LARGEST}
+    first = next((i for i, node in enumerate(graph.nodes) if id(node) in missing), len(graph.nodes))
+    return [by_node[id(node)] for node in graph.nodes[first:] if id(node) in by_node]
+
+
+def _store(rewriter: Rewriter, layer: Layer, fits: Sequence[Fit], mode: str) -> Decision:
+    stored = np.split(layer.matrix().astype(np.float64), len(fits))
+    weights = [fit.weight for fit in fits] if mode == "refit" else stored
+    bias = np.concatenate([fit.bias(weight) for fit, weight in zip(fits, weights, strict=True)])
+    layer.store(rewriter, np.concatenate(weights), bias)
+    lost = sum(fit.residual + fit.lost(weight) for fit, weight in zip(fits, weights, strict=True))
+    return Decision(layer.name, "refitted", "", {"error": lost / max(sum(fit.signal for fit in fits), 1e-30)})
