@@ -1,0 +1,88 @@
+"""What each method keeps of CIFAR-10 networks: a JSON line per network, pipeline and kind of data.
+
+    python benchmarks/methods.py [--networks resnet20,resnet56] [--methods sbf,codebook] [--ratios 0.65,0.5]
+
+No gradient steps. `data` tells lines fitted on unlabelled training images from data-free ones; `top1` is on all 10,000
+test images with onnxruntime, `file` the size relative to the original's, `seconds` the wall time of the passes. Where a
+method saves storage and no work, a ratio is one of the parameters (`filter-summary`, `sbf-dense`), or of bits
+(`codebook`, which ignores the ratios). Assets are those of `accuracy.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ASSETS = Path(__file__).resolve().parents[2] / "shared"
+PREPROCESS = "mean=0.485,0.456,0.406:std=0.229,0.224,0.225"
+METHODS = {
+    "basis": "basis:macs={ratio:g}",
+    "basis-channel": "basis:macs={ratio:g}:form=channel",
+    "sbf": "sbf:macs={ratio:g}",
+    "sbf-dense": "sbf:form=dense:params={ratio:g}",
+    "filter-summary": "filter-summary:ratio={inverse:.4g}",
+}
+FIXED = {"codebook": ("codebook:entries=256", "codebook:entries=16", "codebook:entries=4")}
+
+
+def measure(network: str, pipeline: str, assets: str, samples: int) -> dict[str, Any]:
+    """Compress one network and score it; runs in a fresh process. `samples` 0: without data."""
+    from onnx_compress.api import compress, load_samples
+    from onnx_compress.compiler.errors import CompressError
+    from onnx_compress.runtime.evaluate import accuracy
+
+    folder = Path(assets)
+    source = folder / "models" / f"{network}.onnx"
+    training = folder / "data" / "cifar10_train10k.npz"
+    given: dict[str, Any] = {"data": training, "samples": samples, "preprocess": PREPROCESS} if samples else {}
+    line: dict[str, Any] = {"benchmark": "methods", "network": network, "pipeline": pipeline, "data": bool(samples)}
+    try:
+        result = compress(source, pipeline, target="ort", **given)
+    except CompressError as error:
+        return {**line, "error": str(error)}
+    with tempfile.TemporaryDirectory() as place:
+        stored = result.save(Path(place) / "small.onnx")
+    test = load_samples(result.graph, folder / "data" / "cifar10_test.npz", PREPROCESS)
+    before, after = result.report["before"], result.report["after"]
+    return {
+        **line,
+        "macs": round(after["macs"] / before["macs"], 4),
+        "params": round(after["params"] / before["params"], 4),
+        "file": round(stored / source.stat().st_size, 4),
+        "top1": round(100 * accuracy(result.proto, test, test.labels).top1, 2),
+        "seconds": round(sum(record.seconds for record in result.records), 1),
+    }
+
+
+def pipelines(methods: list[str], ratios: list[float]) -> Iterator[str]:
+    for method in methods:
+        if method in FIXED:
+            yield from FIXED[method]
+        else:
+            yield from (METHODS[method].format(ratio=ratio, inverse=1 / ratio) for ratio in ratios)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--assets", type=Path, default=ASSETS)
+    parser.add_argument("--networks", default="resnet20")
+    parser.add_argument("--methods", default=",".join([*METHODS, *FIXED]))
+    parser.add_argument("--ratios", default="0.8,0.65,0.5,0.36")
+    parser.add_argument("--samples", type=int, default=1024)
+    args = parser.parse_args()
+    ratios = [float(ratio) for ratio in args.ratios.split(",")]
+    context = multiprocessing.get_context("spawn")
+    for network in args.networks.split(","):
+        for pipeline in pipelines(args.methods.split(","), ratios):
+            for samples in (args.samples, 0):
+                with context.Pool(1) as pool:
+                    print(json.dumps(pool.apply(measure, (network, pipeline, str(args.assets), samples))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
