@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import lcm
 from typing import Literal
 
 import onnx_graphsurgeon as gs
@@ -17,6 +18,7 @@ from ...compiler.graph.convs import Conv
 from ...compiler.pieces import Pricing
 from ...compiler.pricing import pricing_of
 from ...runtime.lockstep import ROWS
+from ...runtime.prices import MULTIPLE, MeasuredPrices
 from .budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, LIMITS, SEARCHED, Budget, choose, slack_notes
 from .forms import Form
 from .refit import Plan, write
@@ -39,7 +41,7 @@ class DecompositionPass(Pass):
     bytes: float | None = option(
         None, "the model's file, as it leaves this pass, has at most this fraction of its bytes"
     )
-    latency: float | None = option(None, "at most this fraction of the time, says the target's cost model")
+    latency: float | None = option(None, "at most this fraction of the time, as clock says")
     energy: float | None = option(None, "keep this fraction of every Conv's output energy (weight energy without data)")
     rank: int | float | None = option(None, "the same size for every Conv: a count, or a fraction of the full size")
     agreement: float | None = option(None, "as small as top-1 agreement with the original on held-out samples allows")
@@ -50,6 +52,11 @@ class DecompositionPass(Pass):
     )
     precision: Literal["fp16", "int8", "fp32"] = option("fp16", "what latencies are estimated in")
     power: str = option("MAXN", "the power mode that latencies are estimated in")
+    clock: Literal["model", "measured"] = option(
+        "model", "latencies by the target's cost model, or measured with onnxruntime on this machine"
+    )
+    batch: int = option(1, "samples at once where latencies are measured")
+    threads: int = option(1, "threads of onnxruntime where latencies are measured")
     sensitivity: Literal["auto", "energy", "output"] = option(
         "auto",
         "what a Conv's lost energy counts: alike, or what it does to the outputs (measured); auto: output with data",
@@ -61,6 +68,8 @@ class DecompositionPass(Pass):
         self._given()
         if self.align != "target" and self.align < 1:
             raise ValueError(f"align={self.align}: expected a positive integer or target")
+        if min(self.batch, self.threads) < 1:
+            raise ValueError(f"batch={self.batch}:threads={self.threads}: expected positive integers")
         if self.ridge <= 0:
             raise ValueError(f"ridge={self.ridge}: expected a positive number")
 
@@ -91,7 +100,9 @@ class DecompositionPass(Pass):
         return result
 
     def pricing(self, ctx: Context) -> Pricing | None:
-        """What a Conv takes on the target, or None where that is not known."""
+        """What a Conv takes on the target, or here; None where that is not known."""
+        if self.clock == "measured":
+            return MeasuredPrices(self.batch, self.threads)
         return pricing_of(ctx.target, self.precision, self.power)
 
     def _given(self) -> Budget | None:
@@ -113,6 +124,7 @@ class DecompositionPass(Pass):
             fix = "choose a target that has one, or a budget such as macs=0.5"
             raise CompressError(f"target '{ctx.target.name}' has no cost model", "latency", fix)
         align = ctx.target.int8_multiple if self.align == "target" else self.align
+        align = lcm(align, MULTIPLE) if self.clock == "measured" else align
         return Request(self.check, self.forms(), budget.units, align, self.ridge, pricing, data)
 
     def _measure(self, request: Request) -> str:

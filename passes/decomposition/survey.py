@@ -184,6 +184,8 @@ def _sizes(conv: Conv, form: Form, dense: Costs, bill: Bill, request: Request) -
     asked = ["latency"] if "latency" in request.units else request.units
     found: dict[int, Costs] = {}
     for size in range(request.align, form.limit(conv) + 1, request.align):
+        if bill.macs(conv, form, size) > dense["macs"]:
+            break
         costs = bill.rewritten(conv, form, size)
         if any(costs[unit] < dense[unit] for unit in asked if unit in dense):
             found[size] = costs

@@ -1,0 +1,228 @@
+"""What a Conv takes with onnxruntime on this machine: measured once per shape, and remembered on disk.
+
+A Conv is timed as a model of its own (`clock`), without the nodes that change its layout, which a network has at its
+ends only; to its kernel's time the time between two nodes is added. Counts of channels that are multiples of `MULTIPLE`
+are thinned to 8, 16, 24, 32, 48, 64, 96, 128, ... and interpolated linearly in both counts; others, and grouped Convs,
+are timed as they are. Sizes off the multiple fall into slower kernels, so that no pass should choose them.
+
+A piece knows the product of its spatial sizes; the sizes are taken for equal, dilations for 1. Large batches of large
+Convs are timed with fewer samples and extrapolated. Values are FP32.
+
+    network = Convs as priced * (kernels and nodes in the network) / (Convs in the network)
+
+so that a share of the network's time is what it would be, though a Conv runs slower in a network, with cold caches,
+than by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from math import prod, sqrt
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx import TensorProto, helper
+
+from ..compiler.errors import CompressError
+from ..compiler.files import writing
+from ..compiler.graph.convs import find_convs
+from ..compiler.pieces import Piece, as_piece
+from ..compiler.shapes import Shapes
+from .clock import Kernel, kernel_times, node_overhead, processor
+from .session import import_onnxruntime
+
+MULTIPLE = 8
+CONV_MACS, NETWORK_MACS = 2e8, 2e10
+NETWORK_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A Conv that can be timed; it keeps its input's size but for strides."""
+
+    channels_in: int
+    channels_out: int
+    kernel: tuple[int, ...]
+    group: int
+    spatial: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def positions(self) -> int:
+        """Of the output."""
+        return prod(-(-size // stride) for size, stride in zip(self.spatial, self.strides, strict=True))
+
+    def model(self) -> onnx.ModelProto:
+        """One node, weights from a normal distribution."""
+        shape = (self.channels_out, self.channels_in // self.group, *self.kernel)
+        weight = np.random.default_rng(0).standard_normal(shape, np.float32) / np.float32(sqrt(prod(shape[1:])))
+        pads = [(size - 1) // 2 for size in self.kernel] + [size // 2 for size in self.kernel]
+        node = helper.make_node("Conv", ["x", "w", "b"], ["y"], group=self.group, strides=self.strides, pads=pads)
+        zeros = np.zeros(self.channels_out, np.float32)
+        tensors = [onnx.numpy_helper.from_array(weight, "w"), onnx.numpy_helper.from_array(zeros, "b")]
+        ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * len(weight.shape)) for name in "xy"]
+        graph = helper.make_graph([node], "conv", ends[:1], ends[1:], tensors)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        model.ir_version = 8
+        return model
+
+    def input(self, batch: int) -> np.ndarray:
+        return np.random.default_rng(1).standard_normal((batch, self.channels_in, *self.spatial), np.float32)
+
+
+@dataclass(frozen=True)
+class MeasuredPrices:
+    """A `compiler.pieces.Pricing`: milliseconds of one sample.
+
+    Attributes:
+        batch: samples that are run at once.
+        threads: of onnxruntime.
+        store: where times are kept.
+    """
+
+    batch: int = 1
+    threads: int = 1
+    store: Store = field(default_factory=lambda: Store(default_folder()))
+
+    def conv(self, piece: Piece) -> float:
+        return sum(share * self._timed(geometry, piece) for geometry, share in _neighbours(geometry_of(piece), piece))
+
+    def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
+        pieces = [as_piece(conv, shapes) for conv in find_convs(graph)]
+        every, convs = self._in_network(graph, shapes, sum(piece.macs for piece in pieces))
+        return sum(map(self.conv, pieces)) * every / convs if convs else every
+
+    def _timed(self, geometry: Geometry, piece: Piece) -> float:
+        """Of one sample, scaled to the true count of positions."""
+        macs = geometry.positions * geometry.channels_out * geometry.channels_in // geometry.group * prod(piece.kernel)
+        batch = _batch(self.batch, macs, CONV_MACS)
+
+        def measure() -> list[float]:
+            kernels = kernel_times(geometry.model(), {"x": geometry.input(batch)}, self.threads)
+            return [sum(kernel.ms for kernel in kernels if kernel.is_conv)]
+
+        (ms,) = self.store.get(self._file(), f"batch {batch} {geometry}", measure)
+        return ms / batch * piece.positions_out / geometry.positions + node_overhead(self.threads) / self.batch
+
+    def _in_network(self, graph: gs.Graph, shapes: Shapes, macs: float) -> list[float]:
+        """Milliseconds of one sample: all kernels, and those of Convs."""
+        model = gs.export_onnx(graph, do_type_check=False)
+        batch = _batch(self.batch, macs, NETWORK_MACS)
+
+        def measure() -> list[float]:
+            kernels = kernel_times(model, _feeds(graph, shapes, batch), self.threads, NETWORK_SECONDS)
+            convs = [kernel for kernel in kernels if kernel.is_conv]
+            return [self._total(kernels, batch), self._total(convs, batch)]
+
+        name = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+        return self.store.get(self._file(), f"batch {batch} of {self.batch} network {name}", measure)
+
+    def _total(self, kernels: list[Kernel], batch: int) -> float:
+        return sum(kernel.ms for kernel in kernels) / batch + len(kernels) * node_overhead(self.threads) / self.batch
+
+    def _file(self) -> str:
+        version = import_onnxruntime().__version__
+        return re.sub(r"[^\w.-]+", "-", f"onnxruntime {version} {processor()} threads {self.threads}")
+
+
+class Store:
+    """Measurements by name, a JSON line each, in a file per machine and library."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._known: dict[str, dict[str, list[float]]] = {}
+
+    def get(self, file: str, name: str, measure: Callable[[], list[float]]) -> list[float]:
+        """What is stored, or else measured, and stored at once."""
+        path = self._folder / f"{file}.jsonl"
+        known = self._known.setdefault(file, dict(_lines(path)))
+        if name not in known:
+            known[name] = measure()
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("a", encoding="utf-8") as out:
+                    out.write(json.dumps({"name": name, "ms": known[name]}) + "\n")
+        return known[name]
+
+
+def default_folder() -> Path:
+    """Below $XDG_CACHE_HOME, or ~/.cache."""
+    folder = os.environ.get("XDG_CACHE_HOME")
+    return Path(folder or Path.home() / ".cache") / "onnx-compress" / "prices"
+
+
+def geometry_of(piece: Piece) -> Geometry:
+    """Sizes and strides that give the positions of a piece, see the module docstring."""
+    rank, ratio = len(piece.kernel), piece.positions_in / piece.positions_out
+    extended = [size > 1 for size in piece.kernel]
+    strided = extended if any(extended) else [True] * rank
+    step = max(1, round(ratio ** (1 / max(1, sum(strided)))))
+    strides = tuple(step if along else 1 for along in strided)
+    side = piece.positions_in ** (1 / rank)
+    if len(set(strides)) > 1 and abs(side - round(side)) > 1e-6:  # the output is the even one
+        side = piece.positions_out ** (1 / rank)
+        return _geometry(piece, tuple(max(1, round(side)) * stride for stride in strides), strides)
+    return _geometry(piece, (max(1, round(side)),) * rank, strides)
+
+
+def _geometry(piece: Piece, spatial: tuple[int, ...], strides: tuple[int, ...]) -> Geometry:
+    return Geometry(piece.channels_in, piece.channels_out, piece.kernel, piece.group, spatial, strides)
+
+
+def _neighbours(geometry: Geometry, piece: Piece) -> Iterator[tuple[Geometry, float]]:
+    """The Convs to time, and the weight of each."""
+    if piece.group > 1:
+        yield geometry, 1.0
+        return
+    for inputs, left in around(piece.channels_in):
+        for outputs, right in around(piece.channels_out):
+            ends = (inputs, outputs, geometry.kernel, 1, geometry.spatial, geometry.strides)
+            yield Geometry(*ends), left * right
+
+
+def around(channels: int) -> list[tuple[int, float]]:
+    """The counts on the grid that enclose `channels`, with weights; the count itself where it is on it or off all."""
+    if channels % MULTIPLE:
+        return [(channels, 1.0)]
+    below = MULTIPLE << ((channels // MULTIPLE).bit_length() - 1)
+    steps = [below, below * 3 // 2, below * 2] if below > MULTIPLE else [below, below * 2]
+    low = max(step for step in steps if step <= channels)
+    if low == channels:
+        return [(channels, 1.0)]
+    high = min(step for step in steps if step > channels)
+    share = (channels - low) / (high - low)
+    return [(low, 1 - share), (high, share)]
+
+
+def _batch(wanted: int, macs: float, most: float) -> int:
+    return max(1, min(wanted, int(most / max(macs, 1))))
+
+
+def _feeds(graph: gs.Graph, shapes: Shapes, batch: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    feeds: dict[str, np.ndarray] = {}
+    for tensor in graph.inputs:
+        if not isinstance(tensor.dtype, np.dtype) or tensor.dtype.kind != "f":
+            what = f"input '{tensor.name}' is of type {tensor.dtype}, not of a float"
+            raise CompressError(what, "clock=measured", "use the target's cost model")
+        feeds[tensor.name] = rng.standard_normal((batch, *shapes[tensor.name][1:])).astype(tensor.dtype)
+    return feeds
+
+
+def _lines(path: Path) -> Iterator[tuple[str, list[float]]]:
+    """What an earlier run stored; a line cut short is left out."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+            yield entry["name"], [float(ms) for ms in entry["ms"]]
+        except (ValueError, KeyError, TypeError):
+            continue

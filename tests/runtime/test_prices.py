@@ -1,0 +1,150 @@
+"""Measured prices: each shape once, sizes between the measured ones interpolated, shares as in the network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import builders
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx_compress import compress
+from onnx_compress.compiler.graph.convs import find_convs
+from onnx_compress.compiler.graph.io import from_proto
+from onnx_compress.compiler.pieces import Piece, as_piece
+from onnx_compress.compiler.shapes import infer_shapes
+from onnx_compress.runtime import prices
+from onnx_compress.runtime.clock import Kernel
+from onnx_compress.runtime.prices import Geometry, MeasuredPrices, Store, around, geometry_of
+
+PIECE = Piece(64, 64, (3, 3), 1, 28 * 28, 28 * 28)
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A clock by which a Conv takes a millisecond per input channel times output channel, another node one."""
+    calls: list[Any] = []
+
+    def clock(model: Any, feeds: Any, *_: Any) -> list[Kernel]:
+        calls.append((model, feeds))
+        nodes = model.graph.node
+        shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+        convs = [shapes[node.input[1]] for node in nodes if node.op_type == "Conv"]
+        batch = len(next(iter(feeds.values())))
+        times = [Kernel("Conv", float(batch * out * inputs)) for out, inputs, *_ in convs]
+        return times + [Kernel("Relu", batch) for node in nodes if node.op_type == "Relu"]
+
+    def nothing(_: int) -> float:
+        return 0.0
+
+    monkeypatch.setattr(prices, "kernel_times", clock)
+    monkeypatch.setattr(prices, "node_overhead", nothing)
+    return calls
+
+
+def test_counts_on_the_grid_are_timed_themselves(timed: list[Any], tmp_path: Path) -> None:
+    measured = MeasuredPrices(store=Store(tmp_path))
+    assert measured.conv(PIECE) == 64 * 64
+    assert measured.conv(replace(PIECE, channels_in=3, channels_out=96)) == 3 * 96
+    assert len(timed) == 2
+
+
+def test_counts_between_are_interpolated(timed: list[Any], tmp_path: Path) -> None:
+    measured = MeasuredPrices(store=Store(tmp_path))
+    assert measured.conv(replace(PIECE, channels_in=40, channels_out=88)) == pytest.approx(40 * 88)
+    assert len(timed) == 4
+
+
+def test_a_shape_is_timed_once_and_remembered(timed: list[Any], tmp_path: Path) -> None:
+    first = [MeasuredPrices(store=Store(tmp_path)).conv(PIECE) for _ in range(2)]
+    assert len(timed) == 1 and first[0] == first[1]
+    MeasuredPrices(batch=2, store=Store(tmp_path)).conv(PIECE)
+    MeasuredPrices(threads=2, store=Store(tmp_path)).conv(PIECE)
+    assert len(timed) == 3 and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_line_cut_short_is_measured_again(timed: list[Any], tmp_path: Path) -> None:
+    MeasuredPrices(store=Store(tmp_path)).conv(PIECE)
+    (file,) = tmp_path.iterdir()
+    file.write_text(file.read_text()[:-9] + "\n")
+    assert MeasuredPrices(store=Store(tmp_path)).conv(PIECE) == 64 * 64
+    assert len(timed) == 2
+
+
+@pytest.mark.parametrize(("batch", "sent"), [(1, 1), (4, 2)])
+def test_a_price_is_of_one_sample_and_large_batches_are_extrapolated(
+    timed: list[Any], tmp_path: Path, batch: int, sent: int
+) -> None:
+    assert MeasuredPrices(batch, store=Store(tmp_path)).conv(PIECE) == 64 * 64
+    ((_, feeds),) = timed
+    assert len(feeds["x"]) == min(batch, int(prices.CONV_MACS // PIECE.macs)) >= sent
+
+
+def test_a_network_costs_its_convs_and_the_rest_in_proportion(timed: list[Any], tmp_path: Path) -> None:
+    text = "g (float[N,8,6,6] x) => (float[N,8,6,6] y) { a = Conv(x, w) y = Relu(a) }"
+    graph = builders.model(text, w=builders.normal(8, 8, 1, 1)).graph
+    cost = MeasuredPrices(store=Store(tmp_path)).graph(graph, infer_shapes(graph))
+    assert cost == pytest.approx(64 * (64 + 1) / 64)
+
+
+@given(st.integers(1, 4096))
+def test_neighbours_enclose_a_count_and_weigh_to_it(channels: int) -> None:
+    found = around(channels)
+    assert sum(share for _, share in found) == pytest.approx(1)
+    assert sum(count * share for count, share in found) == pytest.approx(channels)
+    assert all(share > 0 and (count % 8 == 0 or count == channels) for count, share in found)
+
+
+def test_few_counts_are_on_the_grid() -> None:
+    on_it = {count for channels in range(8, 2049, 8) for count, _ in around(channels)}
+    assert sorted(on_it)[:9] == [8, 16, 24, 32, 48, 64, 96, 128, 192] and len(on_it) == 16
+
+
+@pytest.mark.parametrize(
+    ("kernel", "inside", "outside", "spatial", "strides"),
+    [
+        ((3, 3), 28 * 28, 28 * 28, (28, 28), (1, 1)),
+        ((3, 3), 28 * 28, 14 * 14, (28, 28), (2, 2)),
+        ((7, 7), 224 * 224, 109 * 109, (224, 224), (2, 2)),
+        ((1, 1), 56 * 56, 28 * 28, (56, 56), (2, 2)),
+        ((3, 1), 32 * 32, 16 * 32, (32, 32), (2, 1)),
+        ((1, 3), 16 * 32, 16 * 16, (16, 32), (1, 2)),
+        ((5,), 100, 50, (100,), (2,)),
+        ((3, 3, 3), 8**3, 4**3, (8, 8, 8), (2, 2, 2)),
+    ],
+)
+def test_sizes_and_strides_are_found_again(
+    kernel: tuple[int, ...], inside: int, outside: int, spatial: tuple[int, ...], strides: tuple[int, ...]
+) -> None:
+    found = geometry_of(Piece(8, 8, kernel, 1, inside, outside))
+    assert (found.spatial, found.strides) == (spatial, strides)
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 4), (1, 1), (5,), (3, 3, 1)])
+@pytest.mark.parametrize("group", [1, 2])
+def test_the_timed_model_is_the_conv(kernel: tuple[int, ...], group: int) -> None:
+    strides = (2,) * len(kernel)
+    geometry = Geometry(4, 6, kernel, group, (9,) * len(kernel), strides)
+    (y,) = builders.run(geometry.model(), x=geometry.input(2)).values()
+    assert y.shape == (2, 6, *[5] * len(kernel)) and y[0, 0].size == geometry.positions
+
+
+def test_measured_latency_is_a_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    text = "g (float[N,32,40,40] x) => (float[N,64,40,40] y) { a = Conv<pads=[1,1,1,1]>(x, w) y = Relu(a) }"
+    network = builders.proto(text, w=builders.normal(64, 32, 3, 3))
+    result = compress(network, "basis:latency=0.8:clock=measured:form=channel", samples=None)
+    (found,) = [record.result for record in result.records if record.name == "basis"]
+    assert found.metrics["latency_kept"] <= 0.8
+    rank = next(find_convs(from_proto(result.proto).graph)).filters
+    assert rank % 8 == 0
+    assert len(list((tmp_path / "onnx-compress" / "prices").iterdir())) == 1
+
+
+def test_a_conv_of_the_graph_is_a_piece_that_can_be_timed() -> None:
+    text = "g (float[1,8,12,12] x) => (float[1,16,6,6] y) { y = Conv<pads=[1,1,1,1], strides=[2,2]>(x, w) }"
+    graph = builders.model(text, w=builders.normal(16, 8, 3, 3)).graph
+    geometry = geometry_of(as_piece(next(find_convs(graph)), infer_shapes(graph)))
+    assert geometry == Geometry(8, 16, (3, 3), 1, (12, 12), (2, 2))
