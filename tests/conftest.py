@@ -1,4 +1,4 @@
-"""Tests run on loaded machines: no example of a property is failed for being slow. They share no cache with the user."""
+"""Tests run on loaded machines: no example of a property is failed for being slow. The cache is their own."""
 
 from __future__ import annotations
 
