@@ -16,8 +16,8 @@ top-1, and the Kullback-Leibler divergence of the class scores from the original
     ResNet-56, half the MACs        92.67            92.82  0.0558
     ResNet-56, 36 % of the MACs     91.40  0.1658    91.76  0.1442
 
-Fewer points are cheaper and mostly worse, on ResNet-20: two levels and 128 samples 90.27, 0.1161; two levels and 40 samples
-90.38, 0.1201; the smallest two of the three levels 90.26, 0.1119; the middle one alone 90.27, 0.1085.
+Fewer points are cheaper and mostly worse, on ResNet-20: two levels and 128 samples 90.27, 0.1161; two levels and 40
+samples 90.38, 0.1201; the smallest two of the three levels 90.26, 0.1119; the middle one alone 90.27, 0.1085.
 """
 
 from __future__ import annotations
