@@ -6,8 +6,8 @@ weight on those that stay loses, with H = M^-1 and B = H[u, u],
     loss_u = tr(W_u B^-1 W_u^T)
     W <- W - W_u B^-1 H[u, :]        H <- H - H[:, u] B^-1 H[u, :]
 
-so that the losses of successive removals add up to the loss of the joint one, exactly. This is the Optimal Brain Surgeon
-(Hassibi and Stork, NIPS 1992) on the quadratic loss of a layer, for blocks of weights. A unit that several layers read
+so that the losses of successive removals add up to the loss of the joint one, exactly. This is the Optimal Brain
+Surgeon (Hassibi and Stork, NIPS 1992) on the quadratic loss of a layer, for blocks of weights. A unit that several layers read
 loses the sum, each relative to the layer's signal. The next unit removed is the one of least loss per price.
 
 Cost: d^2 flops per input removed and layer, and one Cholesky factorization of d^3 / 3.
@@ -47,7 +47,7 @@ class Reader:
 
 @dataclass(frozen=True, eq=False)
 class Elimination:
-    """Units (size,) in the order of their removal, and the loss (size + 1,) once the first 0, 1, ... of them are gone."""
+    """Units (size,) in the order of their removal, and the loss (size + 1,) once the first 0, 1, ... are gone."""
 
     order: np.ndarray
     losses: Array
@@ -107,7 +107,7 @@ class Dense:
         size = len(reader.metric)
         self._weight = reader.weight.copy()
         self._inverse = np.asfortranarray(cho_solve(cho_factor(reader.metric), np.eye(size)))
-        self._columns = [columns for columns in reader.columns]
+        self._columns: list[np.ndarray] = list(reader.columns)
         self._scale = 1 / max(reader.signal, LEAST)
         self._gone = np.zeros(len(self._columns), bool)
 
@@ -117,7 +117,7 @@ class Dense:
         sizes = np.array([0 if gone else len(c) for gone, c in zip(self._gone, self._columns, strict=True)])
         for size in np.unique(sizes[sizes > 0]):
             units = np.flatnonzero(sizes == size)
-            columns = np.stack([self._columns[unit] for unit in units])
+            columns: np.ndarray = np.stack([self._columns[unit] for unit in units.tolist()])
             blocks = self._inverse[columns[:, :, None], columns[:, None, :]]
             rows = self._weight[:, columns].transpose(1, 2, 0)
             found[units] = np.einsum("ubn,ubn->u", rows, np.linalg.solve(blocks, rows))
@@ -125,7 +125,7 @@ class Dense:
 
     def remove(self, units: np.ndarray) -> float:
         """Remove several at once; their joint loss."""
-        columns = np.concatenate([self._columns[unit] for unit in units])
+        columns: np.ndarray = np.concatenate([self._columns[unit] for unit in units.tolist()])
         self._gone[units] = True
         if not len(columns):
             return 0.0

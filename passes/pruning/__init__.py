@@ -4,5 +4,5 @@ candidates  each channel group is a candidate with an order of removal and a los
 ledger      what the network costs as a function of how many units of each group are gone
 division    how many units of each group go, within one or several budgets
 repair      removal; then, in graph order, each layer is fitted to what reaches it
-interval    the automated loop: a cut of its own for each group, as far as the outputs allow
+job         a graph with its candidates and costs
 """

@@ -130,16 +130,14 @@ def _candidate(group: Group, readers: Sequence[Reader], saved: np.ndarray, reque
         order = np.argsort(scores, kind="stable")
     found = eliminate(readers, price, order)
     values = np.diff(found.losses) if scores is None else scores[found.order]
-    return Candidate(
-        group, found.order, found.losses, values, allowed(group.size, request.align, request.minimum)
-    )
+    return Candidate(group, found.order, found.losses, values, allowed(group.size, request.align, request.minimum))
 
 
 def _readers(
     graph: gs.Graph, ctx: Context, groups: Sequence[Group], request: Request
 ) -> Iterator[tuple[Group, list[Reader]]]:
     """Each group once all layers that read it are known."""
-    layers = {} if request.data is None else _fitted_layers(graph, groups)
+    layers = _fitted_layers(graph, groups, request)
     waiting = {group: {id(p.node) for p in group.consumers if id(p.node) in layers} for group in groups}
     readers = {group: [_plain(p, group.size) for p in group.consumers if id(p.node) not in layers] for group in groups}
     yield from ((group, readers.pop(group)) for group in groups if not waiting[group])
@@ -157,8 +155,10 @@ def _readers(
             advance()
 
 
-def _fitted_layers(graph: gs.Graph, groups: Sequence[Group]) -> Mapping[int, Layer]:
-    """The layers that read a group and whose metric is taken, by the id of their node."""
+def _fitted_layers(graph: gs.Graph, groups: Sequence[Group], request: Request) -> Mapping[int, Layer]:
+    """The layers that read a group and whose metric is taken, by the id of their node; none without data."""
+    if request.data is None:
+        return {}
     read = {id(part.node) for group in groups for part in group.consumers}
     layers: list[Layer] = [*find_convs(graph), *find_gemms(graph)]
     return {id(layer.node): layer for layer in layers if id(layer.node) in read and layer.fan_in <= LARGEST}
@@ -176,17 +176,15 @@ def _dense(layer: Layer, fits: Sequence[Fit], group: Group, watch: Watch | None)
 
 def _plain(part: Part, size: int) -> Reader:
     """A layer in the identity metric."""
-    weight = part.entries().T.astype(np.float64)
+    weight: Array = part.entries().T.astype(np.float64)
     position = np.arange(len(part.index))
     columns = [position[part.unit == unit] for unit in range(size)]
-    return Reader(weight, np.ones(weight.shape[1]), columns, float(np.sum(weight**2)))
+    return Reader(weight, np.ones(len(part.index)), columns, float(np.sum(weight**2)))
 
 
 def _columns(part: Part, size: int, span: int) -> list[np.ndarray]:
     """The columns of the flattened weight that each unit owns: `span` for a channel."""
-    return [
-        (part.index[part.unit == unit][:, None] * span + np.arange(span)).ravel() for unit in range(size)
-    ]
+    return [(part.index[part.unit == unit][:, None] * span + np.arange(span)).ravel() for unit in range(size)]
 
 
 def _rows(part: Part, size: int) -> Array:

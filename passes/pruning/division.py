@@ -5,11 +5,12 @@ loss      Greedy: again and again the step, of any length and candidate, with th
           loss back. What a step saves is read off the ledger each time, since the costs of neighbours multiply.
 share     the same share of every candidate, the smallest that meets the limits
 interval  every candidate's units up to the same value of the criterion, the lowest that meets the limits
+even      every candidate as far as it loses no more than the others, the least that meets the limits
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 
 import numpy as np
@@ -54,6 +55,11 @@ def of_share(candidates: Sequence[Candidate], share: float) -> list[int]:
 def of_interval(candidates: Sequence[Candidate], value: float) -> list[int]:
     """What scores below `value` in every candidate."""
     return [_allowed(each, int(np.searchsorted(each.scores, value))) for each in candidates]
+
+
+def of_loss(candidates: Sequence[Candidate], loss: float) -> list[int]:
+    """As many of every candidate as lose no more than `loss`."""
+    return [int(each.sizes[each.losses[each.sizes] <= loss].max(initial=0)) for each in candidates]
 
 
 def _allowed(candidate: Candidate, gone: float) -> int:
@@ -111,17 +117,22 @@ def _returns(candidates: Sequence[Candidate], ledger: Ledger) -> list[tuple[int,
 
 
 def _cut(rule: str, candidates: Sequence[Candidate], ledger: Ledger, limits: Costs) -> None:
-    """Bisect the share, or the value of the criterion, that just meets the limits."""
-    if rule == "share":
-        low, high, of = 0.0, 1.0, of_share
-    else:
-        values = np.concatenate([candidate.scores for candidate in candidates])
-        low, high, of = float(values.min()), float(values.max()) + 1.0, of_interval
+    """Bisect the share, value of the criterion or loss that just meets the limits."""
+    low, high, of = _range(rule, candidates)
     for _ in range(STEPS):
         middle = (low + high) / 2
         _move(ledger, of(candidates, middle))
         low, high = (middle, high) if _over(ledger, limits) else (low, middle)
     _move(ledger, of(candidates, high))
+
+
+def _range(rule: str, candidates: Sequence[Candidate]) -> tuple[float, float, Callable[..., list[int]]]:
+    if rule == "share":
+        return 0.0, 1.0, of_share
+    if rule == "even":
+        return 0.0, max(float(candidate.losses[-1]) for candidate in candidates), of_loss
+    values = np.concatenate([candidate.scores for candidate in candidates])
+    return float(values.min()), float(values.max()) + 1.0, of_interval
 
 
 def _move(ledger: Ledger, gone: Sequence[int]) -> None:

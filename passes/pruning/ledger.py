@@ -1,4 +1,4 @@
-"""What a network costs as a function of how many units of each candidate are gone, in every unit that a budget may have.
+"""What a network costs as a function of how many units of each candidate are gone, in every unit of a budget.
 
     cost(Conv) = P * (filters left) * (channels left) * prod(kernel)          P: output positions
 

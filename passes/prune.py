@@ -1,0 +1,184 @@
+"""Whole filters removed, and everything that follows from it.
+
+Channels that live or die together are a group (`compiler.graph.channels`): the filters that make them, the biases and
+scales beside them, and the weights that read them go at once. The pruned network is smaller for every engine; without
+repair it computes exactly what the network computes whose weights for those channels are zero.
+
+Which units go (`criterion`):
+
+    moments   what the layers that read the unit lose of their outputs, the best re-fit on the remaining inputs assumed:
+              backward elimination in the metric of the inputs (see `projection.elimination`), by loss per MAC saved
+    gaussian  PFGDF, Xu et al.: filters that are insignificant in the distribution of the layer's norms, which is
+              taken for a Gaussian; `reading` says which part that is (see `projection.significance`)
+    l1, l2    the smallest filters;      fpgm  those nearest to the geometric median
+
+How many of each group go (`division`): see `pruning.division`. What makes up for them (`repair`): see `pruning.repair`.
+In a residual block the last Conv is fitted to the block's sum, so that it makes up for what the shortcut lost.
+
+`auto` is the automated loop of PFGDF with repair in the place of its fine-tuning: the interval of each group is widened
+or narrowed until all lose the same, and all together until the agreement on held-out samples is at its bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import onnx_graphsurgeon as gs
+
+from ..compiler.base import Decision, Pass, PassResult, option
+from ..compiler.context import Context, Data
+from ..compiler.errors import CompressError
+from ..compiler.pricing import pricing_of
+from ..compiler.registry import register
+from ..runtime.lockstep import ROWS
+from .decomposition.budget import DEFAULT_AGREEMENT, LIMITS, SEARCHED, Budget, slack_notes
+from .decomposition.search import Search, smallest
+from .projection.significance import CRITERIA, READINGS
+from .pruning.candidates import Candidate, Request, Score, makers
+from .pruning.job import Job
+from .pruning.repair import Repair, prune
+
+ENERGY = 0.99
+DIVISIONS = {"moments": "loss", "gaussian": "interval"}
+UNTOUCHED = "left as it is: the budget cannot be reached"
+WHOLE = "all units stay: the budget is better spent on other layers"
+
+
+@register
+@dataclass(frozen=True)
+class Prune(Pass):
+    """Remove whole filters, and re-fit the layers that read them.
+
+    Left alone, with the reason in the report: layers whose channels something else depends on (outputs of the model,
+    operators that mix channels), and those out of --include / --exclude. Budgets refer to the model that entered the
+    pipeline; macs, params, bytes and latency may be given together. With align, the units of a group come in
+    multiples; a layer that makes only a part of them (option-A shortcuts) may have another number of filters.
+    """
+
+    name: ClassVar[str] = "prune"
+    macs: float | None = option(None, "keep at most this fraction of the multiply-accumulates")
+    params: float | None = option(None, "keep at most this fraction of the Conv parameters")
+    bytes: float | None = option(None, "the model's file has at most this fraction of its bytes")
+    latency: float | None = option(None, "at most this fraction of the time, says the target's cost model")
+    energy: float | None = option(None, "each group's readers keep this fraction of their output energy")
+    share: float | None = option(None, "remove this share of the units of every group")
+    agreement: float | None = option(None, "as small as top-1 agreement with the original on held-out samples allows")
+    accuracy_drop: float | None = option(None, "as small as this loss of top-1, in points, on held-out labels allows")
+    auto: bool = option(False, "every group loses the same, as much as agreement= or accuracy-drop= allows")
+    criterion: Literal["moments", "gaussian", "l1", "l2", "fpgm"] = option("moments", "which units go first")
+    reading: Literal["tails", "centre", "low"] = option("low", "of gaussian: the part of the distribution that goes")
+    division: Literal["auto", "loss", "share", "interval", "even"] = option(
+        "auto",
+        "least loss, or for all one share, interval or (even) loss; auto: loss (moments), interval (gaussian), share",
+    )
+    repair: Literal["refit", "bias", "none"] = option("refit", "what is fitted to the pruned network's inputs")
+    align: int | Literal["target"] = option(1, "units are kept in multiples of this; target: the engine's multiple")
+    minimum: int = option(1, "keep at least so many units of a group")
+    precision: Literal["fp16", "int8", "fp32"] = option("fp16", "what latencies are estimated in")
+    power: str = option("MAXN", "the power mode that latencies are estimated in")
+    ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy")
+
+    def __post_init__(self) -> None:
+        given = self._given()
+        if self.align != "target" and self.align < 1:
+            raise ValueError(f"align={self.align}: expected a positive integer or target")
+        if self.minimum < 1:
+            raise ValueError(f"minimum={self.minimum}: expected a positive integer")
+        if self.ridge <= 0:
+            raise ValueError(f"ridge={self.ridge}: expected a positive number")
+        if self.auto and given is not None and given.rule not in SEARCHED:
+            raise ValueError(f"auto and {given} are given: expected agreement= or accuracy-drop=")
+
+    def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
+        result = PassResult()
+        budget = self._budget(ctx, result.notes)
+        search = Search.of(budget, ctx) if budget.rule in SEARCHED else None
+        job = self._job(graph, ctx, budget, ctx.data if search is None else search.fitting)
+        if not job.candidates:
+            return PassResult(decisions=job.skipped, notes=[*result.notes, "no group of channels can be pruned"])
+        if search is not None:
+            budget = self._searched(job, search, result)
+        if budget.limits or budget.rule:
+            self._rewrite(job, budget, result)
+        else:
+            result.decisions = [
+                Decision(name, "kept", UNTOUCHED) for each in job.candidates for name in makers(each.group)
+            ]
+        result.decisions = _once([*job.skipped, *result.decisions])
+        return result
+
+    def _given(self) -> Budget | None:
+        return Budget.of(**{name: getattr(self, name) for name in (*LIMITS, "energy", "share", *SEARCHED)})
+
+    def _budget(self, ctx: Context, notes: list[str]) -> Budget:
+        given = self._given()
+        if given is not None:
+            return given
+        if ctx.data is not None or self.auto:
+            return Budget(rule="agreement", value=DEFAULT_AGREEMENT)
+        notes.append(f"without data and without a budget, every layer keeps {ENERGY:.0%} of its weights' energy")
+        return Budget(rule="energy", value=ENERGY)
+
+    def _job(self, graph: gs.Graph, ctx: Context, budget: Budget, data: Data | None) -> Job:
+        pricing = pricing_of(ctx.target, self.precision, self.power)
+        if pricing is None and "latency" in budget.limits:
+            fix = "choose a target that has one, or a budget such as macs=0.5"
+            raise CompressError(f"target '{ctx.target.name}' has no cost model", "latency", fix)
+        align = ctx.target.int8_multiple if self.align == "target" else self.align
+        request = Request(self._score(), align, self.minimum, self.ridge, data)
+        units = tuple(dict.fromkeys(["macs", "params", *budget.limits]))
+        return Job.of(graph, ctx, request, units, pricing)
+
+    def _score(self) -> Score | None:
+        if self.criterion == "gaussian":
+            return READINGS[self.reading]
+        return CRITERIA.get(self.criterion)
+
+    def _division(self) -> str:
+        if self.division != "auto":
+            return self.division
+        return "even" if self.auto else DIVISIONS.get(self.criterion, "share")
+
+    def _searched(self, job: Job, search: Search, result: PassResult) -> Budget:
+        """The limit found; an empty budget where nothing passes."""
+
+        def attempt(trial: gs.Graph, macs: float, data: Data) -> None:
+            gone = job.divide(self._division(), Budget({"macs": macs}))
+            prune(trial, job.ctx, job.shapes, job.kept(gone), Repair(self.repair, self.ridge, ROWS // 2), data)
+
+        outcome = smallest(job.graph, job.ctx, search, attempt)
+        result.notes.append(outcome.note())
+        result.metrics.update(outcome.metrics())
+        return Budget() if outcome.best is None else Budget({"macs": outcome.best.macs})
+
+    def _rewrite(self, job: Job, budget: Budget, result: PassResult) -> None:
+        gone = job.divide(self._division(), budget)
+        kept, repair = job.kept(gone), Repair(self.repair, self.ridge)
+        stayed, repaired = prune(job.graph, job.ctx, job.shapes, kept, repair, job.ctx.data)
+        decisions = {decision.node: decision for decision in repaired}
+        for candidate, count in zip(job.candidates, gone, strict=True):
+            for name in makers(candidate.group):
+                decisions[name] = _decision(candidate, count, stayed[candidate.name], name, decisions.get(name))
+        result.decisions = list(decisions.values())
+        result.changed = any(decision.action != "kept" for decision in result.decisions)
+        shares = job.shares()
+        result.metrics.update({f"{unit}_kept": share for unit, share in shares.items()})
+        result.metrics["units_removed"] = sum(gone) / max(1, sum(each.group.size for each in job.candidates))
+        result.notes += slack_notes(budget, shares)
+
+
+def _decision(candidate: Candidate, gone: int, stayed: int, name: str, repaired: Decision | None) -> Decision:
+    size = candidate.group.size
+    figures: dict[str, float | int | str] = {"units": size, "units_kept": stayed}
+    figures |= {"lost": float(candidate.losses[gone]), **(repaired.figures if repaired else {})}
+    if stayed == size:
+        return Decision(name, "refitted" if repaired else "kept", WHOLE, figures)
+    shared = "" if name == candidate.name else f", together with {candidate.name}"
+    return Decision(name, "rewritten", f"keeps {stayed} of {size} units{shared}", figures)
+
+
+def _once(decisions: Sequence[Decision]) -> list[Decision]:
+    """The last decision on each node."""
+    return list({decision.node: decision for decision in decisions}.values())

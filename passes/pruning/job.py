@@ -1,0 +1,80 @@
+"""A graph with its candidates and what it costs, as a function of how many units are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...compiler.base import Decision
+from ...compiler.context import Context
+from ...compiler.graph.channels import find_channels
+from ...compiler.pieces import Pricing
+from ...compiler.shapes import Shapes, infer_shapes
+from ..decomposition.budget import Budget
+from ..decomposition.costs import Bill, Costs
+from .candidates import Candidate, Request, split, survey
+from .division import divide, of_loss, of_share
+from .ledger import Ledger
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What a pass prunes.
+
+    Attributes:
+        candidates: in graph order.
+        skipped: a decision for every layer whose channels stay.
+        ledger: costs of the Convs.
+        fixed: what the network costs beside them.
+        original: what the model that entered the pipeline costs.
+    """
+
+    graph: gs.Graph
+    ctx: Context
+    shapes: Shapes
+    candidates: Sequence[Candidate]
+    skipped: Sequence[Decision]
+    ledger: Ledger
+    fixed: Costs
+    original: Costs
+
+    @staticmethod
+    def of(graph: gs.Graph, ctx: Context, request: Request, units: Sequence[str], pricing: Pricing | None) -> Job:
+        """Survey a graph; `units` are the costs to look at."""
+        sample, timed = ctx.sample_shapes(), "latency" in units
+        shapes = infer_shapes(graph, sample)
+        channels = find_channels(graph, shapes)
+        groups, skipped = split(channels, ctx, request)
+        candidates = survey(graph, ctx, channels, groups, shapes, request)
+        orders = {candidate.group: candidate.order for candidate in candidates}
+        ledger = Ledger(graph, channels, shapes, orders, units, pricing)
+        network, convs = Bill(shapes, pricing, timed).network(graph), ledger.total()
+        fixed = {unit: network[unit] - convs[unit] for unit in units}
+        before = ctx.original or graph
+        original = Bill(infer_shapes(before, sample), pricing, timed).network(before)
+        return Job(graph, ctx, shapes, candidates, skipped, ledger, fixed, original)
+
+    def divide(self, division: str, budget: Budget) -> list[int]:
+        """Units gone, per candidate."""
+        if budget.rule == "share":
+            return self._move(of_share(self.candidates, budget.value))
+        if budget.rule == "energy":
+            return self._move(of_loss(self.candidates, 1 - budget.value))
+        return divide(division, budget, self.candidates, self.ledger, self.fixed, self.original)
+
+    def kept(self, gone: Sequence[int]) -> dict[str, np.ndarray]:
+        pairs = zip(self.candidates, gone, strict=True)
+        return {candidate.name: candidate.kept(count) for candidate, count in pairs}
+
+    def shares(self) -> Costs:
+        """What is left of the original's costs."""
+        total = self.ledger.total()
+        return {unit: (fixed + total[unit]) / max(self.original[unit], 1e-30) for unit, fixed in self.fixed.items()}
+
+    def _move(self, gone: list[int]) -> list[int]:
+        for index, count in enumerate(gone):
+            self.ledger.move(index, count)
+        return gone
