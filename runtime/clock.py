@@ -1,7 +1,12 @@
 """Times of the kernels that onnxruntime runs on this machine.
 
-onnxruntime's profiler times every node of every run. Of a node's times the lowest quarter is averaged: what else the
-machine does only ever adds. The profiler counts whole microseconds, rounded down; half a one is added.
+onnxruntime's profiler times every node of every run, but adds microseconds of its own to each. So that these can be
+taken off, a chain of nodes that do nothing runs along (`GAUGE`):
+
+    time of a node = its profiled time - profiled time of a node of the chain + time of one without the profiler
+
+which is from the end of one node to the end of the next. Of the times of a node the lowest quarter is averaged: what
+else the machine does only ever adds.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +32,15 @@ from .session import PROVIDERS, import_onnxruntime
 
 KEPT = 0.25
 FEWEST, MOST = 5, 60
-CHAIN = 256
+KERNEL = "_kernel_time"
+GAUGE, GAUGES, CHAIN = "clock.gauge", 8, 256
 
 
 @dataclass(frozen=True)
 class Kernel:
     """A node as onnxruntime ran it: fused, in the layout that it chose; `ms` for the whole batch."""
 
+    name: str
     op: str
     ms: float
 
@@ -46,33 +54,57 @@ def kernel_times(
 ) -> list[Kernel]:
     """The kernels of a model in `seconds` of runs, but at least `FEWEST` and at most `MOST` of them.
 
+    A kernel is called after its node, or after the node's output where onnxruntime put another in its place.
+
     Raises:
         CompressError: onnxruntime is missing, or cannot run the model.
     """
+    gauged = onnx.ModelProto()
+    gauged.CopyFrom(model)
+    _add_chain(gauged.graph, GAUGES)
     with tempfile.TemporaryDirectory() as folder:
         options = _options(threads)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = _session(model, options)
-        _run(session, feeds, seconds)
-        events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    times: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            times[event["name"], event["args"]["op_name"]].append(event["dur"] + 0.5)
-    return [Kernel(op, low(found[1:]) / 1e3) for (_, op), found in times.items()]
+        session = _session(gauged, options)
+        _run(session, {**feeds, GAUGE: np.zeros(1, np.float32)}, seconds)
+        times = _node_times(Path(session.end_profiling()))
+    added = low([ms for (name, _), found in times.items() if name.startswith(GAUGE) for ms in found])
+    extra = empty_node(threads) - added
+    return [
+        Kernel(name, op, max(low(found[1:]) + extra, 1e-5))
+        for (name, op), found in times.items()
+        if not name.startswith(GAUGE)
+    ]
 
 
 @lru_cache
-def node_overhead(threads: int = 1) -> float:
-    """Milliseconds from one node to the next beside their kernels: of a chain of nodes on one number."""
-    nodes = [helper.make_node("Neg", [f"t{index}"], [f"t{index + 1}"]) for index in range(CHAIN)]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("t0", f"t{CHAIN}")]
-    model = helper.make_model(helper.make_graph(nodes, "chain", ends[:1], ends[1:]))
+def empty_node(threads: int = 1) -> float:
+    """Milliseconds that a node of the chain takes without the profiler."""
+    model = helper.make_model(helper.make_graph([], "chain", [], []))
     model.opset_import[0].version, model.ir_version = 17, 8
+    _add_chain(model.graph, CHAIN)
     options = _options(threads)
-    options.graph_optimization_level = import_onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
-    return low(_run(_session(model, options), {"t0": np.zeros(1, np.float32)}, 0.05)) * 1e3 / CHAIN
+    return low(_run(_session(model, options), {GAUGE: np.zeros(1, np.float32)}, 0.05)) * 1e3 / CHAIN
+
+
+def _add_chain(graph: onnx.GraphProto, length: int) -> None:
+    """Sums of one number with itself, three operands like a Conv's."""
+    names = [GAUGE, *(f"{GAUGE}.{index}" for index in range(length))]
+    for before, after in pairwise(names):
+        graph.node.append(helper.make_node("Sum", [before] * 3, [after], after))
+    graph.input.append(helper.make_tensor_value_info(GAUGE, TensorProto.FLOAT, [1]))
+    graph.output.append(helper.make_tensor_value_info(names[-1], TensorProto.FLOAT, [1]))
+
+
+def _node_times(profile: Path) -> dict[tuple[str, str], list[float]]:
+    """Milliseconds by name and operator; the profiler counts whole microseconds, rounded down."""
+    events: list[dict[str, Any]] = json.loads(profile.read_text(encoding="utf-8"))
+    times: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(KERNEL):
+            times[event["name"].removesuffix(KERNEL), event["args"]["op_name"]].append((event["dur"] + 0.5) / 1e3)
+    return times
 
 
 def low(times: list[float]) -> float:

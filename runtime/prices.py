@@ -1,9 +1,14 @@
 """What a Conv takes with onnxruntime on this machine: measured once per shape, and remembered on disk.
 
 A Conv is timed as a model of its own (`clock`), without the nodes that change its layout, which a network has at its
-ends only; to its kernel's time the time between two nodes is added. Counts of channels that are multiples of `MULTIPLE`
-are thinned to 8, 16, 24, 32, 48, 64, 96, 128, ... and interpolated linearly in both counts; others, and grouped Convs,
-are timed as they are. Sizes off the multiple fall into slower kernels, so that no pass should choose them.
+ends only. How fast the machine is changes with its clock and its other work, so that a Conv that never changes
+(`REFERENCE`) runs along:
+
+    price = time / time of the reference next to it * time of the reference when it was first run here
+
+Counts of channels that are multiples of `MULTIPLE` are thinned to 8, 16, 24, 32, 48, 64, 96, 128, ... and interpolated
+linearly in both counts; others, and grouped Convs, are timed as they are. Sizes off the multiple fall into slower
+kernels: no pass should choose them.
 
 A piece knows the product of its spatial sizes; the sizes are taken for equal, dilations for 1. Large batches of large
 Convs are timed with fewer samples and extrapolated. Values are FP32.
@@ -17,13 +22,10 @@ than by itself.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod, sqrt
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -31,12 +33,12 @@ import onnx_graphsurgeon as gs
 from onnx import TensorProto, helper
 
 from ..compiler.errors import CompressError
-from ..compiler.files import writing
 from ..compiler.graph.convs import find_convs
 from ..compiler.pieces import Piece, as_piece
 from ..compiler.shapes import Shapes
-from .clock import Kernel, kernel_times, node_overhead, processor
+from .clock import kernel_times, processor
 from .session import import_onnxruntime
+from .store import Store, cache_folder
 
 MULTIPLE = 8
 CONV_MACS, NETWORK_MACS = 2e8, 2e10
@@ -59,22 +61,29 @@ class Geometry:
         """Of the output."""
         return prod(-(-size // stride) for size, stride in zip(self.spatial, self.strides, strict=True))
 
-    def model(self) -> onnx.ModelProto:
-        """One node, weights from a normal distribution."""
+    @property
+    def macs(self) -> int:
+        return self.positions * self.channels_out * (self.channels_in // self.group) * prod(self.kernel)
+
+    def graph(self, name: str) -> onnx.GraphProto:
+        """One node of that name, whose input is `name.x` and output `name`; weights from a normal distribution."""
         shape = (self.channels_out, self.channels_in // self.group, *self.kernel)
         weight = np.random.default_rng(0).standard_normal(shape, np.float32) / np.float32(sqrt(prod(shape[1:])))
+        values = {f"{name}.w": weight, f"{name}.b": np.zeros(self.channels_out, np.float32)}
         pads = [(size - 1) // 2 for size in self.kernel] + [size // 2 for size in self.kernel]
-        node = helper.make_node("Conv", ["x", "w", "b"], ["y"], group=self.group, strides=self.strides, pads=pads)
-        zeros = np.zeros(self.channels_out, np.float32)
-        tensors = [onnx.numpy_helper.from_array(weight, "w"), onnx.numpy_helper.from_array(zeros, "b")]
-        ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * len(weight.shape)) for name in "xy"]
-        graph = helper.make_graph([node], "conv", ends[:1], ends[1:], tensors)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-        model.ir_version = 8
-        return model
+        inputs = [f"{name}.x", *values]
+        node = helper.make_node("Conv", inputs, [name], name, group=self.group, strides=self.strides, pads=pads)
+        open_shape = [None] * len(shape)
+        ends = [helper.make_tensor_value_info(end, TensorProto.FLOAT, open_shape) for end in (inputs[0], name)]
+        tensors = [onnx.numpy_helper.from_array(array, key) for key, array in values.items()]
+        return helper.make_graph([node], name, ends[:1], ends[1:], tensors)
 
     def input(self, batch: int) -> np.ndarray:
         return np.random.default_rng(1).standard_normal((batch, self.channels_in, *self.spatial), np.float32)
+
+
+TIMED, BESIDE = "timed", "reference"
+REFERENCE = Geometry(32, 32, (3, 3), 1, (28, 28), (1, 1))
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,7 @@ class MeasuredPrices:
 
     batch: int = 1
     threads: int = 1
-    store: Store = field(default_factory=lambda: Store(default_folder()))
+    store: Store = field(default_factory=lambda: Store(cache_folder() / "prices"))
 
     def conv(self, piece: Piece) -> float:
         return sum(share * self._timed(geometry, piece) for geometry, share in _neighbours(geometry_of(piece), piece))
@@ -101,15 +110,20 @@ class MeasuredPrices:
 
     def _timed(self, geometry: Geometry, piece: Piece) -> float:
         """Of one sample, scaled to the true count of positions."""
-        macs = geometry.positions * geometry.channels_out * geometry.channels_in // geometry.group * prod(piece.kernel)
-        batch = _batch(self.batch, macs, CONV_MACS)
+        batch = _batch(self.batch, geometry.macs, CONV_MACS)
 
         def measure() -> list[float]:
-            kernels = kernel_times(geometry.model(), {"x": geometry.input(batch)}, self.threads)
-            return [sum(kernel.ms for kernel in kernels if kernel.is_conv)]
+            timed, beside = conv_times(geometry, batch, self.threads)
+            return [timed / beside]
 
-        (ms,) = self.store.get(self._file(), f"batch {batch} {geometry}", measure)
-        return ms / batch * piece.positions_out / geometry.positions + node_overhead(self.threads) / self.batch
+        (ratio,) = self.store.get(self._file(), f"batch {batch} {geometry}", measure)
+        return ratio * self._reference() / batch * piece.positions_out / geometry.positions
+
+    def _reference(self) -> float:
+        def measure() -> list[float]:
+            return conv_times(REFERENCE, 1, self.threads)[1:]
+
+        return self.store.get(self._file(), BESIDE, measure)[0]
 
     def _in_network(self, graph: gs.Graph, shapes: Shapes, macs: float) -> list[float]:
         """Milliseconds of one sample: all kernels, and those of Convs."""
@@ -118,44 +132,26 @@ class MeasuredPrices:
 
         def measure() -> list[float]:
             kernels = kernel_times(model, _feeds(graph, shapes, batch), self.threads, NETWORK_SECONDS)
-            convs = [kernel for kernel in kernels if kernel.is_conv]
-            return [self._total(kernels, batch), self._total(convs, batch)]
+            return [sum(kernel.ms for kernel in kernels if kernel.is_conv or every) for every in (True, False)]
 
         name = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-        return self.store.get(self._file(), f"batch {batch} of {self.batch} network {name}", measure)
-
-    def _total(self, kernels: list[Kernel], batch: int) -> float:
-        return sum(kernel.ms for kernel in kernels) / batch + len(kernels) * node_overhead(self.threads) / self.batch
+        return [ms / batch for ms in self.store.get(self._file(), f"batch {batch} network {name}", measure)]
 
     def _file(self) -> str:
         version = import_onnxruntime().__version__
         return re.sub(r"[^\w.-]+", "-", f"onnxruntime {version} {processor()} threads {self.threads}")
 
 
-class Store:
-    """Measurements by name, a JSON line each, in a file per machine and library."""
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-        self._known: dict[str, dict[str, list[float]]] = {}
-
-    def get(self, file: str, name: str, measure: Callable[[], list[float]]) -> list[float]:
-        """What is stored, or else measured, and stored at once."""
-        path = self._folder / f"{file}.jsonl"
-        known = self._known.setdefault(file, dict(_lines(path)))
-        if name not in known:
-            known[name] = measure()
-            with writing(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("a", encoding="utf-8") as out:
-                    out.write(json.dumps({"name": name, "ms": known[name]}) + "\n")
-        return known[name]
-
-
-def default_folder() -> Path:
-    """Below $XDG_CACHE_HOME, or ~/.cache."""
-    folder = os.environ.get("XDG_CACHE_HOME")
-    return Path(folder or Path.home() / ".cache") / "onnx-compress" / "prices"
+def conv_times(geometry: Geometry, batch: int, threads: int) -> list[float]:
+    """Milliseconds of a Conv on a batch, and of the reference on one sample, in the same runs."""
+    both = [(geometry, TIMED, batch), (REFERENCE, BESIDE, 1)]
+    model = helper.make_model(helper.make_graph([], "convs", [], []), opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    for conv, name, _ in both:
+        model.graph.MergeFrom(conv.graph(name))
+    feeds = {f"{name}.x": conv.input(count) for conv, name, count in both}
+    kernels = [kernel for kernel in kernel_times(model, feeds, threads) if kernel.is_conv]
+    return [sum(kernel.ms for kernel in kernels if kernel.name.startswith(name)) for _, name, _ in both]
 
 
 def geometry_of(piece: Piece) -> Geometry:
@@ -214,15 +210,3 @@ def _feeds(graph: gs.Graph, shapes: Shapes, batch: int) -> dict[str, np.ndarray]
             raise CompressError(what, "clock=measured", "use the target's cost model")
         feeds[tensor.name] = rng.standard_normal((batch, *shapes[tensor.name][1:])).astype(tensor.dtype)
     return feeds
-
-
-def _lines(path: Path) -> Iterator[tuple[str, list[float]]]:
-    """What an earlier run stored; a line cut short is left out."""
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-            yield entry["name"], [float(ms) for ms in entry["ms"]]
-        except (ValueError, KeyError, TypeError):
-            continue

@@ -17,30 +17,29 @@ from onnx_compress.compiler.pieces import Piece, as_piece
 from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.runtime import prices
 from onnx_compress.runtime.clock import Kernel
-from onnx_compress.runtime.prices import Geometry, MeasuredPrices, Store, around, geometry_of
+from onnx_compress.runtime.prices import Geometry, MeasuredPrices, around, geometry_of
+from onnx_compress.runtime.store import Store
 
 PIECE = Piece(64, 64, (3, 3), 1, 28 * 28, 28 * 28)
 
 
 @pytest.fixture
-def timed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """A clock by which a Conv takes a millisecond per input channel times output channel, another node one."""
+def timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
+    """A clock by which a Conv takes a millisecond per channel in times channel out and sample, another node one."""
     calls: list[Any] = []
 
-    def clock(model: Any, feeds: Any, *_: Any) -> list[Kernel]:
-        calls.append((model, feeds))
-        nodes = model.graph.node
-        shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
-        convs = [shapes[node.input[1]] for node in nodes if node.op_type == "Conv"]
+    def convs(geometry: Geometry, batch: int, threads: int) -> list[float]:
+        calls.append((geometry, batch, threads))
+        return [10.0 * batch * geometry.channels_in * geometry.channels_out, 10.0]
+
+    def network(model: Any, feeds: Any, *_: Any) -> list[Kernel]:
         batch = len(next(iter(feeds.values())))
-        times = [Kernel("Conv", float(batch * out * inputs)) for out, inputs, *_ in convs]
-        return times + [Kernel("Relu", batch) for node in nodes if node.op_type == "Relu"]
+        return [Kernel(node.name, node.op_type, 64.0 * batch) for node in model.graph.node]
 
-    def nothing(_: int) -> float:
-        return 0.0
-
-    monkeypatch.setattr(prices, "kernel_times", clock)
-    monkeypatch.setattr(prices, "node_overhead", nothing)
+    monkeypatch.setattr(prices, "conv_times", convs)
+    monkeypatch.setattr(prices, "kernel_times", network)
+    (tmp_path / f"{MeasuredPrices()._file()}.jsonl").write_text('{"name": "reference", "value": [1.0]}\n')
+    (tmp_path / f"{MeasuredPrices(threads=2)._file()}.jsonl").write_text('{"name": "reference", "value": [1.0]}\n')
     return calls
 
 
@@ -65,28 +64,25 @@ def test_a_shape_is_timed_once_and_remembered(timed: list[Any], tmp_path: Path) 
     assert len(timed) == 3 and len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_line_cut_short_is_measured_again(timed: list[Any], tmp_path: Path) -> None:
-    MeasuredPrices(store=Store(tmp_path)).conv(PIECE)
-    (file,) = tmp_path.iterdir()
-    file.write_text(file.read_text()[:-9] + "\n")
-    assert MeasuredPrices(store=Store(tmp_path)).conv(PIECE) == 64 * 64
-    assert len(timed) == 2
-
-
-@pytest.mark.parametrize(("batch", "sent"), [(1, 1), (4, 2)])
+@pytest.mark.parametrize(("batch", "sent"), [(1, 1), (4, 4), (32, 6)])
 def test_a_price_is_of_one_sample_and_large_batches_are_extrapolated(
     timed: list[Any], tmp_path: Path, batch: int, sent: int
 ) -> None:
     assert MeasuredPrices(batch, store=Store(tmp_path)).conv(PIECE) == 64 * 64
-    ((_, feeds),) = timed
-    assert len(feeds["x"]) == min(batch, int(prices.CONV_MACS // PIECE.macs)) >= sent
+    assert [call[1] for call in timed] == [sent]
+
+
+def test_a_price_is_relative_to_a_reference_timed_beside_it(timed: list[Any], tmp_path: Path) -> None:
+    file = tmp_path / f"{MeasuredPrices()._file()}.jsonl"
+    file.write_text('{"name": "reference", "value": [3.0]}\n')
+    assert MeasuredPrices(store=Store(tmp_path)).conv(PIECE) == 3 * 64 * 64
 
 
 def test_a_network_costs_its_convs_and_the_rest_in_proportion(timed: list[Any], tmp_path: Path) -> None:
     text = "g (float[N,8,6,6] x) => (float[N,8,6,6] y) { a = Conv(x, w) y = Relu(a) }"
     graph = builders.model(text, w=builders.normal(8, 8, 1, 1)).graph
     cost = MeasuredPrices(store=Store(tmp_path)).graph(graph, infer_shapes(graph))
-    assert cost == pytest.approx(64 * (64 + 1) / 64)
+    assert cost == pytest.approx(64 * 2)
 
 
 @given(st.integers(1, 4096))
@@ -127,8 +123,15 @@ def test_sizes_and_strides_are_found_again(
 def test_the_timed_model_is_the_conv(kernel: tuple[int, ...], group: int) -> None:
     strides = (2,) * len(kernel)
     geometry = Geometry(4, 6, kernel, group, (9,) * len(kernel), strides)
-    (y,) = builders.run(geometry.model(), x=geometry.input(2)).values()
+    model = builders.proto("g (float[1] x) => (float[1] y) { y = Relu(x) }")
+    model.graph.CopyFrom(geometry.graph("c"))
+    (y,) = builders.run(model, **{"c.x": geometry.input(2)}).values()
     assert y.shape == (2, 6, *[5] * len(kernel)) and y[0, 0].size == geometry.positions
+
+
+def test_convs_are_timed_next_to_the_reference() -> None:
+    timed, beside = prices.conv_times(Geometry(32, 64, (3, 3), 1, (28, 28), (1, 1)), 2, 1)
+    assert timed > beside > 0
 
 
 def test_measured_latency_is_a_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
