@@ -20,7 +20,16 @@ a strided Conv is rarely cheaper.
 Source: Miles and Mikolajczyk, "Reconstructing pruned filters using cheap spatial transformations", ICCV Workshops 2023
 (arXiv 2110.12844), section 3. The paper trains; its global threshold on magnitudes is replaced by the budget here.
 
-TABLE
+Top-1 of ResNet-20 (91.73) on the 10,000 CIFAR-10 test images, 1,024 unlabelled images:
+
+    stock, MACs kept     0.8    91.3     0.65    90.3     0.5    87.6        (`basis:form=channel` at 0.65: 89.4)
+      magnitude                          0.65    90.2
+      groups=2                           0.65    90.1
+    dense, params kept                                    0.5    85.5        magnitude 85.2, groups=2 85.8
+    stock without data                   0.65    13.0
+
+So it needs data or training; from half the MACs on `basis` is better. What the templates start from matters little, and
+neither do groups. For storage, `codebook` is far better.
 """
 
 from __future__ import annotations
