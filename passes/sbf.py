@@ -28,8 +28,8 @@ Top-1 of ResNet-20 (91.73) on the 10,000 CIFAR-10 test images, 1,024 unlabelled 
     dense, params kept                                    0.5    85.5        magnitude 85.2, groups=2 85.8
     stock without data                   0.65    13.0
 
-So it needs data or training; from half the MACs on `basis` is better. What the templates start from matters little, and
-neither do groups. For storage, `codebook` is far better.
+One run each, so differences of a few tenths say little: between `select` and `groups` none can be told. It needs data
+or training. At half the MACs `basis` is better (90.1). For storage, `codebook` is far better.
 """
 
 from __future__ import annotations
