@@ -7,8 +7,8 @@ weight on those that stay loses, with H = M^-1 and B = H[u, u],
     W <- W - W_u B^-1 H[u, :]        H <- H - H[:, u] B^-1 H[u, :]
 
 so that the losses of successive removals add up to the loss of the joint one, exactly. This is the Optimal Brain
-Surgeon (Hassibi and Stork, NIPS 1992) on the quadratic loss of a layer, for blocks of weights. A unit that several layers read
-loses the sum, each relative to the layer's signal. The next unit removed is the one of least loss per price.
+Surgeon (Hassibi and Stork, NIPS 1992) on the quadratic loss of a layer, for blocks of weights. A unit that several
+layers read loses the sum, each relative to the layer's signal. The unit of least loss per price goes next.
 
 Cost: d^2 flops per input removed and layer, and one Cholesky factorization of d^3 / 3.
 """
@@ -125,7 +125,8 @@ class Dense:
 
     def remove(self, units: np.ndarray) -> float:
         """Remove several at once; their joint loss."""
-        columns: np.ndarray = np.concatenate([self._columns[unit] for unit in units.tolist()])
+        owned: list[np.ndarray] = [self._columns[int(unit)] for unit in units]
+        columns = np.concatenate(owned)
         self._gone[units] = True
         if not len(columns):
             return 0.0

@@ -24,6 +24,14 @@ STEPS = 40
 TINY = 1e-12
 
 
+class Stuck(Exception):
+    """No step brings these costs down any more."""
+
+    def __init__(self, units: Sequence[str]):
+        super().__init__()
+        self.units = units
+
+
 def divide(
     rule: str, budget: Budget, candidates: Sequence[Candidate], ledger: Ledger, fixed: Costs, original: Costs
 ) -> list[int]:
@@ -38,12 +46,18 @@ def divide(
         Unreachable: the limits cannot be met; names the nearest that can.
     """
     limits = {unit: share * original[unit] - fixed[unit] for unit, share in budget.limits.items()}
-    _check(budget, limits, candidates, ledger, fixed, original)
-    if rule == "loss":
-        _descend(candidates, ledger, limits)
-        _give_back(candidates, ledger, limits)
-    else:
-        _cut(rule, candidates, ledger, limits)
+    _move(ledger, [0] * len(candidates))
+    try:
+        if rule == "loss":
+            _descend(candidates, ledger, limits)
+            _give_back(candidates, ledger, limits)
+        else:
+            _cut(rule, candidates, ledger, limits)
+    except Stuck as stuck:
+        total = ledger.total()
+        least = {unit: (fixed[unit] + total[unit]) / original[unit] for unit in stuck.units}
+        nearest = ", ".join(f"{unit}={ceil(1000 * share - 1e-6) / 1000:.3f}" for unit, share in least.items())
+        raise Unreachable(f"{budget} cannot be reached", "budget", f"the smallest found is {nearest}") from None
     return list(ledger.gone)
 
 
@@ -69,24 +83,27 @@ def _allowed(candidate: Candidate, gone: float) -> int:
 def _descend(candidates: Sequence[Candidate], ledger: Ledger, limits: Costs) -> None:
     steps: dict[int, tuple[float, int]] = {}
     while over := _over(ledger, limits):
+        scale = over if len(limits) > 1 else dict.fromkeys(over, 1.0)
         for index, candidate in enumerate(candidates):
             if index not in steps:
-                steps[index] = _best(candidate, ledger.gone[index], ledger.curve(index), over)
+                steps[index] = _best(candidate, ledger.gone[index], ledger.curve(index), scale)
         index = min(steps, key=lambda each: steps[each][0])
+        if np.isinf(steps[index][0]):
+            raise Stuck(list(over))
         ledger.move(index, steps[index][1])
         changed = ledger.neighbours(index) if len(limits) == 1 else list(steps)
         for each in changed:
             steps.pop(each, None)
 
 
-def _best(candidate: Candidate, gone: int, costs: Mapping[str, np.ndarray], over: Costs) -> tuple[float, int]:
-    """The least loss per saving, and the number of units gone after that step."""
+def _best(candidate: Candidate, gone: int, costs: Mapping[str, np.ndarray], scale: Costs) -> tuple[float, int]:
+    """The least loss per saving, in units of `scale`, and the number of units gone after that step."""
     sizes = candidate.sizes[candidate.sizes > gone]
     if not len(sizes):
         return np.inf, gone
-    saved = sum(np.maximum(costs[unit][gone] - costs[unit][sizes], 0) / excess for unit, excess in over.items())
+    saved = sum(np.maximum(costs[unit][gone] - costs[unit][sizes], 0) / one for unit, one in scale.items())
     ratios = (candidate.losses[sizes] - candidate.losses[gone]) / np.maximum(saved, TINY)
-    ratios = np.where(saved > TINY, ratios, np.inf)
+    ratios = np.where(saved > 0, ratios, np.inf)
     first = int(np.argmin(ratios))
     return float(ratios[first]), int(sizes[first])
 
@@ -124,6 +141,7 @@ def _cut(rule: str, candidates: Sequence[Candidate], ledger: Ledger, limits: Cos
         _move(ledger, of(candidates, middle))
         low, high = (middle, high) if _over(ledger, limits) else (low, middle)
     _move(ledger, of(candidates, high))
+    _reach(ledger, limits)
 
 
 def _range(rule: str, candidates: Sequence[Candidate]) -> tuple[float, float, Callable[..., list[int]]]:
@@ -146,13 +164,8 @@ def _over(ledger: Ledger, limits: Costs) -> dict[str, float]:
     return {unit: total[unit] - limit for unit, limit in limits.items() if total[unit] > limit * (1 + TINY)}
 
 
-def _check(
-    budget: Budget, limits: Costs, candidates: Sequence[Candidate], ledger: Ledger, fixed: Costs, original: Costs
-) -> None:
-    _move(ledger, [int(candidate.sizes[-1]) for candidate in candidates])
-    over, total = _over(ledger, limits), ledger.total()
-    _move(ledger, [0] * len(candidates))
+def _reach(ledger: Ledger, limits: Costs) -> None:
+    """`Stuck` where a limit is still exceeded."""
+    over = _over(ledger, limits)
     if over:
-        least = {unit: (fixed[unit] + total[unit]) / original[unit] for unit in over}
-        nearest = ", ".join(f"{unit}={ceil(1000 * share - 1e-6) / 1000:.3f}" for unit, share in least.items())
-        raise Unreachable(f"{budget} cannot be reached", "budget", f"the smallest possible is {nearest}")
+        raise Stuck(list(over))

@@ -36,7 +36,7 @@ class Job:
     ctx: Context
     shapes: Shapes
     candidates: Sequence[Candidate]
-    skipped: Sequence[Decision]
+    skipped: list[Decision]
     ledger: Ledger
     fixed: Costs
     original: Costs

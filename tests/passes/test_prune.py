@@ -1,0 +1,208 @@
+"""The prune pass: without repair the masked network, budgets that hold, and reasons for what stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+import builders
+import numpy as np
+import onnx
+import pytest
+from onnx_compress.compiler.base import PassResult
+from onnx_compress.compiler.context import Context
+from onnx_compress.compiler.cost import graph_cost
+from onnx_compress.compiler.errors import CompressError, UsageError
+from onnx_compress.compiler.graph.channels import find_channels, mask
+from onnx_compress.compiler.graph.convs import find_convs
+from onnx_compress.compiler.graph.io import Model, from_proto
+from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.compiler.shapes import infer_shapes
+from onnx_compress.compiler.spec import parse_pipeline
+from onnx_compress.passes.pruning.candidates import Request, survey
+from onnx_compress.passes.pruning.candidates import split as split_groups
+
+TEXT = """g (float[N,3,12,12] x) => (float[N,6] y) {
+    a = Conv<pads=[1,1,1,1]>(x, w1, b1)
+    r = Relu(a)
+    c = Conv<pads=[1,1,1,1]>(r, w2, b2)
+    s = Relu(c)
+    d = Conv<pads=[1,1,1,1], group=16>(s, w3)
+    e = Conv(d, w4, b4)
+    t = Add(e, r)
+    u = Relu(t)
+    f = GlobalAveragePool(u)
+    h = Flatten(f)
+    y = Gemm<transB=1>(h, w5, b5)
+}"""
+SHAPES = {"w1": (16, 3, 3, 3), "b1": (16,), "w2": (16, 16, 3, 3), "b2": (16,), "w3": (16, 1, 3, 3)}
+SHAPES |= {"w4": (16, 16, 1, 1), "b4": (16,), "w5": (6, 16), "b5": (6,)}
+
+
+@dataclass(frozen=True)
+class Images:
+    """A Data of one input."""
+
+    x: np.ndarray
+    labels: np.ndarray | None = None
+
+    @property
+    def samples(self) -> int:
+        return len(self.x)
+
+    def batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
+        for start in range(0, len(self.x), size):
+            yield {"x": self.x[start : start + size]}
+
+
+def network() -> onnx.ModelProto:
+    """A residual stream of 16 channels, and 16 inside the block that pass a depthwise Conv."""
+    weights = {
+        name: builders.normal(*shape, seed=i) / np.float32(np.sqrt(prod(shape[1:])))
+        for i, (name, shape) in enumerate(SHAPES.items())
+    }
+    return builders.proto(TEXT, **weights)
+
+
+def images(count: int = 96) -> Images:
+    return Images(builders.normal(count, 3, 12, 12, seed=9))
+
+
+def apply(spec: str, data: Images | None = None, **options: str) -> tuple[Model, PassResult]:
+    model = from_proto(network())
+    (entry,) = parse_pipeline(spec)
+    result = entry.run(model.graph, Context(data=data, original=model.graph.copy(), **options))
+    return model, result
+
+
+def kept(model: Model, cost: str = "macs") -> float:
+    before, after = (graph_cost(g, infer_shapes(g)) for g in (from_proto(network()).graph, model.graph))
+    return getattr(after, cost) / getattr(before, cost)
+
+
+def units(result: PassResult) -> dict[str, int]:
+    return {d.node: int(d.figures["units_kept"]) for d in result.decisions if "units_kept" in d.figures}
+
+
+def distance(model: Model) -> float:
+    x = images(64).x
+    a, b = builders.run(from_proto(network()), x=x)["y"], builders.run(model, x=x)["y"]
+    return float(np.linalg.norm(a - b) / np.linalg.norm(a))
+
+
+@pytest.mark.parametrize("data", [None, images()], ids=["without data", "with data"])
+def test_without_repair_it_computes_what_the_masked_network_does(data: Images | None) -> None:
+    model, result = apply("prune:share=0.25:repair=none", data)
+    masked = from_proto(network())
+    shapes, ctx, request = infer_shapes(masked.graph), Context(data=data), Request(None, 1, 1, 1e-3, data)
+    channels = find_channels(masked.graph, shapes)
+    groups, _ = split_groups(channels, ctx, request)
+    candidates = survey(masked.graph, ctx, channels, groups, shapes, request)
+    mask(channels, {each.group: each.kept(4) for each in candidates}, Rewriter(masked.graph))
+    x = images(8).x
+    assert result.changed and set(units(result).values()) == {12}
+    np.testing.assert_allclose(builders.run(model, x=x)["y"], builders.run(masked, x=x)["y"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("data", [None, images()], ids=["without data", "with data"])
+@pytest.mark.parametrize(
+    "options", ["", ":criterion=gaussian", ":criterion=l2", ":criterion=fpgm:division=even"], ids=lambda text: text
+)
+def test_the_mac_budget_holds_and_is_used(options: str, data: Images | None) -> None:
+    model, _ = apply(f"prune:macs=0.6{options}", data)
+    assert 0.5 < kept(model) <= 0.6
+    assert builders.run(model, x=images(2).x)["y"].shape == (2, 6)
+
+
+def test_several_budgets_hold_together() -> None:
+    model, result = apply("prune:macs=0.7:params=0.5:latency=0.99")
+    assert kept(model) <= 0.7 and kept(model, "params") <= 0.5
+    assert result.metrics["latency_kept"] <= 0.99
+    np.testing.assert_allclose(result.metrics["params_kept"], kept(model, "params"))
+
+
+def test_each_repair_brings_the_outputs_closer() -> None:
+    none, bias, refit = (
+        distance(apply(f"prune:macs=0.6:repair={each}", images())[0]) for each in ("none", "bias", "refit")
+    )
+    assert refit < bias < none
+
+
+def test_the_loss_of_the_readers_is_a_better_guide_than_the_norm() -> None:
+    """Scale a filter up and what reads it down: its norm says keep, its effect says remove."""
+    scaled = network()
+    by_name = {tensor.name: tensor for tensor in scaled.graph.initializer}
+    w2, w3 = (onnx.numpy_helper.to_array(by_name[name]).copy() for name in ("w2", "w3"))
+    w2[5] *= 10
+    w3[5] *= 1e-4
+    by_name["w2"].CopyFrom(onnx.numpy_helper.from_array(w2, "w2"))
+    by_name["w3"].CopyFrom(onnx.numpy_helper.from_array(w3, "w3"))
+    for criterion, stays in (("l2", True), ("moments", False)):
+        model = from_proto(scaled)
+        (entry,) = parse_pipeline(f"prune:share=0.5:criterion={criterion}:repair=none")
+        entry.run(model.graph, Context(data=images(), original=model.graph.copy()))
+        depthwise = next(conv for conv in find_convs(model.graph) if conv.group > 1)
+        smallest = np.abs(depthwise.weight).max(axis=(1, 2, 3)).min()
+        assert (smallest < 1e-3) == stays
+
+
+def test_nothing_to_remove_leaves_the_network_as_it_is() -> None:
+    model, result = apply("prune:macs=1.0", images())
+    assert not result.changed and distance(model) == 0
+    assert {d.action for d in result.decisions} <= {"kept", "skipped"}
+
+
+@pytest.mark.parametrize("align", [4, 8])
+def test_kept_units_are_multiples(align: int) -> None:
+    _, result = apply(f"prune:macs=0.7:align={align}")
+    assert any(count < 16 for count in units(result).values())
+    assert all(count % align == 0 for count in units(result).values())
+
+
+def test_a_minimum_of_units_stays() -> None:
+    _, result = apply("prune:share=1.0:minimum=6")
+    assert set(units(result).values()) == {6}
+
+
+def test_a_group_has_a_decision_on_every_layer_that_makes_it() -> None:
+    _, result = apply("prune:share=0.5:repair=none")
+    decisions = {d.node: d for d in result.decisions}
+    stream = [conv.name for conv in find_convs(from_proto(network()).graph) if conv.filters == 16 and conv.group == 1]
+    assert all(decisions[name].action == "rewritten" for name in stream)
+    assert sum("together with" in decisions[name].reason for name in stream) == 1
+    (last,) = [d for d in result.decisions if d.action == "skipped"]
+    assert "output of the model" in last.reason
+
+
+def test_groups_out_of_scope_stay_whole() -> None:
+    first = next(find_convs(from_proto(network()).graph)).name
+    _, result = apply("prune:share=0.5", exclude=f"^{first}$")
+    decisions = {d.node: d for d in result.decisions}
+    assert "--exclude" in decisions[first].reason
+    assert len(units(result)) == 1
+
+
+def test_an_impossible_budget_names_the_smallest() -> None:
+    with pytest.raises(CompressError, match=r"the smallest found is macs=0\.\d+"):
+        apply("prune:macs=0.001")
+
+
+@pytest.mark.parametrize("spec", ["prune:agreement=0.8", "prune:auto:agreement=0.8:criterion=gaussian"])
+def test_the_smallest_that_agrees_is_searched_for(spec: str) -> None:
+    _, result = apply(spec, images())
+    assert result.metrics["agreement"] >= 0.8
+    assert result.changed and result.metrics["macs_kept"] < 1
+
+
+@pytest.mark.parametrize(
+    "spec", ["prune:auto:macs=0.5", "prune:macs=0.5:share=0.1", "prune:align=0", "prune:minimum=0", "prune:macs=1.5"]
+)
+def test_options_that_cannot_be_are_refused(spec: str) -> None:
+    with pytest.raises(UsageError):
+        parse_pipeline(spec)
+
+
+def test_without_data_and_budget_a_little_goes_and_a_note_says_so() -> None:
+    _, result = apply("prune")
+    assert "without data" in result.notes[0]
