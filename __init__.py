@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import Compressed, compress
+    from .api import Compressed, compress, frontier
     from .compiler.base import Decision, Pass, PassResult, option
     from .compiler.context import Context
     from .compiler.errors import CompressError, UsageError
@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Compressed": "api",
     "compress": "api",
+    "frontier": "api",
     "Decision": "compiler.base",
     "Pass": "compiler.base",
     "PassResult": "compiler.base",
@@ -51,6 +52,7 @@ __all__ = [
     "compress",
     "find_convs",
     "format_pipeline",
+    "frontier",
     "option",
     "parse_pipeline",
     "register",

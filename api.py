@@ -34,8 +34,11 @@ from .compiler.report import (
     Report,
     to_json,
 )
+from .compiler.report.frontier import Frontier
 from .compiler.spec import parse_pipeline
 from .compiler.targets import find_target
+from .passes.decomposition.frontier import beside, resumed, split, write_frontier
+from .passes.decomposition.sweep import Sweep
 from .runtime.data import Samples, class_count, load_data, model_inputs
 from .runtime.preprocess import parse_preprocess
 from .runtime.reporting import Run, file_size, stored_size
@@ -160,6 +163,77 @@ def compress(
     result = Compressed(source, records, content, ctx.sidecars)
     _write(result, output, report, overwrite)
     return result
+
+
+def frontier(
+    model: PathLike | onnx.ModelProto,
+    method: str | Sequence[Pass] = "basis",
+    *,
+    data: object,
+    eval_data: object = None,
+    budget: str = "macs",
+    points: int = 8,
+    low: float = 0.3,
+    high: float = 0.9,
+    output: PathLike | None = None,
+    target: str = "xavier",
+    samples: int | None = 2 * DEFAULT_SAMPLES,
+    labels: str | np.ndarray | None = None,
+    preprocess: str | None = None,
+    include: str | None = None,
+    exclude: str | None = None,
+    plugins: Sequence[str] = (),
+    power_mode: str = "MAXN",
+    jobs: int = -1,
+    cluster: str | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> Frontier:
+    """How good a model is at several sizes; see `compress` for what is not said here.
+
+    Every point is kept in the cache folder as soon as it is done, and not computed again for the same model, data and
+    options: an interrupted run goes on where it stopped.
+
+    Args:
+        method: a pass without its budget, and passes that follow it at every point.
+        eval_data: samples to judge on. Without them every second block of `data` is judged on and not fitted to.
+        budget: what is varied: "macs" or "latency".
+        points, low, high: so many shares, evenly from low to high.
+        output: a file for the JSON; a table and a drawing, `.csv` and `.svg`, appear beside it.
+
+    Raises:
+        UsageError: an option, a pass or a path that cannot be.
+        CompressError: the model or the data cannot be used, or a pass failed.
+    """
+    for path in () if output is None else beside(Path(output)):
+        check_output(path, overwrite)
+    passes = _passes(method, plugins)
+    _check_pattern("--include", include)
+    _check_pattern("--exclude", exclude)
+    shares = _shares(points, low, high)
+    engine, source = find_target(target), _load(model)
+    if engine.device is not None:
+        speed(engine.device, power_mode)
+    PassManager([find(name)() for name in PREPARE]).run(source, Context(engine))
+    known = load_samples(source.graph, data, preprocess, samples, labels)
+    held = None if eval_data is None else load_samples(source.graph, eval_data, preprocess, None, labels)
+    fitting, judge = split(known, held)
+    scope = (include, exclude, seed)
+    network = to_proto(source).SerializeToString(deterministic=True)
+    sweep = Sweep(network, tuple(passes), budget, engine, fitting, judge, scope, power_mode)
+    ctx = Context(engine, seed=seed, progress=progress, jobs=Jobs(jobs, cluster))
+    key = [known.digest, held and held.digest, budget, target, *scope, power_mode, __version__]
+    found = resumed(sweep, shares, ctx, key, None if source.path is None else str(source.path))
+    if output is not None:
+        write_frontier(found, Path(output))
+    return found
+
+
+def _shares(points: int, low: float, high: float) -> list[float]:
+    if points < 1 or not 0 < low <= high <= 1:
+        raise UsageError(f"{points} points from {low} to {high}", "frontier", "--points 8 --low 0.3 --high 0.9")
+    return [round(float(share), 4) for share in np.linspace(low, high, points)]
 
 
 def load_samples(

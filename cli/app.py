@@ -1,4 +1,4 @@
-"""The command line: `onnx-compress MODEL ...`, and the sub-commands `list`, `explain`, `eval` and `build`.
+"""The command line: `onnx-compress MODEL ...`, and the sub-commands.
 
 Exit codes: 0, 1 (could not do it), 2 (wrong usage), 130 (interrupted). Whatever goes wrong is one line on stderr.
 """
@@ -19,6 +19,7 @@ from .check import check
 from .compress import compress
 from .eval import evaluate
 from .explain import explain
+from .frontier import frontier
 from .list import list_passes
 
 PROGRAM = "onnx-compress"
@@ -31,6 +32,7 @@ app.command(DEFAULT)(compress)
 app.command("list")(list_passes)
 app.command("explain")(explain)
 app.command("eval")(evaluate)
+app.command("frontier")(frontier)
 app.command("check")(check)
 app.command("build")(build)
 

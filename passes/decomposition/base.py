@@ -99,6 +99,16 @@ class DecompositionPass(Pass):
         result.decisions += found.skipped
         return result
 
+    def surveyed(self, graph: gs.Graph, ctx: Context) -> Survey:
+        """What `run` would choose from."""
+        return self._survey(graph, ctx, self._request(ctx, self._budget(ctx, []), ctx.data))
+
+    def rewritten(self, graph: gs.Graph, ctx: Context, found: Survey) -> PassResult:
+        """`run` with limits on a graph that has been surveyed, perhaps under another value of the same limit."""
+        result = PassResult(changed=True)
+        self._rewrite(graph, ctx, found, self._budget(ctx, result.notes), result)
+        return result
+
     def pricing(self, ctx: Context) -> Pricing | None:
         """What a Conv takes on the target, or here; None where that is not known."""
         if self.clock == "measured":

@@ -1,0 +1,107 @@
+"""`onnx-compress frontier MODEL --data D`: how good the model is at several sizes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..compiler.report.frontier import Frontier
+
+
+def frontier(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The ONNX file to compress.")],
+    data: Annotated[str, typer.Option(help=".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.")],
+    method: Annotated[
+        str, typer.Option(help="A pass without its budget, and what follows it: basis,quantize.")
+    ] = "basis",
+    budget: Annotated[Literal["macs", "latency"], typer.Option(help="What is varied.")] = "macs",
+    points: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
+    low: Annotated[float, typer.Option(help="The smallest share.")] = 0.3,
+    high: Annotated[float, typer.Option(help="The largest share.")] = 0.9,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON; .csv and .svg appear beside it.")] = None,
+    eval_data: Annotated[str | None, typer.Option(help="Samples to judge on; default: half of --data.")] = None,
+    target: Annotated[str, typer.Option(help="The engine: xavier, xavier-8.2, -8.0, -dla, trt10 or ort.")] = "xavier",
+    samples: Annotated[int, typer.Option(min=1, help="How many samples of --data are used, from the first.")] = 2048,
+    labels: Annotated[str | None, typer.Option(help="The array of the labels; for judging only.")] = None,
+    preprocess: Annotated[
+        str | None, typer.Option(help="imagenet, cifar10, unit, none or mean=..:std=..:size=..:crop=..")
+    ] = None,
+    include: Annotated[str | None, typer.Option(help="Regular expression: only these nodes.")] = None,
+    exclude: Annotated[str | None, typer.Option(help="Regular expression: not these nodes.")] = None,
+    plugin: Annotated[list[str] | None, typer.Option(help="A file or module with passes; may be repeated.")] = None,
+    power_mode: Annotated[
+        str, typer.Option(help="Of the device, for the estimated latency: MAXN, 30W, 15W or 10W.")
+    ] = "MAXN",
+    jobs: Annotated[int, typer.Option(help="Processes that share the work; -1: one per core.")] = -1,
+    cluster: Annotated[
+        str | None, typer.Option(help="dask://host:port or ray://host:port: workers that share the work.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure accuracy or agreement at several sizes, on samples that no fit has seen.
+
+    Finished points are kept: an interrupted run goes on where it stopped.
+    """
+    from ..api import frontier as run
+    from .console import progress_bars, results
+
+    with progress_bars(quiet) as progress:
+        found = run(
+            model,
+            method,
+            data=data,
+            eval_data=eval_data,
+            budget=budget,
+            points=points,
+            low=low,
+            high=high,
+            output=output,
+            target=target,
+            samples=samples,
+            labels=labels,
+            preprocess=preprocess,
+            include=include,
+            exclude=exclude,
+            plugins=plugin or [],
+            power_mode=power_mode,
+            jobs=jobs,
+            cluster=cluster,
+            seed=seed,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if as_json:
+        typer.echo(json.dumps(found))
+    elif not quiet:
+        show(results(), found, output)
+
+
+def show(console: Console, found: Frontier, output: Path | None) -> None:
+    """A line per point."""
+    from .summary import percent
+
+    labelled = found["original"]["top1"] is not None
+    word = "top-1" if labelled else "agreement"
+    console.print(f"{found['budget']:>8}  {'MACs':>8}  {'latency':>8}  {word:>9}")
+    for point in found["points"]:
+        share = percent(point.get("share", 0.0))
+        if "unreachable" in point:
+            console.print(f"{share:>8}  {point['unreachable']}", soft_wrap=True)
+            continue
+        figures = [point.get("macs_kept"), point.get("latency_kept"), point.get("top1" if labelled else "agreement")]
+        cells = ["" if figure is None else percent(figure) for figure in figures]
+        console.print(f"{share:>8}  {cells[0]:>8}  {cells[1]:>8}  {cells[2]:>9}")
+    top1 = found["original"]["top1"]
+    before = "" if top1 is None else f"; the original: top-1 {percent(top1)}"
+    console.print(f"fitted on {found['fitted_on']} samples, judged on {found['judged_on']} others{before}")
+    if output is not None:
+        console.print(f"wrote {output}, .csv and .svg", soft_wrap=True)

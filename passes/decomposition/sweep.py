@@ -1,0 +1,145 @@
+"""One network at several budgets: surveyed once, then each budget is a job of its own.
+
+A job rewrites a copy of the network and judges it on samples that no fit has seen. Passes after the first follow it at
+every budget.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from ...compiler.base import Pass
+from ...compiler.context import Context, Data
+from ...compiler.cost import graph_cost
+from ...compiler.errors import UsageError
+from ...compiler.graph.io import from_proto
+from ...compiler.latency import DEVICES, estimate
+from ...compiler.report.frontier import Point, Size
+from ...compiler.shapes import infer_shapes
+from ...compiler.spec import format_pipeline
+from ...compiler.targets import Target
+from ...runtime.evaluate import accuracy, agreement
+from .base import DecompositionPass
+from .budget import LIMITS, SEARCHED, Unreachable
+from .survey import Survey
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The samples that points are judged on, with their labels (samples,), if any."""
+
+    data: Data
+    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What all points have in common, as plain values: it is sent to workers.
+
+    Attributes:
+        network: the model, serialized; budgets refer to it.
+        passes: the first gets the budget.
+        unit: of the budget, "macs" or "latency".
+        fitting: samples for the fits.
+        scope: include, exclude and seed of the context.
+    """
+
+    network: bytes
+    passes: tuple[Pass, ...]
+    unit: str
+    target: Target
+    fitting: Data
+    judge: Judge
+    scope: tuple[str | None, str | None, int] = (None, None, 0)
+    mode: str = "MAXN"
+
+    def __post_init__(self) -> None:
+        first = self.passes[0]
+        if not isinstance(first, DecompositionPass):
+            raise UsageError(f"'{first.name}' has no budget {self.unit}=", "--method", "begin with a decomposition")
+        given = [name for name in (*LIMITS, *SEARCHED, "energy", "rank") if getattr(first, name) is not None]
+        if given:
+            raise UsageError(f"the method has the budget {given[0]}=", "--method", "leave it out: --budget varies it")
+
+    def at(self, share: float) -> tuple[Pass, ...]:
+        """The pipeline of a point."""
+        changed: Any = {self.unit: share}
+        return replace(self.passes[0], **changed), *self.passes[1:]
+
+    def context(self) -> Context:
+        include, exclude, seed = self.scope
+        return Context(self.target, self.fitting, include, exclude, seed)
+
+    def graph(self) -> gs.Graph:
+        return from_proto(onnx.load_model_from_string(self.network)).graph
+
+    @property
+    def measured(self) -> bool:
+        """Whether latencies are."""
+        return getattr(self.passes[0], "clock", "") == "measured"
+
+    def latency(self, graph: gs.Graph) -> float | None:
+        """Milliseconds, measured or by the target's model; None where there is neither."""
+        ctx, first = self.context(), self.passes[0]
+        shapes = infer_shapes(graph, ctx.sample_shapes())
+        if isinstance(first, DecompositionPass) and self.measured:
+            pricing = first.pricing(ctx)
+            return None if pricing is None else pricing.graph(graph, shapes)
+        return estimate(graph, shapes, self.target, self.mode).ms if self.target.device in DEVICES else None
+
+    def original(self) -> Size:
+        """Of the network itself."""
+        graph, labels = self.graph(), self.judge.labels
+        shapes = infer_shapes(graph, self.context().sample_shapes())
+        top1 = None if labels is None else accuracy(graph, self.judge.data, labels).top1
+        return Size(macs=graph_cost(graph, shapes).macs, latency_ms=self.latency(graph), top1=top1)
+
+
+def points(sweep: Sweep, shares: Sequence[float], ctx: Context) -> Iterator[Point]:
+    """A point per share, in order, as `ctx.jobs` gets them done."""
+    surveyed = replace(sweep.context(), jobs=ctx.jobs, progress=ctx.progress)
+    first = sweep.at(shares[0])[0]
+    assert isinstance(first, DecompositionPass)
+    graph = sweep.graph()
+    found = first.surveyed(graph, surveyed)
+    whole = Size(macs=int(found.original["macs"]), latency_ms=sweep.latency(graph), top1=None)
+    calls = ((share, (sweep, found, whole, share)) for share in shares)
+    yield from (point for _, point in ctx.jobs.run(_point, calls))
+
+
+def _point(sweep: Sweep, found: Survey, original: Size, share: float) -> Point:
+    """A job."""
+    started, passes, graph = time.perf_counter(), sweep.at(share), sweep.graph()
+    ctx = sweep.context()
+    ctx.original = graph.copy()
+    point = Point(share=share, pipeline=format_pipeline(passes))
+    assert isinstance(passes[0], DecompositionPass)
+    try:
+        passes[0].rewritten(graph, ctx, found)
+    except Unreachable as error:
+        return {**point, "unreachable": str(error)}
+    for entry in passes[1:]:
+        entry.run(graph, ctx)
+    point.update(_size(sweep, graph, original))
+    point.update(_quality(ctx.original, graph, sweep.judge))
+    return {**point, "seconds": round(time.perf_counter() - started, 1)}
+
+
+def _size(sweep: Sweep, graph: gs.Graph, original: Size) -> Point:
+    macs = graph_cost(graph, infer_shapes(graph, sweep.context().sample_shapes())).macs
+    ms, before = sweep.latency(graph), original["latency_ms"]
+    kept = ms / before if ms is not None and before else None
+    return Point(macs=macs, macs_kept=macs / max(1, original["macs"]), latency_ms=ms, latency_kept=kept)
+
+
+def _quality(original: gs.Graph, graph: gs.Graph, judge: Judge) -> Point:
+    alike = agreement(original, graph, judge.data, labels=judge.labels)
+    after = None if alike.correct is None else alike.correct[1]
+    return Point(agreement=alike.top1, output_error=alike.error, top1=after)
