@@ -1,0 +1,140 @@
+"""`onnx-compress frontier`: points on held-out samples, kept one by one, the same from any number of workers."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import builders
+import front
+import numpy as np
+import onnx
+import pytest
+from front import call
+from onnx_compress.passes.decomposition import sweep
+
+NETWORK = f"""g (float[N,3,8,8] x) => (float[N,{front.CLASSES}] y) {{
+    t = Conv<pads=[1,1,1,1]>(x, w1)
+    r = Relu(t)
+    u = Conv<pads=[1,1,1,1]>(r, w2)
+    s = Relu(u)
+    p = GlobalAveragePool(s)
+    f = Flatten(p)
+    y = Gemm<transB=1>(f, v)
+}}"""
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    weights = {"w1": (16, 3, 3, 3), "w2": (16, 16, 3, 3), "v": (front.CLASSES, 16)}
+    onnx.save(builders.proto(NETWORK, **{key: builders.normal(*s) for key, s in weights.items()}), tmp_path / "n.onnx")
+    return tmp_path / "n.onnx"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    np.savez(tmp_path / "d.npz", images=front.images(96), labels=np.arange(96) % front.CLASSES)
+    return tmp_path / "d.npz"
+
+
+def points(model: Path, data: object, *arguments: object) -> dict[str, Any]:
+    """The JSON of a run without labels, written to a new file."""
+    output = model.parent / f"f{len(list(model.parent.glob('f*.json')))}.json"
+    options = ("--preprocess", "unit", "--points", 3, "--low", 0.4, "--jobs", 1, "-q", "-o", output)
+    assert call("frontier", model, "--data", data, *options, *arguments) == 0
+    return json.loads(output.read_text())
+
+
+def test_points_are_within_budget_and_judged_on_other_samples(model: Path, data: Path) -> None:
+    found = points(model, f"{data}#images")
+    assert [point["share"] for point in found["points"]] == [0.4, 0.65, 0.9]
+    assert all(point["macs_kept"] <= point["share"] for point in found["points"])
+    assert all(0 <= point["agreement"] <= 1 and point["top1"] is None for point in found["points"])
+    assert (found["fitted_on"], found["judged_on"]) == (48, 48)
+    assert found["points"][0]["pipeline"] == "basis:macs=0.4" and found["original"]["latency_ms"] > 0
+
+
+def test_a_table_and_a_drawing_lie_beside_it(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = model.parent / "out.json"
+    options = ("--preprocess", "unit", "--points", 2, "--low", 0.5, "--jobs", 1, "-o", out)
+    assert call("frontier", model, "--data", data, *options) == 0
+    shown = capsys.readouterr().out
+    assert "top-1" in shown and "50.00 %" in shown and "the original: top-1" in shown
+    rows = list(csv.DictReader(out.with_suffix(".csv").open()))
+    found = json.loads(out.read_text())
+    assert [float(row["macs_kept"]) for row in rows] == [point["macs_kept"] for point in found["points"]]
+    drawing = ElementTree.parse(out.with_suffix(".svg")).getroot()
+    assert len(list(drawing.iter("{http://www.w3.org/2000/svg}circle"))) == 4
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    model: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done: list[float] = []
+    original = sweep._point
+
+    def interrupted(plan: Any, found: Any, whole: Any, share: float) -> Any:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(share)
+        return original(plan, found, whole, share)
+
+    monkeypatch.setattr(sweep, "_point", interrupted)
+    output = model.parent / "f.json"
+    arguments = ("--data", data, "--preprocess", "unit", "--points", 3, "--low", 0.4, "--jobs", 1, "-o", output)
+    assert call("frontier", model, *arguments) == 130
+    assert not output.exists()
+    monkeypatch.setattr(sweep, "_point", lambda *rest: (done.append(rest[-1]), original(*rest))[1])
+    assert call("frontier", model, *arguments) == 0
+    assert done == [0.4, 0.65, 0.9]
+    assert call("frontier", model, *arguments, "--overwrite", "--seed", 1) == 0
+    assert len(done) == 6, "another seed is another frontier"
+
+
+def test_workers_change_nothing(model: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = points(model, data)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(model.parent / "empty"))
+    two = points(model, data, "--jobs", 2)
+    for found in (one, two):
+        for point in found["points"]:
+            del point["seconds"]
+    assert one == two
+
+
+def test_other_samples_may_judge(model: Path, data: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", images=front.images(40, seed=5))
+    found = points(model, data, "--eval-data", tmp_path / "other.npz")
+    assert (found["fitted_on"], found["judged_on"], found["original"]["top1"]) == (96, 40, None)
+
+
+def test_latency_is_varied_and_passes_follow(model: Path, data: Path) -> None:
+    found = points(model, data, "--budget", "macs", "--method", "basis:form=channel,quantize", "--points", 1)
+    assert found["points"][0]["pipeline"].startswith("basis:macs=0.4:form=channel,quantize")
+
+
+def test_what_cannot_be_reached_is_said(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--preprocess", "unit", "--points", 2, "--low", 0.01, "--high", 0.5, "--jobs", 1)
+    assert call("frontier", model, "--data", data, *options) == 0
+    assert "macs=0.01 cannot be reached" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--method", "basis:macs=0.5"), "the method has the budget macs="),
+        (("--method", "cleanup"), "'cleanup' has no budget macs="),
+        (("--low", 0.9, "--high", 0.3), "points from 0.9 to 0.3"),
+        (("--jobs", 0), "--jobs"),
+        (("--samples", 8), "8 samples cannot be split"),
+    ],
+)
+def test_wrong_usage(
+    model: Path, data: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[object, ...], words: str
+) -> None:
+    assert call("frontier", model, "--data", data, "--preprocess", "unit", *arguments) in (1, 2)
+    line = capsys.readouterr().err
+    assert words in line and line.count("\n") == 1
