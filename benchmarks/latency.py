@@ -5,8 +5,7 @@
 Each network is compressed without data by `basis:latency=L:clock=measured:batch=B`, then both models are timed with
 onnxruntime on --threads, in turns, so that what else the machine does falls on both alike. `ratio` is the ratio of
 their medians, `ratio_least` that of their shortest runs, which a busy machine disturbs less; `expected` is what the
-prices promise. `seconds` is
-the wall time of the pass, the timing of its shapes included where they are not known yet.
+prices promise. `seconds` is the wall time of the pass, the timing of its shapes included where they are not known yet.
 
 Networks are those of `architectures.py` with random weights, or `models/<network>.onnx` in the folder --assets.
 """
@@ -24,7 +23,7 @@ import onnx
 from accuracy import ASSETS
 
 TIMED_SECONDS = 20.0
-FEWEST = 7
+FEWEST = 5
 
 
 def measure(network: str, latency: float, batch: int, threads: int, assets: Path, form: str) -> dict[str, Any]:

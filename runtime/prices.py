@@ -41,8 +41,8 @@ from .session import import_onnxruntime
 from .store import Store, cache_folder
 
 MULTIPLE = 8
-CONV_MACS, NETWORK_MACS = 2e8, 2e10
-NETWORK_SECONDS = 3.0
+CONV_MACS, NETWORK_MACS = 1e9, 2e10
+CONV_SECONDS, NETWORK_SECONDS = 0.1, 3.0
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def conv_times(geometry: Geometry, batch: int, threads: int) -> list[float]:
     for conv, name, _ in both:
         model.graph.MergeFrom(conv.graph(name))
     feeds = {f"{name}.x": conv.input(count) for conv, name, count in both}
-    kernels = [kernel for kernel in kernel_times(model, feeds, threads) if kernel.is_conv]
+    kernels = [kernel for kernel in kernel_times(model, feeds, threads, CONV_SECONDS) if kernel.is_conv]
     return [sum(kernel.ms for kernel in kernels if kernel.name.startswith(name)) for _, name, _ in both]
 
 

@@ -64,7 +64,7 @@ def test_a_shape_is_timed_once_and_remembered(timed: list[Any], tmp_path: Path) 
     assert len(timed) == 3 and len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize(("batch", "sent"), [(1, 1), (4, 4), (32, 6)])
+@pytest.mark.parametrize(("batch", "sent"), [(1, 1), (4, 4), (99, 34)])
 def test_a_price_is_of_one_sample_and_large_batches_are_extrapolated(
     timed: list[Any], tmp_path: Path, batch: int, sent: int
 ) -> None:
