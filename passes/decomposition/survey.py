@@ -90,14 +90,17 @@ def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
     skipped = [Decision(name, "skipped", reason) for name, reason in blind_convs(graph)]
     offers: dict[str, Offer] = {}
     convs: list[Conv] = []
-    for conv in find_convs(graph):
-        reason = ctx.out_of_scope(conv.name) or request.check(conv) or _unformed(conv, request)
-        offer = None if reason else _offer(conv, bill, request)
-        if offer is None or not any(offer.sizes.values()):
-            skipped.append(Decision(conv.name, "skipped", reason or _too_small(offer, request)))
-            continue
-        offers[conv.name] = offer
-        convs.append(conv)
+    every = list(find_convs(graph))
+    with ctx.progress("costs", len(every)) as advance:
+        for conv in every:
+            reason = ctx.out_of_scope(conv.name) or request.check(conv) or _unformed(conv, request)
+            offer = None if reason else _offer(conv, bill, request)
+            advance()
+            if offer is None or not any(offer.sizes.values()):
+                skipped.append(Decision(conv.name, "skipped", reason or _too_small(offer, request)))
+                continue
+            offers[conv.name] = offer
+            convs.append(conv)
     drawn = _original_fits(graph, ctx, convs, request)
     calls = (((conv, fits), (conv, fits, _largest(offers[conv.name], request))) for conv, fits in drawn)
     curves = ctx.jobs.run(_curves, calls)
