@@ -76,16 +76,22 @@ class Jobs:
 
 @dataclass(frozen=True)
 class _Workers:
-    """What joblib is told, and how many calls are under way at once."""
+    """What joblib is told, and how many calls are under way at once.
+
+    Without `overlap` a window is over before the next begins: two generators of joblib's Dask backend at once hang now
+    and then (joblib 1.6, distributed 2026.8).
+    """
 
     options: dict[str, Any]
     window: int
+    overlap: bool = True
 
     def start(self, function: Callable[..., R], calls: list[Call[K]]) -> Iterator[R]:
         """Sets them going; the results, as they are asked for."""
         joblib = _joblib()
-        parallel = joblib.Parallel(**self.options, return_as="generator", batch_size=1, pre_dispatch="all")
-        return parallel([joblib.delayed(_pinned)(function, *arguments) for _, arguments in calls])
+        form = "generator" if self.overlap else "list"
+        parallel = joblib.Parallel(**self.options, return_as=form, batch_size=1, pre_dispatch="all")
+        return iter(parallel([joblib.delayed(_pinned)(function, *arguments) for _, arguments in calls]))
 
 
 def _overlapped(workers: _Workers, function: Callable[..., R], calls: Iterator[Call[K]]) -> Iterator[tuple[K, R]]:
@@ -161,7 +167,7 @@ def _dask(jobs: Jobs) -> Generator[_Workers, None, None]:
     except Exception as error:
         raise _unreachable(jobs, error) from error
     with client, _joblib().parallel_config(backend="dask", client=client):
-        yield _Workers({"n_jobs": -1}, max(1, sum(client.nthreads().values())))
+        yield _Workers({"n_jobs": -1}, max(1, sum(client.nthreads().values())), overlap=False)
 
 
 @contextmanager
@@ -174,7 +180,7 @@ def _ray(jobs: Jobs) -> Generator[_Workers, None, None]:
     connector.register_ray()
     try:
         with _joblib().parallel_config(backend="ray"):
-            yield _Workers({"n_jobs": -1}, max(1, int(ray.cluster_resources().get("CPU", 1))))
+            yield _Workers({"n_jobs": -1}, max(1, int(ray.cluster_resources().get("CPU", 1))), overlap=False)
     finally:
         ray.shutdown()
 
