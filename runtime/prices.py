@@ -10,8 +10,8 @@ Counts of channels that are multiples of `MULTIPLE` are thinned to 8, 16, 24, 32
 linearly in both counts; others, and grouped Convs, are timed as they are. Sizes off the multiple fall into slower
 kernels: no pass should choose them.
 
-A piece knows the product of its spatial sizes; the sizes are taken for equal, dilations for 1. Large batches of large
-Convs are timed with fewer samples and extrapolated. Values are FP32.
+A piece knows the product of its spatial sizes; the sizes are taken for equal, dilations for 1. Large Convs are timed
+on fewer positions and samples, and extrapolated. Values are FP32.
 
     network = Convs as priced * (kernels and nodes in the network) / (Convs in the network)
 
@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod, sqrt
 
 import numpy as np
@@ -41,7 +41,8 @@ from .session import import_onnxruntime
 from .store import Store, cache_folder
 
 MULTIPLE = 8
-CONV_MACS, NETWORK_MACS = 1e9, 2e10
+SAMPLE_MACS, CONV_MACS, NETWORK_MACS = 2e8, 1e9, 2e10
+NARROWEST = 14  # positions along an axis: edges, which are padded, take less
 CONV_SECONDS, NETWORK_SECONDS = 0.1, 3.0
 
 
@@ -110,6 +111,7 @@ class MeasuredPrices:
 
     def _timed(self, geometry: Geometry, piece: Piece) -> float:
         """Of one sample, scaled to the true count of positions."""
+        geometry = shrunk(geometry)
         batch = _batch(self.batch, geometry.macs, CONV_MACS)
 
         def measure() -> list[float]:
@@ -166,6 +168,16 @@ def geometry_of(piece: Piece) -> Geometry:
         side = piece.positions_out ** (1 / rank)
         return _geometry(piece, tuple(max(1, round(side)) * stride for stride in strides), strides)
     return _geometry(piece, (max(1, round(side)),) * rank, strides)
+
+
+def shrunk(geometry: Geometry) -> Geometry:
+    """Fewer positions where a run would be long: long runs are seldom undisturbed."""
+    share = (SAMPLE_MACS / geometry.macs) ** (1 / len(geometry.spatial))
+    if share >= 1:
+        return geometry
+    sizes = zip(geometry.spatial, geometry.strides, strict=True)
+    spatial = tuple(min(size, stride * max(NARROWEST, round(share * size / stride))) for size, stride in sizes)
+    return replace(geometry, spatial=spatial)
 
 
 def _geometry(piece: Piece, spatial: tuple[int, ...], strides: tuple[int, ...]) -> Geometry:

@@ -78,6 +78,14 @@ def test_a_price_is_relative_to_a_reference_timed_beside_it(timed: list[Any], tm
     assert MeasuredPrices(store=Store(tmp_path)).conv(PIECE) == 3 * 64 * 64
 
 
+@pytest.mark.parametrize(
+    ("side", "stride", "expected"), [(28, 1, 28), (224, 1, 74), (224, 2, 148), (20, 1, 20), (40, 4, 40)]
+)
+def test_a_large_conv_is_timed_on_fewer_positions(side: int, stride: int, expected: int) -> None:
+    found = prices.shrunk(Geometry(64, 64, (3, 3), 1, (side, side), (stride, stride)))
+    assert found.spatial == (expected, expected) and found.strides == (stride, stride)
+
+
 def test_a_network_costs_its_convs_and_the_rest_in_proportion(timed: list[Any], tmp_path: Path) -> None:
     text = "g (float[N,8,6,6] x) => (float[N,8,6,6] y) { a = Conv(x, w) y = Relu(a) }"
     graph = builders.model(text, w=builders.normal(8, 8, 1, 1)).graph
