@@ -5,7 +5,7 @@
 Each line is measured as in `accuracy` (a process of its own, 1,024 unlabelled training images, no gradient steps, top-1
 on all 10,000 test images). `--readings` compares the criteria and the readings of the Gaussian one at the same MACs.
 `--torch-pruning` adds Torch-Pruning on the same ResNet, built in PyTorch from the ONNX weights, at the same MACs
-without fine-tuning; it needs torch and torch-pruning in the interpreter given by `--torch-python`.
+without fine-tuning; it needs torch, onnx and torch-pruning 1.6 in the interpreter given by `--torch-python`.
 """
 
 from __future__ import annotations
