@@ -24,7 +24,7 @@ from .forms import Form
 from .refit import Plan, write
 from .search import Search, smallest
 from .sensitivity import Weigher
-from .survey import Request, Survey, held_out, survey
+from .survey import Request, Survey, survey
 
 UNTOUCHED = "left as it is: the budget cannot be reached"
 
@@ -57,9 +57,8 @@ class DecompositionPass(Pass):
     )
     batch: int = option(1, "samples at once where latencies are measured")
     threads: int = option(1, "threads of onnxruntime where latencies are measured")
-    sensitivity: Literal["auto", "energy", "output"] = option(
-        "auto",
-        "what a Conv's lost energy counts: alike, or what it does to the outputs (measured); auto: output with data",
+    sensitivity: Literal["energy", "output"] = option(
+        "energy", "what a Conv's lost energy counts: as much as another's, or what it does to the outputs (measured)"
     )
     sensitivity_file: str | None = option(None, "read sensitivities from this file, or write what is measured to it")
     ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy")
@@ -137,15 +136,8 @@ class DecompositionPass(Pass):
         align = lcm(align, MULTIPLE) if self.clock == "measured" else align
         return Request(self.check, self.forms(), budget.units, align, self.ridge, pricing, data)
 
-    def _measure(self, request: Request) -> str:
-        """How sensitivities are measured; not at all where no budget is divided."""
-        if self.sensitivity != "auto":
-            return self.sensitivity
-        divided = self.energy is None and self.rank is None
-        return "output" if divided and request.data is not None and held_out(request.data, 1) else "energy"
-
     def _survey(self, graph: gs.Graph, ctx: Context, request: Request) -> Survey:
-        weigher = Weigher(self._measure(request), self.sensitivity_file)
+        weigher = Weigher(self.sensitivity, self.sensitivity_file)
         options = {
             "pass": self.name,
             "forms": [form.name for form in request.forms],
