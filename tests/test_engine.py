@@ -19,7 +19,7 @@ TRAINING = f"{NETWORK.with_name('cifar10_sample.npz')}#train_images"
 TARGETS = ("xavier", "trt10", "ort")
 CASES = [(name, target) for name in BUILTIN for target in TARGETS if target != "ort" or name == "quantize"]
 ASSETS = Path(__file__).resolve().parents[2] / "shared"
-OPTIONS = {"basis": "basis:rank=0.6"}
+OPTIONS = {"basis": "basis:rank=0.6", "prune": "prune:macs=0.8", "sbf": "sbf:macs=0.8"}
 
 
 def network() -> onnx.ModelProto:
