@@ -12,6 +12,12 @@ Which units go (`criterion`):
               taken for a Gaussian; `reading` says which part that is (see `projection.significance`)
     l1, l2    the smallest filters;      fpgm  those nearest to the geometric median
 
+`moments` is the default because it loses less: ResNet-20, 70 % of the MACs, 1,024 images, top-1 (original 91.73)
+
+    criterion        moments   gaussian (tails, centre, low)    l1     l2     fpgm
+    repair=none         47.3          20.6   22.4   32.4       24.6   17.3   16.8
+    repair=refit        88.6          86.3   86.5   86.6       86.3   86.2   87.2
+
 How many of each group go (`division`): see `pruning.division`. What makes up for them (`repair`): see `pruning.repair`.
 In a residual block the last Conv is fitted to the block's sum, so that it makes up for what the shortcut lost.
 
@@ -68,7 +74,7 @@ class Prune(Pass):
     accuracy_drop: float | None = option(None, "as small as this loss of top-1, in points, on held-out labels allows")
     auto: bool = option(False, "every group loses the same, as much as agreement= or accuracy-drop= allows")
     criterion: Literal["moments", "gaussian", "l1", "l2", "fpgm"] = option("moments", "which units go first")
-    reading: Literal["tails", "centre", "low"] = option("low", "of gaussian: the part of the distribution that goes")
+    reading: Literal["tails", "centre", "low"] = option("centre", "of gaussian: the part of the distribution that goes")
     division: Literal["auto", "loss", "share", "interval", "even"] = option(
         "auto",
         "least loss, or for all one share, interval or (even) loss; auto: loss (moments), interval (gaussian), share",

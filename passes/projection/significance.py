@@ -12,6 +12,15 @@ The abstract of PFGDF does not say which part of the distribution is insignifica
     tails    removed where |z| > a      the improbable ones; a = 0.43 removes 67 %
     centre   removed where |z| < a      those that are like many others; a = 0.97 removes 67 %
     low      removed where z < a        the small ones; a = 0.43 removes 67 %
+
+Which one is meant does not follow from the figures that the authors give for a ResNet-32 (21.92 % of the filters, 42 %
+of the FLOPs, 54.64 % of the parameters removed). With one interval for all filters inside the blocks, as many filters
+take with them of the MACs and parameters:
+
+    tails 45.9 %, 43.4 %        centre 42.2 %, 45.0 %        low 48.0 %, 42.3 %
+
+so `centre` is the nearest in both, and the default; a cut of its own for each layer can explain the rest. Accuracy does
+not tell them apart: re-fitted, a ResNet-20 at 70 % of the MACs has 86.3, 86.5 and 86.6.
 """
 
 from __future__ import annotations

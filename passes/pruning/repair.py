@@ -5,7 +5,8 @@ bias    the biases of the layers after them take up the means: b = E[y] - W E[x]
 refit   weights, too: each layer, in graph order, is fitted to what then reaches it (`runtime.lockstep`)
 
 A layer before the first that misses a channel sees what it always saw and is left as it is. Without data nothing is
-known of means, and nothing is repaired.
+known of means, and nothing is repaired. A BatchNormalization that was kept needs no new statistics: the layer before it
+is fitted to the very outputs that its statistics were taken from.
 """
 
 from __future__ import annotations
