@@ -29,7 +29,7 @@ def test_its_pass_is_the_example():
 def test_its_flags_exist_and_are_all(capsys: pytest.CaptureFixture[str]):
     usage = README[README.index("    onnx-compress MODEL [-p") : README.index("- The default pipeline")]
     shown = ""
-    for command in ("compress", "list", "explain", "eval", "check", "build"):
+    for command in ("compress", "list", "explain", "eval", "frontier", "check", "build"):
         front.call(command, "--help")
         shown += capsys.readouterr().out
     flags = set(re.findall(r"--[a-z-]+", shown))
