@@ -21,7 +21,6 @@ from ..projection.fit import Array, Fit
 
 LARGEST = 8192  # inputs of a layer whose metric is taken: 512 MB of float64
 Score = Callable[[Array], Array]
-Watch = Callable[[Layer, "Sequence[Reader]"], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +59,6 @@ class Request:
         align, minimum: of the numbers of units kept.
         ridge: see `projection.fit`.
         data: samples for the metrics; None compares weights.
-        watch: what a layer's losses count, asked in graph order; None counts all alike.
     """
 
     score: Score | None
@@ -68,7 +66,6 @@ class Request:
     minimum: int
     ridge: float
     data: Data | None = None
-    watch: Watch | None = None
 
 
 def split(channels: Channels, ctx: Context, request: Request) -> tuple[list[Group], list[Decision]]:
@@ -148,7 +145,7 @@ def _readers(
         for layer, moments in lockstep(graph, graph, ordered, data, ctx.rng(), CURVE_ROWS):
             fits = layer_fits(layer, moments, request.ridge)
             for group in [group for group in readers if id(layer.node) in waiting[group]]:
-                readers[group] += _dense(layer, fits, group, request.watch)
+                readers[group] += _dense(layer, fits, group)
                 waiting[group].discard(id(layer.node))
                 if not waiting[group]:
                     yield group, readers.pop(group)
@@ -164,14 +161,12 @@ def _fitted_layers(graph: gs.Graph, groups: Sequence[Group], request: Request) -
     return {id(layer.node): layer for layer in layers if id(layer.node) in read and layer.fan_in <= LARGEST}
 
 
-def _dense(layer: Layer, fits: Sequence[Fit], group: Group, watch: Watch | None) -> list[Reader]:
+def _dense(layer: Layer, fits: Sequence[Fit], group: Group) -> list[Reader]:
     parts = [part for part in group.consumers if part.node is layer.node]
     span = layer.fan_in // layer.weight.shape[1]
     columns = [np.concatenate(each) for each in zip(*(_columns(p, group.size, span) for p in parts), strict=True)]
     signal = max(sum(fit.signal for fit in fits), 1e-30)
-    readers = [Reader(fit.weight, fit.metric, columns, signal) for fit in fits]
-    gain = 1.0 if watch is None else watch(layer, readers)
-    return [Reader(fit.weight, fit.metric, columns, signal / gain) for fit in fits]
+    return [Reader(fit.weight, fit.metric, columns, signal) for fit in fits]
 
 
 def _plain(part: Part, size: int) -> Reader:

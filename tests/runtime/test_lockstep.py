@@ -91,3 +91,15 @@ def test_the_same_seed_gives_the_same_moments() -> None:
         return next(lockstep(graph, graph, convs, images(), np.random.default_rng(7), rows=500))[1].xx
 
     np.testing.assert_array_equal(moments(), moments())
+
+
+def test_where_channels_were_removed_the_target_is_what_the_others_gave() -> None:
+    graph, reference = residual().graph, residual().graph
+    conv = next(find_convs(graph))
+    Rewriter(graph).set_weight(conv.node, 1, conv.weight[[0, 2]])
+    Rewriter(graph).set_weight(conv.node, 2, conv.bias[[0, 2]])
+    left = {conv.output.name: np.array([0, 2])}
+    pruned = next(find_convs(graph))
+    ((_, moments),) = lockstep(graph, reference, [pruned], images(), np.random.default_rng(0), left=left)
+    (fit,) = layer_fits(pruned, moments, ridge=1e-9)
+    np.testing.assert_allclose(fit.weight, conv.matrix()[[0, 2]], atol=1e-3)

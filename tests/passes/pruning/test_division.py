@@ -1,0 +1,67 @@
+"""Division of a budget over groups: it holds, nothing fits back in, and the allowed numbers are kept to."""
+
+from __future__ import annotations
+
+import builders
+import numpy as np
+import pytest
+from onnx_compress.compiler.context import Context
+from onnx_compress.passes.decomposition.budget import Budget, Unreachable
+from onnx_compress.passes.pruning.candidates import Request, allowed
+from onnx_compress.passes.pruning.job import Job
+
+TEXT = """g (float[N,3,8,8] x) => (float[N,4,8,8] y) {
+    a = Conv<pads=[1,1,1,1]>(x, w1)
+    r = Relu(a)
+    b = Conv<pads=[1,1,1,1]>(r, w2)
+    s = Relu(b)
+    y = Conv(s, w3)
+}"""
+
+
+def job(align: int = 1) -> Job:
+    shapes = {"w1": (12, 3, 3, 3), "w2": (16, 12, 3, 3), "w3": (4, 16, 1, 1)}
+    weights = {name: builders.normal(*shape, seed=i) for i, (name, shape) in enumerate(shapes.items())}
+    graph = builders.model(TEXT, **weights).graph
+    return Job.of(graph, Context(), Request(None, align, 1, 1e-3), ("macs", "params"), None)
+
+
+@pytest.mark.parametrize("rule", ["loss", "share", "interval", "even"])
+@pytest.mark.parametrize("limits", [{"macs": 0.5}, {"macs": 0.9, "params": 0.4}])
+def test_limits_hold(rule: str, limits: dict[str, float]) -> None:
+    one = job()
+    one.divide(rule, Budget(limits))
+    shares = one.shares()
+    assert all(shares[unit] <= share for unit, share in limits.items())
+
+
+@pytest.mark.parametrize("macs", [0.3, 0.5, 0.8])
+def test_no_unit_fits_back_in(macs: float) -> None:
+    one = job()
+    for index, gone in enumerate(one.divide("loss", Budget({"macs": macs}))):
+        if gone:
+            one.ledger.move(index, gone - 1)
+            assert one.shares()["macs"] > macs
+            one.ledger.move(index, gone)
+
+
+def test_loss_division_loses_no_more_than_the_same_share_of_all() -> None:
+    def lost(rule: str) -> float:
+        one = job()
+        gone = one.divide(rule, Budget({"macs": 0.5}))
+        return sum(float(each.losses[count]) for each, count in zip(one.candidates, gone, strict=True))
+
+    assert lost("loss") <= lost("share")
+
+
+def test_what_cannot_be_reached_is_said_with_the_smallest() -> None:
+    with pytest.raises(Unreachable, match="smallest found is macs="):
+        job(align=4).divide("loss", Budget({"macs": 0.01}))
+
+
+@pytest.mark.parametrize(
+    ("size", "align", "minimum", "left"),
+    [(8, 1, 6, [8, 7, 6]), (10, 4, 1, [10, 8, 4]), (4, 4, 1, [4]), (16, 8, 9, [16])],
+)
+def test_allowed_numbers(size: int, align: int, minimum: int, left: list[int]) -> None:
+    np.testing.assert_array_equal(size - allowed(size, align, minimum), left)
