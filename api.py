@@ -111,6 +111,7 @@ def compress(
     report: PathLike | None = None,
     dump_dir: PathLike | None = None,
     power_mode: str = "MAXN",
+    sensitivity_file: PathLike | None = None,
     jobs: int = 1,
     cluster: str | None = None,
     seed: int = 0,
@@ -133,6 +134,7 @@ def compress(
         prepare: first fold constants and BatchNormalization, which leaves the outputs as they are.
         legalize: last write the model as the target's engine reads it, and refuse one that it cannot take.
         dump_dir: folder for the model after each pass.
+        sensitivity_file: table of what each Conv's error costs; measured and written where it is not there.
         power_mode: of the device, for the estimated latency: MAXN, 30W, 15W or 10W on a Xavier.
         jobs: processes that share work that can be split, -1: one per core; the result is the same.
         cluster: dask://host:port or ray://host:port, to share it with other machines.
@@ -153,6 +155,7 @@ def compress(
         speed(engine.device, power_mode)  # refuses an unknown mode before any work
     ctx = Context(engine, None, include, exclude, seed, progress, plugin_operators=frozenset(plugin_operators))
     ctx.jobs = Jobs(jobs, cluster)
+    ctx.sensitivity_file = None if sensitivity_file is None else str(sensitivity_file)
     source = _load(model)
     ctx.data = None if data is None else load_samples(source.graph, data, preprocess, samples, labels)
     before = stored_size(source) if source.path is None else file_size(source.path)

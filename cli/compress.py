@@ -55,6 +55,10 @@ def compress(
     cluster: Annotated[
         str | None, typer.Option(help="dask://host:port or ray://host:port: workers that share the work.")
     ] = None,
+    sensitivity: Annotated[
+        Path | None,
+        typer.Option(help="Table of what each Conv's error costs; measured and written where it is not there."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
@@ -89,6 +93,7 @@ def compress(
             power_mode=power_mode,
             jobs=jobs,
             cluster=cluster,
+            sensitivity_file=sensitivity,
             seed=seed,
             overwrite=overwrite,
             progress=progress,

@@ -52,6 +52,7 @@ class Context:
         include, exclude: node names to consider (regular expressions, searched anywhere in the name); exclude wins.
         seed: the only source of randomness (`rng()`).
         original: the graph that entered the pipeline; budgets refer to it. Set by the manager, never edited.
+        sensitivity_file: table of what each Conv's error costs (`compiler.sensitivity`), for passes given none.
         plugin_operators: operators that the user's engine has plug-ins for.
         jobs: where work that can be split runs.
         sidecars: files that belong beside the model, suffix -> text: `.calib`, say.
@@ -65,6 +66,7 @@ class Context:
     seed: int = 0
     progress: Progress = silent
     original: gs.Graph | None = None
+    sensitivity_file: str | None = None
     plugin_operators: frozenset[str] = frozenset()
     jobs: Jobs = field(default_factory=Jobs)
     sidecars: dict[str, str] = field(default_factory=dict[str, str])

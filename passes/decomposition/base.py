@@ -137,7 +137,8 @@ class DecompositionPass(Pass):
         return Request(self.check, self.forms(), budget.units, align, self.ridge, pricing, data)
 
     def _survey(self, graph: gs.Graph, ctx: Context, request: Request) -> Survey:
-        weigher = Weigher(self.sensitivity, self.sensitivity_file)
+        asked = ctx.sensitivity_file is not None and self.sensitivity_file is None
+        weigher = Weigher("output" if asked else self.sensitivity, self.sensitivity_file or ctx.sensitivity_file)
         options = {
             "pass": self.name,
             "forms": [form.name for form in request.forms],

@@ -127,6 +127,13 @@ def test_a_table_is_written_where_it_is_wanted_and_read_from_there(tmp_path: Pat
     assert set(gains(apply(f"basis:macs=0.5:sensitivity-file={file}", None))) == {2.5}
 
 
+def test_the_context_names_a_table_for_passes_without_one(tmp_path: Path) -> None:
+    file = tmp_path / "table.json"
+    model, (entry,) = network(), parse_pipeline("basis:macs=0.5")
+    context = Context(data=images(), original=model.graph.copy(), sensitivity_file=str(file))
+    assert gains(entry.run(model.graph, context)) == [entry.gain for entry in Table.load(file).layers.values()]
+
+
 def test_a_gain_is_the_tempered_slope_relative_to_the_other_convs() -> None:
     points = [(0.02, 0.001), (0.08, 0.004), (0.25, 0.0125)]
     unused: Any = None
