@@ -2,7 +2,8 @@
 
 loss      Greedy: again and again the step, of any length and candidate, with the least loss per cost that is still over
           a limit, all limits counted relative to their excess; then, while the limits allow, the steps of the largest
-          loss back. What a step saves is read off the ledger each time, since the costs of neighbours multiply.
+          loss back. What a step saves is read off the ledger each time, since the costs of neighbours multiply. Where
+          `share` or `even`, with the steps that fit back, lose less in all, theirs is the result.
 share     the same share of every candidate, the smallest that meets the limits
 interval  every candidate's units up to the same value of the criterion, the lowest that meets the limits
 even      every candidate as far as it loses no more than the others, the least that meets the limits
@@ -11,6 +12,7 @@ even      every candidate as far as it loses no more than the others, the least 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from math import ceil
 
 import numpy as np
@@ -49,8 +51,7 @@ def divide(
     _move(ledger, [0] * len(candidates))
     try:
         if rule == "loss":
-            _descend(candidates, ledger, limits)
-            _give_back(candidates, ledger, limits)
+            _least_loss(candidates, ledger, limits)
         else:
             _cut(rule, candidates, ledger, limits)
     except Stuck as stuck:
@@ -78,6 +79,23 @@ def of_loss(candidates: Sequence[Candidate], loss: float) -> list[int]:
 
 def _allowed(candidate: Candidate, gone: float) -> int:
     return int(candidate.sizes[min(np.searchsorted(candidate.sizes, gone - 1e-9), len(candidate.sizes) - 1)])
+
+
+def _least_loss(candidates: Sequence[Candidate], ledger: Ledger, limits: Costs) -> None:
+    """The best of three starts, each with what fits back."""
+    _descend(candidates, ledger, limits)
+    _give_back(candidates, ledger, limits)
+    found = [(_lost(candidates, ledger), list(ledger.gone))]
+    for rule in ("share", "even"):
+        with suppress(Stuck):
+            _cut(rule, candidates, ledger, limits)
+            _give_back(candidates, ledger, limits)
+            found.append((_lost(candidates, ledger), list(ledger.gone)))
+    _move(ledger, min(found)[1])
+
+
+def _lost(candidates: Sequence[Candidate], ledger: Ledger) -> float:
+    return sum(float(each.losses[gone]) for each, gone in zip(candidates, ledger.gone, strict=True))
 
 
 def _descend(candidates: Sequence[Candidate], ledger: Ledger, limits: Costs) -> None:
