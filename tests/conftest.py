@@ -1,4 +1,7 @@
-"""Tests run on loaded machines: no example of a property is failed for being slow. The cache is their own."""
+"""Tests run on loaded machines: no example of a property is failed for being slow. The cache is their own.
+
+Properties are tried on the same examples in every run; `pytest --hypothesis-profile=default` draws new ones.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
-from hypothesis import settings
 
-settings.register_profile("patient", deadline=None)
+settings.register_profile("patient", deadline=None, derandomize=True)
 settings.load_profile("patient")
 
 
@@ -17,6 +19,3 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
-
-settings.register_profile("steady", derandomize=True)
-settings.load_profile("steady")  # the same examples in every run; --hypothesis-profile=default draws new ones
