@@ -27,7 +27,7 @@ from .compiler.graph.convs import blind_convs, find_convs, is_conv
 from .compiler.graph.io import Model, from_proto, load, save, to_proto
 from .compiler.instruments import Dump, Instrument, Lint, Timing
 from .compiler.jobs import Jobs
-from .compiler.latency.pricing import speed
+from .compiler.latency import DEVICES
 from .compiler.manager import PassManager
 from .compiler.registry import find, load_plugin
 from .compiler.report import (
@@ -36,7 +36,7 @@ from .compiler.report import (
 )
 from .compiler.report.frontier import Frontier
 from .compiler.spec import parse_pipeline
-from .compiler.targets import find_target
+from .compiler.targets import Target, find_target
 from .passes.decomposition.frontier import beside, resumed, split, write_frontier
 from .passes.decomposition.sweep import Sweep
 from .runtime.data import Samples, class_count, load_data, model_inputs
@@ -148,11 +148,7 @@ def compress(
         if path is not None:
             check_output(Path(path), overwrite)
     passes = _passes(pipeline, plugins)
-    _check_pattern("--include", include)
-    _check_pattern("--exclude", exclude)
-    engine = find_target(target)
-    if engine.device is not None:
-        speed(engine.device, power_mode)  # refuses an unknown mode before any work
+    engine = _engine(target, power_mode, include, exclude)
     ctx = Context(engine, None, include, exclude, seed, progress, plugin_operators=frozenset(plugin_operators))
     ctx.jobs = Jobs(jobs, cluster)
     ctx.sensitivity_file = None if sensitivity_file is None else str(sensitivity_file)
@@ -212,12 +208,9 @@ def frontier(
     for path in () if output is None else beside(Path(output)):
         check_output(path, overwrite)
     passes = _passes(method, plugins)
-    _check_pattern("--include", include)
-    _check_pattern("--exclude", exclude)
+    engine = _engine(target, power_mode, include, exclude)
     shares = _shares(points, low, high)
-    engine, source = find_target(target), _load(model)
-    if engine.device is not None:
-        speed(engine.device, power_mode)
+    source = _load(model)
     PassManager([find(name)() for name in PREPARE]).run(source, Context(engine))
     known = load_samples(source.graph, data, preprocess, samples, labels)
     held = None if eval_data is None else load_samples(source.graph, eval_data, preprocess, None, labels)
@@ -287,6 +280,16 @@ def _passes(pipeline: str | Sequence[Pass], plugins: Sequence[str]) -> list[Pass
     for plugin in plugins:
         load_plugin(plugin)
     return parse_pipeline(pipeline) if isinstance(pipeline, str) else list(pipeline)
+
+
+def _engine(target: str, power_mode: str, include: str | None, exclude: str | None) -> Target:
+    """The target; `UsageError` for a target, a mode or a pattern that cannot be, before any work is done."""
+    _check_pattern("--include", include)
+    _check_pattern("--exclude", exclude)
+    engine = find_target(target)
+    if engine.device is not None:
+        DEVICES[engine.device].mode(power_mode)
+    return engine
 
 
 def _check_pattern(option: str, pattern: str | None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..compiler.errors import UsageError
+from .options import Overwrite, Quiet
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,8 +39,8 @@ def build(
     via: Annotated[
         Literal["auto", "python", "trtexec"], typer.Option(help="How; auto: trtexec if it is there, else python.")
     ] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print all that trtexec says.")] = False,
 ) -> None:
     """Build an engine with TensorRT, on the device that will run it."""

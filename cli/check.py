@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from .options import AsJson
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -32,7 +34,7 @@ def check(
     shapes: Annotated[
         list[str] | None, typer.Option(help="With --engine: NAME:1x3x224x224 of an open input; may be repeated.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what an engine refuses, mis-reads or runs slowly; exit code 1 if it would not take the model."""
     from ..compiler.graph.io import parse

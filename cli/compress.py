@@ -9,6 +9,20 @@ import typer
 
 from ..compiler.errors import UsageError
 from .config import apply_config
+from .options import (
+    Cluster,
+    Exclude,
+    Include,
+    Jobs,
+    OptionalData,
+    Overwrite,
+    Plugins,
+    PowerMode,
+    Preprocess,
+    Quiet,
+    Seed,
+    Target,
+)
 
 
 def compress(
@@ -19,18 +33,14 @@ def compress(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Default: MODEL.compressed.onnx beside the input.")
     ] = None,
-    target: Annotated[str, typer.Option(help="The engine: xavier, xavier-8.2, -8.0, -dla, trt10 or ort.")] = "xavier",
-    data: Annotated[
-        str | None, typer.Option(help=".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.")
-    ] = None,
+    target: Target = "xavier",
+    data: OptionalData = None,
     samples: Annotated[int, typer.Option(min=1, help="How many samples are used, from the first.")] = 1024,
     labels: Annotated[str | None, typer.Option(help="The array of the labels; for the report only.")] = None,
-    preprocess: Annotated[
-        str | None, typer.Option(help="imagenet, cifar10, unit, none or mean=..:std=..:size=..:crop=..")
-    ] = None,
-    include: Annotated[str | None, typer.Option(help="Regular expression: only these nodes.")] = None,
-    exclude: Annotated[str | None, typer.Option(help="Regular expression: not these nodes.")] = None,
-    plugin: Annotated[list[str] | None, typer.Option(help="A file or module with passes; may be repeated.")] = None,
+    preprocess: Preprocess = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    plugin: Plugins = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file of these flags.", callback=apply_config, is_eager=True)
     ] = None,
@@ -48,20 +58,16 @@ def compress(
     print_trtexec: Annotated[
         bool, typer.Option("--print-trtexec", help="Print the command that compiles the model, and nothing else.")
     ] = False,
-    power_mode: Annotated[
-        str, typer.Option(help="Of the device, for the estimated latency: MAXN, 30W, 15W or 10W.")
-    ] = "MAXN",
-    jobs: Annotated[int, typer.Option(help="Processes that share the work; -1: one per core.")] = 1,
-    cluster: Annotated[
-        str | None, typer.Option(help="dask://host:port or ray://host:port: workers that share the work.")
-    ] = None,
+    power_mode: PowerMode = "MAXN",
+    jobs: Jobs = 1,
+    cluster: Cluster = None,
     sensitivity: Annotated[
         Path | None,
         typer.Option(help="Table of what each Conv's error costs; measured and written where it is not there."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line per layer.")] = False,
 ) -> None:
     """Compress a model (the default command)."""

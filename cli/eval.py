@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..compiler.errors import UsageError
+from .options import AsJson, Data, Preprocess
 
 if TYPE_CHECKING:
     from ..runtime.data import Samples
@@ -16,14 +17,12 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The ONNX file to measure.")],
-    data: Annotated[str, typer.Option(help=".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.")],
+    data: Data,
     against: Annotated[str | None, typer.Option(help="The model to compare with: the original.")] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="How many samples, from the first; default: all.")] = None,
     labels: Annotated[str | None, typer.Option(help="The array of the labels.")] = None,
-    preprocess: Annotated[
-        str | None, typer.Option(help="imagenet, cifar10, unit, none or mean=..:std=..:size=..:crop=..")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    preprocess: Preprocess = None,
+    as_json: AsJson = False,
 ) -> None:
     """Measure a model: top-1 and top-5, or its agreement with another."""
     from ..api import load_samples

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .list import documentation
+from .options import Plugins
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def explain(
     name: Annotated[str, typer.Argument(metavar="PASS", help="A name from `onnx-compress list`.")],
-    plugin: Annotated[list[str] | None, typer.Option(help="A file or module with passes; may be repeated.")] = None,
+    plugin: Plugins = None,
 ) -> None:
     """Explain a pass: formulas, options, types, defaults, and what it skips."""
     from ..compiler.registry import find, load_plugin

@@ -8,6 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .options import (
+    Cluster,
+    Data,
+    Exclude,
+    Include,
+    Jobs,
+    Overwrite,
+    Plugins,
+    PowerMode,
+    Preprocess,
+    Quiet,
+    Seed,
+    Target,
+)
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -16,7 +31,7 @@ if TYPE_CHECKING:
 
 def frontier(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The ONNX file to compress.")],
-    data: Annotated[str, typer.Option(help=".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.")],
+    data: Data,
     method: Annotated[
         str, typer.Option(help="A pass without its budget, and what follows it: basis,quantize.")
     ] = "basis",
@@ -26,25 +41,19 @@ def frontier(
     high: Annotated[float, typer.Option(help="The largest share.")] = 0.9,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON; .csv and .svg appear beside it.")] = None,
     eval_data: Annotated[str | None, typer.Option(help="Samples to judge on; default: half of --data.")] = None,
-    target: Annotated[str, typer.Option(help="The engine: xavier, xavier-8.2, -8.0, -dla, trt10 or ort.")] = "xavier",
+    target: Target = "xavier",
     samples: Annotated[int, typer.Option(min=1, help="How many samples of --data are used, from the first.")] = 2048,
     labels: Annotated[str | None, typer.Option(help="The array of the labels; for judging only.")] = None,
-    preprocess: Annotated[
-        str | None, typer.Option(help="imagenet, cifar10, unit, none or mean=..:std=..:size=..:crop=..")
-    ] = None,
-    include: Annotated[str | None, typer.Option(help="Regular expression: only these nodes.")] = None,
-    exclude: Annotated[str | None, typer.Option(help="Regular expression: not these nodes.")] = None,
-    plugin: Annotated[list[str] | None, typer.Option(help="A file or module with passes; may be repeated.")] = None,
-    power_mode: Annotated[
-        str, typer.Option(help="Of the device, for the estimated latency: MAXN, 30W, 15W or 10W.")
-    ] = "MAXN",
-    jobs: Annotated[int, typer.Option(help="Processes that share the work; -1: one per core.")] = -1,
-    cluster: Annotated[
-        str | None, typer.Option(help="dask://host:port or ray://host:port: workers that share the work.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    preprocess: Preprocess = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    plugin: Plugins = None,
+    power_mode: PowerMode = "MAXN",
+    jobs: Jobs = -1,
+    cluster: Cluster = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure accuracy or agreement at several sizes, on samples that no fit has seen.

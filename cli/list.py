@@ -5,14 +5,15 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from typing import Annotated
 
 import typer
 
+from .options import AsJson, Plugins
+
 
 def list_passes(
-    plugin: Annotated[list[str] | None, typer.Option(help="A file or module with passes; may be repeated.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the passes, a line each."""
     from rich.table import Table

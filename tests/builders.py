@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
@@ -42,3 +45,19 @@ def run(model: Model | onnx.ModelProto, **feeds: np.ndarray) -> dict[str, np.nda
 
 def normal(*shape: int, seed: int = 0, dtype: type = np.float32) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+@dataclass(frozen=True)
+class Images:
+    """A Data of the one input `x`, in memory."""
+
+    x: np.ndarray
+    labels: np.ndarray | None = None
+
+    @property
+    def samples(self) -> int:
+        return len(self.x)
+
+    def batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
+        for start in range(0, len(self.x), size):
+            yield {"x": self.x[start : start + size]}

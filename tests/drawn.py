@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import builders
 import numpy as np
 from hypothesis import strategies as st
 from onnx_compress.compiler.graph.io import Model
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """A Data of one input called x."""
-
-    x: np.ndarray
-
-    @property
-    def samples(self) -> int:
-        return len(self.x)
-
-    def batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
-        for start in range(0, len(self.x), size):
-            yield {"x": self.x[start : start + size]}
 
 
 @dataclass(frozen=True)

@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
-from builders import model, normal
+from builders import Images, model, normal
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.sensitivity import Sensitivity, Table, cache_file, table_key
-
-
-@dataclass(frozen=True)
-class Images:
-    x: np.ndarray
-
-    @property
-    def samples(self) -> int:
-        return len(self.x)
-
-    def batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
-        for start in range(0, len(self.x), size):
-            yield {"x": self.x[start : start + size]}
 
 
 def conv(seed: int = 0, pads: str = "[1,1,1,1]") -> Model:

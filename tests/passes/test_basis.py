@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from math import prod
 
 import builders
@@ -39,21 +37,6 @@ GEOMETRIES = {
     "1-D": ((5,), "pads=[2,2], strides=[2]", 1),
     "3-D": ((2, 3, 3), "pads=[1,1,1,0,1,1], strides=[1,2,1]", 1),
 }
-
-
-@dataclass(frozen=True)
-class Images:
-    """A Data of one input."""
-
-    x: np.ndarray
-
-    @property
-    def samples(self) -> int:
-        return len(self.x)
-
-    def batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
-        for start in range(0, len(self.x), size):
-            yield {"x": self.x[start : start + size]}
 
 
 def one_conv(kernel: tuple[int, ...], attrs: str, group: int, dtype: str = "float") -> Model:
@@ -144,11 +127,11 @@ def network() -> Model:
     return builders.model(NETWORK, **weights)
 
 
-def images(count: int = 160) -> Images:
-    return Images(builders.normal(count, 3, 16, 16, seed=9))
+def images(count: int = 160) -> builders.Images:
+    return builders.Images(builders.normal(count, 3, 16, 16, seed=9))
 
 
-def apply(model: Model, spec: str, data: Images | None = None, **options: str) -> PassResult:
+def apply(model: Model, spec: str, data: builders.Images | None = None, **options: str) -> PassResult:
     ctx = Context(data=data, original=model.graph.copy(), **options)
     (entry,) = parse_pipeline(spec)
     return entry.run(model.graph, ctx)
@@ -161,7 +144,7 @@ def macs_kept(model: Model) -> float:
 
 @pytest.mark.parametrize("data", [None, images()], ids=["without data", "with data"])
 @pytest.mark.parametrize("macs", [0.4, 0.7])
-def test_the_mac_budget_holds_and_is_used(macs: float, data: Images | None) -> None:
+def test_the_mac_budget_holds_and_is_used(macs: float, data: builders.Images | None) -> None:
     model = network()
     result = apply(model, f"basis:macs={macs}", data)
     assert result.changed

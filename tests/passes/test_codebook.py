@@ -7,7 +7,8 @@ from pathlib import Path
 import builders
 import numpy as np
 import pytest
-from drawn import Drawn, Inputs, convs
+from builders import Images
+from drawn import Drawn, convs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_compress.compiler.base import PassResult
@@ -42,11 +43,11 @@ def network() -> Model:
     )
 
 
-def images(count: int = 96) -> Inputs:
-    return Inputs(builders.normal(count, 3, 8, 8, seed=9))
+def images(count: int = 96) -> Images:
+    return Images(builders.normal(count, 3, 8, 8, seed=9))
 
 
-def apply(model: Model, entry: Codebook, data: Inputs | None = None, target: str = "ort", **scope: str) -> PassResult:
+def apply(model: Model, entry: Codebook, data: Images | None = None, target: str = "ort", **scope: str) -> PassResult:
     result = entry.run(model.graph, Context(target=TARGETS[target], data=data, **scope))
     model.graph.cleanup()
     check_graph(model)
@@ -63,7 +64,7 @@ def error(model: Model, reference: Model, x: np.ndarray) -> float:
 def test_the_graph_equals_its_dense_weight(drawn: Drawn, entries: int, with_data: bool) -> None:
     models = drawn.model(), drawn.model()
     for model, storage in zip(models, ("shared", "full"), strict=True):
-        apply(model, Codebook(entries=entries, storage=storage), Inputs(drawn.x(8)) if with_data else None)
+        apply(model, Codebook(entries=entries, storage=storage), Images(drawn.x(8)) if with_data else None)
     assert error(*models, drawn.x()) < 1e-4
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import builders
 import numpy as np
 import pytest
-from drawn import Drawn, Inputs, convs
+from builders import Images
+from drawn import Drawn, convs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_compress.compiler.base import PassResult
@@ -20,7 +21,7 @@ from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.filter_summary import FilterSummary
 
 
-def apply(model: Model, entry: FilterSummary, data: Inputs | None = None, target: str = "ort") -> PassResult:
+def apply(model: Model, entry: FilterSummary, data: Images | None = None, target: str = "ort") -> PassResult:
     result = entry.run(model.graph, Context(target=TARGETS[target], data=data))
     model.graph.cleanup()
     check_graph(model)
@@ -42,7 +43,7 @@ def test_the_graph_equals_its_dense_weight(drawn: Drawn, ratio: float, bits: int
     models = drawn.model(), drawn.model()
     for model, storage in zip(models, ("shared", "full"), strict=True):
         entry = FilterSummary(ratio=ratio, bits=bits, storage=storage)
-        apply(model, entry, Inputs(drawn.x(8)) if with_data else None)
+        apply(model, entry, Images(drawn.x(8)) if with_data else None)
     assert error(*models, drawn.x()) < 1e-4
 
 
@@ -50,12 +51,12 @@ def test_the_graph_equals_its_dense_weight(drawn: Drawn, ratio: float, bits: int
 @given(convs(), st.booleans())
 def test_ratio_1_changes_nothing(drawn: Drawn, with_data: bool) -> None:
     model = drawn.model()
-    apply(model, FilterSummary(ratio=1, storage="shared"), Inputs(drawn.x(8)) if with_data else None)
+    apply(model, FilterSummary(ratio=1, storage="shared"), Images(drawn.x(8)) if with_data else None)
     assert error(model, drawn.model(), drawn.x()) < 1e-4
 
 
 def test_fitted_starts_lose_less_and_both_are_reported() -> None:
-    result = apply(one_conv(), FilterSummary(ratio=3), Inputs(Drawn((16, 8, 3, 3), "", 8, 8, 0).x(32)))
+    result = apply(one_conv(), FilterSummary(ratio=3), Images(Drawn((16, 8, 3, 3), "", 8, 8, 0).x(32)))
     figures = result.decisions[0].figures
     assert figures["lost"] < figures["even_lost"]
     assert figures["length"] == 16 * 72 // 3

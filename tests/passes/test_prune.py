@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from math import prod
 
 import builders
@@ -40,22 +38,6 @@ SHAPES = {"w1": (16, 3, 3, 3), "b1": (16,), "w2": (16, 16, 3, 3), "b2": (16,), "
 SHAPES |= {"w4": (16, 16, 1, 1), "b4": (16,), "w5": (6, 16), "b5": (6,)}
 
 
-@dataclass(frozen=True)
-class Images:
-    """A Data of one input."""
-
-    x: np.ndarray
-    labels: np.ndarray | None = None
-
-    @property
-    def samples(self) -> int:
-        return len(self.x)
-
-    def batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
-        for start in range(0, len(self.x), size):
-            yield {"x": self.x[start : start + size]}
-
-
 def network() -> onnx.ModelProto:
     """A residual stream of 16 channels, and 16 inside the block that pass a depthwise Conv."""
     weights = {
@@ -65,11 +47,11 @@ def network() -> onnx.ModelProto:
     return builders.proto(TEXT, **weights)
 
 
-def images(count: int = 96) -> Images:
-    return Images(builders.normal(count, 3, 12, 12, seed=9))
+def images(count: int = 96) -> builders.Images:
+    return builders.Images(builders.normal(count, 3, 12, 12, seed=9))
 
 
-def apply(spec: str, data: Images | None = None, **options: str) -> tuple[Model, PassResult]:
+def apply(spec: str, data: builders.Images | None = None, **options: str) -> tuple[Model, PassResult]:
     model = from_proto(network())
     (entry,) = parse_pipeline(spec)
     result = entry.run(model.graph, Context(data=data, original=model.graph.copy(), **options))
@@ -92,7 +74,7 @@ def distance(model: Model) -> float:
 
 
 @pytest.mark.parametrize("data", [None, images()], ids=["without data", "with data"])
-def test_without_repair_it_computes_what_the_masked_network_does(data: Images | None) -> None:
+def test_without_repair_it_computes_what_the_masked_network_does(data: builders.Images | None) -> None:
     model, result = apply("prune:share=0.25:repair=none", data)
     masked = from_proto(network())
     shapes, ctx, request = infer_shapes(masked.graph), Context(data=data), Request(None, 1, 1, 1e-3, data)
@@ -109,7 +91,7 @@ def test_without_repair_it_computes_what_the_masked_network_does(data: Images | 
 @pytest.mark.parametrize(
     "options", ["", ":criterion=gaussian", ":criterion=l2", ":criterion=fpgm:division=even"], ids=lambda text: text
 )
-def test_the_mac_budget_holds_and_is_used(options: str, data: Images | None) -> None:
+def test_the_mac_budget_holds_and_is_used(options: str, data: builders.Images | None) -> None:
     model, _ = apply(f"prune:macs=0.6{options}", data)
     assert 0.5 < kept(model) <= 0.6
     assert builders.run(model, x=images(2).x)["y"].shape == (2, 6)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import pytest
-from builders import model, node, normal, run
+from builders import Images, model, node, normal, run
 from onnx_compress.compiler.base import PassResult
-from onnx_compress.compiler.context import Context, Feeds
+from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model, to_proto
@@ -21,21 +18,7 @@ from onnx_compress.compiler.spec import parse_pipeline
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.quantize import WITHOUT_DATA, Quantize
 
-
-@dataclass(frozen=True)
-class Rows:
-    x: np.ndarray
-
-    @property
-    def samples(self) -> int:
-        return len(self.x)
-
-    def batches(self, size: int) -> Iterator[Feeds]:
-        for start in range(0, len(self.x), size):
-            yield {"x": self.x[start : start + size]}
-
-
-IMAGES = Rows(normal(40, 4, 8, 8, seed=9))
+IMAGES = Images(normal(40, 4, 8, 8, seed=9))
 TEXT = "g (float[N,4,8,8] x) => (float[N,4,H,W] y) { %s }"
 WEIGHTS = {"w": normal(4, 4, 3, 3, seed=1), "v": normal(4, 4, 1, 1, seed=2), "b": normal(4, seed=3)}
 ONE = TEXT % "y = Conv<pads = [1, 1, 1, 1]>(x, w, b)"
@@ -44,7 +27,7 @@ BLOCK = TEXT % (
 )
 
 
-def quantize(subject: Model, target: str = "xavier", data: Rows | None = IMAGES, **options: object) -> PassResult:
+def quantize(subject: Model, target: str = "xavier", data: Images | None = IMAGES, **options: object) -> PassResult:
     before = to_proto(subject)
     result = Quantize(**options).run(subject.graph, Context(target=TARGETS[target], data=data))
     check_graph(subject)
@@ -103,7 +86,7 @@ def chain(graph: gs.Graph, layer: gs.Node) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("data", [None, IMAGES])
-def test_form_of_weights(target: str, form: list[str], data: Rows | None):
+def test_form_of_weights(target: str, form: list[str], data: Images | None):
     subject = model(ONE, **WEIGHTS)
     quantize(subject, target, data)
     conv = node(subject.graph, "Conv")
@@ -150,7 +133,7 @@ def test_scale_groups_are_written_alike():
 def test_a_softmax_stays_symmetric():
     text = "g (float[N,6] x) => (float[N,3] y) { s = Softmax(x) y = Gemm(s, w) }"
     subject = model(text, w=normal(6, 3))
-    data = Rows(normal(30, 6))
+    data = Images(normal(30, 6))
     quantize(subject, data=data, method="minmax")
     peak = (np.exp(data.x) / np.exp(data.x).sum(1, keepdims=True)).max()
     assert scales(subject.graph)["s"] == pytest.approx(peak / 127, rel=1e-5)
@@ -163,7 +146,7 @@ def test_axis_of_matrices(layer: str, axis: int):
     text = f"g (float[N,6] x) => (float[N,3] y) {{ y = {layer} }}"
     weight = normal(6, 3)
     before, after = (model(text, w=weight, u=np.ascontiguousarray(weight.T)) for _ in range(2))
-    data = Rows(normal(64, 6))
+    data = Images(normal(64, 6))
     quantize(after, data=data)
     dequantize = node(after.graph, layer.split("(")[0].split("<")[0]).inputs[1].inputs[0]
     assert dequantize.attrs["axis"] == axis
@@ -176,7 +159,7 @@ def test_scaled_and_transposed_gemms(attributes: str):
     text = f"g (float[6,6] x) => (float[6,3] y) {{ y = Gemm<{attributes}>(x, w, b) }}"
     weights = {"w": normal(6, 3), "b": normal(3, seed=4)}
     before, after = model(text, **weights), model(text, **weights)
-    data = Rows(normal(60, 6))
+    data = Images(normal(60, 6))
     quantize(after, data=data)
     assert error(before, after, data.x[:6]) < 0.03
 
@@ -211,7 +194,7 @@ def test_1d_and_3d(x: tuple[int, ...], w: tuple[int, ...]):
     dims = ",".join(map(str, x[1:]))
     text = f"g (float[N,{dims}] x) => (float[{','.join('NCDHW'[: len(x)])}] y) {{ y = Conv(x, w) }}"
     before, after = model(text, w=normal(*w)), model(text, w=normal(*w))
-    data = Rows(normal(*x, seed=5))
+    data = Images(normal(*x, seed=5))
     quantize(after, data=data)
     assert error(before, after, data.x) < 0.02
 
@@ -350,7 +333,7 @@ UNEVEN = (np.float32(10.0) ** np.linspace(0, -3, 4, dtype=np.float32)).reshape(4
 
 @pytest.mark.parametrize("between", ["", "Relu"])
 @pytest.mark.parametrize("data", [None, IMAGES])
-def test_balance_changes_nothing_in_float_and_helps_in_int8(between: str, data: Rows | None):
+def test_balance_changes_nothing_in_float_and_helps_in_int8(between: str, data: Images | None):
     body = f"a = Conv(x, w, b) r = {between}(a) y = Conv(r, v)" if between else "a = Conv(x, w, b) y = Conv(a, v)"
     weights = {"w": WEIGHTS["w"] * UNEVEN, "b": WEIGHTS["b"] * UNEVEN.reshape(-1)}
     weights["v"] = WEIGHTS["v"] / UNEVEN.reshape(1, 4, 1, 1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import builders
 import numpy as np
 import pytest
-from drawn import Drawn, Inputs, convs
+from builders import Images
+from drawn import Drawn, convs
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx_compress.compiler.base import PassResult
@@ -74,7 +75,7 @@ def test_the_cost_of_a_form_is_the_cost_of_what_is_written(drawn: Drawn, size: i
     assert cost.params in (expected["params"], expected["params"] + padding)
 
 
-def apply(model: Model, entry: SpatialBasisFilters, data: Inputs | None = None, target: str = "ort") -> PassResult:
+def apply(model: Model, entry: SpatialBasisFilters, data: Images | None = None, target: str = "ort") -> PassResult:
     ctx = Context(target=TARGETS[target], data=data, original=model.graph.copy())
     result = entry.run(model.graph, ctx)
     model.graph.cleanup()
@@ -102,7 +103,7 @@ def test_planted_templates_are_found(form: str) -> None:
 
 def test_budgets_and_what_the_report_says() -> None:
     model = related(5)
-    result = apply(model, SpatialBasisFilters(macs=0.6), Inputs(builders.normal(16, 8, 8, 8)))
+    result = apply(model, SpatialBasisFilters(macs=0.6), Images(builders.normal(16, 8, 8, 8)))
     figures = result.decisions[0].figures
     before = graph_cost(related().graph, infer_shapes(related().graph)).macs
     assert graph_cost(model.graph, infer_shapes(model.graph)).macs <= 0.6 * before

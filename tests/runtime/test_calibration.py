@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
-from builders import model, normal
+from builders import Images, model, normal
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_compress.compiler.context import Feeds
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.runtime.calibration import (
     BINS,
@@ -23,19 +19,6 @@ from onnx_compress.runtime.calibration import (
     observe,
 )
 from onnx_compress.runtime.rounded import measurable, round_to_step, rounded_moments
-
-
-@dataclass(frozen=True)
-class Rows:
-    x: np.ndarray
-
-    @property
-    def samples(self) -> int:
-        return len(self.x)
-
-    def batches(self, size: int) -> Iterator[Feeds]:
-        for start in range(0, len(self.x), size):
-            yield {"x": self.x[start : start + size]}
 
 
 def counted(*parts: np.ndarray) -> Histogram:
@@ -92,7 +75,7 @@ def test_non_finite_values_are_refused(bad: float):
 
 NET = "g (float[N,3,4,4] x) => (float[N,2,4,4] y) { r = Relu(x) y = Conv(r, w) }"
 W = {"w": normal(2, 3, 1, 1)}
-DATA = Rows(normal(150, 3, 4, 4, seed=3))
+DATA = Images(normal(150, 3, 4, 4, seed=3))
 
 
 def test_histograms_of_a_network():
@@ -110,7 +93,7 @@ def test_channel_peaks():
 def test_a_network_that_overflows_is_named():
     graph = model("g (float[N,3] x) => (float[N,3] y) { e = Exp(x) y = Gemm(e, w) }", w=normal(3, 3)).graph
     with pytest.raises(CompressError, match="'e' is NaN or Inf"):
-        histograms(graph, ["e"], Rows(np.full((3, 3), 1e4, np.float32)), 3)
+        histograms(graph, ["e"], Images(np.full((3, 3), 1e4, np.float32)), 3)
 
 
 def test_batches_stay_within_the_memory(monkeypatch: pytest.MonkeyPatch):

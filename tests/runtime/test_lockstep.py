@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import builders
 import numpy as np
 from onnx_compress.compiler.graph.convs import find_convs
@@ -21,28 +18,13 @@ RESIDUAL = """g (float[N,3,6,6] x) => (float[N,3,6,6] y) {
 }"""
 
 
-@dataclass(frozen=True)
-class Images:
-    """A Data of one input."""
-
-    x: np.ndarray
-
-    @property
-    def samples(self) -> int:
-        return len(self.x)
-
-    def batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
-        for start in range(0, len(self.x), size):
-            yield {"x": self.x[start : start + size]}
-
-
 def residual():
     weights = {"w1": builders.normal(3, 3, 3, 3), "w2": builders.normal(3, 3, 3, 3, seed=1)}
     return builders.model(RESIDUAL, **weights, b1=builders.normal(3, seed=2), b2=builders.normal(3, seed=3))
 
 
-def images(count: int = 100) -> Images:
-    return Images(builders.normal(count, 3, 6, 6, seed=4))
+def images(count: int = 100) -> builders.Images:
+    return builders.Images(builders.normal(count, 3, 6, 6, seed=4))
 
 
 def test_in_the_original_network_the_best_weight_is_the_stored_one() -> None:
@@ -76,7 +58,7 @@ def test_gemms_are_layers_too() -> None:
     text = "g (float[N,5] x) => (float[N,2] y) { y = Gemm<alpha=0.5, beta=2.0>(x, w, b) }"
     graph = builders.model(text, w=builders.normal(5, 2), b=builders.normal(2)).graph
     (gemm,) = find_gemms(graph)
-    data = Images(builders.normal(200, 5, seed=1))
+    data = builders.Images(builders.normal(200, 5, seed=1))
     ((_, moments),) = lockstep(graph, graph, [gemm], data, np.random.default_rng(0))
     (fit,) = layer_fits(gemm, moments, ridge=1e-9)
     np.testing.assert_allclose(fit.weight, 0.5 * builders.normal(5, 2).T, atol=1e-3)

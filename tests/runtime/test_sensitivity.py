@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import builders
 import numpy as np
 import pytest
@@ -25,19 +22,6 @@ CLASSES = """g (float[N,3,8,8] x) => (float[N,5] y) {
 MAPS = CLASSES.replace("float[N,5] y", "float[N,3,8,8] s").split("p = Global")[0] + "}"
 
 
-@dataclass(frozen=True)
-class Images:
-    x: np.ndarray
-
-    @property
-    def samples(self) -> int:
-        return len(self.x)
-
-    def batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
-        for start in range(0, len(self.x), size):
-            yield {"x": self.x[start : start + size]}
-
-
 def network(text: str) -> Model:
     weights = {"w1": builders.normal(3, 3, 3, 3), "w2": builders.normal(3, 3, 3, 3, seed=1), "b1": builders.normal(3)}
     return builders.model(text, **weights, **({"w3": builders.normal(5, 3, seed=2)} if text is CLASSES else {}))
@@ -47,7 +31,7 @@ def network(text: str) -> Model:
 def test_it_is_that_of_the_network_with_the_other_weight(text: str) -> None:
     source, x = network(text), builders.normal(100, 3, 8, 8, seed=5)
     before = builders.run(source, x=x)
-    probe = Probe(source.graph, Images(x))
+    probe = Probe(source.graph, builders.Images(x))
     for position, conv in enumerate(find_convs(source.graph)):
         bias = np.zeros(3) if conv.bias is None else conv.bias
         other = (conv.matrix() * 0.5, bias + 1)

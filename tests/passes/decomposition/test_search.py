@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import builders
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -17,28 +14,14 @@ from onnx_compress.passes.decomposition.search import TRIALS, Outcome, Search, s
 from scipy.stats import binomtest
 
 
-@dataclass(frozen=True)
-class Rows:
-    x: np.ndarray
-    labels: np.ndarray | None = None
-
-    @property
-    def samples(self) -> int:
-        return len(self.x)
-
-    def batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
-        for start in range(0, len(self.x), size):
-            yield {"x": self.x[start : start + size]}
-
-
 def linear() -> Model:
     weight = np.eye(8, dtype=np.float32)
     return builders.model("g (float[N,8] x) => (float[N,8] y) { y = MatMul(x, w) }", w=weight)
 
 
-def rows(labels: bool = False) -> Rows:
+def rows(labels: bool = False) -> builders.Images:
     x = builders.normal(2000, 8, seed=3)
-    return Rows(x, x.argmax(1) if labels else None)
+    return builders.Images(x, x.argmax(1) if labels else None)
 
 
 def spoil(graph: gs.Graph, macs: float, data: Data) -> None:
@@ -50,7 +33,7 @@ def spoil(graph: gs.Graph, macs: float, data: Data) -> None:
     node.inputs[1] = gs.Constant("v", np.eye(8, dtype=np.float32) + noise)
 
 
-def searched(budget: Budget, data: Rows, attempt: object = spoil) -> Outcome:
+def searched(budget: Budget, data: builders.Images, attempt: object = spoil) -> Outcome:
     ctx = Context(data=data)
     return smallest(linear().graph, ctx, Search.of(budget, ctx), attempt)  # pyright: ignore[reportArgumentType]
 
@@ -104,7 +87,7 @@ def test_no_trial_is_fitted_on_the_samples_it_is_judged_on() -> None:
 def test_the_bound_is_wilsons(differ: int, count: int) -> None:
     x = np.eye(8, dtype=np.float32)[np.zeros(count, int)]
     flipped = np.eye(8, dtype=np.float32)[np.r_[np.ones(differ, int), np.zeros(count - differ, int)]]
-    search = Search("agreement", 0.1, Rows(x), Rows(flipped))
+    search = Search("agreement", 0.1, builders.Images(x), builders.Images(flipped))
     trial = linear().graph
     trial.nodes[0].inputs[1] = gs.Constant("v", _first())
     judged = search.judge(0.5, linear().graph, trial)
@@ -124,10 +107,10 @@ def _first() -> np.ndarray:
     ("budget", "data", "words"),
     [
         (Budget(rule="agreement", value=0.9), None, "agreement needs data"),
-        (Budget(rule="agreement", value=0.9), Rows(np.zeros((20, 8), np.float32)), "give at least 64"),
+        (Budget(rule="agreement", value=0.9), builders.Images(np.zeros((20, 8), np.float32)), "give at least 64"),
         (Budget(rule="accuracy_drop", value=1.0), rows(), "accuracy-drop needs labelled data"),
     ],
 )
-def test_what_is_missing_is_said(budget: Budget, data: Rows | None, words: str) -> None:
+def test_what_is_missing_is_said(budget: Budget, data: builders.Images | None, words: str) -> None:
     with pytest.raises(CompressError, match=words):
         Search.of(budget, Context(data=data))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -35,19 +33,6 @@ NETWORK = """g (float[N,3,12,12] x) => (float[N,6] y) {
 }"""
 
 
-@dataclass(frozen=True)
-class Images:
-    x: np.ndarray
-
-    @property
-    def samples(self) -> int:
-        return len(self.x)
-
-    def batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
-        for start in range(0, len(self.x), size):
-            yield {"x": self.x[start : start + size]}
-
-
 def network() -> Model:
     """The branch of w2 is scaled by 0.05 before it joins that of w3."""
     shapes = {"w1": (16, 3, 3, 3), "w2": (16, 16, 3, 3), "w3": (16, 16, 3, 3), "w4": (6, 16)}
@@ -57,8 +42,8 @@ def network() -> Model:
     return builders.model(NETWORK, **weights, small=np.full(1, 0.05, np.float32))
 
 
-def images(count: int = 160) -> Images:
-    return Images(builders.normal(count, 3, 12, 12, seed=9))
+def images(count: int = 160) -> builders.Images:
+    return builders.Images(builders.normal(count, 3, 12, 12, seed=9))
 
 
 def apply(spec: str, data: Data | None) -> PassResult:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
-from builders import model, normal
+from builders import Images, model, normal
 from onnx_compress import compress
-from onnx_compress.compiler.context import Context, Feeds
+from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.graph.io import to_proto
 from onnx_compress.compiler.lint import lint
@@ -28,20 +25,7 @@ TEXT = """g (float[N,4,8,8] x) => (float[N,4,M,M] y, int64[R] s) {
 }"""
 
 
-@dataclass(frozen=True)
-class Rows:
-    x: np.ndarray
-
-    @property
-    def samples(self) -> int:
-        return len(self.x)
-
-    def batches(self, size: int) -> Iterator[Feeds]:
-        for start in range(0, len(self.x), size):
-            yield {"x": self.x[start : start + size]}
-
-
-DATA = Rows(normal(30, 4, 8, 8, seed=4))
+DATA = Images(normal(30, 4, 8, 8, seed=4))
 
 
 def cache(target: str = "xavier", **options: object) -> dict[str, float]:
