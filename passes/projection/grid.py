@@ -23,15 +23,14 @@ Sources: Hassibi & Stork 1993 (Optimal Brain Surgeon); Frantar & Alistarh 2022, 
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg
 
+from .feedback import carry
 from .fit import ridge_of
 
 LOW, HIGH = -128, 127
 SPREAD = 1e-6
 TINY = 1e-12
 RATIOS = np.linspace(1.0, 0.7, 13)
-BLOCK = 32
 
 
 def safe_scale(scale: np.ndarray) -> np.ndarray:
@@ -103,30 +102,9 @@ def feedback(weight: np.ndarray, scale: np.ndarray, metric: np.ndarray) -> np.nd
 
     Columns go in the order of falling energy. It must be positive definite.
     """
-    order = np.argsort(-np.diag(metric), kind="stable")
-    factor = _inverse_factor(metric[np.ix_(order, order)])
-    rest = weight[:, order].astype(np.float64)
-    codes = np.empty(weight.shape, np.int8)
-    for start in range(0, weight.shape[1], BLOCK):
-        stop = min(start + BLOCK, weight.shape[1])
-        codes[:, order[start:stop]], carried = _round_block(rest[:, start:stop], scale, factor[start:stop, start:stop])
-        rest[:, stop:] -= carried @ factor[start:stop, stop:]
-    return codes
 
+    def nearest(column: np.ndarray) -> np.ndarray:
+        return round_to_grid(column[:, None], scale)[:, 0] * scale
 
-def _inverse_factor(metric: np.ndarray) -> np.ndarray:
-    """Upper triangular R with R^T R = metric^-1."""
-    # Reversed in rows and columns, the Cholesky factor of the matrix is upper triangular, and its inverse is R.
-    upper = scipy.linalg.cholesky(metric[::-1, ::-1], lower=True)[::-1, ::-1]
-    return scipy.linalg.solve_triangular(upper, np.eye(len(metric)), lower=False)
-
-
-def _round_block(rest: np.ndarray, scale: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Codes of some columns, and the scaled errors that the later columns must absorb. `rest` is used up."""
-    codes, carried = np.empty(rest.shape, np.int8), np.empty_like(rest)
-    for j in range(rest.shape[1]):
-        column = round_to_grid(rest[:, j : j + 1], scale)[:, 0]
-        codes[:, j] = column
-        carried[:, j] = (rest[:, j] - column * scale) / factor[j, j]
-        rest[:, j + 1 :] -= np.outer(carried[:, j], factor[j, j + 1 :])
-    return codes, carried
+    rounded = carry(weight, metric, nearest)
+    return np.rint(rounded / scale[:, None]).astype(np.int8)
