@@ -3,7 +3,8 @@
     python benchmarks/methods.py [--networks resnet20,resnet56] [--methods sbf,codebook] [--ratios 0.65,0.5]
 
 No gradient steps. `data` tells lines fitted on unlabelled training images from data-free ones; `top1` is on all 10,000
-test images with onnxruntime, `file` the size relative to the original's, `seconds` the wall time of the passes. Where a
+test images with onnxruntime, `file` the size relative to the original's, `seconds` the wall time of the passes,
+`cpu_seconds` their processor time, `errors` the relative lost output energy (weight energy without data) per layer. Where a
 method saves storage and no work, a ratio is one of the parameters (`filter-summary`, `sbf-dense`), or of bits
 (`codebook`, which ignores the ratios). Assets are those of `accuracy.py`.
 """
@@ -14,6 +15,7 @@ import argparse
 import json
 import multiprocessing
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,10 +43,12 @@ def measure(network: str, pipeline: str, assets: str, samples: int) -> dict[str,
     training = folder / "data" / "cifar10_train10k.npz"
     given: dict[str, Any] = {"data": training, "samples": samples, "preprocess": PREPROCESS} if samples else {}
     line: dict[str, Any] = {"benchmark": "methods", "network": network, "pipeline": pipeline, "data": bool(samples)}
+    begun = time.process_time()
     try:
         result = compress(source, pipeline, target="ort", **given)
     except CompressError as error:
         return {**line, "error": str(error)}
+    used = time.process_time() - begun
     with tempfile.TemporaryDirectory() as place:
         stored = result.save(Path(place) / "small.onnx")
     test = load_samples(result.graph, folder / "data" / "cifar10_test.npz", PREPROCESS)
@@ -56,6 +60,13 @@ def measure(network: str, pipeline: str, assets: str, samples: int) -> dict[str,
         "file": round(stored / source.stat().st_size, 4),
         "top1": round(100 * accuracy(result.proto, test, test.labels).top1, 2),
         "seconds": round(sum(record.seconds for record in result.records), 1),
+        "cpu_seconds": round(used, 1),
+        "errors": {
+            decision.node: round(float(decision.figures["error"]), 5)
+            for record in result.records
+            for decision in record.result.decisions
+            if "error" in decision.figures
+        },
     }
 
 
