@@ -2,7 +2,8 @@
 
 MACs(Conv) = P * N * C/g * prod(k)         P: output positions
 
-A weight that is computed in the graph has the MACs of its shape and the parameters that are stored for it.
+A weight that is computed in the graph has the MACs of its shape and the parameters that are stored for it. A
+SpatialBasisConv has those of its templates and transforms (`graph.operators`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import onnx_graphsurgeon as gs
 
 from .graph.computed import computed_convs
 from .graph.convs import Conv, find_convs
+from .graph.operators import template_convs
 from .shapes import Shapes
 
 
@@ -46,7 +48,9 @@ def conv_params(conv: Conv) -> int:
 def graph_cost(graph: gs.Graph, shapes: Shapes) -> Cost:
     """The cost of every Conv of the main graph."""
     convs = list(find_convs(graph))
-    computed = list(computed_convs(graph, shapes))
+    computed, templates = list(computed_convs(graph, shapes)), list(template_convs(graph))
     macs = sum(conv_macs(conv, shapes) for conv in convs)
     macs += sum(prod(conv.shape) * prod(shapes.get(conv.node.outputs[0].name, ())[2:]) for conv in computed)
-    return Cost(macs, sum(conv_params(conv) for conv in convs) + sum(conv.stored for conv in computed))
+    macs += sum(conv.macs * prod(shapes.get(conv.node.outputs[0].name, ())[2:]) for conv in templates)
+    params = [*map(conv_params, convs), *(conv.stored for conv in computed), *(conv.params for conv in templates)]
+    return Cost(macs, sum(params))

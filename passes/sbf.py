@@ -37,26 +37,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ..compiler.allocate import Choice
 from ..compiler.base import PassResult, option
 from ..compiler.context import Context
 from ..compiler.graph.convs import Conv
+from ..compiler.graph.operators import LEAST_IR, SPATIAL_BASIS_CONV, declared
 from ..compiler.graph.rewriter import Rewriter
-from ..compiler.graph.templates import Parts, write_dense, write_stock
-from ..compiler.pieces import Piece, as_piece
+from ..compiler.graph.templates import Parts, write_dense, write_plugin, write_stock
+from ..compiler.pieces import Piece, Pricing, as_piece
 from ..compiler.registry import register
 from ..compiler.shapes import Shapes
+from ..compiler.targets import Target
 from .decomposition.base import DecompositionPass
+from .decomposition.budget import Budget
 from .decomposition.forms import Form, Projection
+from .decomposition.survey import Survey
+from .decomposition.threshold import choose_by_threshold
 from .projection.fit import Fit
 from .projection.templates import Select, Templates, templates, templates_order
 from .sharing.base import FOLDED, why_full
 
 FIRST_OPSET = 13
+LEAST = 8
+"""Templates that the threshold leaves every Conv (Miles and Mikolajczyk 2023, CIFAR-10)."""
+PLUGIN_NOTE = (
+    f"{SPATIAL_BASIS_CONV} needs the library that runtime/tensorrt/plugin builds; other runtimes take its dense body. "
+    "Its kernel has not been timed, and the latency estimate counts only what it reads and writes"
+)
 
 
 @dataclass(eq=False)
@@ -134,16 +146,56 @@ class DenseTemplateForm(TemplateForm):
     equal: ClassVar[bool] = False
 
     def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[Piece]:
-        dense, taps = as_piece(conv, shapes), prod(conv.kernel)
+        taps = prod(conv.kernel)
         stored = conv.channels * size * taps + conv.filters * self.groups * taps + conv.filters
-        fields = {name: getattr(dense, name) for name in Piece.__dataclass_fields__}
-        return [StoredPiece(**fields, stored=stored)]
+        return [StoredPiece(**_fields(conv, shapes), stored=stored)]
 
     def write(self, rewriter: Rewriter, conv: Conv, found: Templates, bias: np.ndarray) -> None:
         if self.full:
             conv.store(rewriter, found.dense(), bias)
         else:
             write_dense(rewriter, conv, Parts(found.basis, found.transforms, found.choice), bias)
+
+
+@dataclass(frozen=True)
+class PluginPiece(Piece):
+    """A SpatialBasisConv: every template's maps at the output positions, then every filter's taps.
+
+    Attributes:
+        values: of templates and transforms; each is used once per output position.
+    """
+
+    values: int = 0
+
+    @property
+    def weights(self) -> int:
+        return self.values
+
+
+@dataclass(eq=False)
+class PluginTemplateForm(TemplateForm):
+    """One node for an engine that has the project's plugin."""
+
+    name: str = "plugin"
+    equal: ClassVar[bool] = False
+
+    def check(self, conv: Conv) -> str | None:
+        if str(conv.node.attrs.get("auto_pad", "NOTSET")).startswith("SAME"):
+            return "auto_pad: the plugin takes stated pads"
+        return super().check(conv)
+
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[Piece]:
+        taps = prod(conv.kernel)
+        values = conv.channels * size * taps + conv.filters * self.groups * taps
+        return [PluginPiece(**_fields(conv, shapes), values=values)]
+
+    def write(self, rewriter: Rewriter, conv: Conv, found: Templates, bias: np.ndarray) -> None:
+        write_plugin(rewriter, conv, Parts(found.basis, found.transforms, found.choice), bias)
+
+
+def _fields(conv: Conv, shapes: Shapes) -> dict[str, Any]:
+    dense = as_piece(conv, shapes)
+    return {**{name: getattr(dense, name) for name in Piece.__dataclass_fields__}, "bias": True}
 
 
 @register
@@ -156,12 +208,14 @@ class SpatialBasisFilters(DecompositionPass):
     """
 
     name: ClassVar[str] = "sbf"
-    form: Literal["stock", "dense"] = option(
-        "stock", "stock: fewer MACs, three Convs; dense: fewer parameters, one Conv"
+    form: Literal["stock", "dense", "plugin"] = option(
+        "stock", "stock: fewer MACs, three Convs; dense: fewer parameters, one Conv; plugin: one node of the project's"
     )
     groups: int = option(1, "groups of input channels, each with a transform of its own")
-    select: Literal["greedy", "magnitude"] = option(
-        "greedy", "templates start from the filters that explain most, or from the largest"
+    select: Literal["greedy", "magnitude", "threshold"] = option(
+        "greedy",
+        "templates start from the filters that explain most, or from the largest; threshold: and one magnitude for "
+        "the whole network says how many a Conv gets",
     )
     storage: Literal["auto", "shared", "full"] = option(
         "auto", "form=dense: what the file holds, the parts, full weights, or what the target takes"
@@ -171,16 +225,35 @@ class SpatialBasisFilters(DecompositionPass):
         super().__post_init__()
         if self.groups < 1:
             raise ValueError(f"groups={self.groups}: expected a positive integer")
+        if self.form == "plugin" and self.latency is not None:
+            raise ValueError("form=plugin has no price in time, its kernel has not been timed: budget by macs=")
+        if self.select == "threshold" and (self.energy is not None or self.rank is not None):
+            raise ValueError(
+                "select=threshold takes its sizes from the budget: give macs=, params=, bytes= or latency="
+            )
 
     def forms(self) -> Sequence[Form]:
+        select: Select = "greedy" if self.select == "greedy" else "magnitude"
         if self.form == "stock":
-            return [TemplateForm(self.groups, self.select)]
-        return [DenseTemplateForm(self.groups, self.select, full=self.storage == "full")]
+            return [TemplateForm(self.groups, select)]
+        if self.form == "plugin":
+            return [PluginTemplateForm(self.groups, select)]
+        return [DenseTemplateForm(self.groups, select, full=self.storage == "full")]
+
+    def choose(self, budget: Budget, found: Survey) -> list[Choice]:
+        if self.select != "threshold" or budget.rule:
+            return super().choose(budget, found)
+        return choose_by_threshold(budget, found, [magnitudes(entry.conv) for entry in found.candidates], LEAST)[0]
+
+    def pricing(self, ctx: Context) -> Pricing | None:
+        return None if self.form == "plugin" else super().pricing(ctx)
 
     def check(self, conv: Conv) -> str | None:
         return "empty weight" if prod(conv.weight.shape) == 0 else None
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
+        if self.form == "plugin":
+            return self._run_plugin(graph, ctx)
         if self.form == "stock" or self.storage == "full":
             return super().run(graph, ctx)
         why = why_full(self.storage, ctx.target, graph.opset, FIRST_OPSET)
@@ -189,3 +262,28 @@ class SpatialBasisFilters(DecompositionPass):
         result = replace(self, storage="full").run(graph, ctx)
         result.notes.append(FOLDED.format(why=why))
         return result
+
+    def _run_plugin(self, graph: gs.Graph, ctx: Context) -> PassResult:
+        why = _no_plugin(ctx.target, graph.opset)
+        if why is not None:
+            return PassResult(notes=[why])
+        result = super().run(graph, ctx)
+        if declared(graph):
+            ctx.plugin_operators |= {SPATIAL_BASIS_CONV}
+            result.notes.append(PLUGIN_NOTE)
+        return result
+
+
+def magnitudes(conv: Conv) -> np.ndarray:
+    """The length of every filter (N,)."""
+    return np.linalg.norm(conv.matrix(), axis=1)
+
+
+def _no_plugin(target: Target, opset: int) -> str | None:
+    if target.max_ir < LEAST_IR:
+        return (
+            f"form=plugin: {target.name} reads IR {target.max_ir}, a model with the operator's body is of IR {LEAST_IR}"
+        )
+    if opset < FIRST_OPSET:
+        return f"form=plugin: the model is of opset {opset}, the operator's body of {FIRST_OPSET}; raise it first"
+    return None

@@ -87,7 +87,11 @@ def segment_session(
 ) -> Session:
     """A session over some nodes of `graph`: fed the tensors in `inputs` (examples of type and rank)."""
     piece = gs.Graph(
-        nodes=list(nodes), opset=graph.opset, import_domains=graph.import_domains, ir_version=graph.ir_version
+        nodes=list(nodes),
+        opset=graph.opset,
+        import_domains=graph.import_domains,
+        functions=graph.functions,
+        ir_version=graph.ir_version,
     )
     proto = gs.export_onnx(piece, do_type_check=False)
     for name, example in inputs.items():

@@ -1,6 +1,6 @@
 """What a ModelProto must look like before onnx-graphsurgeon reads it.
 
-1. Local functions are inlined, and the default domain is called "".
+1. Local functions are inlined, except those of the project's own operators; the default domain is called "".
 2. Every node, in subgraphs too, has a name of its own; reports and provenance go by it.
 3. Sparse constants are made dense.
 4. What the IR cannot hold is set aside in `stubs` and comes back on export: documentation and metadata of nodes,
@@ -18,6 +18,7 @@ import onnx
 from onnx import AttributeProto, inliner, numpy_helper
 
 from ..errors import CompressError
+from .operators import DOMAIN
 
 DEFAULT_DOMAIN = "ai.onnx"
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"})
@@ -37,12 +38,13 @@ HELD = frozenset(
 
 
 def inline_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with the bodies of its local functions in the place of their calls."""
-    if not proto.functions:
+    """The model with the bodies of its local functions, but for those of our domain, in the place of their calls."""
+    domains = {function.domain for function in proto.functions} - {DOMAIN}
+    if not domains:
         return proto
-    domains = {function.domain for function in proto.functions}
+    own = [(function.domain, function.name) for function in proto.functions if function.domain == DOMAIN]
     try:
-        inlined = inliner.inline_local_functions(proto)
+        inlined = inliner.inline_selected_functions(proto, own, exclude=True)
     except Exception as error:
         raise CompressError(
             f"cannot inline the local functions: {error}", "model", "export the network without functions"

@@ -6,6 +6,7 @@
              1 x 1 Conv: T and the bias, M groups of equal size (padded where M does not divide N)
              [filters not in this order: Gather(axis 1)]
     dense    Gather(B, m) * T is the weight of the Conv itself: codes are stored, nothing is saved in time
+    plugin   one SpatialBasisConv (`operators`), for an engine that has the kernel of `runtime/tensorrt/plugin`
 
 All maps are zero where the padding is zero, as the first Conv has no bias.
 """
@@ -20,6 +21,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from .convs import Conv
+from .operators import DOMAIN, PLUGIN, SPATIAL_BASIS_CONV, declare
 from .packed import Chain
 from .rewriter import Rewriter
 
@@ -90,6 +92,27 @@ def write_dense(rewriter: Rewriter, conv: Conv, parts: Parts, bias: np.ndarray) 
         tensor = chain.add("Reshape", tensor, constant(np.array(conv.weight.shape)))
     chain.place(1, tensor)
     rewriter.set_weight(conv.node, 2, bias.astype(conv.dtype))
+
+
+def write_plugin(rewriter: Rewriter, conv: Conv, parts: Parts, bias: np.ndarray) -> None:
+    """Put one SpatialBasisConv in the place of `conv`, whose pads must be stated (no auto_pad SAME)."""
+    basis = parts.basis.swapaxes(0, 1)
+    transforms = parts.transforms[:, :, None]
+    values = {
+        "basis": basis.reshape(*basis.shape[:-1], *conv.kernel).astype(conv.dtype),
+        "transforms": transforms.reshape(*transforms.shape[:-1], *conv.kernel).astype(conv.dtype),
+        "choice": parts.choice.astype(np.int32),
+        "bias": bias.astype(conv.dtype),
+    }
+    inputs = [rewriter.constant(f"{conv.name}.{part}", array) for part, array in values.items()]
+    pads = np.array(conv.pads(())).T.ravel().tolist()
+    attrs = {"strides": list(conv.strides), "pads": pads, "dilations": list(conv.dilations)}
+    attrs |= {"kernel_shape": list(conv.kernel), "groups": basis.shape[1], **PLUGIN}
+    base = f"{conv.name}.templates"
+    node = rewriter.node(SPATIAL_BASIS_CONV, [conv.input, *inputs], [], base, attrs, origin=conv.name)
+    node.domain = DOMAIN
+    rewriter.replace(conv.node, [node])
+    declare(rewriter.graph)
 
 
 class _Convs:

@@ -57,10 +57,13 @@ def producer_name(network: Network) -> Problems:
 
 @model_rule("local-function", targets=tensorrt(before=(9, 0)), source="onnx-tensorrt docs/Changelog.md, 9.0 EA")
 def local_function(network: Network) -> Problems:
-    """Local functions are known from TensorRT 9.0 on."""
+    """Local functions are known from TensorRT 9.0 on. One that a plugin stands for may carry its body along."""
     for function in network.proto.functions:
+        if function.name in network.plugins:
+            continue
         text = "a local function of the model: the parser does not look at those"
-        yield Problem(text, "inline it (onnx.inliner)", f"{function.domain}.{function.name}".lstrip("."))
+        fix = f"inline it (onnx.inliner), or name a plugin for it with --plugin-op {function.name}"
+        yield Problem(text, fix, f"{function.domain}.{function.name}".lstrip("."))
 
 
 RULES = (

@@ -108,6 +108,10 @@ class DecompositionPass(Pass):
         self._rewrite(graph, ctx, found, self._budget(ctx, result.notes), result)
         return result
 
+    def choose(self, budget: Budget, found: Survey) -> list[Choice]:
+        """A choice per candidate: those that lose least within the budget."""
+        return choose(budget, found.candidates, found.fixed(), found.original)
+
     def pricing(self, ctx: Context) -> Pricing | None:
         """What a Conv takes on the target, or here; None where that is not known."""
         if self.clock == "measured":
@@ -153,7 +157,7 @@ class DecompositionPass(Pass):
         """The limit found; an empty budget where nothing passes."""
 
         def attempt(trial: gs.Graph, macs: float, data: Data) -> None:
-            chosen = choose(Budget({"macs": macs}), found.candidates, found.fixed(), found.original)
+            chosen = self.choose(Budget({"macs": macs}), found)
             write(trial, ctx, replace(self._plan(found, chosen), rows=ROWS // 2), data)
 
         outcome = smallest(graph, ctx, search, attempt)
@@ -162,7 +166,7 @@ class DecompositionPass(Pass):
         return Budget() if outcome.best is None else Budget({"macs": outcome.best.macs})
 
     def _rewrite(self, graph: gs.Graph, ctx: Context, found: Survey, budget: Budget, result: PassResult) -> None:
-        chosen = choose(budget, found.candidates, found.fixed(), found.original)
+        chosen = self.choose(budget, found)
         result.decisions = write(graph, ctx, self._plan(found, chosen), ctx.data)
         kept = found.kept(chosen)
         result.metrics.update({f"{unit}_kept": share for unit, share in kept.items()})

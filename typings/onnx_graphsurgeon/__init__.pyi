@@ -71,6 +71,7 @@ class Graph:
     doc_string: str
     opset: int
     import_domains: Any
+    functions: list[Function]
     ir_version: int | None
     def __init__(
         self,
@@ -97,6 +98,9 @@ class Graph:
         remove_unused_graph_inputs: bool = ...,
         recurse_functions: bool = ...,
     ) -> Graph: ...
+
+class Function(Graph):
+    domain: str
 
 def import_onnx(onnx_model: onnx.ModelProto) -> Graph: ...
 def export_onnx(graph: Graph, do_type_check: bool = ..., **kwargs: Any) -> onnx.ModelProto: ...

@@ -21,6 +21,7 @@ import onnx_graphsurgeon as gs
 from onnx import defs
 
 from ...errors import CompressError
+from ..operators import declare, declared
 from ..rewriter import Rewriter
 from .adapters import ADAPTERS, Shapes
 
@@ -48,6 +49,8 @@ def lower_opset(rewriter: Rewriter, opset: int, shapes: Shapes) -> list[str]:
                 changed.append(node.name)
     for part in rewriter.parts():
         _set_opset(part.graph, opset)
+    if declared(rewriter.graph):
+        declare(rewriter.graph)
     return changed
 
 
