@@ -1,6 +1,7 @@
 # make demo    compress the sample network and print its accuracy before and after; writes out/
 # make test    lint, types and tests
-# Both set up .venv first, once; PYTHON=python3.12 chooses the interpreter.
+# make soak    thousands of random networks: the pruned one computes what the masked one does
+# Each sets up .venv first, once; PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ NETWORK := models/resnet20_cifar10.onnx
 SAMPLE := models/cifar10_sample.npz
 OUT := out/resnet20_cifar10.compressed.onnx
 
-.PHONY: demo test clean
+.PHONY: demo test soak clean
 
 demo: .stamp/demo
 	mkdir -p out
@@ -22,6 +23,10 @@ test: .stamp/test
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/pytest
+
+soak: .stamp/test
+	HYPOTHESIS_PROFILE=soak $(BIN)/pytest tests/compiler/graph/channels/test_random_networks.py \
+		--hypothesis-show-statistics
 
 clean:
 	rm -rf .venv .stamp out

@@ -1,17 +1,20 @@
 """Tests run on loaded machines: no example of a property is failed for being slow. The cache is their own.
 
-Properties are tried on the same examples in every run; `pytest --hypothesis-profile=default` draws new ones.
+Properties are tried on the same examples in every run; `pytest --hypothesis-profile=default` draws new ones, and
+`soak`, or HYPOTHESIS_PROFILE=soak in the environment, thousands of new ones (`make soak`).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("patient", deadline=None, derandomize=True)
-settings.load_profile("patient")
+settings.register_profile("soak", deadline=None, max_examples=6000, database=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
 
 
 @pytest.fixture(autouse=True, scope="session")

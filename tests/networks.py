@@ -146,6 +146,28 @@ def concat(net: Network) -> None:
         net.keep(net.add("Concat", parts, axis=1), total, height, width)
 
 
+def twice(net: Network) -> None:
+    """A tensor beside itself, as some exporters widen a shortcut, by Concat or Tile."""
+    x = net.pick()
+    channels, height, width = net.live[x]
+    if channels > 12:
+        return
+    joined = net.random.random() < 0.6
+    y = net.add("Concat", [x, x], axis=1) if joined else net.add("Tile", [x, net.ints(1, 2, 1, 1)])
+    net.keep(y, 2 * channels, height, width)
+
+
+def siamese(net: Network) -> None:
+    """One Conv on two tensors, or twice in a row: both read the same weight."""
+    x = net.pick()
+    channels, height, width = net.live[x]
+    weight, bias = net.normal(channels, channels, 1, 1), net.normal(channels)
+    other = net.like(x) if net.random.random() < 0.5 else net.same(x, net.add("Conv", [x, weight, bias]))
+    net.same(x, net.add("Conv", [net.relu(other), weight, bias]))
+    if net.random.random() < 0.5:
+        net.same(x, net.add("Conv", [x, weight, bias]))
+
+
 def split(net: Network) -> None:
     x = net.pick()
     channels, height, width = net.live[x]
@@ -261,15 +283,31 @@ def shuffle(net: Network) -> None:
     net.same(x, net.add("Reshape", [swapped, net.ints(0, net.random.choice((-1, channels)), height, width)]))
 
 
-def blocks(net: Network) -> None:
+def pixel_shuffle(net: Network) -> None:
+    """A Conv that makes four channels of every one, and puts them side by side (sub-pixel convolution)."""
+    x = net.pick()
+    _, height, width = net.live[x]
+    if height <= 4:
+        made, mode = net.conv(x, 8), net.random.choice(("DCR", "CRD"))
+        net.keep(net.add("DepthToSpace", [made], blocksize=2, mode=mode), 2, 2 * height, 2 * width)
+
+
+def space_to_depth(net: Network) -> None:
+    x = net.pick()
+    channels, height, width = net.live[x]
+    made = x if channels < 5 and net.random.random() < 0.5 else net.conv(x, 3)
+    if height % 2 == 0:
+        y = net.add("SpaceToDepth", [made], blocksize=2)
+        net.keep(y, 4 * net.live[made][0], height // 2, width // 2)
+
+
+def depth_to_space(net: Network) -> None:
+    """Of channels as they come."""
     x = net.pick()
     channels, height, width = net.live[x]
     if channels % 4 == 0 and height <= 4:
-        mode = net.random.choice(("DCR", "CRD"))
-        y = net.add("DepthToSpace", [x], blocksize=2, mode=mode)
+        y = net.add("DepthToSpace", [x], blocksize=2, mode=net.random.choice(("DCR", "CRD")))
         net.keep(y, channels // 4, 2 * height, 2 * width)
-    elif height % 2 == 0 and width % 2 == 0 and channels < 5:
-        net.keep(net.add("SpaceToDepth", [x], blocksize=2), 4 * channels, height // 2, width // 2)
 
 
 def spatial_attention(net: Network) -> None:
@@ -305,6 +343,27 @@ def quantized_weight(net: Network) -> None:
     net.keep(net.add("Conv", [x, weight]), filters, height, width)
 
 
+def expanded(net: Network) -> None:
+    """Pooled channels spread over the positions again (the image pooling of DeepLab)."""
+    x = net.pick()
+    channels, height, width = net.live[x]
+    pooled = net.add("GlobalAveragePool", [net.conv(x, channels)])
+    count = net.random.choice((1, channels))
+    net.keep(net.add("Expand", [pooled, net.ints(1, count, height, width)]), channels, height, width)
+
+
+def layer_norm(net: Network) -> None:
+    """Over the positions of each channel, or over the channels of each position, channels last."""
+    x = net.pick()
+    channels, height, width = net.live[x]
+    if net.random.random() < 0.5:
+        net.same(x, net.add("LayerNormalization", [x, net.normal(height, width)], axis=2, epsilon=0.1))
+        return
+    last = net.add("Transpose", [x], perm=[0, 2, 3, 1])
+    mixed = net.add("LayerNormalization", [last, net.normal(channels)], epsilon=0.1)
+    net.same(x, net.add("Transpose", [mixed], perm=[0, 3, 1, 2]))
+
+
 def reduced(net: Network) -> None:
     """Means over positions without their axes, as a vector that scales the channels again."""
     x = net.pick()
@@ -316,7 +375,8 @@ def reduced(net: Network) -> None:
 BLOCKS = (
     *(plain_conv, plain_conv, plain_conv, grouped_conv, grouped_conv, transposed_conv, residual, residual, residual),
     *(constant_operand, concat, concat, split, slices, gather, shortcut, batch_norm, instance_norm, activation, prelu),
-    *(pool, resize, squeeze_excite, shuffle, blocks, spatial_attention, softmax, quantizers, quantized_weight, reduced),
+    *(pool, resize, squeeze_excite, shuffle, spatial_attention, softmax, quantizers, quantized_weight, reduced),
+    *(twice, siamese, pixel_shuffle, depth_to_space, space_to_depth, expanded, layer_norm),
 )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 from builders import run
+from constructs import constructs
 from onnx_compress.compiler.graph.channels import Group, find_channels, mask, remove
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model, from_proto
@@ -19,12 +20,17 @@ Choice = Callable[[Group], np.ndarray]
 
 @dataclass(frozen=True)
 class Pruned:
-    """Two copies of a model, pruned and masked; the groups are those of the pruned one."""
+    """Two copies of a model, pruned and masked; the groups are those of the pruned one.
+
+    Attributes:
+        covered: the constructs that lost a channel, see `constructs`.
+    """
 
     pruned: Model
     masked: Model
     groups: tuple[Group, ...]
     kept: dict[Group, np.ndarray]
+    covered: set[str]
 
     @property
     def removed(self) -> int:
@@ -40,7 +46,8 @@ def prune(proto: onnx.ModelProto, choose: Choice) -> Pruned:
     pairs = zip(channels.groups, reference.groups, strict=True)
     same = {other: chosen[group] for group, other in pairs if group in chosen}
     mask(reference, same, Rewriter(second.graph))
-    return Pruned(first, second, channels.groups, remove(channels, chosen, Rewriter(first.graph)))
+    covered = constructs(channels, chosen)
+    return Pruned(first, second, channels.groups, remove(channels, chosen, Rewriter(first.graph)), covered)
 
 
 def check_equal(result: Pruned, **feeds: np.ndarray) -> None:

@@ -1,18 +1,22 @@
-"""The property that counts: a pruned network computes what the masked network computes, whatever the network."""
+"""The property that counts: a pruned network computes what the masked network computes, whatever the network.
+
+`make soak` tries it on thousands of new networks, and prints how many of them lost channels in each construct.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 import numpy as np
-import pytest
-from hypothesis import HealthCheck, given, settings
+from constructs import EXPECTED
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from networks import BATCH, network
 from onnx_compress.compiler.graph.channels import Group
 from pruning import Pruned, check_equal, prune
 
-PATIENT = {"suppress_health_check": list(HealthCheck), "derandomize": True, "database": None}
+FEWEST = 300
 
 
 def prune_at_random(random: Random) -> Pruned:
@@ -28,20 +32,17 @@ def prune_at_random(random: Random) -> Pruned:
     return result
 
 
-@settings(max_examples=300, **PATIENT)
+@settings(max_examples=max(FEWEST, settings.default.max_examples), suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_pruned_equals_masked(random: Random):
-    prune_at_random(random)
+    for name in prune_at_random(random).covered:
+        event(name)
 
 
 def test_the_networks_are_worth_pruning():
-    results = [prune_at_random(Random(seed)) for seed in range(30)]
-    assert sum(result.removed > 0 for result in results) > 20
-    assert sum(len(result.kept) > 3 for result in results) > 10
-
-
-@pytest.mark.slow
-@settings(max_examples=6000, **PATIENT)
-@given(st.randoms(use_true_random=False))
-def test_pruned_equals_masked_at_length(random: Random):
-    prune_at_random(random)
+    """Every construct loses channels in some of them."""
+    results = [prune_at_random(Random(seed)) for seed in range(120)]
+    assert sum(result.removed > 0 for result in results) > 100
+    assert sum(len(result.kept) > 3 for result in results) > 50
+    counts = Counter(name for result in results for name in result.covered)
+    assert [name for name in EXPECTED if counts[name] < 2] == []
