@@ -160,7 +160,7 @@ def twice(net: Network) -> None:
 def siamese(net: Network) -> None:
     """One Conv on two tensors, or twice in a row: both read the same weight."""
     x = net.pick()
-    channels, height, width = net.live[x]
+    channels, _, _ = net.live[x]
     weight, bias = net.normal(channels, channels, 1, 1), net.normal(channels)
     other = net.like(x) if net.random.random() < 0.5 else net.same(x, net.add("Conv", [x, weight, bias]))
     net.same(x, net.add("Conv", [net.relu(other), weight, bias]))
