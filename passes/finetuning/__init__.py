@@ -1,0 +1,1 @@
+"""The parts of `finetune`: what is trained, and towards what."""

@@ -1,0 +1,1 @@
+"""Training of a graph's weights: engines that compute gradients, and the loop that uses them."""

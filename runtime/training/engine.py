@@ -1,0 +1,90 @@
+"""What trains: a program, and engines that differentiate it.
+
+A `Program` is one training step's forward half as an ONNX model: parameters and a batch go in, the loss comes out.
+Everything that can be said in the graph is (losses, teacher's outputs, regularisers), so that an engine has to do one
+thing: the gradient of a scalar. Optimiser, schedule, augmentation, checkpoints and the choice of the best weights are
+the loop's, once for all engines (`training.loop`).
+
+    engine      where                                           for
+    ort         onnxruntime-training, in an environment of      no PyTorch
+                its own (`training.environment`)
+    torch       PyTorch, in this process                        speed, CUDA, operators that onnxruntime has no gradient of
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+
+from ...compiler.context import Feeds
+
+Array = Any  # of the engine: numpy's or torch's; both know the arithmetic operators
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """From parameters and a batch to a loss.
+
+    Attributes:
+        model: inputs are the parameters and the batch, all float32 or int64 with fixed shapes (the batch size included);
+            its first output is the loss, a float32 scalar. Operators of the default domain only.
+        parameters: the inputs that are trained, with the values they start from, float32.
+    """
+
+    model: onnx.ModelProto
+    parameters: Mapping[str, np.ndarray]
+
+    @property
+    def feeds(self) -> list[str]:
+        """The inputs that a batch has to bring."""
+        return [value.name for value in self.model.graph.input if value.name not in self.parameters]
+
+
+class Trainer(Protocol):
+    """A program that an engine has taken in."""
+
+    def arrays(self, values: Mapping[str, np.ndarray]) -> dict[str, Array]:
+        """The engine's own arrays, where it computes."""
+        ...
+
+    def gradients(self, parameters: Mapping[str, Array], feeds: Feeds) -> tuple[float, dict[str, Array]]:
+        """The loss, and its gradient by parameter, at `parameters` for one batch.
+
+        Raises:
+            CompressError: the engine failed or died.
+        """
+        ...
+
+    def numpy(self, arrays: Mapping[str, Array]) -> dict[str, np.ndarray]:
+        """Copies in this process's memory."""
+        ...
+
+
+class Engine(Protocol):
+    name: str
+
+    def open(self, program: Program) -> AbstractContextManager[Trainer]:
+        """Take a program in.
+
+        Raises:
+            CompressError: the engine is not installed, or lacks an operator or its gradient.
+        """
+        ...
+
+
+def find_engine(name: str) -> Engine:
+    """The engine called `name`; `auto` is torch where it is installed, else ort."""
+    from importlib.util import find_spec
+
+    if name == "torch" or (name == "auto" and find_spec("torch") is not None):
+        from .torch_engine import TorchEngine
+
+        return TorchEngine()
+    from .ort import OrtEngine
+
+    return OrtEngine()
