@@ -62,14 +62,17 @@ class Ledger:
         self._lines = [_line(conv, shapes, id(conv.node) in whole) for conv in convs]
         self._left = np.array([line.entries for line in self._lines]).reshape(-1, 2)
         self._cuts = _cuts(channels, convs, list(orders.values()), list(orders))
+        self._steps = [len(order) + 1 for order in orders.values()]
         self.gone = [0] * len(orders)
 
     def curve(self, candidate: int) -> Table:
-        """Costs (size + 1,) of the Convs that the candidate touches, with 0, 1, ... of its units gone."""
+        """Costs (size + 1,) of the Convs that the candidate touches, with 0, 1, ... of its units gone.
+
+        Zeros where it touches none: channels between other layers, a ConvTranspose and a Gemm say.
+        """
         cuts = self._cuts[candidate]
         lines = sorted({line for line, _ in cuts})
-        size = max((len(cut) for cut in cuts.values()), default=1)
-        left = np.repeat(self._left[lines, :, None], size, axis=2)
+        left = np.repeat(self._left[lines, :, None], self._steps[candidate], axis=2)
         for (line, axis), cut in cuts.items():
             left[lines.index(line), axis] += cut[self.gone[candidate]] - cut
         return self._costs([self._lines[line] for line in lines], left)

@@ -45,6 +45,18 @@ def test_no_unit_fits_back_in(macs: float) -> None:
             one.ledger.move(index, gone)
 
 
+def test_channels_that_no_conv_makes_or_reads_cost_nothing() -> None:
+    """Between a ConvTranspose and another, as in the heads of text detectors."""
+    text = TEXT.replace("y = Conv(s, w3)", "t = ConvTranspose(s, w4) r2 = Relu(t) y = ConvTranspose(r2, w5)")
+    shapes = {"w1": (12, 3, 3, 3), "w2": (16, 12, 3, 3), "w4": (16, 6, 1, 1), "w5": (6, 4, 1, 1)}
+    weights = {name: builders.normal(*shape, seed=i) for i, (name, shape) in enumerate(shapes.items())}
+    graph = builders.model(text, **weights).graph
+    one = Job.of(graph, Context(), Request(None, 1, 1, 1e-3), ("macs",), None)
+    assert [each.group.size for each in one.candidates] == [12, 16, 6]
+    assert one.divide("loss", Budget({"macs": 0.5}))[2] == 0
+    assert one.shares()["macs"] <= 0.5
+
+
 def test_loss_division_loses_no_more_than_the_same_share_of_all() -> None:
     def lost(rule: str) -> float:
         one = job()

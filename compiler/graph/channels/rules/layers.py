@@ -33,7 +33,8 @@ def conv(node: gs.Node, flow: Flow) -> None:
     if given(node, 2) and flow.constant(node.inputs[2]) is None:
         return flow.stop(node, "has a bias that is not constant")
     if labels is not None and labels.axis != 1:
-        return flow.stop(node, f"finds channels along axis {labels.axis} of its input")
+        flow.stop(node, f"finds channels along axis {labels.axis} of its input")
+        labels = None
     group = int(node.attrs.get("group", 1))
     inputs, filters = _sizes(node, weight.shape, group)
     if labels is not None and len(labels.ids) != group * inputs:

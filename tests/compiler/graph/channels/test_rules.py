@@ -40,6 +40,7 @@ CASES = [
     Case("chain", "c = Conv(a, w) d = Relu(c) b = Conv(d, v)", (8, 6, 4), 4, {"w": (6, 8, 1, 1), "v": (4, 6, 1, 1)}),
     Case("depthwise", "b = Conv <group=8> (a, w, v)", (8,), weights={"w": (8, 1, 1, 1), "v": (8,)}),
     Case("depthwise multiplier", "b = Conv <group=8> (a, w)", (8,), 16, {"w": (16, 1, 1, 1)}),
+    Case("along another axis", "c = Transpose <perm=[0,2,1,3]> (a) b = Conv(c, w)", (6,), 6, {"w": (6, 4, 1, 1)}),
     Case("two groups keep positions", "b = Conv <group=2> (a, w)", (4, 6), 12, {"w": (12, 4, 1, 1)}),
     Case("four groups go whole", "b = Conv <group=4> (a, w)", (4,), 12, {"w": (12, 2, 1, 1)}),
     Case("transposed", "b = ConvTranspose(a, w, v)", (8, 6), 6, {"w": (8, 6, 1, 1), "v": (6,)}),
