@@ -41,6 +41,6 @@ clean:
 	touch $@
 
 .stamp/test: .stamp/venv pyproject.toml tests/third_party.txt
-	$(PIP) --editable '.[cpu,test,trt-rtx]'
+	$(PIP) --editable '.[cpu,nvrtc,test,trt-rtx]'
 	$(PIP) --no-deps --requirement tests/third_party.txt
 	touch $@

@@ -1,11 +1,11 @@
 """The project's own operator, for engines that have a plugin for it; every other runtime executes its ONNX body.
 
-    Y = SpatialBasisConv(X, B, T, m, b)        a Conv with the weight W[n, g, c, k] = B[m(n), g, c, k] T[n, g, 0, k]
+    Y = SpatialBasisConv(X, B, T, m, b)        a Conv with the weight W[n, c, k] = B[m(n), c, k] T[n, g(c), k]
 
-    X (S, C, spatial...)      B (M, G, C/G, k...)      T (N, G, 1, k...)      m (N,) int32      b (N,)
+    X (S, C, spatial...)      B (M, C, k...)      T (N, G, k...)      m (N,) int32      b (N,)
 
-The attributes are those of Conv, all of them given: strides, pads, dilations, kernel_shape; `groups` is G. A model that
-holds such a node carries the operator as a local function whose body is the dense Conv. Checker, shape inference and
+The attributes are those of Conv, all of them given: strides, pads, dilations, kernel_shape; `channel_groups` (C,) is g,
+G groups of C / G channels in a row, spelt out because the body needs it. A model that holds such a node carries the operator as a local function whose body is the dense Conv. Checker, shape inference and
 onnxruntime know the node by that body. TensorRT 8 does not look at local functions and asks its plugins for the name;
 TensorRT 10 does the same where a plugin of that name and `plugin_namespace` is registered, and takes the body otherwise
 (onnx-tensorrt ModelImporter.cpp, parseNode).
@@ -24,20 +24,19 @@ from onnx import parser
 DOMAIN = "onnx_compress"
 VERSION = 1
 SPATIAL_BASIS_CONV = "SpatialBasisConv"
+INPUTS = ("X", "B", "T", "m", "b")
 PLUGIN = {"plugin_version": "1", "plugin_namespace": DOMAIN}
 LEAST_IR = 8
 """The first IR version with local functions."""
 
 BODY = """
 <domain: "{domain}", opset_import: ["" : {opset}]>
-{name} <strides, pads, dilations, kernel_shape, groups, plugin_version, plugin_namespace> (X, B, T, m, b) => (Y)
+{name} <strides, pads, dilations, kernel_shape, channel_groups, plugin_version, plugin_namespace> (X, B, T, m, b) => (Y)
 {{
     picked = Gather <axis = 0> (B, m)
-    scaled = Mul (picked, T)
-    head = Constant <value_ints = [0, -1]> ()
-    tail = Constant <value_ints : ints = @kernel_shape> ()
-    shape = Concat <axis = 0> (head, tail)
-    W = Reshape (scaled, shape)
+    group = Constant <value_ints : ints = @channel_groups> ()
+    scales = Gather <axis = 1> (T, group)
+    W = Mul (picked, scales)
     Y = Conv <
         strides : ints = @strides, pads : ints = @pads, dilations : ints = @dilations,
         kernel_shape : ints = @kernel_shape
@@ -72,8 +71,9 @@ def declare(graph: gs.Graph) -> None:
         *(entry for entry in graph.functions if entry.domain != DOMAIN),
         *gs.import_onnx(holder).functions,
     ]
-    graph.import_domains = [entry for entry in graph.import_domains or [] if entry.domain != DOMAIN]
-    graph.import_domains.append(onnx.helper.make_opsetid(DOMAIN, VERSION))
+    imports: list[onnx.OperatorSetIdProto] = list(graph.import_domains or [])
+    others = [entry for entry in imports if entry.domain != DOMAIN]
+    graph.import_domains = [*others, onnx.helper.make_opsetid(DOMAIN, VERSION)]
     graph.ir_version = max(graph.ir_version or 0, LEAST_IR)
 
 
@@ -82,13 +82,14 @@ def declared(graph: gs.Graph) -> bool:
 
 
 def template_convs(graph: gs.Graph) -> Iterator[TemplateConv]:
-    """Every SpatialBasisConv of the main graph whose templates are constant."""
+    """Every SpatialBasisConv of the main graph whose inputs but X are constant."""
     for node in graph.nodes:
-        parts = node.inputs[1:3]
-        if not is_template_conv(node) or not all(isinstance(part, gs.Constant) for part in parts):
+        if not is_template_conv(node):
             continue
-        basis, transforms = (prod(part.shape) for part in parts)
-        yield TemplateConv(node, basis + transforms, basis + transforms + prod(node.inputs[4].shape))
+        stored = [prod(part.shape) for part in node.inputs if isinstance(part, gs.Constant)]
+        if len(stored) == len(INPUTS) - 1:
+            basis, transforms, _, bias = stored
+            yield TemplateConv(node, basis + transforms, basis + transforms + bias)
 
 
 def is_template_conv(node: gs.Node) -> bool:

@@ -96,18 +96,18 @@ def write_dense(rewriter: Rewriter, conv: Conv, parts: Parts, bias: np.ndarray) 
 
 def write_plugin(rewriter: Rewriter, conv: Conv, parts: Parts, bias: np.ndarray) -> None:
     """Put one SpatialBasisConv in the place of `conv`, whose pads must be stated (no auto_pad SAME)."""
-    basis = parts.basis.swapaxes(0, 1)
-    transforms = parts.transforms[:, :, None]
+    groups, count, channels, _ = parts.basis.shape
     values = {
-        "basis": basis.reshape(*basis.shape[:-1], *conv.kernel).astype(conv.dtype),
-        "transforms": transforms.reshape(*transforms.shape[:-1], *conv.kernel).astype(conv.dtype),
+        "basis": parts.basis.swapaxes(0, 1).reshape(count, -1, *conv.kernel).astype(conv.dtype),
+        "transforms": parts.transforms.reshape(-1, groups, *conv.kernel).astype(conv.dtype),
         "choice": parts.choice.astype(np.int32),
         "bias": bias.astype(conv.dtype),
     }
     inputs = [rewriter.constant(f"{conv.name}.{part}", array) for part, array in values.items()]
     pads = np.array(conv.pads(())).T.ravel().tolist()
     attrs = {"strides": list(conv.strides), "pads": pads, "dilations": list(conv.dilations)}
-    attrs |= {"kernel_shape": list(conv.kernel), "groups": basis.shape[1], **PLUGIN}
+    of_channel = np.repeat(np.arange(groups), channels).tolist()
+    attrs |= {"kernel_shape": list(conv.kernel), "channel_groups": of_channel, **PLUGIN}
     base = f"{conv.name}.templates"
     node = rewriter.node(SPATIAL_BASIS_CONV, [conv.input, *inputs], [], base, attrs, origin=conv.name)
     node.domain = DOMAIN

@@ -8,6 +8,8 @@
 3. The DLA takes what it can and leaves the rest to the GPU.
 4. The printed line gives kernels `WORKSPACE` MiB (TensorRT 8.0 and 8.2 give 16 unasked, too few for many kernels), and
    keeps what it measured for the next build, in a timing cache beside the engine.
+5. A model with an operator of the project's names the library of its plugin: `--plugins`, from TensorRT 8.6 on
+   `--staticPlugins`.
 
 Sources: NVIDIA/TensorRT, samples/common/sampleOptions.cpp of release/8.0, 8.2, 8.4, 8.5 and 10; which option came with
 which release is `SINCE`.
@@ -22,6 +24,7 @@ from pathlib import PurePath
 
 import onnx_graphsurgeon as gs
 
+from ..graph.operators import declared
 from ..shapes import Shapes
 from . import Target
 from .profiles import Range, open_inputs
@@ -37,7 +40,9 @@ SINCE = {
     "--profilingVerbosity": (8, 2),
     "--exportLayerInfo": (8, 2),
     "--memPoolSize": (8, 4),
+    "--staticPlugins": (8, 6),
 }
+LIBRARY = "libonnx_compress_plugins.so"
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,8 @@ def arguments(target: Target, graph: gs.Graph, model: str, engine: str, options:
     found += _shapes(open_inputs(graph, options.shapes))
     if target.dla:
         found += ["--useDLACore=0", "--allowGPUFallback"]
+    if declared(graph):
+        found.append(f"{'--staticPlugins' if _knows(target, '--staticPlugins') else '--plugins'}={LIBRARY}")
     if options.workspace is not None:
         sized = _knows(target, "--memPoolSize")
         found.append(f"--memPoolSize=workspace:{options.workspace}" if sized else f"--workspace={options.workspace}")

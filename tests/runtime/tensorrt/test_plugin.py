@@ -1,0 +1,160 @@
+"""The SpatialBasisConv plugin: what a thread block computes, run on the host behind the plugin, against numpy.
+
+The wrapper is compiled against a stand-in for TensorRT's headers (`plugin/NvInfer.h`). nvcc compiles the kernel for
+what it knows, NVRTC for the Xavier's sm_72; nothing here runs on a GPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import builders
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx_compress.runtime.reference import spatial_basis_conv
+
+HERE = Path(__file__).parent / "plugin"
+SOURCES = Path(__file__).parents[3] / "runtime" / "tensorrt" / "plugin"
+POINTER = np.ctypeslib.ndpointer(np.int32, flags="C")
+FLOATS = np.ctypeslib.ndpointer(np.float32, flags="C")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """The plugin over the emulated kernel."""
+    compiler = shutil.which("g++") or pytest.skip("needs g++")
+    built = tmp_path_factory.mktemp("plugin") / "libplugin.so"
+    flags = ["-std=c++14", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{HERE}", f"-I{SOURCES}"]
+    files = [HERE / "drive.cpp", HERE / "emulated.cpp", SOURCES / "spatial_basis_plugin.cpp"]
+    subprocess.run([compiler, *flags, "-o", str(built), *map(str, files)], check=True)
+    loaded = ctypes.CDLL(str(built))
+    arrays = [POINTER] * 6
+    loaded.drive.argtypes = [ctypes.c_int, *arrays, ctypes.POINTER(ctypes.c_void_p), FLOATS, POINTER]
+    for name in ("creator_name", "creator_namespace"):
+        getattr(loaded, name).restype = ctypes.c_char_p
+    return loaded
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A SpatialBasisConv of random values: shapes of X and B, how many groups and filters, attributes."""
+
+    x: tuple[int, ...]
+    basis: tuple[int, ...]
+    groups: int
+    filters: int
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+
+    def inputs(self) -> list[np.ndarray]:
+        templates, _, *kernel = self.basis
+        choice = np.random.default_rng(3).integers(0, templates, self.filters).astype(np.int32)
+        transforms = builders.normal(self.filters, self.groups, *kernel, seed=2)
+        bias = builders.normal(self.filters, seed=4)
+        return [builders.normal(*self.x), builders.normal(*self.basis, seed=1), transforms, choice, bias]
+
+    def reference(self) -> np.ndarray:
+        return spatial_basis_conv(
+            *self.inputs(),
+            strides=self.strides,
+            pads=self.pads,
+            dilations=self.dilations,
+            kernel_shape=self.basis[2:],
+        )
+
+    def driven(self, library: ctypes.CDLL) -> np.ndarray:
+        inputs, wanted = self.inputs(), self.reference().shape
+        y, sizes = np.full(wanted, np.nan, np.float32), np.zeros(8, np.int32)
+        pointers = (ctypes.c_void_p * 5)(*(array.ctypes.data for array in inputs))
+        given = (self.basis[2:], self.strides, self.pads, self.dilations)
+        attributes = [np.array(values, np.int32) for values in given]
+        ranks = np.array([array.ndim for array in inputs], np.int32)
+        dims = np.array([size for array in inputs for size in array.shape], np.int32)
+        assert library.drive(len(self.strides), *attributes, ranks, dims, pointers, y, sizes) == 0
+        assert tuple(sizes[: y.ndim]) == wanted
+        return y
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> Layer:
+    rank, groups = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    each = lambda low, high, count=rank: tuple(draw(st.integers(low, high)) for _ in range(count))  # noqa: E731
+    kernel, dilations, channels = each(1, 3), each(1, 2), draw(st.integers(1, 20))
+    spatial = each(5, 9)
+    basis = (draw(st.integers(1, 9)), groups * channels, *kernel)
+    sizes = (draw(st.integers(1, 2)), groups * channels, *spatial)
+    return Layer(sizes, basis, groups, draw(st.integers(1, 12)), each(1, 3), each(0, 2, 2 * rank), dilations)
+
+
+def close(got: np.ndarray, wanted: np.ndarray) -> bool:
+    return float(np.abs(got - wanted).max()) < 1e-4 * max(float(np.abs(wanted).max()), 1.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(layers())
+def test_the_block_computes_what_the_reference_says(library: ctypes.CDLL, layer: Layer) -> None:
+    assert close(layer.driven(library), layer.reference())
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Layer((1, 40, 13, 11), (9, 40, 3, 3), 1, 20, (1, 1), (1, 1, 1, 1), (1, 1)),  # several tiles, chunks and stages
+        Layer((1, 12, 6, 6), (3, 12, 3, 3), 3, 7, (1, 1), (1, 1, 1, 1), (1, 1)),  # more rows than warps
+        Layer((1, 3, 12, 12), (8, 3, 7, 7), 1, 9, (2, 2), (3, 3, 3, 3), (1, 1)),  # fewer templates per block
+    ],
+)
+def test_sizes_beyond_one_tile_and_one_block(library: ctypes.CDLL, layer: Layer) -> None:
+    assert close(layer.driven(library), layer.reference())
+
+
+def test_the_creator_answers_to_the_node(library: ctypes.CDLL) -> None:
+    from onnx_compress.compiler.graph.operators import PLUGIN, SPATIAL_BASIS_CONV
+
+    assert library.creator_name().decode() == SPATIAL_BASIS_CONV
+    assert library.creator_namespace().decode() == PLUGIN["plugin_namespace"]
+
+
+def test_nvcc_compiles_the_kernel(tmp_path: Path) -> None:
+    nvcc = shutil.which("nvcc") or pytest.skip("needs nvcc")
+    known = subprocess.run([nvcc, "--list-gpu-code"], check=True, capture_output=True, text=True).stdout.split()
+    code = next((code for code in ("sm_72", "sm_87") if code in known), known[0])
+    command = [nvcc, "-std=c++14", "-O1", f"-arch={code}", "-c", str(SOURCES / "spatial_basis_conv.cu")]
+    subprocess.run([*command, "-o", str(tmp_path / "part.o")], check=True)
+
+
+def test_nvrtc_compiles_the_kernel_for_the_xavier() -> None:
+    """The last nvcc that knows sm_72 is not on PyPI, the last NVRTC is: nvidia-cuda-nvrtc-cu12, -runtime-, -cccl-."""
+    spec = find_spec("nvidia")
+    places = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
+    root = next((place for place in places if (place / "cuda_nvrtc").is_dir()), None) or pytest.skip("needs NVRTC 12")
+    assert cubin_size(root, "sm_72") > 10_000
+
+
+def cubin_size(root: Path, code: str) -> int:
+    """Bytes that NVRTC makes of all kernels."""
+    rtc = ctypes.CDLL(str(root / "cuda_nvrtc" / "lib" / "libnvrtc.so.12"))
+    text = (SOURCES / "spatial_basis_conv.cu").read_bytes()
+    program, size = ctypes.c_void_p(), ctypes.c_size_t()
+    assert rtc.nvrtcCreateProgram(ctypes.byref(program), text, b"kernel.cu", 0, None, None) == 0
+    for name in (f"sbc::forward<{kind}, {count}>" for kind in ("float", "__half") for count in (1, 2, 4, 8)):
+        assert rtc.nvrtcAddNameExpression(program, name.encode()) == 0
+    includes = [SOURCES, *(root / part / "include" for part in ("cuda_runtime", "cuda_cccl"))]
+    flags = [f"--gpu-architecture={code}", "--std=c++14", "-default-device", *(f"-I{folder}" for folder in includes)]
+    encoded = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
+    status = rtc.nvrtcCompileProgram(program, len(flags), encoded)
+    rtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    rtc.nvrtcGetProgramLog(program, log)
+    assert status == 0, re.sub(r"\s+", " ", log.value.decode())[:500]
+    assert rtc.nvrtcGetCUBINSize(program, ctypes.byref(size)) == 0
+    return size.value
