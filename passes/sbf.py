@@ -34,7 +34,7 @@ or training. At half the MACs `basis` is better (90.1). For storage, `codebook` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar, Literal
@@ -45,13 +45,14 @@ import onnx_graphsurgeon as gs
 from ..compiler.allocate import Choice
 from ..compiler.base import PassResult, option
 from ..compiler.context import Context
+from ..compiler.graph.channels.order import absorb_order
 from ..compiler.graph.convs import Conv
 from ..compiler.graph.operators import LEAST_IR, SPATIAL_BASIS_CONV, declared
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.graph.templates import Parts, write_dense, write_plugin, write_stock
 from ..compiler.pieces import Piece, Pricing, as_piece
 from ..compiler.registry import register
-from ..compiler.shapes import Shapes
+from ..compiler.shapes import Shapes, infer_shapes
 from ..compiler.targets import Target
 from .decomposition.base import DecompositionPass
 from .decomposition.budget import Budget
@@ -263,6 +264,11 @@ class SpatialBasisFilters(DecompositionPass):
         result.notes.append(FOLDED.format(why=why))
         return result
 
+    def _rewrite(self, graph: gs.Graph, ctx: Context, found: Survey, budget: Budget, result: PassResult) -> None:
+        super()._rewrite(graph, ctx, found, budget, result)
+        if self.form == "stock":
+            _absorb_orders(graph, ctx, result)
+
     def _run_plugin(self, graph: gs.Graph, ctx: Context) -> PassResult:
         why = _no_plugin(ctx.target, graph.opset)
         if why is not None:
@@ -287,3 +293,19 @@ def _no_plugin(target: Target, opset: int) -> str | None:
     if opset < FIRST_OPSET:
         return f"form=plugin: the model is of opset {opset}, the operator's body of {FIRST_OPSET}; raise it first"
     return None
+
+
+def _absorb_orders(graph: gs.Graph, ctx: Context, result: PassResult) -> None:
+    """Reorder what reads the filters of stock forms instead of the filters, where that is the same."""
+    names = {decision.node for decision in result.decisions if decision.action == "rewritten"}
+    orders = [node for node in graph.nodes if node.op == "Gather" and _orders_filters(node, names)]
+    if not orders:
+        return
+    rewriter, shapes = Rewriter(graph, ctx.origins), infer_shapes(graph, ctx.sample_shapes())
+    left = sum(not absorb_order(rewriter, node, shapes) for node in orders)
+    result.metrics.update(orders=len(orders), orders_left=left)
+
+
+def _orders_filters(node: gs.Node, rewritten: Collection[str]) -> bool:
+    base, _, part = node.name.rpartition(".")
+    return base in rewritten and part.startswith("filters")

@@ -29,7 +29,7 @@ def spatial_basis_conv(
 ) -> np.ndarray:
     """Y[s, n, p] = b[n] + sum over g, k of T[n, g, k] Z[s, g, m(n), k, stride p + dilation k - pad]
 
-    with the templates' maps Z[s, g, m, k, q] = sum over c of group g of B[m, c, k] X[s, c, q], zero outside of the input.
+    with the templates' maps Z[s, g, m, k, q] = sum over c of group g of B[m, c, k] X[s, c, q], zero outside of X.
     Shapes as in `compiler.graph.operators`; computed in float64, returned in the precision of `x`.
     """
     rank, groups = len(kernel_shape), transforms.shape[1]

@@ -5,10 +5,11 @@
     X (S, C, spatial...)      B (M, C, k...)      T (N, G, k...)      m (N,) int32      b (N,)
 
 The attributes are those of Conv, all of them given: strides, pads, dilations, kernel_shape; `channel_groups` (C,) is g,
-G groups of C / G channels in a row, spelt out because the body needs it. A model that holds such a node carries the operator as a local function whose body is the dense Conv. Checker, shape inference and
-onnxruntime know the node by that body. TensorRT 8 does not look at local functions and asks its plugins for the name;
-TensorRT 10 does the same where a plugin of that name and `plugin_namespace` is registered, and takes the body otherwise
-(onnx-tensorrt ModelImporter.cpp, parseNode).
+G groups of C / G channels in a row, spelt out because the body needs it. A model that holds such a node carries the
+operator as a local function whose body is the dense Conv. Checker, shape inference and onnxruntime know the node by
+that body. TensorRT 8 does not look at local functions and asks its plugins for the name; TensorRT 10 does the same
+where a plugin of that name and `plugin_namespace` is registered, and takes the body otherwise (onnx-tensorrt
+ModelImporter.cpp, parseNode).
 """
 
 from __future__ import annotations

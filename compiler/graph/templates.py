@@ -96,17 +96,17 @@ def write_dense(rewriter: Rewriter, conv: Conv, parts: Parts, bias: np.ndarray) 
 
 def write_plugin(rewriter: Rewriter, conv: Conv, parts: Parts, bias: np.ndarray) -> None:
     """Put one SpatialBasisConv in the place of `conv`, whose pads must be stated (no auto_pad SAME)."""
-    groups, count, channels, _ = parts.basis.shape
+    groups, count, channels = parts.basis.shape[:3]
     values = {
-        "basis": parts.basis.swapaxes(0, 1).reshape(count, -1, *conv.kernel).astype(conv.dtype),
-        "transforms": parts.transforms.reshape(-1, groups, *conv.kernel).astype(conv.dtype),
+        "basis": parts.basis.swapaxes(0, 1).reshape(count, conv.channels, *conv.kernel).astype(conv.dtype),
+        "transforms": parts.transforms.reshape(conv.filters, groups, *conv.kernel).astype(conv.dtype),
         "choice": parts.choice.astype(np.int32),
         "bias": bias.astype(conv.dtype),
     }
     inputs = [rewriter.constant(f"{conv.name}.{part}", array) for part, array in values.items()]
-    pads = np.array(conv.pads(())).T.ravel().tolist()
-    attrs = {"strides": list(conv.strides), "pads": pads, "dilations": list(conv.dilations)}
-    of_channel = np.repeat(np.arange(groups), channels).tolist()
+    pads = [int(pad) for pad in np.array(conv.pads(())).T.ravel()]
+    attrs: dict[str, Any] = {"strides": list(conv.strides), "pads": pads, "dilations": list(conv.dilations)}
+    of_channel = [channel // channels for channel in range(conv.channels)]
     attrs |= {"kernel_shape": list(conv.kernel), "channel_groups": of_channel, **PLUGIN}
     base = f"{conv.name}.templates"
     node = rewriter.node(SPATIAL_BASIS_CONV, [conv.input, *inputs], [], base, attrs, origin=conv.name)
