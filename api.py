@@ -154,6 +154,9 @@ def compress(
     ctx.sensitivity_file = None if sensitivity_file is None else str(sensitivity_file)
     source = _load(model)
     ctx.data = None if data is None else load_samples(source.graph, data, preprocess, samples, labels)
+    wanted = max(entry.trains_on() for entry in passes) if passes else 0
+    if wanted and data is not None:
+        ctx.training = load_samples(source.graph, data, preprocess, wanted, labels)
     before = stored_size(source) if source.path is None else file_size(source.path)
     plan = Plan(PREPARE if prepare else (), passes, FINISH if legalize else ())
     records = _run(source, plan, ctx, None if dump_dir is None else Path(dump_dir))

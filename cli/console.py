@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..compiler.context import Advance, silent
 from ..compiler.context import Progress as Reporter
-from ..compiler.context import silent
 
 PLAIN_WIDTH = 120
+NOTE = TextColumn("{task.fields[note]}")
 
 
 def results() -> Console:
@@ -32,18 +33,22 @@ def progress_bars(quiet: bool) -> Generator[Reporter, None, None]:
     if quiet or not console.is_terminal:
         yield silent
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), NOTE)
     with Progress(*columns, console=console, transient=True) as display:
 
         @contextmanager
-        def bar(name: str, total: int) -> Generator[Callable[[], None], None, None]:
-            task = display.add_task(name, total=total)
+        def bar(name: str, total: int) -> Generator[Advance, None, None]:
+            task = display.add_task(name, total=total, note="")
+
+            def advance(note: str = "") -> None:
+                display.update(task, advance=1, note=note)
+
             try:
-                yield lambda: display.advance(task)
+                yield advance
             finally:
                 display.remove_task(task)
 
-        def report(stage: str, total: int) -> AbstractContextManager[Callable[[], None]]:
+        def report(stage: str, total: int) -> AbstractContextManager[Advance]:
             return bar(stage, total)
 
         yield report

@@ -75,6 +75,10 @@ class Pass(ABC):
     name: ClassVar[str]
     exact: ClassVar[bool] = False
 
+    def trains_on(self) -> int:
+        """How many samples the pass wants to train on, beside those that all passes calibrate with."""
+        return 0
+
     @abstractmethod
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         """Rewrite `graph` in place and report what was done."""

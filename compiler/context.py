@@ -31,15 +31,38 @@ class Data(Protocol):
         ...
 
 
+class TrainingData(Data, Protocol):
+    """Samples that can be had in any order, and their labels where there are some."""
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Class by sample, int64."""
+        ...
+
+    def take(self, rows: np.ndarray) -> Feeds:
+        """The samples of these numbers, in this order, as one batch."""
+        ...
+
+
+class Advance(Protocol):
+    """One step further; `note` is shown beside the bar (a loss, say)."""
+
+    def __call__(self, note: str = "") -> None: ...
+
+
 class Progress(Protocol):
     """Told by long stages how far they are: `with progress("lockstep", 55) as advance: ... advance()`."""
 
-    def __call__(self, stage: str, total: int) -> AbstractContextManager[Callable[[], None]]: ...
+    def __call__(self, stage: str, total: int) -> AbstractContextManager[Advance]: ...
 
 
-def silent(stage: str, total: int) -> AbstractContextManager[Callable[[], None]]:
+def silent(stage: str, total: int) -> AbstractContextManager[Advance]:
     """The progress that shows nothing."""
-    return nullcontext(lambda: None)
+    return nullcontext(_ignore)
+
+
+def _ignore(note: str = "") -> None:
+    pass
 
 
 @dataclass
@@ -49,6 +72,7 @@ class Context:
     Attributes:
         target: the engine to compile for.
         data: unlabelled calibration samples, or None for a data-free run.
+        training: all samples, for passes that train (`Pass.trains_on`); None where no pass does.
         include, exclude: node names to consider (regular expressions, searched anywhere in the name); exclude wins.
         seed: the only source of randomness (`rng()`).
         original: the graph that entered the pipeline; budgets refer to it. Set by the manager, never edited.
@@ -61,6 +85,7 @@ class Context:
 
     target: Target = field(default_factory=lambda: TARGETS["xavier"])
     data: Data | None = None
+    training: TrainingData | None = None
     include: str | None = None
     exclude: str | None = None
     seed: int = 0

@@ -85,6 +85,9 @@ class Samples:
         for start in range(0, self.samples, step):
             yield {name: rows[start : min(start + step, self.samples)] for name, rows in self.rows.items()}
 
+    def take(self, rows: np.ndarray) -> Feeds:
+        return {name: _picked(column, rows) for name, column in self.rows.items()}
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -108,7 +111,6 @@ class Slice:
             position += count
             if position >= self.stop:
                 return
-
 
 @dataclass(frozen=True)
 class Images:
@@ -231,6 +233,10 @@ def check_labels(labels: np.ndarray, count: int, classes: int | None, where: str
         expected = "0 or more" if classes is None else f"0 to {classes - 1}"
         raise CompressError(f"expected labels {expected}, found {low} to {high}", where, "number the classes from 0")
     return flat.astype(np.int64)
+
+
+def _picked(column: Rows, rows: np.ndarray) -> np.ndarray:
+    return np.concatenate([column[row : row + 1] for row in rows.tolist()])
 
 
 def _total(source: Source) -> int:

@@ -61,3 +61,6 @@ class Images:
     def batches(self, size: int) -> Iterator[dict[str, np.ndarray]]:
         for start in range(0, len(self.x), size):
             yield {"x": self.x[start : start + size]}
+
+    def take(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return {"x": self.x[rows]}

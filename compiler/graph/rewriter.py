@@ -102,6 +102,11 @@ class Rewriter:
         name = base or f"{node.name}.{'weight' if index == 1 else 'bias'}"
         self.set_input(node, index, self.constant(name, values))
 
+    def set_values(self, constant: gs.Constant, values: np.ndarray) -> None:
+        """Change a constant for all that read it; same shape and type."""
+        constant.values = np.asarray(values, order="C")
+        self.edits += 1
+
     def can_bypass(self, node: gs.Node) -> bool:
         """Whether `bypass` keeps every graph output under its name and with a producer."""
         source, result = node.inputs[0], node.outputs[0]

@@ -5,11 +5,10 @@ Their base classes come with the package, so the classes are made once it is the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from ...compiler.context import Progress
+from ...compiler.context import Advance, Progress
 
 REPORTED = ("INTERNAL_ERROR", "ERROR", "WARNING")
 
@@ -60,7 +59,7 @@ def monitor(trt: Any, progress: Progress) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.interrupted = False
-            self._bars: dict[str, tuple[ExitStack, Callable[[], None]]] = {}
+            self._bars: dict[str, tuple[ExitStack, Advance]] = {}
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             stack = ExitStack()

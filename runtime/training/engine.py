@@ -8,7 +8,7 @@ the loop's, once for all engines (`training.loop`).
     engine      where                                           for
     ort         onnxruntime-training, in an environment of      no PyTorch
                 its own (`training.environment`)
-    torch       PyTorch, in this process                        speed, CUDA, operators that onnxruntime has no gradient of
+    torch       PyTorch, in this process                        speed, CUDA, operators without a gradient there
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Program:
     """From parameters and a batch to a loss.
 
     Attributes:
-        model: inputs are the parameters and the batch, all float32 or int64 with fixed shapes (the batch size included);
+        model: inputs are the parameters and the batch, all of fixed shape (the batch size included), float32 or int64;
             its first output is the loss, a float32 scalar. Operators of the default domain only.
         parameters: the inputs that are trained, with the values they start from, float32.
     """

@@ -1,0 +1,186 @@
+"""One fine-tuning: from a network and samples to trained weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...compiler.base import Decision, PassResult
+from ...compiler.context import Context, Feeds, TrainingData
+from ...compiler.errors import CompressError
+from ...compiler.graph.rewriter import Rewriter
+from ...runtime.halves import fixed_batch
+from ...runtime.session import graph_session
+from ...runtime.store import cache_folder
+from ...runtime.training.augment import Augment
+from ...runtime.training.batches import Subset, TeacherBatches, split_rows
+from ...runtime.training.checkpoint import State, store, stored
+from ...runtime.training.engine import Program, find_engine
+from ...runtime.training.loop import Loop, Settings
+from ...runtime.training.optimizer import Optimizer
+from .judge import HeldOut
+from .objective import ONE_HOT, Objective, feature_names, finished, objective, with_ortho
+from .parameters import Parameter, find_parameters
+from .program import build, trained_name
+
+MOST_HELD = 1024
+NOTHING = "no weight can be trained"
+NO_GAIN = "no epoch was better on the held-out samples than what went in, which is kept"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The options of the pass, as `finetune` explains them."""
+
+    losses: Sequence[str]
+    temperature: float
+    ortho: float
+    engine: str
+    optimizer: Literal["sgd", "adamw"]
+    momentum: float
+    decay: float
+    clip: float
+    batch: int
+    augment: Augment
+    held_out: float
+    settings: Settings
+
+
+@dataclass
+class Job:
+    """`spec` is the pass as it is spelled: what its checkpoint is known by, with network and samples."""
+
+    graph: gs.Graph
+    ctx: Context
+    data: TrainingData
+    plan: Plan
+    spec: str
+
+    def run(self) -> PassResult:
+        if not self.parameters:
+            return PassResult(notes=[NOTHING])
+        goal = self._objective()
+        program = self._program(goal)
+        checkpoint = cache_folder() / "finetune" / f"{self._digest(program)}.npz"
+        before = {name: array.copy() for name, array in program.parameters.items()}
+        state = self._train(program, goal, checkpoint)
+        checkpoint.unlink(missing_ok=True)
+        return self._result(state, before)
+
+    @cached_property
+    def parameters(self) -> list[Parameter]:
+        return [one for one in find_parameters(self.graph) if self.ctx.out_of_scope(one.layer) is None]
+
+    @cached_property
+    def original(self) -> gs.Graph:
+        return self.ctx.original or self.graph
+
+    @cached_property
+    def rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Samples to train on, and to judge on."""
+        whole = fixed_batch(self.data) or 1
+        held = min(round(self.plan.held_out * self.data.samples), MOST_HELD)
+        held = max(held - held % whole, whole)
+        if self.data.samples - held < whole:
+            what = f"{self.data.samples} samples are too few to train on and to judge on"
+            raise CompressError(what, "finetune", "give more samples")
+        return split_rows(self.data.samples, held)
+
+    @cached_property
+    def first(self) -> Feeds:
+        """The first batch."""
+        size = fixed_batch(self.data) or min(self.plan.batch, len(self.rows[0]))
+        return self.data.take(self.rows[0][:size])
+
+    @property
+    def size(self) -> int:
+        return len(next(iter(self.first.values())))
+
+    def _objective(self) -> Objective:
+        names = [tensor.name for tensor in self.graph.outputs]
+        features = feature_names(self.graph, self.original) if "features" in self.plan.losses else []
+        here = graph_session(self.graph, [*names, *features]).run(self.first)
+        there = graph_session(self.original, [*names, *features]).run(self.first)
+        outputs = {name: there[name].shape for name in names if here[name].dtype.kind == "f"}
+        same = {name: there[name].shape for name in features if here[name].shape == there[name].shape}
+        found = objective(self.graph, self.plan.losses, outputs, same, self.plan.temperature)
+        if found.labelled and self.data.labels is None:
+            raise CompressError("loss=ce needs labels", "finetune", "--labels, or loss=distill")
+        return with_ortho(found, self.graph, self.parameters, self.plan.ortho) if self.plan.ortho else found
+
+    def _program(self, goal: Objective) -> Program:
+        batch = {name: array.shape for name, array in self.first.items()}
+        return build(self.graph, self.parameters, finished(goal), batch, goal.shapes)
+
+    def _digest(self, program: Program) -> str:
+        total = hashlib.sha256(program.model.SerializeToString(deterministic=True))
+        total.update(gs.export_onnx(self.original, do_type_check=False).SerializeToString(deterministic=True))
+        for name, values in program.parameters.items():
+            total.update(name.encode() + np.ascontiguousarray(values).tobytes())
+        words = [self.spec, self.ctx.seed, self.data.samples, getattr(self.data, "digest", "")]
+        total.update(repr(words).encode())
+        return total.hexdigest()[:32]
+
+    def _train(self, program: Program, goal: Objective, checkpoint: Path) -> State:
+        plan, settings = self.plan, self.plan.settings
+        batches = self._batches(goal)
+        held = self.rows[1]
+        labels = None if self.data.labels is None or not goal.labelled else self.data.labels[held]
+        judge = HeldOut(self.graph, self.parameters, self.original, Subset(self.data, held), labels)
+        masks = {trained_name(one): mask for one in self.parameters if (mask := one.mask()) is not None}
+        state = stored(checkpoint)
+        total = settings.epochs * batches.steps
+        with find_engine(plan.engine).open(program) as trainer, self.ctx.progress("finetune", total) as advance:
+            for _ in range(state.step if state else 0):
+                advance()
+            loop = Loop(
+                trainer,
+                Optimizer(plan.optimizer, plan.momentum, plan.decay, plan.clip),
+                batches,
+                judge,
+                settings,
+                masks,
+                told=lambda loss: advance(f"loss {loss:.4f}"),
+                keep=lambda state: store(checkpoint, state),
+            )
+            return loop.run(program.parameters, state)
+
+    def _batches(self, goal: Objective) -> TeacherBatches:
+        return TeacherBatches(
+            self.data,
+            self.rows[0],
+            self.size,
+            graph_session(self.original, list(goal.teacher)) if goal.teacher else None,
+            goal.teacher,
+            self.plan.augment,
+            self.ctx.seed,
+            self.data.labels if goal.labelled else None,
+            ONE_HOT if goal.labelled else "",
+            goal.shapes.get(ONE_HOT, (0, 0))[1],
+        )
+
+    def _result(self, state: State, before: Mapping[str, np.ndarray]) -> PassResult:
+        result = PassResult()
+        rewriter = Rewriter(self.graph, self.ctx.origins)
+        for parameter in self.parameters:
+            name = trained_name(parameter)
+            moved = float(np.linalg.norm(state.best[name] - before[name]))
+            figures = {"parameter": name, "moved": moved / max(float(np.linalg.norm(before[name])), 1e-30)}
+            result.decisions.append(Decision(parameter.layer, "refitted" if moved else "kept", "", figures))
+            parameter.write(rewriter, state.best[name])
+        result.changed = any(decision.action == "refitted" for decision in result.decisions)
+        result.metrics = {"steps": state.step, "epochs": len(state.history), "score": state.score[0]}
+        result.metrics["seconds_per_step"] = state.seconds / max(state.step, 1)
+        for epoch in state.history:
+            result.metrics[f"loss_{epoch.number}"] = epoch.loss
+            result.metrics[f"score_{epoch.number}"] = epoch.score[0]
+        if not result.changed:
+            result.notes.append(NO_GAIN)
+        return result

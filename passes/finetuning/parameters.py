@@ -1,0 +1,148 @@
+"""What fine-tuning may change: the float values that the weights, biases and slopes of layers are computed from.
+
+1. From the weight and bias of every Conv, ConvTranspose, Gemm, MatMul and PRelu the walk goes up through what computes
+   them (Gather, Mul, Concat, ...) to constants; so templates, vectors and codebooks are trained in the place of the
+   weights that they stand for, and what is shared stays shared.
+2. An INT8 weight behind a DequantizeLinear is trained as a float of which the graph sees the rounded value, and stored
+   in its integers again.
+3. Zeros of a weight stay zero: what a pass left out stays out.
+4. Indices, shapes, scales and zero points stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...compiler.graph.rewriter import Rewriter
+
+LAYERS: Mapping[str, tuple[int, ...]] = {
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "Gemm": (1, 2),
+    "MatMul": (0, 1),
+    "PRelu": (1,),
+}
+VALUES: Mapping[str, tuple[int, ...]] = {
+    "Gather": (0,),
+    "Slice": (0,),
+    "Reshape": (0,),
+    "Transpose": (0,),
+    "Expand": (0,),
+    "Squeeze": (0,),
+    "Unsqueeze": (0,),
+    "Identity": (0,),
+    "QuantizeLinear": (0,),
+    "DequantizeLinear": (0,),
+    "Mul": (0, 1),
+    "Add": (0, 1),
+    "Sub": (0, 1),
+}
+"""By operator, the inputs that carry values on (and not where they lie). Concat: all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parameter:
+    """A constant that is trained.
+
+    Attributes:
+        constant: in the graph.
+        layer: the node that it is for, the first one where several read it.
+        values: the float32 values it starts from.
+        scale, zero: of a constant that stores integers, in the shape of `values` or broadcast to it; else None.
+    """
+
+    constant: gs.Constant
+    layer: str
+    values: np.ndarray
+    scale: np.ndarray | None = None
+    zero: np.ndarray | None = None
+
+    @property
+    def name(self) -> str:
+        return self.constant.name
+
+    def mask(self) -> np.ndarray | None:
+        """0 where the values stay zero, 1 elsewhere; None where none has to."""
+        if self.values.ndim < 2 or self.values.all() or self.scale is not None:
+            return None
+        return (self.values != 0).astype(np.float32)
+
+    def stored(self, values: np.ndarray) -> np.ndarray:
+        """Trained `values` in the type of the constant."""
+        kind = self.constant.values.dtype
+        if self.scale is None or self.zero is None:
+            return values.astype(kind)
+        limits = np.iinfo(kind)
+        return np.clip(np.rint(values / self.scale) + self.zero, limits.min, limits.max).astype(kind)
+
+    def write(self, rewriter: Rewriter, values: np.ndarray) -> None:
+        """Store trained `values` in the graph."""
+        rewriter.set_values(self.constant, self.stored(values))
+
+
+def find_parameters(graph: gs.Graph) -> list[Parameter]:
+    """What can be trained in the main graph, in graph order."""
+    found: dict[int, Parameter] = {}
+    inputs = {id(tensor) for tensor in graph.inputs}
+    for node in graph.nodes:
+        for index in LAYERS.get(node.op, ()) if not node.domain else ():
+            if index < len(node.inputs) and _is_constant(node.inputs[index], inputs):
+                for parameter in _sources(node.inputs[index], node, node.name):
+                    found.setdefault(id(parameter.constant), parameter)
+    return list(found.values())
+
+
+def _is_constant(tensor: gs.Tensor, inputs: set[int]) -> bool:
+    """Whether `tensor` hangs on no input of the model."""
+    stack = [tensor]
+    while stack:
+        current = stack.pop()
+        if isinstance(current, gs.Constant) and id(current) not in inputs:
+            continue
+        if id(current) in inputs or not current.inputs:
+            return False
+        stack += current.inputs[0].inputs
+    return True
+
+
+def _sources(tensor: gs.Tensor, reader: gs.Node, layer: str) -> Iterator[Parameter]:
+    """The float constants, or integers that `reader` dequantizes, that carry the values of `tensor`."""
+    if isinstance(tensor, gs.Constant):
+        parameter = _parameter(tensor, reader, layer)
+        if parameter is not None:
+            yield parameter
+        return
+    node = tensor.inputs[0]
+    for index in range(len(node.inputs)) if node.op == "Concat" else VALUES.get(node.op, ()):
+        if index < len(node.inputs):
+            yield from _sources(node.inputs[index], node, layer)
+
+
+def _parameter(constant: gs.Constant, reader: gs.Node, layer: str) -> Parameter | None:
+    if constant.values.dtype == np.float32:
+        return Parameter(constant, layer, constant.values)
+    if reader.op != "DequantizeLinear" or len(reader.inputs) < 3 or constant.values.dtype.kind != "i":
+        return None
+    scale, zero = reader.inputs[1], reader.inputs[2]
+    if not isinstance(scale, gs.Constant) or not isinstance(zero, gs.Constant) or len(constant.outputs) > 1:
+        return None
+    if scale.values.ndim > 1 or reader.attrs.get("block_size", 0):
+        return None
+    steps, offset = (
+        _along(values.values, constant.values.ndim, reader.attrs.get("axis", 1)) for values in (scale, zero)
+    )
+    floats = (constant.values.astype(np.float32) - offset) * steps
+    return Parameter(constant, layer, floats.astype(np.float32), steps, offset)
+
+
+def _along(values: np.ndarray, rank: int, axis: int) -> np.ndarray:
+    """A scale or zero point, per tensor or per slice of `axis`, in a shape that broadcasts, float32."""
+    if values.size == 1:
+        return values.reshape(()).astype(np.float32)
+    shape = [1] * rank
+    shape[axis] = -1
+    return values.reshape(shape).astype(np.float32)

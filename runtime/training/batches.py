@@ -1,0 +1,85 @@
+"""Training batches: samples in a new order every epoch, augmented, with what the original network says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...compiler.context import Feeds, TrainingData
+from ..halves import fixed_batch
+from ..session import Session
+from .augment import Augment, augmented
+
+SHIFTS, ORDER = 1, 2  # streams of random numbers
+
+
+@dataclass
+class TeacherBatches:
+    """See `loop.Batches`.
+
+    Attributes:
+        data: the samples; `rows` of them are trained on.
+        size: samples per batch; what is left of an epoch is dropped.
+        teacher: the original network, run on each batch as augmented; its outputs go in under `names`.
+        labels: class by sample, fed one-hot as `labels_name`; None feeds none.
+    """
+
+    data: TrainingData
+    rows: np.ndarray
+    size: int
+    teacher: Session | None
+    names: Mapping[str, str]
+    augment: Augment = "none"
+    seed: int = 0
+    labels: np.ndarray | None = None
+    labels_name: str = ""
+    classes: int = 0
+
+    @property
+    def steps(self) -> int:
+        return len(self.rows) // self.size
+
+    def batch(self, epoch: int, step: int) -> Feeds:
+        chosen = self._order(epoch)[step * self.size : (step + 1) * self.size]
+        rng = np.random.default_rng((self.seed, SHIFTS, epoch, step))
+        feeds = {name: augmented(values, self.augment, rng) for name, values in self.data.take(chosen).items()}
+        return {**feeds, **self._teacher(feeds), **self._labels(chosen)}
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng((self.seed, ORDER, epoch)).permutation(self.rows)
+
+    def _teacher(self, feeds: Feeds) -> Feeds:
+        if self.teacher is None or not self.names:
+            return {}
+        values = self.teacher.run(feeds)
+        return {fed: values[name] for name, fed in self.names.items()}
+
+    def _labels(self, chosen: np.ndarray) -> Feeds:
+        if self.labels is None or not self.labels_name:
+            return {}
+        return {self.labels_name: np.eye(self.classes, dtype=np.float32)[self.labels[chosen]]}
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some samples of other data, as data to judge on."""
+
+    data: TrainingData
+    rows: np.ndarray
+
+    @property
+    def samples(self) -> int:
+        return len(self.rows)
+
+    def batches(self, size: int) -> Iterator[Feeds]:
+        step = fixed_batch(self.data) or size
+        for start in range(0, self.samples, step):
+            yield self.data.take(self.rows[start : start + step])
+
+
+def split_rows(samples: int, held: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on, and `held` rows to judge on, evenly spaced: samples may be sorted."""
+    judged = (np.arange(held) * samples) // held + samples // (2 * held)
+    return np.setdiff1d(np.arange(samples), judged), judged
