@@ -72,12 +72,12 @@ class Context:
     Attributes:
         target: the engine to compile for.
         data: unlabelled calibration samples, or None for a data-free run.
-        training: all samples, for passes that train (`Pass.trains_on`); None where no pass does.
         include, exclude: node names to consider (regular expressions, searched anywhere in the name); exclude wins.
         seed: the only source of randomness (`rng()`).
         original: the graph that entered the pipeline; budgets refer to it. Set by the manager, never edited.
         sensitivity_file: table of what each Conv's error costs (`compiler.sensitivity`), for passes given none.
         plugin_operators: operators that the user's engine has plug-ins for.
+        training: all samples, for passes that train (`Pass.trains_on`); None where no pass does.
         jobs: where work that can be split runs.
         sidecars: files that belong beside the model, suffix -> text: `.calib`, say.
         origins: new node name -> name of the node of the original model that it stands for.
@@ -85,7 +85,6 @@ class Context:
 
     target: Target = field(default_factory=lambda: TARGETS["xavier"])
     data: Data | None = None
-    training: TrainingData | None = None
     include: str | None = None
     exclude: str | None = None
     seed: int = 0
@@ -93,6 +92,7 @@ class Context:
     original: gs.Graph | None = None
     sensitivity_file: str | None = None
     plugin_operators: frozenset[str] = frozenset()
+    training: TrainingData | None = None
     jobs: Jobs = field(default_factory=Jobs)
     sidecars: dict[str, str] = field(default_factory=dict[str, str])
     origins: dict[str, str] = field(default_factory=dict[str, str])
