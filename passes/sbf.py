@@ -5,31 +5,43 @@
 
 Templates, transforms and m are fitted to the layer's best weight in the metric of its inputs (`projection.templates`).
 How many templates a layer gets is the budget's choice, along error curves; `select` says which of its filters they
-start from: `greedy`, those that explain most of the others, or `magnitude`, the largest.
+start from: `greedy`, those that explain most of the others, or `magnitude`, the largest. `threshold` is the paper's
+rule: the largest, and one magnitude for the whole network, as low as the budget allows, decides how many, at least 8.
 
     form=stock   saves work: 1 x 1 Conv to the G M K maps of the templates, one depthwise tap each, 1 x 1 Conv with T
                      MACs  P' C M K  +  P G M K^2  +  P N G K          P', P: input and output positions
-                 Every template serves ceil(N / M) filters, as the groups of a Conv are of equal size.
+                 Every template serves ceil(N / M) filters, as the groups of a Conv are of equal size. The filters come
+                 out in another order. Where M divides N the layers that read them are reordered instead, as far as no
+                 Add, group or output ties them to their places (`orders`, `orders_left` in the report); else a Gather.
     form=dense   saves parameters: Gather(B, m) * T is the Conv's weight; in full for engines that need constants
                      stored  C M K  +  N G K  +  N
+    form=plugin  saves work: one SpatialBasisConv, for TensorRT 8 with the plugin of runtime/tensorrt/plugin, whose
+                 kernel keeps the maps on the chip; other runtimes execute the dense Conv (`compiler.graph.operators`)
+                     MACs  P C M K  +  P N G K
 
 The paper counts M/N + G/C - GM/(CN) of a Conv's MACs (`paper_ratio` in the report): it does not count the taps' MACs,
 and the kept filters need no transform. The stock form pays for both, and its first Conv runs at input resolution, so
-a strided Conv is rarely cheaper.
+a strided Conv is rarely cheaper. The plugin pays M/N + G/C. It has been compiled, and its arithmetic run on a host;
+nobody has timed it, so it has no price under latency=.
 
 Source: Miles and Mikolajczyk, "Reconstructing pruned filters using cheap spatial transformations", ICCV Workshops 2023
-(arXiv 2110.12844), section 3. The paper trains; its global threshold on magnitudes is replaced by the budget here.
+(arXiv 2110.12844), section 3. The paper trains.
 
 Top-1 of ResNet-20 (91.73) on the 10,000 CIFAR-10 test images, 1,024 unlabelled images:
 
     stock, MACs kept     0.8    91.3     0.65    90.3     0.5    87.6        (`basis:form=channel` at 0.65: 89.4)
       magnitude                          0.65    90.2
+      threshold                          0.65    79.5
       groups=2                           0.65    90.1
+    plugin, MACs kept                    0.65    90.6     0.5    89.2
+      magnitude                          0.65    90.9
+      threshold                          0.65    85.7
     dense, params kept                                    0.5    85.5        magnitude 85.2, groups=2 85.8
     stock without data                   0.65    13.0
 
-One run each, so differences of a few tenths say little: between `select` and `groups` none can be told. It needs data
-or training. At half the MACs `basis` is better (90.1). For storage, `codebook` is far better.
+One run each, so differences of a few tenths say little: between `greedy`, `magnitude` and `groups` none can be told.
+One threshold, untrained, is worse by far: stock, it leaves 13 of 15 Convs 8 templates and one 53 of 64. It all needs
+data or training. At half the MACs `basis` is better (90.1). For storage, `codebook` is far better.
 """
 
 from __future__ import annotations
@@ -37,7 +49,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -49,18 +61,17 @@ from ..compiler.graph.channels.order import absorb_order
 from ..compiler.graph.convs import Conv
 from ..compiler.graph.operators import LEAST_IR, SPATIAL_BASIS_CONV, declared
 from ..compiler.graph.rewriter import Rewriter
-from ..compiler.graph.templates import Parts, write_dense, write_plugin, write_stock
-from ..compiler.pieces import Piece, Pricing, as_piece
+from ..compiler.pieces import Pricing
 from ..compiler.registry import register
-from ..compiler.shapes import Shapes, infer_shapes
+from ..compiler.shapes import infer_shapes
 from ..compiler.targets import Target
 from .decomposition.base import DecompositionPass
 from .decomposition.budget import Budget
-from .decomposition.forms import Form, Projection
+from .decomposition.forms import Form
 from .decomposition.survey import Survey
+from .decomposition.template_forms import DenseTemplateForm, PluginTemplateForm, TemplateForm
 from .decomposition.threshold import choose_by_threshold
-from .projection.fit import Fit
-from .projection.templates import Select, Templates, templates, templates_order
+from .projection.templates import Select
 from .sharing.base import FOLDED, why_full
 
 FIRST_OPSET = 13
@@ -70,133 +81,6 @@ PLUGIN_NOTE = (
     f"{SPATIAL_BASIS_CONV} needs the library that runtime/tensorrt/plugin builds; other runtimes take its dense body. "
     "Its kernel has not been timed, and the latency estimate counts only what it reads and writes"
 )
-
-
-@dataclass(eq=False)
-class TemplateForm:
-    """What stock and dense form share."""
-
-    groups: int
-    select: Select
-    name: str = "stock"
-    equal: ClassVar[bool] = True
-
-    def check(self, conv: Conv) -> str | None:
-        if conv.group > 1:
-            return "grouped: templates are shared by all filters"
-        if prod(conv.kernel) == 1:
-            return "1 x 1: a filter scaled tap by tap is a multiple of its template"
-        if conv.channels % self.groups:
-            return f"its {conv.channels} channels are no multiple of {self.groups} groups"
-        return None
-
-    def limit(self, conv: Conv) -> int:
-        return conv.filters
-
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[Piece]:
-        dense, taps = as_piece(conv, shapes), prod(conv.kernel)
-        ones, maps = (1,) * len(conv.kernel), self.groups * size * taps
-        padded, before, after = size * -(-conv.filters // size), dense.positions_in, dense.positions_out
-        first = replace(dense, channels_out=maps, kernel=ones, group=self.groups, positions_out=before, bias=False)
-        second = replace(dense, channels_in=maps, channels_out=maps, group=maps, bias=False)
-        return [
-            first,
-            second,
-            replace(
-                dense, channels_in=maps, channels_out=padded, kernel=ones, group=size, positions_in=after, bias=True
-            ),
-        ]
-
-    def curve(self, conv: Conv, fits: Sequence[Fit], largest: int) -> np.ndarray:
-        return templates_order(fits[0], self._shape(conv), self.select)[1][: largest + 1]
-
-    def project(self, conv: Conv, fits: Sequence[Fit], size: int) -> Projection:
-        order, _ = templates_order(fits[0], self._shape(conv), self.select)
-        found = templates(fits[0], self._shape(conv), order[:size], self.equal)
-
-        def write(rewriter: Rewriter, layer: Conv, bias: np.ndarray) -> None:
-            self.write(rewriter, layer, found, bias)
-
-        share, groups = size / conv.filters, self.groups / conv.channels
-        return Projection([], [found.dense()], write, {"paper_ratio": share + groups - share * groups})
-
-    def write(self, rewriter: Rewriter, conv: Conv, found: Templates, bias: np.ndarray) -> None:
-        write_stock(rewriter, conv, Parts(found.basis, found.transforms, found.choice), bias)
-
-    def _shape(self, conv: Conv) -> tuple[int, int, int]:
-        return self.groups, conv.channels // self.groups, prod(conv.kernel)
-
-
-@dataclass(frozen=True)
-class StoredPiece(Piece):
-    """A Conv of which fewer values are stored than its weight has."""
-
-    stored: int = 0
-
-    @property
-    def params(self) -> int:
-        return self.stored + self.channels_out
-
-
-@dataclass(eq=False)
-class DenseTemplateForm(TemplateForm):
-    """Templates as a way to store a weight; `full`: stored as the dense weight it stands for."""
-
-    name: str = "dense"
-    full: bool = False
-    equal: ClassVar[bool] = False
-
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[Piece]:
-        taps = prod(conv.kernel)
-        stored = conv.channels * size * taps + conv.filters * self.groups * taps + conv.filters
-        return [StoredPiece(**_fields(conv, shapes), stored=stored)]
-
-    def write(self, rewriter: Rewriter, conv: Conv, found: Templates, bias: np.ndarray) -> None:
-        if self.full:
-            conv.store(rewriter, found.dense(), bias)
-        else:
-            write_dense(rewriter, conv, Parts(found.basis, found.transforms, found.choice), bias)
-
-
-@dataclass(frozen=True)
-class PluginPiece(Piece):
-    """A SpatialBasisConv: every template's maps at the output positions, then every filter's taps.
-
-    Attributes:
-        values: of templates and transforms; each is used once per output position.
-    """
-
-    values: int = 0
-
-    @property
-    def weights(self) -> int:
-        return self.values
-
-
-@dataclass(eq=False)
-class PluginTemplateForm(TemplateForm):
-    """One node for an engine that has the project's plugin."""
-
-    name: str = "plugin"
-    equal: ClassVar[bool] = False
-
-    def check(self, conv: Conv) -> str | None:
-        if str(conv.node.attrs.get("auto_pad", "NOTSET")).startswith("SAME"):
-            return "auto_pad: the plugin takes stated pads"
-        return super().check(conv)
-
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[Piece]:
-        taps = prod(conv.kernel)
-        values = conv.channels * size * taps + conv.filters * self.groups * taps
-        return [PluginPiece(**_fields(conv, shapes), values=values)]
-
-    def write(self, rewriter: Rewriter, conv: Conv, found: Templates, bias: np.ndarray) -> None:
-        write_plugin(rewriter, conv, Parts(found.basis, found.transforms, found.choice), bias)
-
-
-def _fields(conv: Conv, shapes: Shapes) -> dict[str, Any]:
-    dense = as_piece(conv, shapes)
-    return {**{name: getattr(dense, name) for name in Piece.__dataclass_fields__}, "bias": True}
 
 
 @register

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import builders
 import numpy as np
 import pytest
@@ -9,18 +11,26 @@ from builders import Images
 from drawn import Drawn, convs
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from onnx.reference import ReferenceEvaluator
+from onnx_compress.api import compress
 from onnx_compress.compiler.base import PassResult
 from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.cost import graph_cost
+from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.convs import find_convs
-from onnx_compress.compiler.graph.io import Model
+from onnx_compress.compiler.graph.io import Model, load, save, to_proto
 from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.compiler.lint import lint
 from onnx_compress.compiler.pieces import chain_costs
 from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.decomposition.survey import plain_fits
-from onnx_compress.passes.sbf import DenseTemplateForm, SpatialBasisFilters, TemplateForm
+from onnx_compress.passes.decomposition.template_forms import DenseTemplateForm, PluginTemplateForm, TemplateForm
+from onnx_compress.passes.sbf import SpatialBasisFilters, magnitudes
+from onnx_compress.runtime.reference import SpatialBasisConv
+
+FORMS = [TemplateForm, DenseTemplateForm, PluginTemplateForm]
 
 
 def error(model: Model, reference: Model, x: np.ndarray) -> float:
@@ -48,27 +58,37 @@ def rewritten(drawn: Drawn, form: TemplateForm, size: int) -> tuple[Model, Model
 def test_each_form_equals_its_dense_weight(drawn: Drawn, data: st.DataObject) -> None:
     groups = data.draw(st.sampled_from([g for g in (1, 2, 3) if drawn.channels % g == 0]))
     size = data.draw(st.integers(1, drawn.shape[0]))
-    form = data.draw(st.sampled_from([TemplateForm, DenseTemplateForm]))(groups, "greedy")
+    form = data.draw(st.sampled_from(FORMS))(groups, "greedy")
     model, dense = rewritten(drawn, form, size)
     assert error(model, dense, drawn.x()) < 1e-4
 
 
 @settings(max_examples=15, deadline=None)
-@given(convs(groups=(1,)), st.sampled_from(["greedy", "magnitude"]), st.booleans())
-def test_as_many_templates_as_filters_change_nothing(drawn: Drawn, select: str, stock: bool) -> None:
-    form = (TemplateForm if stock else DenseTemplateForm)(1, select)
-    model, _ = rewritten(drawn, form, drawn.shape[0])
+@given(convs(groups=(1,)), st.sampled_from(["greedy", "magnitude"]), st.sampled_from(FORMS))
+def test_as_many_templates_as_filters_change_nothing(drawn: Drawn, select: str, kind: type[TemplateForm]) -> None:
+    model, _ = rewritten(drawn, kind(1, select), drawn.shape[0])
     assert error(model, drawn.model(), drawn.x()) < 1e-4
 
 
-@settings(max_examples=10, deadline=None)
-@given(convs(groups=(1,), least_kernel=2), st.integers(1, 5))
-def test_the_cost_of_a_form_is_the_cost_of_what_is_written(drawn: Drawn, size: int) -> None:
+@settings(max_examples=15, deadline=None)
+@given(convs(groups=(1,)), st.integers(1, 5))
+def test_the_node_computes_what_the_reference_says(drawn: Drawn, size: int) -> None:
+    assume(size <= drawn.shape[0])
+    model, _ = rewritten(drawn, PluginTemplateForm(drawn.channels if drawn.channels < 3 else 1, "greedy"), size)
+    reference = ReferenceEvaluator(to_proto(model), new_ops=[SpatialBasisConv])
+    assert reference.run(None, {"x": drawn.x()})[0] == pytest.approx(
+        builders.run(model, x=drawn.x())["y"], rel=1e-4, abs=1e-4
+    )
+
+
+@settings(max_examples=15, deadline=None)
+@given(convs(groups=(1,), least_kernel=2), st.integers(1, 5), st.sampled_from([TemplateForm, PluginTemplateForm]))
+def test_the_cost_of_a_form_is_the_cost_of_what_is_written(drawn: Drawn, size: int, kind: type[TemplateForm]) -> None:
     assume(size <= drawn.shape[0])
     shapes = infer_shapes(drawn.model().graph)
     (conv,) = find_convs(drawn.model().graph)
-    expected = chain_costs(TemplateForm(1, "greedy").pieces(conv, size, shapes))
-    model, _ = rewritten(drawn, TemplateForm(1, "greedy"), size)
+    expected = chain_costs(kind(1, "greedy").pieces(conv, size, shapes))
+    model, _ = rewritten(drawn, kind(1, "greedy"), size)
     cost = graph_cost(model.graph, infer_shapes(model.graph))
     padding = size * -(-conv.filters // size) - conv.filters
     assert cost.macs == expected["macs"]
@@ -94,7 +114,7 @@ def related(seed: int = 0) -> Model:
     )
 
 
-@pytest.mark.parametrize("form", ["stock", "dense"])
+@pytest.mark.parametrize("form", ["stock", "dense", "plugin"])
 def test_planted_templates_are_found(form: str) -> None:
     model = related()
     apply(model, SpatialBasisFilters(form=form, rank=4))
@@ -142,3 +162,102 @@ def test_channels_that_do_not_divide_into_groups_and_options() -> None:
     assert "no multiple of 3" in result.decisions[0].reason
     with pytest.raises(ValueError, match="groups"):
         SpatialBasisFilters(groups=0)
+
+
+PAIR = "g (float[N,8,8,8] x) => (float[N,12,8,8] y) { h = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(h) y = Conv(r, v) }"
+
+
+def pair(kernel: int = 1) -> Model:
+    """Two Convs of 16 and 12 filters; the filters of the first are templates in no order."""
+    templates, scales = builders.normal(4, 8, 3, 3), builders.normal(16, 1, 3, 3, seed=1)
+    weight = templates[np.random.default_rng(0).permutation(16) % 4] * scales
+    return builders.model(PAIR, w=weight, b=builders.normal(16), v=builders.normal(12, 16, kernel, kernel, seed=2))
+
+
+def test_the_order_of_the_filters_goes_into_the_next_conv() -> None:
+    model = pair()
+    result = apply(model, SpatialBasisFilters(rank=4))
+    assert [node.op for node in model.graph.nodes] == ["Conv", "Conv", "Conv", "Relu", "Conv"]
+    assert (result.metrics["orders"], result.metrics["orders_left"]) == (1, 0)
+    assert error(model, pair(), builders.normal(2, 8, 8, 8)) < 1e-3
+
+
+def test_filters_that_need_padding_keep_their_gather() -> None:
+    model = pair()
+    result = apply(model, SpatialBasisFilters(rank=5))
+    assert "Gather" in [node.op for node in model.graph.nodes]
+    assert result.metrics["orders_left"] == 1
+
+
+def test_the_plugin_form_is_one_node_that_the_file_keeps(tmp_path: Path) -> None:
+    model, x = pair(), builders.normal(2, 8, 8, 8)
+    apply(model, SpatialBasisFilters(form="plugin", rank=4))
+    assert builders.listing(model.graph)[0] == (
+        "h = SpatialBasisConv(x, Conv_0.basis, Conv_0.transforms, Conv_0.choice, Conv_0.bias)"
+    )
+    save(model, tmp_path / "m.onnx")
+    loaded = load(tmp_path / "m.onnx")
+    assert [node.op for node in loaded.graph.nodes] == ["SpatialBasisConv", "Relu", "Conv"]
+    assert np.array_equal(builders.run(loaded, x=x)["y"], builders.run(model, x=x)["y"])
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18])
+def test_later_passes_run_on_the_node_and_the_command_names_the_library(opset: int) -> None:
+    weights = {"w": builders.normal(16, 8, 3, 3), "b": builders.normal(16), "v": builders.normal(12, 16, 3, 3, seed=2)}
+    text = PAIR.replace("float[N,12,8,8] y", "float[N,12,6,6] y")
+    proto = builders.proto(text, opset, **weights)
+    data = {"x": builders.normal(32, 8, 8, 8)}
+    found = compress(proto, "sbf:form=plugin:rank=4,basis:rank=6", target="xavier", data=data, include="Conv")
+    assert [node.op for node in found.graph.nodes].count("SpatialBasisConv") >= 1
+    assert "--plugins=libonnx_compress_plugins.so" in found.report["target"]["command"]
+    assert any(
+        "SpatialBasisConv needs the library" in note for entry in found.report["passes"] for note in entry["notes"]
+    )
+    assert not [
+        finding
+        for finding in lint(found.proto, TARGETS["xavier"], plugins=["SpatialBasisConv"])
+        if finding.severity == "error"
+    ]
+    assert any("plugin" in finding.fix for finding in lint(found.proto, TARGETS["xavier"]))
+
+
+def test_where_the_plugin_form_cannot_be() -> None:
+    old = apply(pair(), SpatialBasisFilters(form="plugin", rank=4), target="xavier-8.2")
+    assert not old.changed
+    assert "IR" in old.notes[0]
+    same = Drawn((6, 4, 3, 3), 'auto_pad="SAME_UPPER"', 4, 8, 0).model()
+    assert "auto_pad" in apply(same, SpatialBasisFilters(form="plugin", rank=2)).decisions[0].reason
+    with pytest.raises(ValueError, match="not been timed"):
+        SpatialBasisFilters(form="plugin", latency=0.5)
+
+
+def test_one_threshold_says_how_many_templates_each_conv_gets() -> None:
+    model = pair(3)
+    wanted = [magnitudes(conv) for conv in find_convs(model.graph)]
+    result = apply(model, SpatialBasisFilters(form="plugin", select="threshold", macs=0.85))
+    sizes = [int(entry.figures.get("size", 0)) or None for entry in result.decisions]
+    low = max(np.sort(values)[-size - 1] for values, size in zip(wanted, sizes, strict=True) if size and size > 8)
+    high = min(np.sort(values)[-size] for values, size in zip(wanted, sizes, strict=True) if size and size > 8)
+    assert low < high
+    assert result.metrics["macs_kept"] <= 0.85
+
+
+def test_the_threshold_leaves_eight_templates_and_asks_for_a_budget() -> None:
+    with pytest.raises(CompressError, match="cannot be reached"):
+        apply(pair(3), SpatialBasisFilters(form="plugin", select="threshold", macs=0.3))
+    with pytest.raises(ValueError, match="threshold"):
+        SpatialBasisFilters(select="threshold", rank=4)
+
+
+def test_a_stock_form_that_is_slower_is_named_and_latency_leaves_it_dense() -> None:
+    text = "g (float[1,16,32,32] x) => (float[1,16,32,32] y) { y = Conv<pads=[1,1,1,1]>(x, w, b) }"
+    make = lambda: builders.model(text, w=builders.normal(16, 16, 3, 3), b=builders.normal(16))  # noqa: E731
+    slow = apply(make(), SpatialBasisFilters(macs=0.6), target="xavier")
+    figures = slow.decisions[0].figures
+    assert float(figures["macs_after"]) < float(figures["macs_before"])
+    assert float(figures["latency_after"]) > float(figures["latency_before"])
+    assert "no time" in slow.decisions[0].reason
+    assert any("no time" in note for note in slow.notes)
+    left = apply(make(), SpatialBasisFilters(latency=1.0), target="xavier")
+    assert not left.changed
+    assert "faster" in left.decisions[0].reason

@@ -8,6 +8,7 @@ import builders
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
+from onnx_compress.compiler.graph.operators import declare
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.compiler.targets.profiles import parse_ranges
 from onnx_compress.compiler.targets.trtexec import EngineOptions, arguments, command_line, steady_latency
@@ -125,3 +126,13 @@ def test_onnxruntime_has_a_line_of_its_own():
     line = command_line(TARGETS["ort"], graph(), "a b.onnx")
     assert shlex.split(line) == ["python", "-c", "import onnxruntime; onnxruntime.InferenceSession('a b.onnx')"]
     assert "$x.onnx" in shlex.split(command_line(TARGETS["ort"], graph(), "$x.onnx"))[2]
+
+
+@pytest.mark.parametrize(
+    ("target", "option"), [("xavier", "--plugins"), ("xavier-8.0", "--plugins"), ("trt10", "--staticPlugins")]
+)
+def test_the_library_of_the_projects_operator_is_loaded(target: str, option: str) -> None:
+    model = graph()
+    assert "ugins" not in command_line(TARGETS[target], model)
+    declare(model)
+    assert f"{option}=libonnx_compress_plugins.so" in command_line(TARGETS[target], model).split()
