@@ -26,6 +26,8 @@ METHODS = {
     "basis": "basis:macs={ratio:g}",
     "basis-channel": "basis:macs={ratio:g}:form=channel",
     "sbf": "sbf:macs={ratio:g}",
+    "sbf-threshold": "sbf:macs={ratio:g}:select=threshold",
+    "sbf-plugin": "sbf:macs={ratio:g}:form=plugin",
     "sbf-dense": "sbf:form=dense:params={ratio:g}",
     "filter-summary": "filter-summary:ratio={inverse:.4g}",
 }
