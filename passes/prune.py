@@ -21,8 +21,8 @@ Which units go (`criterion`):
 How many of each group go (`division`): see `pruning.division`. What makes up for them (`repair`): see `pruning.repair`.
 In a residual block the last Conv is fitted to the block's sum, so that it makes up for what the shortcut lost.
 
-`auto` is the automated loop of PFGDF with repair in the place of its fine-tuning: the interval of each group is widened
-or narrowed until all lose the same, and all together until the agreement on held-out samples is at its bound.
+`auto` is the automated loop of PFGDF with repair in the place of its fine-tuning: the intervals of all groups are
+widened or narrowed together until the agreement on held-out samples is at its bound, then one by one (`pruning.loop`).
 """
 
 from __future__ import annotations
@@ -40,10 +40,13 @@ from ..compiler.pricing import pricing_of
 from ..compiler.registry import register
 from ..runtime.lockstep import ROWS
 from .decomposition.budget import DEFAULT_AGREEMENT, LIMITS, SEARCHED, Budget, slack_notes
-from .decomposition.search import Search, smallest
+from .decomposition.search import Search
+from .decomposition.sensitivity import Weigher
+from .decomposition.survey import held_out
 from .projection.significance import CRITERIA, READINGS
 from .pruning.candidates import Candidate, Request, Score, makers
 from .pruning.job import Job
+from .pruning.loop import found_by
 from .pruning.repair import Repair, prune
 
 ENERGY = 0.99
@@ -72,13 +75,21 @@ class Prune(Pass):
     share: float | None = option(None, "remove this share of the units of every group")
     agreement: float | None = option(None, "as small as top-1 agreement with the original on held-out samples allows")
     accuracy_drop: float | None = option(None, "as small as this loss of top-1, in points, on held-out labels allows")
-    auto: bool = option(False, "every group loses the same, as much as agreement= or accuracy-drop= allows")
+    auto: bool = option(
+        False, "each group on its own as far as agreement= or accuracy-drop= allows (in up to 38 trials)"
+    )
     criterion: Literal["moments", "gaussian", "l1", "l2", "fpgm"] = option("moments", "which units go first")
     reading: Literal["tails", "centre", "low"] = option("centre", "of gaussian: the part of the distribution that goes")
     division: Literal["auto", "loss", "share", "interval", "even"] = option(
         "auto",
         "least loss, or for all one share, interval or (even) loss; auto: loss (moments), interval (gaussian), share",
     )
+    sensitivity: Literal["auto", "energy", "output"] = option(
+        "auto",
+        "what a layer's loss counts: as much as another's, or what it does to the outputs (measured); "
+        "auto: output where there is data and least loss decides",
+    )
+    sensitivity_file: str | None = option(None, "read sensitivities from this file, or write what is measured to it")
     repair: Literal["refit", "bias", "none"] = option("refit", "what is fitted to the pruned network's inputs")
     align: int | Literal["target"] = option(1, "units are kept in multiples of this; target: the engine's multiple")
     minimum: int = option(1, "keep at least so many units of a group")
@@ -104,10 +115,10 @@ class Prune(Pass):
         job = self._job(graph, ctx, budget, ctx.data if search is None else search.fitting)
         if not job.candidates:
             return PassResult(decisions=job.skipped, notes=[*result.notes, "no group of channels can be pruned"])
-        if search is not None:
-            budget = self._searched(job, search, result)
-        if budget.limits or budget.rule:
-            self._rewrite(job, budget, result)
+        gone = self._units(job, budget, search, result)
+        if gone is not None:
+            self._rewrite(job, gone, result)
+            result.notes += slack_notes(budget, job.shares())
         else:
             result.decisions = [
                 Decision(name, "kept", UNTOUCHED) for each in job.candidates for name in makers(each.group)
@@ -133,9 +144,18 @@ class Prune(Pass):
             fix = "choose a target that has one, or a budget such as macs=0.5"
             raise CompressError(f"target '{ctx.target.name}' has no cost model", "latency", fix)
         align = ctx.target.int8_multiple if self.align == "target" else self.align
-        request = Request(self._score(), align, self.minimum, self.ridge, data)
+        request = Request(self._score(), align, self.minimum, self.ridge, data, self._weigher(ctx, budget, data))
         units = tuple(dict.fromkeys(["macs", "params", *budget.limits]))
         return Job.of(graph, ctx, request, units, pricing)
+
+    def _weigher(self, ctx: Context, budget: Budget, data: Data | None) -> Weigher:
+        file = self.sensitivity_file or ctx.sensitivity_file
+        measure = self.sensitivity
+        if measure == "auto":
+            divided = bool(budget.limits) or budget.rule in SEARCHED
+            useful = divided and self._division() in ("loss", "even") and data is not None and held_out(data, 1)
+            measure = "output" if useful else "energy"
+        return Weigher("energy" if measure == "energy" and file is None else "output", file)
 
     def _score(self) -> Score | None:
         if self.criterion == "gaussian":
@@ -147,21 +167,18 @@ class Prune(Pass):
             return self.division
         return "even" if self.auto else DIVISIONS.get(self.criterion, "share")
 
-    def _searched(self, job: Job, search: Search, result: PassResult) -> Budget:
-        """The limit found; an empty budget where nothing passes."""
-
-        def attempt(trial: gs.Graph, macs: float, data: Data) -> None:
-            gone = job.divide(self._division(), Budget({"macs": macs}))
-            prune(trial, job.ctx, job.shapes, job.kept(gone), Repair(self.repair, self.ridge, ROWS // 2), data)
-
-        outcome = smallest(job.graph, job.ctx, search, attempt)
+    def _units(self, job: Job, budget: Budget, search: Search | None, result: PassResult) -> list[int] | None:
+        """Units gone per candidate; None where nothing passes the search."""
+        if search is None:
+            return job.divide(self._division(), budget)
+        repair = Repair(self.repair, self.ridge, ROWS // 2)
+        gone, outcome = found_by(job, search, self._division(), repair, self.auto)
         result.notes.append(outcome.note())
         result.metrics.update(outcome.metrics())
-        return Budget() if outcome.best is None else Budget({"macs": outcome.best.macs})
+        return gone
 
-    def _rewrite(self, job: Job, budget: Budget, result: PassResult) -> None:
-        gone = job.divide(self._division(), budget)
-        kept, repair = job.kept(gone), Repair(self.repair, self.ridge)
+    def _rewrite(self, job: Job, gone: list[int], result: PassResult) -> None:
+        kept, repair = job.kept(job.move(gone)), Repair(self.repair, self.ridge)
         stayed, repaired = prune(job.graph, job.ctx, job.shapes, kept, repair, job.ctx.data)
         decisions = {decision.node: decision for decision in repaired}
         for candidate, count in zip(job.candidates, gone, strict=True):
@@ -169,10 +186,8 @@ class Prune(Pass):
                 decisions[name] = _decision(candidate, count, stayed[candidate.name], name, decisions.get(name))
         result.decisions = list(decisions.values())
         result.changed = any(decision.action != "kept" for decision in result.decisions)
-        shares = job.shares()
-        result.metrics.update({f"{unit}_kept": share for unit, share in shares.items()})
+        result.metrics.update({f"{unit}_kept": share for unit, share in job.shares().items()})
         result.metrics["units_removed"] = sum(gone) / max(1, sum(each.group.size for each in job.candidates))
-        result.notes += slack_notes(budget, shares)
 
 
 def _decision(candidate: Candidate, gone: int, stayed: int, name: str, repaired: Decision | None) -> Decision:

@@ -19,17 +19,19 @@ from scipy.special import log_softmax
 
 from ..compiler.context import Data
 from ..compiler.graph.convs import Conv
+from ..compiler.graph.gemms import Gemm
 from .evaluate import class_scores
 from .session import Session, graph_session, reads, segment_session
 from .walk import Walk
 
 BATCH = 64
 WEIGHT, BIAS = "probe.weight", "probe.bias"
+PLAIN = {"transB": 1, "alpha": 1.0, "beta": 1.0}
 Outputs = Sequence[np.ndarray]
 
 
 class Probe:
-    """Tries other weights in the Convs of `graph`, which is not changed; ask for the Convs in graph order."""
+    """Tries other weights in the layers of `graph`, which is not changed; ask for the layers in graph order."""
 
     def __init__(self, graph: gs.Graph, data: Data):
         self._graph = graph.copy()
@@ -39,29 +41,30 @@ class Probe:
         self._wanted = [[values[name] for name in self._names] for values in map(session.run, batches)]
         self._walk = Walk(self._graph, batches)
 
-    def divergences(self, conv: Conv, weights: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
+    def divergences(self, layer: Conv | Gemm, weights: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
         """One per (weight (N, d), bias (N,))."""
-        node = next(node for node in self._graph.nodes if node.name == conv.name)
-        self._walk.advance([conv.input.name])
+        node = next(node for node in self._graph.nodes if node.name == layer.name)
+        self._walk.advance([layer.input.name])
         plan = self._walk.plan(self._names)
         made = {tensor.name for later in plan for tensor in later.outputs}
         held = {t.name for n in plan for t in reads(n) if isinstance(t, gs.Variable) and t.name not in made}
-        session = self._session(node, plan, held, conv)
-        return [self._divergence(session, held, self._feeds(conv, *pair)) for pair in weights]
+        session = self._session(node, plan, held, layer)
+        return [self._divergence(session, held, self._feeds(layer, *pair)) for pair in weights]
 
-    def _session(self, node: gs.Node, plan: list[gs.Node], held: set[str], conv: Conv) -> Session:
+    def _session(self, node: gs.Node, plan: list[gs.Node], held: set[str], layer: Conv | Gemm) -> Session:
         """The rest of the network, the weight and bias of `node` being inputs."""
-        stored = list(node.inputs)
-        node.inputs = [stored[0], gs.Variable(WEIGHT, conv.dtype), gs.Variable(BIAS, conv.dtype)]
+        stored, attrs = list(node.inputs), node.attrs
+        node.inputs = [stored[0], gs.Variable(WEIGHT, layer.dtype), gs.Variable(BIAS, layer.dtype)]
+        node.attrs = {**attrs, **(PLAIN if node.op == "Gemm" else {})}
         try:
             examples = {name: self._walk[name][0] for name in held}
-            feeds = self._feeds(conv, conv.weight, np.zeros(conv.filters))
+            feeds = self._feeds(layer, layer.weight, np.zeros(layer.filters))
             return segment_session(self._graph, plan, {**examples, **feeds}, self._names)
         finally:
-            node.inputs = stored
+            node.inputs, node.attrs = stored, attrs
 
-    def _feeds(self, conv: Conv, weight: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
-        return {WEIGHT: weight.reshape(conv.weight.shape).astype(conv.dtype), BIAS: bias.astype(conv.dtype)}
+    def _feeds(self, layer: Conv | Gemm, weight: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
+        return {WEIGHT: weight.reshape(layer.weight.shape).astype(layer.dtype), BIAS: bias.astype(layer.dtype)}
 
     def _divergence(self, session: Session, held: set[str], weight: dict[str, Any]) -> float:
         found: list[Outputs] = []

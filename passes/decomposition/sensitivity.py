@@ -57,7 +57,7 @@ class Weigher:
     """
 
     def __init__(self, measure: str, file: str | None):
-        self._measure, self._file = measure, None if file is None else Path(file)
+        self.measure, self._file = measure, None if file is None else Path(file)
         self._table: Table | None = None
         self._gauge: Gauge | None = None
         self._cache: Path | None = None
@@ -67,15 +67,20 @@ class Weigher:
         if self._file is not None and self._file.exists():
             self._table = Table.load(self._file)
             return
-        if self._measure == "energy":
+        if self.measure == "energy":
             return
         held = None if data is None else held_out(data, _affordable(graph, data))
         if data is None or held is None:
             fix = "give --data, or more of them"
-            raise CompressError(f"sensitivity={self._measure} needs data to hold out", "sensitivity", fix)
-        self._cache = cache_file(table_key(graph, data, {"measure": self._measure, **options}))
+            raise CompressError(f"sensitivity={self.measure} needs data to hold out", "sensitivity", fix)
+        self._cache = cache_file(table_key(graph, data, {"measure": self.measure, **options}))
         self._table = _cached(self._cache)
         self._gauge = None if self._table else Gauge(Probe(graph, held), forms)
+
+    @property
+    def gauge(self) -> Gauge | None:
+        """What is to measure a new table, after `prepare`; None where there is one, or none is wanted."""
+        return self._gauge
 
     @property
     def watch(self) -> Watch | None:
@@ -84,18 +89,24 @@ class Weigher:
 
     def weigh(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """The candidates with their gains; a table just measured is written."""
+        known = self.gains()
+        if known is None:
+            return list(candidates)
+        return [replace(candidate, gain=known.get(candidate.conv.name, 1.0)) for candidate in candidates]
+
+    def gains(self) -> dict[str, float] | None:
+        """By layer, None where all count the same; a table just measured is written."""
         if self._gauge is not None:
             self._table = self._gauge.table()
         table = self._table
         if table is None:
-            return list(candidates)
+            return None
         if self._file is not None and not self._file.exists():
             table.save(self._file)
         if self._gauge is not None and self._cache is not None:
             with suppress(CompressError):  # a cache that cannot be written costs time only
                 table.save(self._cache)
-        known = {name: entry.gain for name, entry in table.layers.items()}
-        return [replace(candidate, gain=known.get(candidate.conv.name, 1.0)) for candidate in candidates]
+        return {name: entry.gain for name, entry in table.layers.items()}
 
 
 @dataclass

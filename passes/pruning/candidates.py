@@ -15,9 +15,11 @@ from ...compiler.graph.convs import find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.shapes import Shapes
 from ...runtime.lockstep import Layer, lockstep
+from ..decomposition.sensitivity import Weigher
 from ..decomposition.survey import CURVE_ROWS, curve_samples, layer_fits
 from ..projection.elimination import Reader, eliminate
 from ..projection.fit import Array, Fit
+from .sensitivity import gains
 
 LARGEST = 8192  # inputs of a layer whose metric is taken: 512 MB of float64
 Score = Callable[[Array], Array]
@@ -29,8 +31,8 @@ class Candidate:
 
     Attributes:
         order: (size,) its units, the first to go first.
-        losses: (size + 1,) lost output energy of the layers that read it, each relative to its signal, once 0, 1, ...
-            units are gone.
+        losses: (size + 1,) lost output energy of the layers that read it, each relative to its signal and as often as
+            it counts (`sensitivity`), once 0, 1, ... units are gone.
         scores: (size,) the criterion's value for each unit, in the order of removal.
         sizes: how many units may be gone, 0 first.
     """
@@ -59,6 +61,7 @@ class Request:
         align, minimum: of the numbers of units kept.
         ridge: see `projection.fit`.
         data: samples for the metrics; None compares weights.
+        weigher: says what the error of each layer counts; None counts all the same.
     """
 
     score: Score | None
@@ -66,6 +69,7 @@ class Request:
     minimum: int
     ridge: float
     data: Data | None = None
+    weigher: Weigher | None = None
 
 
 def split(channels: Channels, ctx: Context, request: Request) -> tuple[list[Group], list[Decision]]:
@@ -135,6 +139,7 @@ def _readers(
 ) -> Iterator[tuple[Group, list[Reader]]]:
     """Each group once all layers that read it are known."""
     layers = _fitted_layers(graph, groups, request)
+    counts = _gains(graph, ctx, layers, request)
     waiting = {group: {id(p.node) for p in group.consumers if id(p.node) in layers} for group in groups}
     readers = {group: [_plain(p, group.size) for p in group.consumers if id(p.node) not in layers] for group in groups}
     yield from ((group, readers.pop(group)) for group in groups if not waiting[group])
@@ -145,7 +150,7 @@ def _readers(
         for layer, moments in lockstep(graph, graph, ordered, data, ctx.rng(), CURVE_ROWS):
             fits = layer_fits(layer, moments, request.ridge)
             for group in [group for group in readers if id(layer.node) in waiting[group]]:
-                readers[group] += _dense(layer, fits, group)
+                readers[group] += _dense(layer, fits, group, counts.get(layer.name, 1.0))
                 waiting[group].discard(id(layer.node))
                 if not waiting[group]:
                     yield group, readers.pop(group)
@@ -161,11 +166,18 @@ def _fitted_layers(graph: gs.Graph, groups: Sequence[Group], request: Request) -
     return {id(layer.node): layer for layer in layers if id(layer.node) in read and layer.fan_in <= LARGEST}
 
 
-def _dense(layer: Layer, fits: Sequence[Fit], group: Group) -> list[Reader]:
+def _gains(graph: gs.Graph, ctx: Context, layers: Mapping[int, Layer], request: Request) -> Mapping[str, float]:
+    if request.weigher is None or not layers:
+        return {}
+    ordered = [layers[id(node)] for node in graph.nodes if id(node) in layers]
+    return gains(graph, ctx, ordered, request.data, request.ridge, request.weigher)
+
+
+def _dense(layer: Layer, fits: Sequence[Fit], group: Group, gain: float) -> list[Reader]:
     parts = [part for part in group.consumers if part.node is layer.node]
     span = layer.fan_in // layer.weight.shape[1]
     columns = [np.concatenate(each) for each in zip(*(_columns(p, group.size, span) for p in parts), strict=True)]
-    signal = max(sum(fit.signal for fit in fits), 1e-30)
+    signal = max(sum(fit.signal for fit in fits), 1e-30) / gain
     return [Reader(fit.weight, fit.metric, columns, signal) for fit in fits]
 
 

@@ -60,9 +60,9 @@ class Job:
     def divide(self, division: str, budget: Budget) -> list[int]:
         """Units gone, per candidate."""
         if budget.rule == "share":
-            return self._move(of_share(self.candidates, budget.value))
+            return self.move(of_share(self.candidates, budget.value))
         if budget.rule == "energy":
-            return self._move(of_loss(self.candidates, 1 - budget.value))
+            return self.move(of_loss(self.candidates, 1 - budget.value))
         return divide(division, budget, self.candidates, self.ledger, self.fixed, self.original)
 
     def kept(self, gone: Sequence[int]) -> dict[str, np.ndarray]:
@@ -74,7 +74,8 @@ class Job:
         total = self.ledger.total()
         return {unit: (fixed + total[unit]) / max(self.original[unit], 1e-30) for unit, fixed in self.fixed.items()}
 
-    def _move(self, gone: list[int]) -> list[int]:
+    def move(self, gone: list[int]) -> list[int]:
+        """From now on so many units of each candidate are gone, in the ledger."""
         for index, count in enumerate(gone):
             self.ledger.move(index, count)
         return gone

@@ -5,8 +5,8 @@ bias    the biases of the layers after them take up the means: b = E[y] - W E[x]
 refit   weights, too: each layer, in graph order, is fitted to what then reaches it (`runtime.lockstep`)
 
 A layer before the first that misses a channel sees what it always saw and is left as it is. Without data nothing is
-known of means, and nothing is repaired. A BatchNormalization that was kept needs no new statistics: the layer before it
-is fitted to the very outputs that its statistics were taken from.
+known of means, and nothing is repaired. The statistics of BatchNormalizations that were not folded are estimated anew
+on the way, each before the layers that read it are fitted (see `norms`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from ...runtime.lockstep import ROWS, Layer, lockstep
 from ..decomposition.survey import layer_fits
 from ..projection.fit import Fit
 from .candidates import LARGEST
+from .norms import Norms
 
 Kept = Mapping[str, np.ndarray]
 
@@ -58,12 +59,18 @@ def prune(
     stayed = {group.name: len(units) for group, units in remove(channels, chosen, rewriter).items()}
     if repair.mode == "none" or data is None:
         return stayed, []
-    layers = [layer for layer in _from_first(graph, missing) if not ctx.out_of_scope(layer.name)]
+    first = next((i for i, node in enumerate(graph.nodes) if id(node) in missing), len(graph.nodes))
+    layers = [layer for layer in _layers_from(graph, first) if not ctx.out_of_scope(layer.name)]
+    norms = Norms(graph, reference, first, data, left)
     decisions: list[Decision] = []
     with ctx.progress("repair", len(layers)) as advance:
-        for layer, moments in lockstep(graph, reference, layers, data, ctx.rng(), repair.rows, left):
+        places: list[gs.Node | None] = [*(layer.node for layer in layers), None]
+        norms.estimate_before(places[0])
+        found = lockstep(graph, reference, layers, data, ctx.rng(), repair.rows, left)
+        for (layer, moments), after in zip(found, places[1:], strict=True):
             fits = layer_fits(layer, moments, repair.ridge)
             decisions.append(_store(rewriter, layer, fits, repair.mode))
+            norms.estimate_before(after)
             advance()
     return stayed, decisions
 
@@ -81,11 +88,10 @@ def _readers(groups: Iterable[Group]) -> set[int]:
     return {id(part.node) for group in groups for part in group.consumers}
 
 
-def _from_first(graph: gs.Graph, missing: set[int]) -> list[Layer]:
-    """The layers in graph order, from the first of those that miss a channel on."""
+def _layers_from(graph: gs.Graph, first: int) -> list[Layer]:
+    """The layers in graph order, from node `first` on: the first that misses a channel."""
     layers: list[Layer] = [*find_convs(graph), *find_gemms(graph)]
     by_node = {id(layer.node): layer for layer in layers if layer.fan_in <= LARGEST}
-    first = next((i for i, node in enumerate(graph.nodes) if id(node) in missing), len(graph.nodes))
     return [by_node[id(node)] for node in graph.nodes[first:] if id(node) in by_node]
 
 

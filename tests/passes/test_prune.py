@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from pathlib import Path
 
 import builders
 import numpy as np
@@ -16,8 +17,10 @@ from onnx_compress.compiler.graph.channels import find_channels, mask
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model, from_proto
 from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.compiler.sensitivity import Table
 from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.compiler.spec import parse_pipeline
+from onnx_compress.passes.pruning import candidates
 from onnx_compress.passes.pruning.candidates import Request, survey
 from onnx_compress.passes.pruning.candidates import split as split_groups
 
@@ -40,11 +43,14 @@ SHAPES |= {"w4": (16, 16, 1, 1), "b4": (16,), "w5": (6, 16), "b5": (6,)}
 
 def network() -> onnx.ModelProto:
     """A residual stream of 16 channels, and 16 inside the block that pass a depthwise Conv."""
-    weights = {
+    return builders.proto(TEXT, **weights(SHAPES))
+
+
+def weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    return {
         name: builders.normal(*shape, seed=i) / np.float32(np.sqrt(prod(shape[1:])))
-        for i, (name, shape) in enumerate(SHAPES.items())
+        for i, (name, shape) in enumerate(shapes.items())
     }
-    return builders.proto(TEXT, **weights)
 
 
 def images(count: int = 96) -> builders.Images:
@@ -80,8 +86,8 @@ def test_without_repair_it_computes_what_the_masked_network_does(data: builders.
     shapes, ctx, request = infer_shapes(masked.graph), Context(data=data), Request(None, 1, 1, 1e-3, data)
     channels = find_channels(masked.graph, shapes)
     groups, _ = split_groups(channels, ctx, request)
-    candidates = survey(masked.graph, ctx, channels, groups, shapes, request)
-    mask(channels, {each.group: each.kept(4) for each in candidates}, Rewriter(masked.graph))
+    found = survey(masked.graph, ctx, channels, groups, shapes, request)
+    mask(channels, {each.group: each.kept(4) for each in found}, Rewriter(masked.graph))
     x = images(8).x
     assert result.changed and set(units(result).values()) == {12}
     np.testing.assert_allclose(builders.run(model, x=x)["y"], builders.run(masked, x=x)["y"], rtol=1e-4, atol=1e-5)
@@ -175,6 +181,69 @@ def test_the_smallest_that_agrees_is_searched_for(spec: str) -> None:
     _, result = apply(spec, images())
     assert result.metrics["agreement"] >= 0.8
     assert result.changed and result.metrics["macs_kept"] < 1
+
+
+def test_the_automated_loop_widens_each_group_as_far_as_the_bound_allows() -> None:
+    together, alone = (judged(f"prune:{each}:agreement=0.9") for each in ("division=even", "auto"))
+    assert alone.metrics["agreement"] >= 0.9
+    assert alone.metrics["trials"] > together.metrics["trials"]
+    assert alone.metrics["macs_kept"] < together.metrics["macs_kept"]
+    assert all(count <= units(together)[name] for name, count in units(alone).items())
+
+
+def judged(spec: str) -> PassResult:
+    """On a network whose classes depend on more than the means of its channels."""
+    text = TEXT.replace("GlobalAveragePool(u)", "MaxPool<kernel_shape=[4,4], strides=[4,4]>(u)")
+    model = builders.model(text, **weights({**SHAPES, "w5": (6, 144)}))
+    (entry,) = parse_pipeline(spec)
+    return entry.run(model.graph, Context(data=images(256), original=model.graph.copy()))
+
+
+def test_a_loss_that_hardly_reaches_the_outputs_counts_little() -> None:
+    """Of two branches one is scaled down before the sum: its filters go first."""
+    text = """g (float[N,3,12,12] x) => (float[N,6] y) {
+        a = Conv<pads=[1,1,1,1]>(x, w1)
+        r = Relu(a)
+        ["faint"] c = Conv<pads=[1,1,1,1]>(r, w2)
+        s = Relu(c)
+        d = Conv<pads=[1,1,1,1]>(s, w3)
+        z = Mul(d, small)
+        ["strong"] e = Conv<pads=[1,1,1,1]>(r, w4)
+        t = Relu(e)
+        f = Conv<pads=[1,1,1,1]>(t, w5)
+        u = Add(z, f)
+        p = GlobalAveragePool(u)
+        h = Flatten(p)
+        y = Gemm<transB=1>(h, w6)
+    }"""
+    shapes = {"w1": (16, 3, 3, 3), **{f"w{i}": (16, 16, 3, 3) for i in range(2, 6)}, "w6": (6, 16)}
+
+    def lead(sensitivity: str) -> int:
+        model = builders.model(text, **weights(shapes), small=np.full(1, 0.05, np.float32))
+        (entry,) = parse_pipeline(f"prune:macs=0.7:sensitivity={sensitivity}")
+        left = units(entry.run(model.graph, Context(data=images(160), original=model.graph.copy())))
+        return left["strong"] - left["faint"]
+
+    assert abs(lead("energy")) <= 3
+    assert lead("output") > 6
+
+
+def test_sensitivities_are_written_and_read(tmp_path: Path) -> None:
+    file = tmp_path / "table.json"
+    first, result = apply(f"prune:macs=0.6:sensitivity-file={file}", images())
+    assert {"Gemm", "Conv"} <= {node.op for node in first.graph.nodes if node.name in Table.load(file).layers}
+    again, other = apply(f"prune:macs=0.6:sensitivity-file={file}", images())
+    assert units(result) == units(other) and distance(first) == distance(again)
+
+
+@pytest.mark.parametrize(
+    "spec", ["prune:macs=0.6", "prune:macs=0.6:sensitivity=energy", "prune:share=0.3", "prune:macs=0.6:criterion=l2"]
+)
+def test_sensitivities_are_measured_only_where_they_decide(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(candidates, "gains", lambda *args: asked.append(args[-1].measure) or {})
+    apply(spec, images(97))
+    assert asked == (["output"] if spec == "prune:macs=0.6" else ["energy"])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""Pruning as far as held-out samples allow: all groups together, and in the automated loop each on its own.
+
+All together, the division fixes how the units of a share of MACs are divided, and the share is searched for
+(`decomposition.search`).
+
+The loop starts there. Then, again and again, the group whose next step (at first an eighth of its units) loses least
+per MAC is widened by it; the whole network is pruned, repaired and judged on the samples held out. A step that breaks
+the bound is taken back, and the group's next one is half as long. The loop ends when a single unit is too much for
+every group, or after `TRIALS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...compiler.context import Data
+from ..decomposition.budget import Budget
+from ..decomposition.search import Judged, Outcome, Search, smallest
+from .division import TINY
+from .job import Job
+from .repair import Repair, prune
+
+TRIALS = 32
+SHARE = 8
+Judge = Callable[[list[int]], Judged]
+
+
+def found_by(job: Job, search: Search, division: str, repair: Repair, each: bool) -> tuple[list[int] | None, Outcome]:
+    """Units gone per candidate, None where nothing passes; `each` group on its own, or all together only."""
+
+    def attempt(trial: gs.Graph, macs: float, data: Data) -> None:
+        gone = job.divide(division, Budget({"macs": macs}))
+        prune(trial, job.ctx, job.shapes, job.kept(gone), repair, data)
+
+    def judge(gone: list[int]) -> Judged:
+        trial = job.graph.copy()
+        prune(trial, job.ctx, job.shapes, job.kept(job.move(gone)), repair, search.fitting)
+        return search.judge(job.shares()["macs"], job.graph, trial)
+
+    outcome = smallest(job.graph, job.ctx, search, attempt)
+    if outcome.best is None:
+        return None, outcome
+    gone = job.divide(division, Budget({"macs": outcome.best.macs}))
+    if not each:
+        return gone, outcome
+    gone, trials = widen(job, gone, judge, search)
+    best = next((judged for judged in reversed(trials) if search.within(judged)), outcome.best)
+    return gone, Outcome(search, [*outcome.trials, *trials], best)
+
+
+def widen(job: Job, gone: Sequence[int], judge: Judge, search: Search) -> tuple[list[int], list[Judged]]:
+    """Units gone per candidate, no fewer than in `gone`, and the trials."""
+    found, trials = list(gone), list[Judged]()
+    steps = {index: max(1, each.group.size // SHARE) for index, each in enumerate(job.candidates)}
+    with job.ctx.progress(f"intervals, at most {TRIALS} trials", TRIALS) as advance:
+        while len(trials) < TRIALS:
+            job.move(found)
+            nexts = {index: _next(job, index, found, step) for index, step in steps.items() if step}
+            nexts = {index: wider for index, wider in nexts.items() if wider > found[index]}
+            if not nexts:
+                break
+            index = min(nexts, key=lambda each: _price(job, each, found[each], nexts[each]))
+            wider = [*found[:index], nexts[index], *found[index + 1 :]]
+            trials.append(judge(wider))
+            advance()
+            if search.within(trials[-1]):
+                found = wider
+            else:
+                steps[index] //= 2
+    return found, trials
+
+
+def _next(job: Job, index: int, gone: Sequence[int], step: int) -> int:
+    """The allowed number of units after a step; as many as now at the end."""
+    sizes = job.candidates[index].sizes
+    return int(sizes[min(np.searchsorted(sizes, gone[index] + step), len(sizes) - 1)])
+
+
+def _price(job: Job, index: int, gone: int, wider: int) -> float:
+    """Loss per MAC of the step, the other groups as they stand."""
+    macs, losses = job.ledger.curve(index)["macs"], job.candidates[index].losses
+    return float((losses[wider] - losses[gone]) / max(macs[gone] - macs[wider], TINY))
