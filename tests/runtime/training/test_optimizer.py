@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from onnx_compress.runtime.training.optimizer import EPSILON, Optimizer
+from onnx_compress.runtime.training.schedule import rate_factor
+
+
+def gradients(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def test_adamw_by_its_formula():
+    parameter, decay, rate = {"w": gradients(9, 3, 2)}, 0.1, 0.01
+    w, m, v = parameter["w"].copy(), np.zeros((3, 2)), np.zeros((3, 2))
+    optimizer = Optimizer("adamw", decay=decay)
+    for t in range(1, 4):
+        g = gradients(t, 3, 2)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        w = w - rate * (m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + EPSILON) + decay * w)
+        optimizer.step(parameter, {"w": g.copy()}, rate)
+    np.testing.assert_allclose(parameter["w"], w, rtol=1e-12)
+
+
+def test_sgd_by_its_formula():
+    parameter, rate = {"w": gradients(9, 4)}, 0.1
+    w, m = parameter["w"].copy(), np.zeros(4)
+    optimizer = Optimizer("sgd", momentum=0.8, decay=0.5)
+    for t in range(3):
+        g = gradients(t, 4)
+        m = 0.8 * m + g
+        w = w - rate * (g + 0.8 * m)
+        optimizer.step(parameter, {"w": g.copy()}, rate)
+    np.testing.assert_allclose(parameter["w"], w, rtol=1e-12)
+
+
+def test_decay_pulls_at_weights_and_not_at_biases():
+    parameters = {"w": np.ones((2, 2)), "b": np.ones(2)}
+    Optimizer("sgd", decay=0.5).step(parameters, {"w": np.zeros((2, 2)), "b": np.zeros(2)}, 0.1)
+    np.testing.assert_allclose(parameters["w"], 0.95)
+    np.testing.assert_allclose(parameters["b"], 1.0)
+
+
+@pytest.mark.parametrize(("clip", "moved"), [(0.0, 5.0), (10.0, 5.0), (1.0, 1.0)])
+def test_a_gradient_is_held_to_its_norm_over_all_parameters(clip, moved):
+    parameters = {"a": np.zeros(1), "b": np.zeros(1)}
+    Optimizer("sgd", momentum=0.0, clip=clip).step(parameters, {"a": np.array([3.0]), "b": np.array([4.0])}, 1.0)
+    assert np.hypot(parameters["a"], parameters["b"])[0] == pytest.approx(moved)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
+def test_the_rate_rises_to_its_peak_and_never_again(schedule):
+    factors = [rate_factor(schedule, done, 0.1) for done in np.linspace(0, 1, 101)]
+    assert factors[0] == 0
+    assert max(factors) == pytest.approx(1)
+    assert all(a >= b - 1e-12 for a, b in pairwise(factors[10:]))
+
+
+def test_where_schedules_end():
+    assert rate_factor("cosine", 1.0, 0.0) == pytest.approx(0)
+    assert rate_factor("step", 1.0, 0.0) == pytest.approx(1e-3)
+    assert rate_factor("step", 0.3, 0.0) == pytest.approx(0.1)
+    assert rate_factor("constant", 1.0, 0.0) == 1.0
