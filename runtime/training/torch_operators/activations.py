@@ -1,0 +1,92 @@
+"""Activations. Formulas: the ONNX operators of these names."""
+
+# pyright: reportMissingModuleSource=false, reportUnknownLambdaType=false, reportUnknownVariableType=false
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .site import Kernel, Site, Tensor
+
+F = torch.nn.functional
+
+PLAIN: dict[str, Kernel] = {
+    "HardSwish": F.hardswish,
+    "Mish": F.mish,
+    "Relu": torch.relu,
+    "Sigmoid": torch.sigmoid,
+    "Softplus": F.softplus,
+    "Softsign": F.softsign,
+    "Tanh": torch.tanh,
+    "PRelu": lambda x, slope: torch.where(x >= 0, x, x * slope),
+}
+
+
+def leaky_relu(site: Site) -> Kernel:
+    slope = site.get("alpha", 0.01)
+    return lambda x: F.leaky_relu(x, slope)
+
+
+def hard_sigmoid(site: Site) -> Kernel:
+    slope, offset = site.get("alpha", 0.2), site.get("beta", 0.5)
+    return lambda x: torch.clamp(x * slope + offset, 0.0, 1.0)
+
+
+def elu(site: Site) -> Kernel:
+    alpha = site.get("alpha", 1.0)
+    return lambda x: F.elu(x, alpha)
+
+
+def selu(site: Site) -> Kernel:
+    alpha, gamma = site.get("alpha", 1.6732632423543772), site.get("gamma", 1.0507009873554805)
+    return lambda x: gamma * F.elu(x, alpha)
+
+
+def celu(site: Site) -> Kernel:
+    alpha = site.get("alpha", 1.0)
+    return lambda x: F.celu(x, alpha)
+
+
+def thresholded_relu(site: Site) -> Kernel:
+    alpha = site.get("alpha", 1.0)
+    return lambda x: F.threshold(x, alpha, 0.0)
+
+
+def gelu(site: Site) -> Kernel:
+    form = site.text("approximate", "none")
+    return lambda x: F.gelu(x, approximate=form)
+
+
+def softmax(site: Site) -> Kernel:
+    return _over_axis(site, torch.softmax)
+
+
+def log_softmax(site: Site) -> Kernel:
+    return _over_axis(site, torch.log_softmax)
+
+
+def _over_axis(site: Site, function: Any) -> Kernel:
+    """Up to opset 12 the axes from `axis` on are one, and `axis` is 1 by default; then it is one axis, the last."""
+    if site.opset >= 13:
+        axis = site.axis(-1)
+        return lambda x: function(x, axis)
+    axis, shape = site.axis(1), site.shape()
+
+    def joint(x: Tensor) -> Tensor:
+        return function(x.flatten(axis), axis).reshape(shape)
+
+    return joint
+
+
+BUILT = {
+    "Celu": celu,
+    "Elu": elu,
+    "Gelu": gelu,
+    "HardSigmoid": hard_sigmoid,
+    "LeakyRelu": leaky_relu,
+    "LogSoftmax": log_softmax,
+    "Selu": selu,
+    "Softmax": softmax,
+    "ThresholdedRelu": thresholded_relu,
+}

@@ -1,0 +1,109 @@
+"""Arithmetic, comparison and logic, with NumPy's broadcasting."""
+
+# pyright: reportMissingModuleSource=false, reportUnknownLambdaType=false, reportUnknownVariableType=false
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from .site import Kernel, Site, Tensor
+
+PLAIN: dict[str, Kernel] = {
+    "Abs": torch.abs,
+    "Acos": torch.acos,
+    "Acosh": torch.acosh,
+    "Add": torch.add,
+    "And": torch.logical_and,
+    "Asin": torch.asin,
+    "Asinh": torch.asinh,
+    "Atan": torch.atan,
+    "Atanh": torch.atanh,
+    "Ceil": torch.ceil,
+    "Cos": torch.cos,
+    "Cosh": torch.cosh,
+    "Equal": torch.eq,
+    "Erf": torch.erf,
+    "Exp": torch.exp,
+    "Floor": torch.floor,
+    "Greater": torch.gt,
+    "GreaterOrEqual": torch.ge,
+    "IsNaN": torch.isnan,
+    "Less": torch.lt,
+    "LessOrEqual": torch.le,
+    "Log": torch.log,
+    "Mul": torch.mul,
+    "Neg": torch.neg,
+    "Not": torch.logical_not,
+    "Or": torch.logical_or,
+    "Reciprocal": torch.reciprocal,
+    "Round": torch.round,
+    "Sign": torch.sign,
+    "Sin": torch.sin,
+    "Sinh": torch.sinh,
+    "Sqrt": torch.sqrt,
+    "Sub": torch.sub,
+    "Tan": torch.tan,
+    "Where": torch.where,
+    "Xor": torch.logical_xor,
+    "Identity": lambda x: x,
+    "CastLike": lambda x, like: x.to(like.dtype),
+    "Max": lambda *inputs: reduce(torch.maximum, inputs),
+    "Min": lambda *inputs: reduce(torch.minimum, inputs),
+    "Sum": lambda *inputs: reduce(torch.add, inputs),
+    "Mean": lambda *inputs: reduce(torch.add, inputs) / len(inputs),
+}
+
+
+def div(site: Site) -> Kernel:
+    """Integers are divided towards zero."""
+    if site.inputs[0].is_floating_point():
+        return torch.div
+    return lambda a, b: torch.div(a, b, rounding_mode="trunc")
+
+
+def mod(site: Site) -> Kernel:
+    return torch.fmod if site.get("fmod", 0) else torch.remainder
+
+
+def power(site: Site) -> Kernel:
+    """The result has the type of the base. A known exponent of one element is a number."""
+    base, exponent = site.inputs
+    if site.known[1] and exponent.numel() == 1 and exponent.dim() <= base.dim():
+        number = exponent.item()
+        return lambda a, b: torch.pow(a, number).to(a.dtype)
+    return lambda a, b: torch.pow(a, b).to(a.dtype)
+
+
+def clip(site: Site) -> Kernel:
+    """Bounds are attributes up to opset 10, then inputs; those that are known become numbers."""
+    if site.opset < 11:
+        low, high = site.get("min"), site.get("max")
+        return lambda x: torch.clamp(x, low, high)
+    if not all(site.known[1:]):
+        return lambda x, low=None, high=None: _clamp(x, low, high)
+    low, high = (site.inputs[index].item() if site.has(index) else None for index in (1, 2))
+    return lambda x, *bounds: _clamp(x, low, high)
+
+
+def cast(site: Site) -> Kernel:
+    kind = dtype(site, site.get("to"))
+    return lambda x: x.to(kind)
+
+
+def dtype(site: Site, code: int) -> Any:
+    """PyTorch's type for an ONNX one."""
+    try:
+        return torch.from_numpy(np.empty(0, onnx.helper.tensor_dtype_to_np_dtype(code))).dtype
+    except (TypeError, KeyError):
+        return site.refuse(f"no {onnx.TensorProto.DataType.Name(code)} in PyTorch")
+
+
+def _clamp(x: Tensor, low: Any, high: Any) -> Tensor:
+    return x if low is None and high is None else torch.clamp(x, low, high)
+
+
+BUILT = {"Cast": cast, "Clip": clip, "Div": div, "Mod": mod, "Pow": power}

@@ -1,0 +1,38 @@
+"""Products of matrices."""
+
+# pyright: reportMissingModuleSource=false, reportUnknownLambdaType=false, reportUnknownVariableType=false
+from __future__ import annotations
+
+import torch
+
+from .site import Kernel, Site, Tensor
+
+PLAIN: dict[str, Kernel] = {"MatMul": torch.matmul}
+
+
+def gemm(site: Site) -> Kernel:
+    """alpha A' B' + beta C; the form that networks have, x W^T + b, is one call."""
+    alpha, beta = site.get("alpha", 1.0), site.get("beta", 1.0)
+    across, turned = site.get("transA", 0), site.get("transB", 0)
+    bare = not site.has(2)
+    if alpha == 1 and not across and (bare or (beta == 1 and site.rank(2) == 1)):
+        return _linear(turned)
+
+    def kernel(a: Tensor, b: Tensor, c: Tensor = None) -> Tensor:
+        y = alpha * ((a.t() if across else a) @ (b.t() if turned else b))
+        return y if c is None else y + beta * c
+
+    return kernel
+
+
+def einsum(site: Site) -> Kernel:
+    equation = site.text("equation", "")
+    return lambda *inputs: torch.einsum(equation, *inputs)
+
+
+def _linear(turned: int) -> Kernel:
+    linear = torch.nn.functional.linear
+    return linear if turned else lambda x, w, b=None: linear(x, w.t(), b)
+
+
+BUILT = {"Einsum": einsum, "Gemm": gemm}

@@ -1,0 +1,65 @@
+"""Quantizers with the straight-through gradient (Bengio et al. 2013, arXiv:1308.3432).
+
+A quantized tensor is kept as the integers it holds, in float32:
+
+    Q:   q = clamp(round(x / s) + z)       dq/dx = 1/s inside the range, 0 outside: rounding is passed over
+    DQ:  y = (q - z) s
+
+The scale gets its gradient by the same rule; for a pair it is that of LSQ (Esser et al. 2020, arXiv:1902.08153, eq. 3).
+"""
+
+# pyright: reportMissingModuleSource=false
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .site import Kernel, Site, Tensor
+
+
+class Round(torch.autograd.Function):
+    """Half to even; the gradient passes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return torch.round(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0]
+
+
+def quantize(site: Site) -> Kernel:
+    kind = site.inputs[2].dtype if site.has(2) else torch.uint8
+    if kind not in (torch.int8, torch.uint8):
+        site.refuse(f"quantization to {kind}", "quantize to int8 or uint8")
+    low, high, column = torch.iinfo(kind).min, torch.iinfo(kind).max, _column(site)
+
+    def kernel(x: Tensor, scale: Tensor, zero: Tensor = None) -> Tensor:
+        steps = Round.apply(x / scale.reshape(column))
+        return torch.clamp(steps if zero is None else steps + zero.reshape(column), low, high)
+
+    return kernel
+
+
+def dequantize(site: Site) -> Kernel:
+    column = _column(site)
+
+    def kernel(q: Tensor, scale: Tensor, zero: Tensor = None) -> Tensor:
+        steps = q.to(scale.dtype)
+        return (steps if zero is None else steps - zero.reshape(column)) * scale.reshape(column)
+
+    return kernel
+
+
+def _column(site: Site) -> list[int]:
+    """The shape in which a scale of one element per channel, or of one element, is broadcast."""
+    if site.get("block_size", 0):
+        site.refuse("quantization by blocks")
+    if site.rank(1) == 0 or site.shape(1) == [1]:
+        return []
+    return [-1 if axis == site.axis(1) else 1 for axis in range(site.rank())]
+
+
+BUILT = {"DequantizeLinear": dequantize, "QuantizeLinear": quantize}

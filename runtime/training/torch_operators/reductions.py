@@ -1,0 +1,79 @@
+"""Sums, extrema and their like over axes. Axes are an attribute or, from opset 13 or 18 on, an input."""
+
+# pyright: reportMissingModuleSource=false, reportUnknownLambdaType=false, reportUnknownVariableType=false
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from .site import Kernel, Site, Tensor
+
+Reduction = Callable[[Tensor, list[int], bool], Tensor]
+
+
+def _prod(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+    for axis in sorted(axes, reverse=True):
+        x = x.prod(axis, keepdim=keep)
+    return x
+
+
+REDUCTIONS: dict[str, Reduction] = {
+    "ReduceL1": lambda x, axes, keep: x.abs().sum(axes, keepdim=keep),
+    "ReduceL2": lambda x, axes, keep: torch.linalg.vector_norm(x, 2, axes, keep),
+    "ReduceLogSum": lambda x, axes, keep: x.sum(axes, keepdim=keep).log(),
+    "ReduceLogSumExp": torch.logsumexp,
+    "ReduceMax": torch.amax,
+    "ReduceMean": torch.mean,
+    "ReduceMin": torch.amin,
+    "ReduceProd": _prod,
+    "ReduceSum": torch.sum,
+    "ReduceSumSquare": lambda x, axes, keep: (x * x).sum(axes, keepdim=keep),
+}
+
+
+def reduction(function: Reduction, site: Site) -> Kernel:
+    axes, keep = site.setting("axes", 1), bool(site.get("keepdims", 1))
+    if not axes and site.get("noop_with_empty_axes", 0):
+        return lambda x, *_: x
+    axes = [axis % max(site.rank(), 1) for axis in axes or range(site.rank())]
+    if not site.rank():
+        return lambda x, *_: function(x.reshape(1), [0], False)
+    return lambda x, *_: function(x, axes, keep)
+
+
+def extremum(function: Kernel, site: Site) -> Kernel:
+    """ArgMax or ArgMin: of equal elements the first, or the last."""
+    axis, keep, size = site.axis(), bool(site.get("keepdims", 1)), site.shape()[site.axis()]
+    if not site.get("select_last_index", 0):
+        return lambda x: function(x, axis, keepdim=keep)
+    return lambda x: size - 1 - function(x.flip(axis), axis, keepdim=keep)
+
+
+def cumulative_sum(site: Site) -> Kernel:
+    axis = int(site.constant(1).item()) % site.rank()
+    reverse, exclusive = site.get("reverse", 0), site.get("exclusive", 0)
+
+    def kernel(x: Tensor, _: Tensor) -> Tensor:
+        y = x.flip(axis) if reverse else x
+        total = y.cumsum(axis)
+        total = total - y if exclusive else total
+        return total.flip(axis) if reverse else total
+
+    return kernel
+
+
+def top_k(site: Site) -> Kernel:
+    count, axis = int(site.setting("k", 1)[0]), site.axis(-1)
+    largest = bool(site.get("largest", 1))
+    return lambda x, _: torch.topk(x, count, axis, largest, True)
+
+
+BUILT = {
+    "ArgMax": partial(extremum, torch.argmax),
+    "ArgMin": partial(extremum, torch.argmin),
+    "CumSum": cumulative_sum,
+    "TopK": top_k,
+    **{name: partial(reduction, function) for name, function in REDUCTIONS.items()},
+}

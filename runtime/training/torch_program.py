@@ -1,0 +1,165 @@
+"""An ONNX model as a list of PyTorch calls.
+
+Compiling walks the graph once with example inputs. What does not depend on the inputs, shapes included, is computed
+there and is a constant from then on; every other node that the outputs need becomes a step over numbered slots. Slot 0
+stays None, for inputs left out. A value is dropped after its last use; what the gradient needs PyTorch keeps itself.
+"""
+
+# pyright: reportMissingModuleSource=false
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+import torch
+
+from ...compiler.errors import CompressError
+from .torch_operators import Kernel, Site, Tensor, kernel, place
+
+SHAPES = ("Shape", "Size")
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One call: slots read and written, and slots that are empty afterwards."""
+
+    node: onnx.NodeProto
+    function: Kernel
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    frees: tuple[int, ...]
+
+
+class TorchProgram:
+    """A compiled model.
+
+    Args:
+        model: fixed shapes. An input that is not in `examples` has to have an initializer.
+        examples: tensors of the inputs' shapes and types, on the device to compute on. Their values do not matter.
+
+    Raises:
+        CompressError: an operator, or a form of one, that is not supported.
+    """
+
+    def __init__(self, model: onnx.ModelProto, examples: Mapping[str, Tensor]):
+        self.inputs = list(examples)
+        self._device = next(iter(examples.values())).device
+        self._opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+        constants = {tensor.name: self._constant(tensor) for tensor in model.graph.initializer}
+        outputs = [output.name for output in model.graph.output]
+        with torch.no_grad():
+            steps, constants = self._trace(needed(model.graph, outputs), constants, examples)
+        self._number(steps, constants, outputs)
+
+    def run(self, inputs: Iterable[Tensor]) -> list[Tensor]:
+        """The outputs, in the model's order, from the inputs in the order of `inputs`.
+
+        Raises:
+            CompressError: PyTorch failed (out of memory, say).
+        """
+        values = self._template.copy()
+        for slot, value in enumerate(inputs, 1):
+            values[slot] = value
+        for step in self._steps:
+            try:
+                result = step.function(*[values[slot] for slot in step.reads])
+            except RuntimeError as error:
+                raise failure(step.node, error) from error
+            if len(step.writes) == 1:
+                values[step.writes[0]] = result
+            else:
+                for slot, part in zip(step.writes, result, strict=False):
+                    values[slot] = part
+            for slot in step.frees:
+                values[slot] = None
+        return [values[slot] for slot in self._outputs]
+
+    def _constant(self, tensor: onnx.TensorProto) -> Tensor:
+        return images_last(torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()).to(self._device))
+
+    def _trace(
+        self, nodes: Sequence[onnx.NodeProto], constants: dict[str, Tensor], examples: Mapping[str, Tensor]
+    ) -> tuple[list[tuple[onnx.NodeProto, Kernel]], dict[str, Tensor]]:
+        """The nodes that are left, with their functions, and all constants."""
+        values = {**constants, **examples}
+        known = set(constants) - set(examples)
+        steps: list[tuple[onnx.NodeProto, Kernel]] = []
+        last = last_uses(nodes)
+        for index, node in enumerate(nodes):
+            function, results = self._visit(node, values, known)
+            names = [name for name in node.output if name]
+            values.update(zip(node.output, results, strict=False))
+            if node.op_type in SHAPES or all(name in known for name in node.input if name):
+                known.update(names)
+            else:
+                steps.append((node, function))
+            for name in last[index] - known:
+                del values[name]
+        return steps, {name: values[name] for name in known if name in values}
+
+    def _visit(
+        self, node: onnx.NodeProto, values: Mapping[str, Tensor], known: set[str]
+    ) -> tuple[Kernel, Sequence[Tensor]]:
+        inputs = [values[name] if name else None for name in node.input]
+        site = Site(node, self._opset, inputs, [name in known or not name for name in node.input])
+        try:
+            function = kernel(site)
+            result: Any = function(*inputs)
+        except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
+            raise failure(node, error) from error
+        results: Sequence[Tensor] = result if len(node.output) > 1 else (result,)
+        return function, [value.to(self._device) for value in results]
+
+    def _number(
+        self, steps: Sequence[tuple[onnx.NodeProto, Kernel]], constants: Mapping[str, Tensor], outputs: Sequence[str]
+    ) -> None:
+        """Names become slots: inputs first, then constants that are read, then what the steps write."""
+        read = {name for node, _ in steps for name in node.input} | set(outputs)
+        held = {name: value for name, value in constants.items() if name in read}
+        written = [name for node, _ in steps for name in node.output if name]
+        slots = {"": 0}
+        for name in [*self.inputs, *held, *written]:
+            slots.setdefault(name, len(slots))
+        keep = set(held) | set(outputs)
+        frees = [names - keep for names in last_uses([node for node, _ in steps])]
+        self._steps = [
+            Step(node, function, *(tuple(slots[name] for name in names) for names in (node.input, node.output, gone)))
+            for (node, function), gone in zip(steps, frees, strict=True)
+        ]
+        self._template: list[Any] = [None] * len(slots)
+        for name, value in held.items():
+            self._template[slots[name]] = value
+        self._outputs = [slots[name] for name in outputs]
+
+
+def needed(graph: onnx.GraphProto, outputs: Sequence[str]) -> list[onnx.NodeProto]:
+    """The nodes that the outputs depend on, in order."""
+    wanted, kept = set(outputs), list[onnx.NodeProto]()
+    for node in reversed(graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    return kept[::-1]
+
+
+def last_uses(nodes: Sequence[onnx.NodeProto]) -> list[set[str]]:
+    """By node: the names that no later node reads, the node's own outputs included if none does."""
+    seen: set[str] = set()
+    uses: list[set[str]] = []
+    for node in reversed(nodes):
+        names = {name for name in (*node.input, *node.output) if name}
+        uses.append(names - seen)
+        seen |= names
+    return uses[::-1]
+
+
+def images_last(value: Tensor) -> Tensor:
+    """Channels last in memory, where there are images: PyTorch's fastest layout for Convs."""
+    return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
+
+
+def failure(node: onnx.NodeProto, error: Exception) -> CompressError:
+    line = (str(error).strip().splitlines() or [repr(error)])[0]
+    return CompressError(f"PyTorch failed: {line}", place(node), "train with the engine ort, or on smaller batches")
