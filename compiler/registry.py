@@ -16,7 +16,19 @@ from .base import Pass
 from .errors import UsageError
 
 ENTRY_POINTS = "onnx_compress.passes"
-BUILTIN = ("cleanup", "fold-batchnorm", "prune", "basis", "codebook", "filter-summary", "sbf", "quantize", "legalize")
+BUILTIN = (
+    "cleanup",
+    "fold-batchnorm",
+    "prune",
+    "basis",
+    "codebook",
+    "filter-summary",
+    "sbf",
+    "sparse-lowrank",
+    "finetune",
+    "quantize",
+    "legalize",
+)
 
 _PACKAGE = __name__.rsplit(".", 2)[0]
 _registered: dict[str, type[Pass]] = {}

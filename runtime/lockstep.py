@@ -8,26 +8,33 @@ Where a layer feeds nothing but a residual Add, the block's sum is what is wante
 
     target = y + (shortcut - compressed shortcut)
 
+A caller may ask for the sampled rows too; they come with the activation that is after the layer, or after the Add and
+then with the compressed shortcut as their shift.
+
 Where channels were removed, the target is what the original gives for those that are left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ..compiler.activation import Activation
 from ..compiler.context import Data
+from ..compiler.graph.activations import activation_after
 from ..compiler.graph.convs import Conv
 from ..compiler.graph.gemms import Gemm
-from .moments import Moments, MomentSum
+from .moments import Moments, MomentSum, Rows
 from .patches import conv_patches, output_rows, sample_positions
 from .walk import Walk
 
 Layer = Conv | Gemm
 BATCH = 128
 ROWS = 2**15
+KEPT_BYTES = 2**28
 
 
 def lockstep(
@@ -38,6 +45,7 @@ def lockstep(
     rng: np.random.Generator,
     rows: int = ROWS,
     left: Mapping[str, np.ndarray] | None = None,
+    keep: int = 0,
 ) -> Iterator[tuple[Layer, Moments]]:
     """Moments of each of `layers` (of `graph`, in graph order), see the module docstring.
 
@@ -47,6 +55,7 @@ def lockstep(
             object as `graph` where nothing is rewritten.
         rows: at most about so many input rows (Conv patches) are sampled per layer.
         left: by tensor, the channels (axis 1) of the original that `graph` still has; all where not named.
+        keep: at most about so many of the rows themselves come with the moments, or `KEPT_BYTES` of them.
     """
     batches = list(data.batches(BATCH))
     current = Walk(graph, batches)
@@ -61,7 +70,8 @@ def lockstep(
             current.advance([layer.input.name, *also])
             original.advance([layer.output.name, *also])
         targets = _targets(layer, current, original, shortcut, left or {})
-        yield layer, _moments(layer, current[layer.input.name], targets, rng, rows)
+        kept = Kept(_activation(layer, shortcut), bool(shortcut), _affordable(layer, keep))
+        yield layer, _moments(layer, current[layer.input.name], targets, rng, rows, kept)
         pending.discard(id(layer.node))
 
 
@@ -80,25 +90,66 @@ def _shortcut(layer: Layer, current: Walk, original: Walk, pending: set[int]) ->
     return other.name
 
 
+def _activation(layer: Layer, shortcut: str | None) -> Activation | None:
+    """The one after the layer, or after the Add that joins it with its shortcut."""
+    return activation_after(layer.output.outputs[0].outputs[0] if shortcut else layer.output)
+
+
+def _affordable(layer: Layer, keep: int) -> int:
+    return min(keep, KEPT_BYTES // (4 * (layer.group * layer.fan_in + 2 * layer.filters)))
+
+
+@dataclass
+class Kept:
+    """At most about `limit` rows, evenly out of those of every batch; `shifted`: the activation is after a sum."""
+
+    activation: Activation | None
+    shifted: bool
+    limit: int
+    parts: list[tuple[np.ndarray, ...]] = field(default_factory=list["tuple[np.ndarray, ...]"])
+
+    def add(self, of: int, *rows: np.ndarray) -> None:
+        """Rows of one batch; `of`: how many all batches will bring."""
+        step = max(1, -(-of // self.limit))
+        self.parts.append(tuple(part[::step] for part in rows))
+
+    def result(self) -> Rows | None:
+        if not self.parts:
+            return None
+        x, y, *shift = (np.concatenate(part) for part in zip(*self.parts, strict=True))
+        return Rows(x, y, shift[0] if shift else None, self.activation if bool(shift) == self.shifted else None)
+
+
 def _moments(
-    layer: Layer, inputs: Sequence[np.ndarray], targets: Iterable[np.ndarray], rng: np.random.Generator, rows: int
+    layer: Layer,
+    inputs: Sequence[np.ndarray],
+    targets: Iterable[tuple[np.ndarray, ...]],
+    rng: np.random.Generator,
+    rows: int,
+    kept: Kept,
 ) -> Moments:
     total = MomentSum(layer.group, layer.fan_in, layer.filters // layer.group)
     share = rows / sum(len(x) for x in inputs)
-    for x, y in zip(inputs, targets, strict=True):
-        total.add(*layer_rows(layer, x, y, rng, int(share * len(x))))
-    return total.result()
+    for x, outputs in zip(inputs, targets, strict=True):
+        sampled = sampled_rows(layer, x, outputs, rng, int(share * len(x)))
+        total.add(*sampled[:2])
+        if kept.limit:
+            kept.add(rows, *sampled)
+    return replace(total.result(), rows=kept.result())
 
 
 def _targets(
     layer: Layer, current: Walk, original: Walk, shortcut: str | None, left: Mapping[str, np.ndarray]
-) -> Iterator[np.ndarray]:
-    """The wanted output, batch by batch."""
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """The wanted output, batch by batch, and the compressed shortcut where it is added to it."""
     for index, y in enumerate(original[layer.output.name]):
         y = _left(y, layer.output.name, left)
-        if shortcut:
-            y = _corrected(y, _left(original[shortcut][index], shortcut, left), current[shortcut][index])
-        yield y
+        compressed = current[shortcut][index] if shortcut else None
+        if shortcut and compressed is not None and compressed.shape == y.shape:
+            wanted = _left(original[shortcut][index], shortcut, left)
+            yield (_corrected(y, wanted, compressed), compressed)
+        else:
+            yield (y,)
 
 
 def _left(values: np.ndarray, name: str, left: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -113,7 +164,16 @@ def layer_rows(
     layer: Layer, x: np.ndarray, y: np.ndarray, rng: np.random.Generator, limit: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """About `limit` pairs of input row (samples, g, d) and output row (samples, g, n) of one batch."""
+    rows, outputs = sampled_rows(layer, x, [y], rng, limit)
+    return rows, outputs
+
+
+def sampled_rows(
+    layer: Layer, x: np.ndarray, outputs: Sequence[np.ndarray], rng: np.random.Generator, limit: int
+) -> tuple[np.ndarray, ...]:
+    """`layer_rows` for several tensors of the shape of the output, at the same positions."""
     if isinstance(layer, Gemm):
-        return x[:, None, :].astype(np.float32, copy=False), y[:, None, :].astype(np.float32, copy=False)
-    positions = sample_positions(rng, len(x), y.shape[2:], limit)
-    return conv_patches(layer, x, positions), output_rows(y, positions, layer.group)
+        return tuple(rows[:, None, :].astype(np.float32, copy=False) for rows in (x, *outputs))
+    positions = sample_positions(rng, len(x), outputs[0].shape[2:], limit)
+    found = (output_rows(y, positions, layer.group) for y in outputs)
+    return conv_patches(layer, x, positions), *found

@@ -14,6 +14,25 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg.blas import ssyrk
 
+from ..compiler.activation import Activation
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Sampled rows of a layer themselves, for fits that see through the activation after it: f(y + shift).
+
+    Attributes:
+        x: (samples, g, d) float32.
+        y: (samples, g, n) float32, the wanted output.
+        shift: (samples, g, n) float32, what is added before the activation, if anything is.
+        activation: None where the layer is followed by none that is known.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    shift: np.ndarray | None = None
+    activation: Activation | None = None
+
 
 @dataclass(frozen=True, eq=False)
 class Moments:
@@ -24,12 +43,14 @@ class Moments:
         yx: (g, n, d + 1); the last column is the mean of y.
         yy: (g, n, n).
         count: rows that were averaged.
+        rows: those of them that were kept, if any were asked for.
     """
 
     xx: np.ndarray
     yx: np.ndarray
     yy: np.ndarray
     count: int
+    rows: Rows | None = None
 
     @property
     def signal(self) -> float:

@@ -80,6 +80,10 @@ class DecompositionPass(Pass):
     def check(self, conv: Conv) -> str | None:
         """Why this Conv is left alone, or None."""
 
+    def rows_kept(self) -> int:
+        """How many of a layer's rows its forms get to see beside the moments."""
+        return 0
+
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
         budget = self._budget(ctx, result.notes)
@@ -175,9 +179,8 @@ class DecompositionPass(Pass):
     def _plan(self, found: Survey, chosen: Sequence[Choice]) -> Plan:
         candidates = {candidate.conv.name: candidate for candidate in found.candidates}
         choices = dict(zip(candidates, chosen, strict=True))
-        return Plan(
-            choices, candidates, {form.name: form for form in self.forms()}, self.refit == "lockstep", self.ridge
-        )
+        forms = {form.name: form for form in self.forms()}
+        return Plan(choices, candidates, forms, self.refit == "lockstep", self.ridge, keep=self.rows_kept())
 
 
 def _slower(found: Survey, chosen: Sequence[Choice]) -> list[str]:

@@ -40,12 +40,14 @@ class Projection:
         dense: the weight (n, d) it amounts to, per group.
         write: for what is no chain of Convs: puts the nodes, with a bias (N,), in the place of the Conv.
         figures: more for the report.
+        bias: (n,) per group, where it is not the one that gives the outputs the wanted mean.
     """
 
     factors: Sequence[Factor]
     dense: Sequence[np.ndarray]
     write: Callable[[Rewriter, Conv, np.ndarray], None] | None = None
     figures: Mapping[str, float | int | str] = field(default_factory=dict[str, "float | int | str"])
+    bias: Sequence[np.ndarray] | None = None
 
 
 class Form(Protocol):
@@ -72,17 +74,23 @@ class Form(Protocol):
 
 def emit(rewriter: Rewriter, conv: Conv, factors: Sequence[Factor], bias: np.ndarray) -> None:
     """Put the chain in the place of `conv`; `bias` (N,) goes to the last Conv, whose output keeps its name."""
+    rewriter.replace(conv.node, chain_nodes(rewriter, conv, conv.input, factors, bias))
+
+
+def chain_nodes(
+    rewriter: Rewriter, conv: Conv, tensor: gs.Tensor, factors: Sequence[Factor], bias: np.ndarray | None
+) -> list[gs.Node]:
+    """The chain, reading `tensor`, not yet in the graph."""
     nodes: list[gs.Node] = []
-    tensor = conv.input
     for factor in factors:
         base = f"{conv.name}.{factor.part}"
         inputs = [tensor, rewriter.constant(f"{base}.weight", factor.weight.astype(conv.dtype))]
-        if factor is factors[-1]:
+        if factor is factors[-1] and bias is not None:
             inputs.append(rewriter.constant(f"{base}.bias", bias.astype(conv.dtype)))
         attrs = {"kernel_shape": list(factor.weight.shape[2:]), "group": conv.group, **factor.attrs}
         tensor = rewriter.variable(f"{base}.output", conv.output.dtype)
         nodes.append(rewriter.node("Conv", inputs, [tensor], base, attrs, origin=conv.name))
-    rewriter.replace(conv.node, nodes)
+    return nodes
 
 
 def axis_attrs(conv: Conv, axes: Sequence[int]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class Plan:
         lockstep: fit on the inputs of the network as rewritten so far, and re-fit what stays dense; otherwise fit on
             the inputs of the network before the pass.
         rows: input rows that a layer is fitted on.
+        keep: rows that forms get to see beside the moments (`projection.through`).
     """
 
     choices: Mapping[str, Choice]
@@ -42,6 +43,7 @@ class Plan:
     lockstep: bool
     ridge: float
     rows: int = ROWS
+    keep: int = 0
 
     def form(self, layer: Layer) -> tuple[Form | None, int]:
         """What the layer becomes, and its size; None and 0 where it stays dense."""
@@ -89,7 +91,7 @@ def _fits(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> Itera
         )
     else:
         layers, walked = [conv for conv in chosen if plan.choices[conv.name].size], reference
-    for layer, moments in lockstep(walked, reference, layers, data, ctx.rng(), plan.rows):
+    for layer, moments in lockstep(walked, reference, layers, data, ctx.rng(), plan.rows, keep=plan.keep):
         yield layer, layer_fits(layer, moments, plan.ridge)
 
 
@@ -123,7 +125,7 @@ def _decompose(
         "error": lost / _signal(fits),
     }
     figures |= {**_figures(plan.candidates[conv.name], choice), **projection.figures}
-    bias = _bias(fits, projection.dense)
+    bias = np.concatenate(projection.bias) if projection.bias else _bias(fits, projection.dense)
     if projection.write is None:
         emit(rewriter, conv, projection.factors, bias)
     else:

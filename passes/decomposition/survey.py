@@ -17,8 +17,10 @@ from ...compiler.shapes import infer_shapes
 from ...runtime.data import Slice
 from ...runtime.halves import fixed_batch
 from ...runtime.lockstep import Layer, lockstep
-from ...runtime.moments import Moments
+from ...runtime.moments import Moments, Rows
+from ..projection.activation_split import Pieces
 from ..projection.fit import Fit, best_fit, plain_fit
+from ..projection.through import Seen, SeenFit
 from .budget import Candidate
 from .costs import Bill, Costs
 from .forms import Form
@@ -116,7 +118,22 @@ def layer_fits(layer: Layer, moments: Moments, ridge: float) -> list[Fit]:
     """The best dense fit of every group; the fewer rows per input, the stronger the pull to the stored weight."""
     stored = layer.matrix().reshape(layer.group, -1, layer.fan_in)
     ridge *= 1 + FEW_ROWS * layer.fan_in / moments.count
-    return [best_fit(moments.xx[g], moments.yx[g], moments.yy[g], stored[g], ridge) for g in range(layer.group)]
+    fits = [best_fit(moments.xx[g], moments.yx[g], moments.yy[g], stored[g], ridge) for g in range(layer.group)]
+    return fits if moments.rows is None else seen_fits(fits, moments.rows)
+
+
+def seen_fits(fits: Sequence[Fit], rows: Rows) -> list[Fit]:
+    """The fits of a layer's groups with their rows, where the activation after the layer is known."""
+    known = rows.activation
+    if known is None or known.linear:
+        return list(fits)
+    pieces = Pieces(known.low, known.high, known.leak)
+
+    def seen(group: int) -> Seen:
+        shift = 0.0 if rows.shift is None else rows.shift[:, group]
+        return Seen(rows.x[:, group], rows.y[:, group], shift, pieces)
+
+    return [SeenFit.of(fit, seen(group)) for group, fit in enumerate(fits)]
 
 
 def plain_fits(conv: Conv) -> list[Fit]:

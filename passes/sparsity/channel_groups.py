@@ -1,0 +1,138 @@
+"""W = S + L with S on some input channels: Gather -> Conv(S), and Gather -> the chain of L on the others, and Add."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+
+import numpy as np
+
+from ...compiler.graph.convs import Conv
+from ...compiler.graph.rewriter import Rewriter
+from ...compiler.pieces import Piece, as_piece
+from ...compiler.shapes import Shapes
+from ..decomposition.branches import Branch, copy_piece, emit_sum, reading
+from ..decomposition.forms import Factor, Form, Projection, axis_attrs
+from ..projection.admm import Problem
+from ..projection.fit import Array, Fit
+from ..projection.partition import Partition, input_scores
+from .fitting import DEFAULT, Settings, first_error, largest, seen_figures, support, through
+
+
+@dataclass(eq=False)
+class ChannelGroups:
+    """S on a share of the input channels, L (`low`) on the others; the size is the rank of L.
+
+    Attributes:
+        separable: L is (the ADMM then looks at the rank of its rearrangement).
+        multiple: the number of channels of S is one of this.
+    """
+
+    low: Form
+    share: float
+    separable: bool = False
+    multiple: int = 1
+    settings: Settings = DEFAULT
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = f"{self.low.name}+{self.share:g}"
+
+    def check(self, conv: Conv) -> str | None:
+        if conv.group > 1:
+            return "grouped: S would read some channels of some groups"
+        if not 0 < self._count(conv) < conv.channels:
+            return f"a share {self.share:g} of {conv.channels} channels is none, or all of them"
+        return self.low.check(conv)
+
+    def limit(self, conv: Conv) -> int:
+        return self.low.limit(self._narrow(conv))
+
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[Piece]:
+        count, dense = self._count(conv), as_piece(conv, shapes)
+        sparse = replace(dense, channels_in=count, bias=False)
+        low = self.low.pieces(self._narrow(conv), size, shapes)
+        return [copy_piece(dense, conv.channels - count), *low, copy_piece(dense, count), sparse]
+
+    def curve(self, conv: Conv, fits: Sequence[Fit], largest: int) -> np.ndarray:
+        parts = self._parts(conv, self._first(conv, fits[0]))
+        return self.low.curve(self._narrow(conv), [parts.reduced(fits[0])], largest)
+
+    def project(self, conv: Conv, fits: Sequence[Fit], size: int) -> Projection:
+        fit, taps = fits[0], prod(conv.kernel)
+        shape = conv.weight.shape[1:] if self.separable else None
+        problem = Problem(
+            "channels", taps, self._count(conv), size, self.settings.iterations, self.settings.penalty, shape
+        )
+        scores = input_scores(fit, first_error(fit), taps)
+        found = support(fit, problem, scores, lambda groups: self._dense(conv, groups, size, fit))
+        refitted = through(fit, lambda moved: self._dense(conv, found.groups, size, moved), self.settings)
+        written = self._written(conv, found.groups, size, refitted.fit)
+        return replace(written, bias=[refitted.bias], figures={**found.figures, **seen_figures([refitted])})
+
+    def _count(self, conv: Conv) -> int:
+        """q."""
+        return -(-round(self.share * conv.channels) // self.multiple) * self.multiple
+
+    def _narrow(self, conv: Conv) -> Conv:
+        """A Conv with as many input channels as L reads."""
+        return reading(conv, np.arange(conv.channels - self._count(conv)))
+
+    def _first(self, conv: Conv, fit: Fit) -> np.ndarray:
+        return largest(input_scores(fit, first_error(fit), prod(conv.kernel)), self._count(conv))
+
+    def _parts(self, conv: Conv, chosen: np.ndarray) -> Partition:
+        return Partition.of(chosen, conv.channels, prod(conv.kernel))
+
+    def _low(self, conv: Conv, chosen: np.ndarray, size: int, fit: Fit) -> Projection:
+        others = np.setdiff1d(np.arange(conv.channels), chosen)
+        return self.low.project(reading(conv, others), [self._parts(conv, chosen).reduced(fit)], size)
+
+    def _dense(self, conv: Conv, chosen: np.ndarray, size: int, fit: Fit) -> Array:
+        return self._parts(conv, chosen).joined(fit, self._low(conv, chosen, size, fit).dense[0])
+
+    def _written(self, conv: Conv, chosen: np.ndarray, size: int, fit: Fit) -> Projection:
+        low, parts = self._low(conv, chosen, size, fit), self._parts(conv, chosen)
+        dense = parts.joined(fit, low.dense[0])
+        weight = dense[:, parts.free].reshape(conv.filters, len(chosen), *conv.kernel)
+        sparse = Factor("sparse", weight, axis_attrs(conv, range(len(conv.kernel))))
+        others = np.setdiff1d(np.arange(conv.channels), chosen)
+        branches = [Branch("others", others, low.factors), Branch("chosen", chosen, [sparse])]
+
+        def write(rewriter: Rewriter, layer: Conv, bias: np.ndarray) -> None:
+            emit_sum(rewriter, layer, branches, bias)
+
+        return Projection([], [dense], write)
+
+
+@dataclass(eq=False)
+class Unsparse:
+    """L alone, fitted through the activation; one L per group of the Conv."""
+
+    low: Form
+    settings: Settings = DEFAULT
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = self.low.name
+
+    def check(self, conv: Conv) -> str | None:
+        return self.low.check(conv)
+
+    def limit(self, conv: Conv) -> int:
+        return self.low.limit(conv)
+
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[Piece]:
+        return self.low.pieces(conv, size, shapes)
+
+    def curve(self, conv: Conv, fits: Sequence[Fit], largest: int) -> np.ndarray:
+        return self.low.curve(conv, fits, largest)
+
+    def project(self, conv: Conv, fits: Sequence[Fit], size: int) -> Projection:
+        one = replace(conv, weight=conv.weight[: conv.filters // conv.group], group=1)
+        refitted = [
+            through(fit, lambda moved: self.low.project(one, [moved], size).dense[0], self.settings) for fit in fits
+        ]
+        found = self.low.project(conv, [each.fit for each in refitted], size)
+        return replace(found, bias=[each.bias for each in refitted], figures=seen_figures(refitted))

@@ -1,0 +1,86 @@
+"""Support and refit of a sparse plus low-rank weight, for either kind of groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..projection.admm import Problem, Solution, rows_for, solve
+from ..projection.fit import Array, Fit
+from ..projection.lowrank import lowrank
+from ..projection.through import Refitted, Seen, SeenFit, refit_through
+
+FIRST_RANK = 4  # the groups of an error curve are ranked beside a low-rank weight of this part of the full rank
+Figures = dict[str, "float | int | str"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of the fits: iterations of the ADMM and its penalty t, alternations through the activation."""
+
+    iterations: int = 100
+    penalty: float = 1.0
+    refits: int = 10
+
+
+DEFAULT = Settings()
+
+
+@dataclass(frozen=True, eq=False)
+class Support:
+    """Groups (sorted), and where they come from."""
+
+    groups: np.ndarray
+    figures: Figures
+
+
+def first_error(fit: Fit) -> Array:
+    """The error (n, d) of a low-rank weight, which says where an error curve needs S most."""
+    basis, mixture = lowrank(fit, max(1, len(fit.weight) // FIRST_RANK))
+    return fit.weight - mixture @ basis
+
+
+def largest(scores: np.ndarray, count: int) -> np.ndarray:
+    """The indices of the `count` largest scores, sorted."""
+    return np.sort(np.argsort(-scores, kind="stable")[:count])
+
+
+def support(fit: Fit, problem: Problem, scores: np.ndarray, dense: Callable[[np.ndarray], Array]) -> Support:
+    """The groups that the ADMM leaves, or those of the largest `scores`, whichever lose less once refitted.
+
+    Args:
+        dense: the weight (n, d) nearest to the fit with S on given groups.
+    """
+    solution = solve(rows_for(fit, seen_of(fit)), fit.weight, problem)
+    tried = {"admm": largest(solution.norms, problem.groups), "energy": largest(scores, problem.groups)}
+    lost = {name: fit.lost(dense(groups)) for name, groups in tried.items()}
+    best = min(lost, key=lambda name: lost[name])
+    return Support(tried[best], {"groups": problem.groups, "support": best, **_converged(solution)})
+
+
+def seen_of(fit: Fit) -> Seen | None:
+    return fit.seen if isinstance(fit, SeenFit) else None
+
+
+def through(fit: Fit, project: Callable[[Fit], Array], settings: Settings) -> Refitted:
+    """The fit through the activation where rows of it are there; otherwise the moments' fit."""
+    if isinstance(fit, SeenFit):
+        return refit_through(fit, project, settings.refits)
+    weight = project(fit)
+    return Refitted(fit, weight, fit.bias(weight))
+
+
+def seen_figures(refitted: Sequence[Refitted]) -> Figures:
+    """Mean energy lost after the activation, before and after the refit through it."""
+    errors = [each.errors for each in refitted if each.errors]
+    if not errors:
+        return {}
+    first, last = sum(each[0] for each in errors), sum(min(each) for each in errors)
+    figures: Figures = {"activated_before": first / len(errors), "activated": last / len(errors)}
+    return {**figures, "alternations": max(len(each) - 1 for each in errors)}
+
+
+def _converged(solution: Solution) -> Figures:
+    return {"iterations": len(solution.primal), "primal": solution.primal[-1], "dual": solution.dual[-1]}
