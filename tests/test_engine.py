@@ -8,6 +8,7 @@ import builders
 import onnx
 import pytest
 from onnx_compress import compress
+from onnx_compress.compiler.lint import lint
 from onnx_compress.compiler.registry import BUILTIN
 from onnx_compress.compiler.targets import TARGETS as ALL_TARGETS
 from onnx_compress.runtime.tensorrt.rtx import EngineCheck, available, check_engine
@@ -19,6 +20,7 @@ TRAINING = f"{NETWORK.with_name('cifar10_sample.npz')}#train_images"
 TARGETS = ("xavier", "trt10", "ort")
 CASES = [(name, target) for name in BUILTIN for target in TARGETS if target != "ort" or name == "quantize"]
 ASSETS = Path(__file__).resolve().parents[2] / "shared"
+PIPED = "prune:macs=0.7,basis:macs=0.45,quantize"
 OPTIONS = {"basis": "basis:rank=0.6", "prune": "prune:macs=0.8", "sbf": "sbf:macs=0.8"}
 
 
@@ -72,6 +74,28 @@ def test_factors_and_quantizers_of_the_shipped_network(target: str, tmp_path: Pa
     pipeline = "basis:rank=0.5,quantize"
     compress(NETWORK, pipeline, data=TRAINING, preprocess="cifar10", samples=2, target=target, output=path)
     checked(path)
+
+
+def piped(network: Path, data: str, samples: int, output: Path) -> None:
+    """Three passes in a row keep to their budgets, and the target's lint and NVIDIA's builder take the result."""
+    done = compress(network, PIPED, data=data, preprocess="cifar10", samples=samples, target="xavier", output=output)
+    errors = [finding for finding in lint(done.proto, ALL_TARGETS["xavier"]) if finding.severity == "error"]
+    assert errors == []
+    assert done.report["after"]["macs"] <= 0.45 * done.report["before"]["macs"]
+    removed = next(record.result for record in done.records if record.name == "prune")
+    assert removed.metrics["macs_kept"] <= 0.7 and removed.metrics["units_removed"] > 0
+    checked(output)
+
+
+def test_pruned_factorized_and_quantized(tmp_path: Path):
+    piped(NETWORK, TRAINING, 8, tmp_path / "m.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not ASSETS.is_dir(), reason="the networks of others are not here")
+def test_a_deep_network_pruned_factorized_and_quantized(tmp_path: Path):
+    data = ASSETS / "data" / "cifar10_train10k.npz"
+    piped(ASSETS / "models" / "resnet56.onnx", str(data), 128, tmp_path / "m.onnx")
 
 
 def test_the_shipped_network():
