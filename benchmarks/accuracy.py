@@ -60,6 +60,7 @@ def measure(network: str, pipeline: str, assets: str, samples: int, target: str)
     elapsed, peak = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     test = load_samples(result.graph, folder / "data" / "cifar10_test.npz", PREPROCESS)
     before, after = result.report["before"], result.report["after"]
+    metrics = [record.result.metrics for record in result.records]
     return {
         "benchmark": "accuracy",
         "network": network,
@@ -74,6 +75,7 @@ def measure(network: str, pipeline: str, assets: str, samples: int, target: str)
         "seconds": round(sum(record.seconds for record in result.records), 1),
         "total_seconds": round(elapsed, 1),
         "peak_mb": round(peak),
+        **{key: round(found[key], 4) for found in metrics for key in ("units_removed",) if key in found},
     }
 
 

@@ -3,7 +3,10 @@
     python benchmarks/prune.py [--networks resnet56] [--only prune:macs=0.6] [--readings] [--torch-pruning]
 
 Each line is measured as in `accuracy` (a process of its own, 1,024 unlabelled training images, no gradient steps, top-1
-on all 10,000 test images). `--readings` compares the criteria and the readings of the Gaussian one at the same MACs.
+on all 10,000 test images); `units_removed` is the share of filters that went, those of a residual stream counted once.
+The 0.58 and 0.4536 of ResNet-32 are what PFGDF leaves of its MACs and parameters. `seconds` of the first line of a
+network includes the measuring of its sensitivities, which the next lines find in the cache. `--readings` compares the
+criteria and the readings of the Gaussian one at the same MACs.
 `--torch-pruning` adds Torch-Pruning on the same ResNet, built in PyTorch from the ONNX weights, at the same MACs
 without fine-tuning; it needs torch, onnx and torch-pruning 1.6 in the interpreter given by `--torch-python`.
 """
@@ -32,6 +35,7 @@ ROWS: list[Row] = [
     ("resnet32", "prune:macs=0.58", None),
     ("resnet32", "prune:macs=0.58:params=0.4536", None),
     ("resnet32", f"{PLAIN}0.58", None),
+    ("resnet32", f"{PLAIN}0.58:params=0.4536", None),
 ]
 CRITERIA = ("moments", "l1", "l2", "fpgm", *(f"gaussian:reading={each}" for each in ("tails", "centre", "low")))
 
@@ -62,7 +66,8 @@ def main() -> None:
     networks = args.networks.split(",")
     rows = [row for row in (readings() if args.readings else ROWS) if row[0] in networks]
     if args.only:
-        rows = [(network, pipeline, None) for pipeline in args.only for network in networks]
+        goals = {(network, pipeline): goal for network, pipeline, goal in rows}
+        rows = [(network, pipeline, goals.get((network, pipeline))) for pipeline in args.only for network in networks]
     context = multiprocessing.get_context("spawn")
     for network, pipeline, goal in rows:
         with context.Pool(1) as pool:
