@@ -20,6 +20,7 @@ from ...compiler.context import Context, Data
 from ...compiler.cost import graph_cost
 from ...compiler.errors import UsageError
 from ...compiler.graph.io import from_proto
+from ...compiler.graph.operators import declared
 from ...compiler.latency import DEVICES, estimate
 from ...compiler.report.frontier import Point, Size
 from ...compiler.shapes import infer_shapes
@@ -92,7 +93,8 @@ class Sweep:
         if isinstance(first, DecompositionPass) and self.measured:
             pricing = first.pricing(ctx)
             return None if pricing is None else pricing.graph(graph, shapes)
-        return estimate(graph, shapes, self.target, self.mode).ms if self.target.device in DEVICES else None
+        known = self.target.device in DEVICES and not declared(graph)
+        return estimate(graph, shapes, self.target, self.mode).ms if known else None
 
     def original(self) -> Size:
         """Of the network itself."""

@@ -210,6 +210,8 @@ def test_later_passes_run_on_the_node_and_the_command_names_the_library(opset: i
     found = compress(proto, "sbf:form=plugin:rank=4,basis:rank=6", target="xavier", data=data, include="Conv")
     assert [node.op for node in found.graph.nodes].count("SpatialBasisConv") >= 1
     assert "--plugins=libonnx_compress_plugins.so" in found.report["target"]["command"]
+    assert found.report["before"]["latency"] is not None
+    assert found.report["after"]["latency"] is None
     assert any(
         "SpatialBasisConv needs the library" in note for entry in found.report["passes"] for note in entry["notes"]
     )
