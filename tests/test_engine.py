@@ -21,7 +21,12 @@ TARGETS = ("xavier", "trt10", "ort")
 CASES = [(name, target) for name in BUILTIN for target in TARGETS if target != "ort" or name == "quantize"]
 ASSETS = Path(__file__).resolve().parents[2] / "shared"
 PIPED = "prune:macs=0.7,basis:macs=0.45,quantize"
-OPTIONS = {"basis": "basis:rank=0.6", "prune": "prune:macs=0.8", "sbf": "sbf:macs=0.8"}
+OPTIONS = {
+    "basis": "basis:rank=0.6",
+    "prune": "prune:macs=0.8",
+    "sbf": "sbf:macs=0.8",
+    "sparse-lowrank": "sparse-lowrank:macs=0.6:form=channels",
+}
 
 
 def network() -> onnx.ModelProto:

@@ -186,14 +186,15 @@ def _channel_scale(centred: np.ndarray, taps: int) -> np.ndarray:
 
 def _largest_eigenvalue(x: np.ndarray, steps: int = 30) -> float:
     """Of x^T x, by the power method."""
-    vector = np.random.default_rng(0).standard_normal(x.shape[1])
-    size = 1e-30
-    for _ in range(steps):
-        vector: np.ndarray = x.T @ (x @ (vector / np.linalg.norm(vector)).astype(np.float32))
-        size = float(np.linalg.norm(vector))
-        if size < 1e-30:
-            return 1e-30
-    return size
+    vector = np.cos(np.arange(x.shape[1], dtype=np.float32))  # far from any structure of x
+    return max([_grown(x, vector) for _ in range(steps)][-1], 1e-30)
+
+
+def _grown(x: np.ndarray, vector: np.ndarray) -> float:
+    """One step of the power method, in place; by how much the unit vector grew."""
+    vector /= max(float(np.linalg.norm(vector)), 1e-30)
+    vector[:] = x.T @ (x @ vector)
+    return float(np.linalg.norm(vector))
 
 
 def _after(values: np.ndarray, count: int) -> float:

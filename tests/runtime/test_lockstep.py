@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builders
 import numpy as np
+from onnx_compress.compiler.activation import Activation
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.gemms import find_gemms
 from onnx_compress.compiler.graph.rewriter import Rewriter
@@ -85,3 +86,36 @@ def test_where_channels_were_removed_the_target_is_what_the_others_gave() -> Non
     ((_, moments),) = lockstep(graph, reference, [pruned], images(), np.random.default_rng(0), left=left)
     (fit,) = layer_fits(pruned, moments, ridge=1e-9)
     np.testing.assert_allclose(fit.weight, conv.matrix()[[0, 2]], atol=1e-3)
+
+
+def test_rows_come_with_the_activation_and_the_compressed_shortcut() -> None:
+    """y + shift is the sum that the original has, whatever the first Conv has become."""
+    text = RESIDUAL.replace("y = Add(c, r)", "s = Add(c, r) y = Relu(s)")
+    weights = {"w1": builders.normal(3, 3, 3, 3), "w2": builders.normal(3, 3, 3, 3, seed=1)}
+    biases = {"b1": builders.normal(3, seed=2), "b2": builders.normal(3, seed=3)}
+    graph = builders.model(text, **weights, **biases).graph
+    reference, convs = graph.copy(), list(find_convs(graph))
+    steps = lockstep(graph, reference, convs, images(), np.random.default_rng(0), keep=10**6)
+    first, moments = next(steps)
+    assert moments.rows is not None
+    assert moments.rows.shift is None
+    assert moments.rows.activation == Activation(0.0)
+    np.testing.assert_allclose(moments.rows.x[:, 0].mean(0), moments.xx[0, -1, :-1], atol=1e-5)
+    first.store(Rewriter(graph), 0.5 * first.matrix(), 0.5 * first.bias)
+    _, moments = next(steps)
+    rows = moments.rows
+    assert rows is not None
+    assert rows.shift is not None
+    assert rows.activation == Activation(0.0)
+    sums = builders.run(builders.model(RESIDUAL, **weights, **biases), x=images().x)["y"]
+    np.testing.assert_allclose((rows.y + rows.shift)[:, 0].mean(0), sums.mean((0, 2, 3)), atol=1e-4)
+
+
+def test_at_most_so_many_rows_are_kept() -> None:
+    graph = residual().graph
+    for keep, most in ((0, 0), (500, 600)):
+        for _, moments in lockstep(
+            graph, graph, list(find_convs(graph)), images(), np.random.default_rng(0), keep=keep
+        ):
+            kept = 0 if moments.rows is None else len(moments.rows.x)
+            assert keep // 20 <= kept <= most
