@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import onnx
 import torch
@@ -19,6 +19,7 @@ from ...compiler.errors import CompressError
 from .torch_operators import Kernel, Site, Tensor, kernel, place
 
 SHAPES = ("Shape", "Size")
+NOTHING = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,16 +63,16 @@ class TorchProgram:
         values = self._template.copy()
         for slot, value in enumerate(inputs, 1):
             values[slot] = value
-        for step in self._steps:
+        for step in self.steps:
             try:
                 result = step.function(*[values[slot] for slot in step.reads])
             except RuntimeError as error:
                 raise failure(step.node, error) from error
-            if len(step.writes) == 1:
-                values[step.writes[0]] = result
-            else:
-                for slot, part in zip(step.writes, result, strict=False):
+            if isinstance(result, (tuple, list)):
+                for slot, part in zip(step.writes, cast("Sequence[Tensor]", result), strict=False):
                     values[slot] = part
+            else:
+                values[step.writes[0]] = result
             for slot in step.frees:
                 values[slot] = None
         return [values[slot] for slot in self._outputs]
@@ -109,38 +110,47 @@ class TorchProgram:
             result: Any = function(*inputs)
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
             raise failure(node, error) from error
-        results: Sequence[Tensor] = result if len(node.output) > 1 else (result,)
+        results = cast("Sequence[Tensor]", result if isinstance(result, (tuple, list)) else (result,))
         return function, [value.to(self._device) for value in results]
 
     def _number(
         self, steps: Sequence[tuple[onnx.NodeProto, Kernel]], constants: Mapping[str, Tensor], outputs: Sequence[str]
     ) -> None:
-        """Names become slots: inputs first, then constants that are read, then what the steps write."""
+        """Names become slots: inputs, constants that are read, what the steps write; the last one is for the rest."""
         read = {name for node, _ in steps for name in node.input} | set(outputs)
         held = {name: value for name, value in constants.items() if name in read}
         written = [name for node, _ in steps for name in node.output if name]
-        slots = {"": 0}
+        slots = {"": NOTHING}
         for name in [*self.inputs, *held, *written]:
             slots.setdefault(name, len(slots))
         keep = set(held) | set(outputs)
         frees = [names - keep for names in last_uses([node for node, _ in steps])]
-        self._steps = [
-            Step(node, function, *(tuple(slots[name] for name in names) for names in (node.input, node.output, gone)))
+        self.steps = [
+            Step(
+                node,
+                function,
+                tuple(slots[name] for name in node.input),
+                tuple(slots[name] or len(slots) for name in node.output),
+                tuple(slots[name] for name in gone),
+            )
             for (node, function), gone in zip(steps, frees, strict=True)
         ]
-        self._template: list[Any] = [None] * len(slots)
+        self._template: list[Any] = [None] * (len(slots) + 1)
         for name, value in held.items():
             self._template[slots[name]] = value
         self._outputs = [slots[name] for name in outputs]
 
 
 def needed(graph: onnx.GraphProto, outputs: Sequence[str]) -> list[onnx.NodeProto]:
-    """The nodes that the outputs depend on, in order."""
+    """The nodes that the outputs depend on, in order; outputs that nobody reads lose their names."""
     wanted, kept = set(outputs), list[onnx.NodeProto]()
     for node in reversed(graph.node):
         if wanted.intersection(node.output):
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            copy.output[:] = [name if name in wanted else "" for name in node.output]
             wanted.update(node.input)
-            kept.append(node)
+            kept.append(copy)
     return kept[::-1]
 
 

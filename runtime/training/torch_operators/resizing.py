@@ -8,8 +8,8 @@ Output position i reads the input at
     asymmetric                i / scale; the only one up to opset 10
 
 Up to opset 10 the nearest neighbour is the one below, or above where the axis shrinks, as onnxruntime has it. Positions
-are computed in float32, as there: ties fall the same way. With sizes given, scale = m / n. Linear interpolation is a matrix with two weights per row; two common forms of it take
-PyTorch's kernel.
+are computed in float32, as there, so that ties fall the same way. With sizes given, scale = m / n. Linear interpolation
+is a matrix with two weights per row; two common forms of it take PyTorch's kernel.
 """
 
 # pyright: reportMissingModuleSource=false, reportUnknownLambdaType=false, reportUnknownVariableType=false
