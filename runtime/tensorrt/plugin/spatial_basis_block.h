@@ -87,11 +87,21 @@ struct Block {
     const Problem<T>& problem;
     int tile, first, sample;
 
-    struct Sums {
-        float of[kSteps][M];
+    // What a thread keeps in registers through a pass: where its positions lie in a channel of X, and its sums.
+    struct Thread {
+        int offset[kSteps];
+        float sum[kSteps][M];
     };
 
     SBC_BOTH int channels() const { return problem.shape.channels / problem.shape.groups; }
+
+    SBC_BOTH void begin(int lane, int row, Thread& thread) const {
+        for (int step = 0; step < kSteps; ++step) {
+            const int tap = row % volume(problem.shape.kernel);
+            thread.offset[step] = locate(problem.shape, tile * kTile + step * kLanes + lane, tap);
+            for (int m = 0; m < M; ++m) thread.sum[step][m] = 0.0f;
+        }
+    }
 
     // Stage the weights of channels [depth, depth + kDepth) for the rows of a pass: staged[warp][channel][template].
     SBC_BOTH void stage(int thread, int threads, int first_row, int depth, float* staged) const {
@@ -109,32 +119,28 @@ struct Block {
     }
 
     // Add the staged channels to the sums of one thread, whose row is `row`.
-    SBC_BOTH void accumulate(int lane, int warp, int row, int depth, const float* staged, Sums& sums) const {
+    SBC_BOTH void accumulate(int warp, int row, int depth, const float* staged, Thread& thread) const {
         const SbcShape& shape = problem.shape;
         if (row >= rows_of(shape)) return;
         const int taps = volume(shape.kernel), plane = volume(shape.input);
         const long long channel = static_cast<long long>(sample) * shape.channels + row / taps * channels() + depth;
         const T* const from = problem.x + channel * plane;
         const int count = channels() - depth < kDepth ? channels() - depth : kDepth;
-        int offset[kSteps];
-        for (int step = 0; step < kSteps; ++step) {
-            offset[step] = locate(shape, tile * kTile + step * kLanes + lane, row % taps);
-        }
         for (int c = 0; c < count; ++c) {
             const float* const weights = staged + (warp * kDepth + c) * M;
             for (int step = 0; step < kSteps; ++step) {
-                if (offset[step] < 0) continue;
-                const float value = Scalar<T>::widen(from[static_cast<long long>(c) * plane + offset[step]]);
-                for (int m = 0; m < M; ++m) sums.of[step][m] += value * weights[m];
+                if (thread.offset[step] < 0) continue;
+                const float value = Scalar<T>::widen(from[static_cast<long long>(c) * plane + thread.offset[step]]);
+                for (int m = 0; m < M; ++m) thread.sum[step][m] += value * weights[m];
             }
         }
     }
 
     // Put the sums of one thread where the filters read them: parked[row][template][position].
-    SBC_BOTH void park(int lane, int row, const Sums& sums, float* parked) const {
+    SBC_BOTH void park(int lane, int row, const Thread& thread, float* parked) const {
         if (row >= rows_of(problem.shape)) return;
         for (int step = 0; step < kSteps; ++step) {
-            for (int m = 0; m < M; ++m) parked[(row * M + m) * kTile + step * kLanes + lane] = sums.of[step][m];
+            for (int m = 0; m < M; ++m) parked[(row * M + m) * kTile + step * kLanes + lane] = thread.sum[step][m];
         }
     }
 

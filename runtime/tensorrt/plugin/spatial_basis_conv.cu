@@ -28,14 +28,15 @@ __global__ void __launch_bounds__(kLanes* kMaxRows) forward(Problem<T> problem) 
     const int thread = warp * kLanes + lane, threads = kLanes * blockDim.y;
 
     for (int first_row = 0; first_row < rows_of(shape); first_row += blockDim.y) {
-        typename Block<T, M>::Sums sums = {};
+        typename Block<T, M>::Thread kept;
+        block.begin(lane, first_row + warp, kept);
         for (int depth = 0; depth < block.channels(); depth += kDepth) {
             block.stage(thread, threads, first_row, depth, staged);
             __syncthreads();
-            block.accumulate(lane, warp, first_row + warp, depth, staged, sums);
+            block.accumulate(warp, first_row + warp, depth, staged, kept);
             __syncthreads();
         }
-        block.park(lane, first_row + warp, sums, parked);
+        block.park(lane, first_row + warp, kept, parked);
     }
     __syncthreads();
     block.finish(lane, warp, parked);

@@ -179,7 +179,8 @@ private:
     }
 
     // Entries [from, from + count) of a field of `length` entries.
-    static bool copy(const PluginFieldCollection& given, const char* name, int from, int count, int length, int32_t* to) {
+    static bool copy(const PluginFieldCollection& given, const char* name, int from, int count, int length,
+                     int32_t* to) {
         const PluginField* const field = find(given, name);
         if (field == nullptr || field->type != PluginFieldType::kINT32 || field->length != length) return false;
         std::memcpy(to, static_cast<const int32_t*>(field->data) + from, sizeof(int32_t) * count);

@@ -84,7 +84,9 @@ extern "C" int drive(int axes, const int32_t* kernel, const int32_t* strides, co
     }
     const DimsExprs out = layer->getOutputDimensions(0, shapes, 5, build);
     tensors[5].dims.nbDims = out.nbDims;
-    for (int axis = 0; axis < out.nbDims; ++axis) sizes[axis] = tensors[5].dims.d[axis] = out.d[axis]->getConstantValue();
+    for (int axis = 0; axis < out.nbDims; ++axis) {
+        sizes[axis] = tensors[5].dims.d[axis] = out.d[axis]->getConstantValue();
+    }
     for (int i = 0; i < 6; ++i) {
         if (!layer->supportsFormatCombination(i, tensors, 5, 1)) return 4;
     }

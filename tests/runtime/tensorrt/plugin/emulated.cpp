@@ -14,16 +14,16 @@ void run_block(const sbc::Block<float, M>& block, int warps) {
     const int threads = warps * kLanes;
     std::vector<float> staged(staged_floats(shape, M), 1e30f), parked(parked_floats(shape, M), 1e30f);
     for (int first_row = 0; first_row < rows_of(shape); first_row += warps) {
-        std::vector<typename Block<float, M>::Sums> sums(threads);
-        for (auto& entry : sums) entry = {};
+        std::vector<typename Block<float, M>::Thread> kept(threads);
+        for (int t = 0; t < threads; ++t) block.begin(t % kLanes, first_row + t / kLanes, kept[t]);
         for (int depth = 0; depth < block.channels(); depth += kDepth) {
             for (int t = 0; t < threads; ++t) block.stage(t, threads, first_row, depth, staged.data());
             for (int t = 0; t < threads; ++t) {
                 const int warp = t / kLanes;
-                block.accumulate(t % kLanes, warp, first_row + warp, depth, staged.data(), sums[t]);
+                block.accumulate(warp, first_row + warp, depth, staged.data(), kept[t]);
             }
         }
-        for (int t = 0; t < threads; ++t) block.park(t % kLanes, first_row + t / kLanes, sums[t], parked.data());
+        for (int t = 0; t < threads; ++t) block.park(t % kLanes, first_row + t / kLanes, kept[t], parked.data());
     }
     for (int t = 0; t < threads; ++t) block.finish(t % kLanes, t / kLanes, parked.data());
 }
