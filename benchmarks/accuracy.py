@@ -4,8 +4,8 @@
 
 Each line is measured in a process of its own: compression on unlabelled training images (no labels, no gradient steps),
 then top-1 on all 10,000 test images with onnxruntime. `seconds` is the wall time of the passes, `peak_mb` the process's
-peak memory up to their end, `floor` and `goal` what is asked of the line. `top1_fused` is the accuracy with
-onnxruntime's INT8 kernels, which saturate on processors without VNNI (see `runtime.session`).
+peak memory up to their end, `floor` and `goal` what is asked of the line. `top1_fused` is, after `quantize`, the
+accuracy with onnxruntime's INT8 kernels, which saturate on processors without VNNI (see `runtime.session`).
 
 The networks and images are read from a folder given by --assets: `models/<network>.onnx`,
 `data/cifar10_train10k.npz` and `data/cifar10_test.npz` (arrays `images`, uint8 NHWC, and `labels`).
@@ -59,6 +59,9 @@ def measure(network: str, pipeline: str, assets: str, samples: int, target: str)
     )
     elapsed, peak = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     test = load_samples(result.graph, folder / "data" / "cifar10_test.npz", PREPROCESS)
+    top1 = round(100 * accuracy(result.proto, test, test.labels).top1, 2)
+    integer = "quantize" in pipeline
+    fused = round(100 * accuracy(Session(result.proto, fused=True), test, test.labels).top1, 2) if integer else top1
     before, after = result.report["before"], result.report["after"]
     metrics = [record.result.metrics for record in result.records]
     return {
@@ -69,8 +72,8 @@ def measure(network: str, pipeline: str, assets: str, samples: int, target: str)
         "samples": samples,
         "macs": round(after["macs"] / before["macs"], 4),
         "params": round(after["params"] / before["params"], 4),
-        "top1": round(100 * accuracy(result.proto, test, test.labels).top1, 2),
-        "top1_fused": round(100 * accuracy(Session(result.proto, fused=True), test, test.labels).top1, 2),
+        "top1": top1,
+        "top1_fused": fused,
         "original": ORIGINAL.get(network),
         "seconds": round(sum(record.seconds for record in result.records), 1),
         "total_seconds": round(elapsed, 1),
