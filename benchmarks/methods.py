@@ -4,8 +4,8 @@
 
 No gradient steps. `data` tells lines fitted on unlabelled training images from data-free ones; `top1` is on all 10,000
 test images with onnxruntime, `file` the size relative to the original's, `seconds` the wall time of the passes,
-`cpu_seconds` their processor time, `errors` the relative lost output energy (weight energy without data) per layer. Where
-a method saves storage and no work, a ratio is one of the parameters (`filter-summary`, `sbf-dense`), or of bits
+`cpu_seconds` their processor time, `errors` the relative lost output energy (weight energy without data) per layer.
+Where a method saves storage and no work, a ratio is one of the parameters (`filter-summary`, `sbf-dense`), or of bits
 (`codebook`, which ignores the ratios). Assets are those of `accuracy.py`.
 """
 
