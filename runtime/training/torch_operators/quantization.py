@@ -2,13 +2,13 @@
 
 A quantized tensor is kept as the integers it holds, in float32:
 
-    Q:   q = clamp(round(x / s) + z)       dq/dx = 1/s inside the range, 0 outside: rounding is passed over
+    Q:   q = round(clamp(x / s, low - z, high - z)) + z     dq/dx = 1/s inside the range, 0 outside: rounding is ignored
     DQ:  y = (q - z) s
 
 The scale gets its gradient by the same rule; for a pair it is that of LSQ (Esser et al. 2020, arXiv:1902.08153, eq. 3).
 """
 
-# pyright: reportMissingModuleSource=false
+# pyright: reportMissingModuleSource=false, reportUnknownLambdaType=false, reportUnknownVariableType=false
 from __future__ import annotations
 
 from typing import Any
@@ -34,13 +34,13 @@ def quantize(site: Site) -> Kernel:
     kind = site.inputs[2].dtype if site.has(2) else torch.uint8
     if kind not in (torch.int8, torch.uint8):
         site.refuse(f"quantization to {kind}", "quantize to int8 or uint8")
-    low, high, column = torch.iinfo(kind).min, torch.iinfo(kind).max, _column(site)
-
-    def kernel(x: Tensor, scale: Tensor, zero: Tensor = None) -> Tensor:
-        steps = Round.apply(x / scale.reshape(column))
-        return torch.clamp(steps if zero is None else steps + zero.reshape(column), low, high)
-
-    return kernel
+    column, shift = _column(site), site.inputs[2].to(site.inputs[0].dtype) if site.has(2) else None
+    low, high = torch.iinfo(kind).min, torch.iinfo(kind).max
+    if shift is None or not site.constant(2).any():
+        return lambda x, scale, *_: Round.apply(torch.clamp(x / scale.reshape(column), low, high))
+    shift = shift.reshape(column)
+    low, high = low - shift, high - shift
+    return lambda x, scale, *_: Round.apply(torch.clamp(x / scale.reshape(column), low, high)) + shift
 
 
 def dequantize(site: Site) -> Kernel:
