@@ -12,7 +12,8 @@ Which units go (`criterion`):
               taken for a Gaussian; `reading` says which part that is (see `projection.significance`)
     l1, l2    the smallest filters;      fpgm  those nearest to the geometric median
 
-`moments` is the default because it loses less: ResNet-20, 70 % of the MACs, 1,024 images, top-1 (original 91.73)
+`moments` is the default because it loses less: ResNet-20, 70 % of the MACs, 1,024 images, top-1 (original 91.73), every
+layer's loss counted alike (`sensitivity=energy`; what the default, `output`, adds: see `pruning.sensitivity`)
 
     criterion        moments   gaussian (tails, centre, low)    l1     l2     fpgm
     repair=none         47.3          20.6   22.4   32.4       24.6   17.3   16.8

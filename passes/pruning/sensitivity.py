@@ -3,7 +3,17 @@
 energy    the relative lost energy of every layer counts the same: gain 1
 output    Each layer alone loses so many of its inputs, the best re-fit on the others assumed, that about `LEVELS` of
           its output energy go; the divergence of the network's outputs is measured on samples that no fit has seen.
-          Slope and gain are those of `decomposition.sensitivity`, of whose tables these can take the place.
+          The gain is the slope of `decomposition.sensitivity`, to the power `TEMPER`; its tables can be read here, and
+          these there.
+
+Top-1 on all CIFAR-10 test images, 60 % of the MACs, 1,024 unlabelled training images, no gradient steps:
+
+                 energy    temper 0.5    1            the classifier's loss not measured, temper 0.5
+    ResNet-20     85.95         88.85    89.04        88.68
+    ResNet-56     89.75                  92.77        92.48
+
+What a loss does to the outputs differs between layers by an order of magnitude, and is largest at the beginning of the
+last stage and before the classifier.
 """
 
 from __future__ import annotations
@@ -17,10 +27,12 @@ from ...compiler.context import Context, Data
 from ...runtime.lockstep import Layer, lockstep
 from ...runtime.sensitivity import Probe
 from ..decomposition.sensitivity import LEVELS, Weigher
+from ..decomposition.sensitivity import TEMPER as STORED
 from ..decomposition.survey import CURVE_ROWS, curve_samples, layer_fits
 from ..projection.elimination import Reader, eliminate
 from ..projection.fit import Array, Fit
 
+TEMPER = 1.0
 LEAST = 1e-9
 
 
@@ -42,7 +54,7 @@ def gains(
                     weigher.gauge.probe, layer, layer_fits(layer, moments, ridge)
                 )
                 advance()
-    return weigher.gains() or {}
+    return {name: gain ** (TEMPER / STORED) for name, gain in (weigher.gains() or {}).items()}
 
 
 def _points(probe: Probe, layer: Layer, fits: Sequence[Fit]) -> list[tuple[float, float]]:
