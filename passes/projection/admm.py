@@ -24,6 +24,8 @@ The penalties follow from the size that is asked for. In the first half of the i
 leave q groups and r singular values (the (q+1)-th largest norm, the (r+1)-th largest value); in the second half they
 are constant, and the residuals |M - P| and |M - M_before|, relative to |P|, fall.
 
+Work: 8 m d n flops per iteration, with m at most `SAMPLES`.
+
 Source: Ma et al., "A unified approximation framework for compressing and accelerating deep neural networks" (arXiv
 1807.10119), for objective and solver; its group shape and penalties are not known here.
 """
@@ -82,14 +84,23 @@ class Solution:
 
 
 def rows_for(fit: Fit, seen: Seen | None) -> Seen:
-    """The rows to solve on: `SAMPLES` of those seen, or without any 2 d of mean 0 that have the metric for moments."""
+    """`SAMPLES` of the rows seen; without any, rows of mean 0 with the metric for moments, exactly if 2 d are enough."""
     if seen is None:
-        root = np.linalg.cholesky(fit.metric).T * np.sqrt(len(fit.metric))
-        x = np.concatenate([root, -root]).astype(np.float32)
+        x = _metric_rows(fit)
         return Seen(x, x @ fit.weight.T.astype(np.float32), 0.0, Pieces())
     step = max(1, len(seen.x) // SAMPLES)
     shift = seen.shift[::step] if isinstance(seen.shift, np.ndarray) else seen.shift
     return Seen(seen.x[::step], seen.y[::step], shift, seen.activation)
+
+
+def _metric_rows(fit: Fit) -> np.ndarray:
+    size, half = len(fit.metric), SAMPLES // 2
+    root = np.linalg.cholesky(fit.metric).T
+    if size <= half:
+        drawn = root * np.sqrt(size)
+    else:
+        drawn = np.random.default_rng(0).standard_normal((half, size)) @ root
+    return np.concatenate([drawn, -drawn]).astype(np.float32)
 
 
 def solve(seen: Seen, start: np.ndarray, problem: Problem) -> Solution:
@@ -106,8 +117,8 @@ class _Solver:
         self._eta = STEP_MARGIN * _largest_eigenvalue(self._x)
         self._low = (start * self._scale).astype(np.float32)
         self._sparse = np.zeros_like(self._low)
-        self._split = seen.y.copy()
-        self._dual_sum = np.zeros_like(seen.y)
+        self._split: np.ndarray = seen.y.copy()
+        self._dual_sum: np.ndarray = np.zeros_like(seen.y)
         self._product: np.ndarray = self._x @ self._low.T
         self._thresholds = (0.0, 0.0)
 
@@ -134,10 +145,9 @@ class _Solver:
         )
 
     def _pull(self) -> np.ndarray:
-        """(P - M - U)^T X / eta."""
+        """(P - M - U)^T X / eta; b centres P - M - U."""
         gap: np.ndarray = self._product - self._split - self._dual_sum
-        pull: np.ndarray = (gap - gap.mean(0)).T @ self._x
-        return pull / self._eta
+        return (gap - gap.mean(0)).T @ self._x / self._eta
 
     def _move_sparse(self, adapt: bool) -> None:
         moved = self._sparse - self._pull()

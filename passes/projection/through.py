@@ -12,8 +12,9 @@ Step 2 is the projection of the moments' fit with another target. With W* and b*
     W*(Z) = W* + E[(Z' - E Z') (x - E x)^T] M^-1,                  so its ridge pulls towards W*
 
 A step that gains nothing is taken back and tried without relaxation; if that gains nothing either, it is over. On three
-layers of ResNet-20 at a quarter of the rank the energy lost after the activation falls by 18 to 24 % in 24 steps without
-relaxation, and with a relaxation of 2 in half as many; the convex majorant in step 1 ends 0.6 points (of 43) higher.
+layers of ResNet-20 at a quarter of the rank the energy lost after the activation falls by 18 to 24 % in 24 steps
+without relaxation, and in half as many with a relaxation of 2; the convex majorant in step 1 ends 0.6 points (of 43)
+higher.
 
 Source for low rank and the ReLU: Zhang, Zou, He and Sun, "Accelerating very deep convolutional networks", TPAMI 2016
 (arXiv 1505.06798), section 3.2.

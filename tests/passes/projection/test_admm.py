@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx_compress.passes.projection.activation_split import Pieces
-from onnx_compress.passes.projection.admm import Axis, Problem, Solution, rows_for, solve
+from onnx_compress.passes.projection.admm import SAMPLES, Axis, Problem, Solution, rows_for, solve
 from onnx_compress.passes.projection.fit import plain_fit
 from onnx_compress.passes.projection.through import Seen
 
@@ -63,6 +63,14 @@ def test_without_rows_the_metric_stands_for_them() -> None:
     np.testing.assert_allclose(rows.x.T @ rows.x / len(rows.x), np.eye(weight.shape[1]), atol=1e-5)
     solution = solve(rows, weight, Problem("channels", TAPS, len(PLANTED), RANK))
     assert sorted(np.argsort(-solution.norms)[: len(PLANTED)]) == PLANTED
+
+
+def test_a_large_metric_is_drawn_from() -> None:
+    weight = np.ones((1, SAMPLES // 2 + 1))
+    x = rows_for(plain_fit(weight, None), None).x
+    assert x.shape == (SAMPLES, weight.shape[1])
+    assert np.square(x).mean() == pytest.approx(1, rel=0.02)
+    assert np.abs(x.mean(0)).max() < 1e-5
 
 
 def test_a_separable_low_part_has_few_terms() -> None:
