@@ -9,6 +9,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 NETWORK := models/resnet20_cifar10.onnx
 SAMPLE := models/cifar10_sample.npz
 OUT := out/resnet20_cifar10.compressed.onnx
+export ONNX_COMPRESS_TRAIN_ENV ?= $(CURDIR)/.stamp/train-env
+TRAIN_ENV := $(ONNX_COMPRESS_TRAIN_ENV)/onnx-compress-requirements.txt
 
 .PHONY: demo test soak clean
 
@@ -19,7 +21,7 @@ demo: .stamp/demo
 	$(BIN)/onnx-compress eval $(NETWORK) --data $(SAMPLE) --preprocess cifar10
 	$(BIN)/onnx-compress eval $(OUT) --data $(SAMPLE) --preprocess cifar10
 
-test: .stamp/test
+test: .stamp/test $(TRAIN_ENV)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/pytest
@@ -44,3 +46,7 @@ clean:
 	$(PIP) --editable '.[cpu,nvrtc,test,trt-rtx]'
 	$(PIP) --no-deps --requirement tests/third_party.txt
 	touch $@
+
+# Without it (no interpreter fits, say) the tests that need it are skipped.
+$(TRAIN_ENV): runtime/training/ort_requirements.txt | .stamp/test
+	-$(BIN)/onnx-compress train-env create

@@ -21,6 +21,7 @@ from .eval import evaluate
 from .explain import explain
 from .frontier import frontier
 from .list import list_passes
+from .train_env import train_env
 
 PROGRAM = "onnx-compress"
 DEFAULT = "compress"
@@ -35,6 +36,7 @@ app.command("eval")(evaluate)
 app.command("frontier")(frontier)
 app.command("check")(check)
 app.command("build")(build)
+app.add_typer(train_env, name="train-env")
 
 
 def _version(value: bool) -> None:

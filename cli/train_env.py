@@ -1,0 +1,47 @@
+"""`onnx-compress train-env create | show | remove`: the environment that onnxruntime-training runs in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Quiet
+
+Folder = Annotated[Path | None, typer.Option(help="Where; default: $ONNX_COMPRESS_TRAIN_ENV, or in the cache folder.")]
+
+train_env = typer.Typer(rich_markup_mode=None, help="The environment of the ort engine, for training without PyTorch.")
+
+
+@train_env.command("create")
+def create(
+    python: Annotated[Path | None, typer.Option(help="Interpreter to make it with: Python 3.8 to 3.12.")] = None,
+    folder: Folder = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make it, unless it is there: downloads about 70 MB."""
+    from ..runtime.training import environment
+    from .console import progress_bars
+
+    with progress_bars(quiet) as progress:
+        made = environment.create(python, folder, progress)
+    if not quiet:
+        typer.echo(f"ready: {made}")
+
+
+@train_env.command("show")
+def show(folder: Folder = None) -> None:
+    """Print its interpreter."""
+    from ..runtime.training.environment import find_interpreter
+
+    typer.echo(find_interpreter(folder))
+
+
+@train_env.command("remove")
+def remove(folder: Folder = None) -> None:
+    """Delete it."""
+    from ..runtime.training import environment
+
+    place = folder or environment.default_folder()
+    typer.echo(f"{'removed' if environment.remove(folder) else 'not there'}: {place}")

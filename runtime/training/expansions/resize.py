@@ -1,0 +1,72 @@
+"""Resize as products with matrices.
+
+Whatever the mode, an output is a weighted sum of inputs, and the weights of several axes multiply: Y = R_h X R_w^T,
+with one matrix of sizes (out, in) per axis. The matrix of an axis is what Resize itself makes of unit vectors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from ....runtime.session import Session
+from .formula import Rule, Site, Term
+
+FORM = ("coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside", "mode", "nearest_mode", "antialias")
+
+
+def _resize(site: Site) -> Term:
+    if site.get("coordinate_transformation_mode") == "tf_crop_and_resize":
+        site.refuse("it crops")
+    if site.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        site.refuse("it keeps the aspect ratio")
+    x, shape, scales = site.x, site.x.shape, _scales(site)
+    for axis, (size, scale, target) in enumerate(zip(shape, scales, site.result, strict=True)):
+        if (size, scale) != (target, 1.0):
+            x = _along(x, axis, len(shape), _matrix(site, size, scale, target))
+    return x if site.made else x.apply("Identity")
+
+
+def _scales(site: Site) -> list[float]:
+    """By axis; sizes, where they are given, divide."""
+    shape, given = site.x.shape, site.constant(2)
+    if given is None or given.size == 0:
+        return [target / size for target, size in zip(site.result, shape, strict=True)]
+    axes = site.get("axes") or range(len(shape))
+    chosen = {axis % len(shape): float(scale) for axis, scale in zip(axes, given, strict=True)}
+    return [chosen.get(axis, 1.0) for axis in range(len(shape))]
+
+
+def _along(x: Term, axis: int, rank: int, matrix: np.ndarray) -> Term:
+    """The axis `axis` of x times `matrix` (out, in)."""
+    if axis == rank - 1:
+        return x.apply("MatMul", np.ascontiguousarray(matrix.T))
+    if axis == rank - 2:
+        return x.site.apply("MatMul", [matrix, x])
+    order = list(range(rank))
+    order[axis], order[-1] = order[-1], order[axis]
+    return x.transpose(order).apply("MatMul", np.ascontiguousarray(matrix.T)).transpose(order)
+
+
+def _matrix(site: Site, size: int, scale: float, target: int) -> np.ndarray:
+    """What becomes of unit vectors, (target, size)."""
+    attrs = {key: site.node.attrs[key] for key in FORM if key in site.node.attrs}
+    graph = helper.make_graph(
+        [helper.make_node("Resize", ["x", "", "scales"], ["y"], **attrs)],
+        "resize",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, size, size])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, size, target])],
+        [numpy_helper.from_array(np.array([1, 1, 1, scale], np.float32), "scales")],
+    )
+    opset = helper.make_opsetid("", site.opset)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    units = np.eye(size, dtype=np.float32)[None, None]
+    return np.ascontiguousarray(_run(model, units)[0, 0].T)
+
+
+def _run(model: onnx.ModelProto, units: np.ndarray) -> np.ndarray:
+    return Session(model, threads=1).run({"x": units})["y"]
+
+
+RESIZE: dict[str, Rule] = {"Resize": _resize}
