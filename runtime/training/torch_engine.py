@@ -21,7 +21,7 @@ try:
     import torch
 except ImportError as error:
     raise CompressError(
-        "PyTorch is not installed", "engine torch", "pip install 'onnx-compress[torch]', or train with the engine ort"
+        "PyTorch is not installed", "engine torch", "pip install 'onnx-compress[torch]', or engine=ort"
     ) from error
 
 from .torch_operators import Tensor
@@ -80,7 +80,7 @@ class TorchTrainer:
         try:
             grads = torch.autograd.grad(loss.sum(), leaves, allow_unused=True, materialize_grads=True)
         except RuntimeError as error:
-            raise CompressError(f"PyTorch failed: {error}", "gradient", "train with smaller batches") from error
+            raise CompressError(f"PyTorch failed: {error}", "gradient", "take a smaller batch") from error
         return float(loss.detach()), dict(zip(self._names, grads, strict=True))
 
     def _tensor(self, value: np.ndarray) -> Tensor:

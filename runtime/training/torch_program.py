@@ -19,7 +19,6 @@ from ...compiler.errors import CompressError
 from .torch_operators import Kernel, Site, Tensor, kernel, place
 
 SHAPES = ("Shape", "Size")
-NOTHING = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +30,13 @@ class Step:
     reads: tuple[int, ...]
     writes: tuple[int, ...]
     frees: tuple[int, ...]
+
+    def __call__(self, values: list[Tensor]) -> None:
+        result = self.function(*[values[slot] for slot in self.reads])
+        for slot, part in zip(self.writes, listed(result), strict=False):
+            values[slot] = part
+        for slot in self.frees:
+            values[slot] = None
 
 
 class TorchProgram:
@@ -65,16 +71,9 @@ class TorchProgram:
             values[slot] = value
         for step in self.steps:
             try:
-                result = step.function(*[values[slot] for slot in step.reads])
-            except RuntimeError as error:
+                step(values)
+            except (RuntimeError, IndexError) as error:
                 raise failure(step.node, error) from error
-            if isinstance(result, (tuple, list)):
-                for slot, part in zip(step.writes, cast("Sequence[Tensor]", result), strict=False):
-                    values[slot] = part
-            else:
-                values[step.writes[0]] = result
-            for slot in step.frees:
-                values[slot] = None
         return [values[slot] for slot in self._outputs]
 
     def _constant(self, tensor: onnx.TensorProto) -> Tensor:
@@ -110,8 +109,7 @@ class TorchProgram:
             result: Any = function(*inputs)
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
             raise failure(node, error) from error
-        results = cast("Sequence[Tensor]", result if isinstance(result, (tuple, list)) else (result,))
-        return function, [value.to(self._device) for value in results]
+        return function, [value.to(self._device) for value in listed(result)]
 
     def _number(
         self, steps: Sequence[tuple[onnx.NodeProto, Kernel]], constants: Mapping[str, Tensor], outputs: Sequence[str]
@@ -120,25 +118,19 @@ class TorchProgram:
         read = {name for node, _ in steps for name in node.input} | set(outputs)
         held = {name: value for name, value in constants.items() if name in read}
         written = [name for node, _ in steps for name in node.output if name]
-        slots = {"": NOTHING}
-        for name in [*self.inputs, *held, *written]:
-            slots.setdefault(name, len(slots))
-        keep = set(held) | set(outputs)
-        frees = [names - keep for names in last_uses([node for node, _ in steps])]
-        self.steps = [
-            Step(
-                node,
-                function,
-                tuple(slots[name] for name in node.input),
-                tuple(slots[name] or len(slots) for name in node.output),
-                tuple(slots[name] for name in gone),
-            )
-            for (node, function), gone in zip(steps, frees, strict=True)
-        ]
-        self._template: list[Any] = [None] * (len(slots) + 1)
-        for name, value in held.items():
-            self._template[slots[name]] = value
+        slots = {name: slot for slot, name in enumerate(["", *self.inputs, *held, *written])}
+        rest = len(slots)
+        self.steps: list[Step] = []
+        for (node, function), last in zip(steps, last_uses([node for node, _ in steps]), strict=True):
+            reads, writes = [slots[name] for name in node.input], [slots[name] or rest for name in node.output]
+            frees = [slots[name] for name in last - set(held) - set(outputs)]
+            self.steps.append(Step(node, function, tuple(reads), tuple(writes), tuple(frees)))
+        self._template: list[Tensor] = [held.get(name) for name in (*slots, "")]
         self._outputs = [slots[name] for name in outputs]
+
+
+def listed(result: Any) -> Sequence[Tensor]:
+    return cast("Sequence[Tensor]", result if isinstance(result, (tuple, list)) else (result,))
 
 
 def needed(graph: onnx.GraphProto, outputs: Sequence[str]) -> list[onnx.NodeProto]:
@@ -172,4 +164,4 @@ def images_last(value: Tensor) -> Tensor:
 
 def failure(node: onnx.NodeProto, error: Exception) -> CompressError:
     line = (str(error).strip().splitlines() or [repr(error)])[0]
-    return CompressError(f"PyTorch failed: {line}", place(node), "train with the engine ort, or on smaller batches")
+    return CompressError(f"PyTorch failed: {line}", place(node), "engine=ort, or a smaller batch")

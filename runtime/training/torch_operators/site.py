@@ -78,7 +78,7 @@ class Site:
         """An int64 tensor on the inputs' device."""
         return torch.as_tensor(np.asarray(values, np.int64), device=self.inputs[0].device)
 
-    def refuse(self, what: str, fix: str = "train with the engine ort") -> NoReturn:
+    def refuse(self, what: str, fix: str = "engine=ort") -> NoReturn:
         raise CompressError(what, place(self.node), fix)
 
 
