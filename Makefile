@@ -21,7 +21,7 @@ demo: .stamp/demo
 	$(BIN)/onnx-compress eval $(NETWORK) --data $(SAMPLE) --preprocess cifar10
 	$(BIN)/onnx-compress eval $(OUT) --data $(SAMPLE) --preprocess cifar10
 
-test: .stamp/test $(TRAIN_ENV)
+test: .stamp/test .stamp/torch $(TRAIN_ENV)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/pytest
@@ -47,6 +47,10 @@ clean:
 	$(PIP) --no-deps --requirement tests/third_party.txt
 	touch $@
 
-# Without it (no interpreter fits, say) the tests that need it are skipped.
+# Without one of these (no interpreter fits, say) the tests that need it are skipped.
+.stamp/torch: tests/torch.txt | .stamp/test
+	-$(PIP) --requirement $<
+	touch $@
+
 $(TRAIN_ENV): runtime/training/ort_requirements.txt | .stamp/test
 	-$(BIN)/onnx-compress train-env create
