@@ -84,7 +84,7 @@ class Solution:
 
 
 def rows_for(fit: Fit, seen: Seen | None) -> Seen:
-    """`SAMPLES` of the rows seen; without any, rows of mean 0 with the metric for moments, exactly if 2 d are enough."""
+    """`SAMPLES` of the rows seen; without any, rows of mean 0 whose moments are the metric, or nearly."""
     if seen is None:
         x = _metric_rows(fit)
         return Seen(x, x @ fit.weight.T.astype(np.float32), 0.0, Pieces())
@@ -95,11 +95,10 @@ def rows_for(fit: Fit, seen: Seen | None) -> Seen:
 
 def _metric_rows(fit: Fit) -> np.ndarray:
     size, half = len(fit.metric), SAMPLES // 2
-    root = np.linalg.cholesky(fit.metric).T
-    if size <= half:
-        drawn = root * np.sqrt(size)
-    else:
-        drawn = np.random.default_rng(0).standard_normal((half, size)) @ root
+    rows = np.linalg.cholesky(fit.metric).T
+    if size > half:
+        rows = np.random.default_rng(0).standard_normal((half, size)) @ rows / np.sqrt(size)
+    drawn = rows * np.sqrt(size)
     return np.concatenate([drawn, -drawn]).astype(np.float32)
 
 

@@ -11,7 +11,8 @@ Step 2 is the projection of the moments' fit with another target. With W* and b*
 
     W*(Z) = W* + E[(Z' - E Z') (x - E x)^T] M^-1,                  so its ridge pulls towards W*
 
-A step that gains nothing is taken back and tried without relaxation; if that gains nothing either, it is over. On three
+Errors are measured on the last `HELD` of the rows, which step 2 does not see. A step that gains nothing there is taken
+back and tried without relaxation; if that gains nothing either, it is over. On the rows of the fit itself, on three
 layers of ResNet-20 at a quarter of the rank the energy lost after the activation falls by 18 to 24 % in 24 steps
 without relaxation, and in half as many with a relaxation of 2; the convex majorant in step 1 ends 0.6 points (of 43)
 higher.
@@ -34,6 +35,7 @@ from .partition import moments_of
 
 PENALTY = 0.1
 RELAXATION = 2.0
+HELD = 0.25
 ENOUGH = 1e-3
 
 
@@ -51,6 +53,14 @@ class Seen:
     y: np.ndarray
     shift: np.ndarray | float
     activation: Pieces
+
+    def parted(self) -> tuple[Seen, Seen]:
+        """Rows to fit on, and rows to judge on: of other samples, as they are in order."""
+        first = max(1, len(self.x) - int(HELD * len(self.x)))
+        shifts = (self.shift[:first], self.shift[first:]) if isinstance(self.shift, np.ndarray) else (self.shift,) * 2
+        parts = zip((self.x[:first], self.x[first:]), (self.y[:first], self.y[first:]), shifts, strict=True)
+        fitting, judged = (Seen(x, y, shift, self.activation) for x, y, shift in parts)
+        return fitting, judged
 
     def outputs(self, weight: Array, bias: Array) -> np.ndarray:
         """W x + b, (m, n) float32."""
@@ -94,31 +104,32 @@ class Refitted:
 def refit_through(fit: SeenFit, project: Callable[[Fit], Array], steps: int, penalty: float = PENALTY) -> Refitted:
     """`project` gives the weight (n, d) of the structure that is nearest to a fit; at most `steps` alternations."""
     assert fit.seen is not None
-    weight = project(fit)
-    best = Refitted(fit, weight, fit.bias(weight))
-    outputs = fit.seen.outputs(best.weight, best.bias)
-    errors = [fit.seen.error(outputs)]
-    target, relaxation = Target(fit), RELAXATION
+    fitting, judged = fit.seen.parted()
+    target, relaxation = Target(fit, fitting), RELAXATION
+    best = _projected(fit, project)
+    errors = [judged.error(judged.outputs(best.weight, best.bias))]
     for _ in range(steps):
-        moved = target.moved(outputs, penalty, relaxation)
-        weight = project(moved)
-        reached = fit.seen.outputs(weight, moved.bias(weight))
-        errors.append(fit.seen.error(reached))
-        gain = 1 - errors[-1] / max(min(errors[:-1]), 1e-30)
-        if gain > 0:
-            best, outputs = Refitted(moved, weight, moved.bias(weight)), reached
+        reached = _projected(target.moved(fitting.outputs(best.weight, best.bias), penalty, relaxation), project)
+        least = min(errors)
+        errors.append(judged.error(judged.outputs(reached.weight, reached.bias)))
+        gain = 1 - errors[-1] / max(least, 1e-30)
+        best = reached if gain > 0 else best
         if gain < ENOUGH and relaxation == 1:
             break
         relaxation = RELAXATION if gain >= ENOUGH else 1.0
     return replace(best, errors=errors)
 
 
+def _projected(fit: Fit, project: Callable[[Fit], Array]) -> Refitted:
+    weight = project(fit)
+    return Refitted(fit, weight, fit.bias(weight))
+
+
 class Target:
     """Steps 1 and 2 of the alternation up to the projection."""
 
-    def __init__(self, fit: SeenFit):
-        assert fit.seen is not None
-        self._plain, self._seen = moments_of(fit), fit.seen
+    def __init__(self, fit: Fit, seen: Seen):
+        self._plain, self._seen = moments_of(fit), seen
         self._factor = cho_factor(fit.metric)
         self._base = self._seen.outputs(fit.weight, fit.bias(fit.weight))
         self._centred = self._seen.x - fit.mean_x.astype(np.float32)
