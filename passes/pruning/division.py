@@ -2,8 +2,9 @@
 
 loss      Greedy: again and again the step, of any length and candidate, with the least loss per cost that is still over
           a limit, all limits counted relative to their excess; then, while the limits allow, the steps of the largest
-          loss back. What a step saves is read off the ledger each time, since the costs of neighbours multiply. Where
-          `share` or `even`, with the steps that fit back, lose less in all, theirs is the result.
+          loss back. What a step saves is read off the ledger each time, since the costs of neighbours multiply. Of
+          several limits each is also met alone first, then all: parameters are in late layers, MACs in early ones.
+          Where `share` or `even`, with the steps that fit back, lose less in all, theirs is the result.
 share     the same share of every candidate, the smallest that meets the limits
 interval  every candidate's units up to the same value of the criterion, the lowest that meets the limits
 even      every candidate as far as it loses no more than the others, the least that meets the limits
@@ -82,10 +83,14 @@ def _allowed(candidate: Candidate, gone: float) -> int:
 
 
 def _least_loss(candidates: Sequence[Candidate], ledger: Ledger, limits: Costs) -> None:
-    """The best of three starts, each with what fits back."""
-    _descend(candidates, ledger, limits)
-    _give_back(candidates, ledger, limits)
-    found = [(_lost(candidates, ledger), list(ledger.gone))]
+    """The best of several starts, each with what fits back: the first meets all limits together, or one before all."""
+    found: list[tuple[float, list[int]]] = []
+    for first in [limits, *({unit: limit} for unit, limit in limits.items() if len(limits) > 1)]:
+        _move(ledger, [0] * len(candidates))
+        _descend(candidates, ledger, first)
+        _descend(candidates, ledger, limits)
+        _give_back(candidates, ledger, limits)
+        found.append((_lost(candidates, ledger), list(ledger.gone)))
     for rule in ("share", "even"):
         with suppress(Stuck):
             _cut(rule, candidates, ledger, limits)

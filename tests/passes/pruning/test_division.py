@@ -66,6 +66,17 @@ def test_loss_division_loses_no_more_than_the_same_share_of_all() -> None:
     assert lost("loss") <= lost("share")
 
 
+def test_a_limit_that_follows_from_another_changes_nothing() -> None:
+    """Few parameters leave few MACs: to ask for those too is to ask for nothing, and costs nothing."""
+
+    def lost(limits: dict[str, float]) -> float:
+        one = job()
+        gone = one.divide("loss", Budget(limits))
+        return sum(float(each.losses[count]) for each, count in zip(one.candidates, gone, strict=True))
+
+    assert lost({"params": 0.3, "macs": 0.7}) <= lost({"params": 0.3})
+
+
 def test_what_cannot_be_reached_is_said_with_the_smallest() -> None:
     with pytest.raises(Unreachable, match="smallest found is macs="):
         job(align=4).divide("loss", Budget({"macs": 0.01}))
