@@ -129,7 +129,7 @@ def _write_request(folder: Path, program: Program, places: _Places, threads: int
     (folder / "graph.onnx").write_bytes(prepared.graph.SerializeToString())
     (folder / "straight.onnx").write_bytes(prepared.straight.SerializeToString())
     with (folder / "memory").open("wb") as file:
-        file.truncate(places.size)
+        file.truncate(places.size)  # zeros: the gradients of parameters that are not read
     request = {
         "graph": "graph.onnx",
         "straight": "straight.onnx",
@@ -137,7 +137,7 @@ def _write_request(folder: Path, program: Program, places: _Places, threads: int
         "loss": program.model.graph.output[0].name,
         "threads": threads,
         "inputs": places.inputs,
-        "gradients": places.gradients,
+        "gradients": {name: place for name, place in places.gradients.items() if name in prepared.read},
     }
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
 

@@ -22,15 +22,14 @@ from ...compiler.errors import CompressError
 WORKER = Path(__file__).with_name("ort_worker.py")
 START, STEP, END = 600.0, 3600.0, 1.0
 OTHER = "engine=torch"
+KILLED = -9
+NO_GRADIENT = "onnxruntime-training has no gradient of {0}"
 KNOWN = (
-    (re.compile(r"has not been registered: (\w+) for node (\S*)"), "onnxruntime-training has no gradient of {0}"),
-    (re.compile(r"implementation for (\w+?)Grad\(\d+\) node with name '(\S+?)_Grad/"), "no gradient of {0} on the CPU"),
-    (
-        re.compile(r"GradientBuilder is not implemented for (?:CUDA )?(.*?)()\.?$"),
-        "onnxruntime-training has no gradient of {0}",
-    ),
-    (re.compile(r"partial derivative for '()([^']*)'"), "the loss does not depend on it"),
-    (re.compile(r"running (\w+) node\. Name:'([^']*)' Status Message: (?:.*\) )?(.*)"), "{0} failed: {2}"),
+    (re.compile(r"has not been registered: (\w+) for node (\S*)"), NO_GRADIENT),
+    (re.compile(r"implementation for (\w+?)Grad\(\d+\) node with name '(\S+?)_Grad/"), NO_GRADIENT),
+    (re.compile(r"GradientBuilder is not implemented for (?:CUDA )?(.*?)()\.?$"), NO_GRADIENT),
+    (re.compile(r"partial derivative for '()([^']*)'"), "the loss has no slope along it"),
+    (re.compile(r"running (\w+) node\. Name:'([^']*)' Status Message: (.*)"), "{0} failed: {2}"),
 )
 """What the library says: the operator, the node, and how to say it."""
 
@@ -103,7 +102,7 @@ class Process:
 
     def _ending(self) -> str:
         code = self._process.wait()
-        if code == -signal.SIGTERM or code == -getattr(signal, "SIGKILL", 9):
+        if code == KILLED:
             return "was killed; too little memory?"
         if code < 0:
             return f"crashed ({signal.Signals(-code).name})"

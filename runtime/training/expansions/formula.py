@@ -18,6 +18,8 @@ from ....compiler.graph.rewriter import Rewriter
 from ....compiler.graph.weights import resolve
 
 FLOAT = onnx.TensorProto.FLOAT
+DTYPES: dict[type, Any] = {float: np.float32, list: np.int64}
+"""Of numbers in formulas; arrays have their own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +98,8 @@ class Site:
             return value.tensor
         if value is None:
             return gs.Variable.empty()
-        base = f"{self.node.name}/constant"
-        if isinstance(value, np.ndarray):
-            array: np.ndarray = value
-            return self.rewriter.constant(base, array)
-        return self.rewriter.constant(base, np.asarray(value, np.int64 if isinstance(value, list) else np.float32))
+        dtype = next((dtype for kind, dtype in DTYPES.items() if isinstance(value, kind)), None)
+        return self.rewriter.constant(f"{self.node.name}/constant", np.asarray(value, dtype))
 
 
 @dataclass(frozen=True, eq=False)

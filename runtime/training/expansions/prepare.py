@@ -44,10 +44,17 @@ RULES: dict[str, Rule] = {
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What to differentiate, and the nodes that take the place of those of the same outputs afterwards."""
+    """What to differentiate.
+
+    Attributes:
+        graph: the program in other operators.
+        straight: nodes that take the place of those of the same outputs afterwards.
+        read: the inputs that the loss depends on.
+    """
 
     graph: onnx.ModelProto
     straight: onnx.ModelProto
+    read: frozenset[str]
 
 
 def differentiable(model: onnx.ModelProto) -> Prepared:
@@ -66,7 +73,8 @@ def differentiable(model: onnx.ModelProto) -> Prepared:
     proto = gs.export_onnx(graph, do_type_check=False)
     proto.ir_version = min(proto.ir_version, NEWEST_IR)
     del proto.graph.value_info[:]
-    return Prepared(proto, straight_model(straight, proto))
+    read = frozenset(tensor.name for tensor in graph.inputs if tensor.outputs)
+    return Prepared(proto, straight_model(straight, proto), read)
 
 
 def _import(model: onnx.ModelProto) -> gs.Graph:
