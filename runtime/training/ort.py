@@ -79,7 +79,11 @@ class OrtTrainer:
 
     def gradients(self, parameters: Mapping[str, np.ndarray], feeds: Feeds) -> tuple[float, dict[str, np.ndarray]]:
         """See `engine.Trainer.gradients`."""
-        for name, values in {**feeds, **parameters}.items():
+        given = {**feeds, **parameters}
+        missing = sorted(self._inputs.keys() - given.keys())
+        if missing:
+            raise CompressError("the batch does not have it", missing[0], "one array per input")
+        for name, values in given.items():
             self._put(name, values)
         loss = self._process.step()
         return loss, {name: view.copy() for name, view in self._gradients.items()}

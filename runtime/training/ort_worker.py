@@ -11,6 +11,9 @@ inputs in the mapped memory to the gradients there. What happens is told on stdo
 
     {"stage": "gradients"}   {"ready": "1.19.2"}   {"loss": 0.25}   {"failed": "why"}
 
+Threads that wait do not spin: the process that prepares the next batch wants the same cores. Q/DQ pairs are computed
+as they are written, in float32: the INT8 kernels of x86-64 saturate.
+
 It ends with its stdin, and so with the process that started it. Whatever the library itself prints goes to stderr.
 """
 
@@ -101,6 +104,7 @@ class Step:
         options.log_severity_level = 4
         options.intra_op_num_threads = request["threads"]
         options.add_session_config_entry("session.disable_quant_qdq", "1")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = library.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         with memory.open("r+b") as file:
             self._memory = np.frombuffer(mmap.mmap(file.fileno(), 0), np.uint8)

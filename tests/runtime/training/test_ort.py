@@ -66,6 +66,11 @@ def test_an_array_of_another_shape():
         trainer.gradients({"w": normal(3, 2)}, {"x": normal(5, 3), "k": np.zeros(4, np.int64)})
 
 
+def test_a_batch_that_is_not_whole():
+    with ort_engine().open(program()) as trainer, pytest.raises(CompressError, match="k: the batch does not have it"):
+        trainer.gradients({"w": normal(3, 2)}, {"x": normal(4, 3)})
+
+
 def pair(scale: np.ndarray, zero: np.ndarray) -> Program:
     body = "q = QuantizeLinear<axis=1>(x, s, o) y = DequantizeLinear<axis=1>(q, s, o) e = Mul(y, y)"
     text = f"g (float[2,3,4] x) => (float loss) {{ {body} loss = ReduceSum<keepdims=0>(e) }}"
