@@ -199,6 +199,11 @@ CASES = {
     ),
     "Resize to a size": Case('z = Resize<mode="linear">(x,,, c)', {**SMALL, "c": ints(1, 2, 5, 2)}),
     "Resize, axis 0": Case("z = Resize(x,, c)", {"x": normal(2, 3, 4), "c": floats(2, 1, 1)}),
+    "Einsum of one": Case('z = Einsum<equation="ncv->vn">(x)', APART),
+    "Einsum": Case('z = Einsum<equation="nchw, dc -> ndhw">(x, w)', {"x": normal(2, 4, 3, 3), "w": normal(5, 4)}),
+    "Einsum in batches": Case(
+        'z = Einsum<equation="bhqd,bhkds->bqhk">(x, w)', {"x": normal(2, 3, 2, 4), "w": normal(2, 3, 5, 4, 2)}
+    ),
     "BatchNormalization": Case(
         "z = BatchNormalization(x, s, b, c0, c1)",
         {**IMAGE, "s": normal(4), "b": normal(4), "c0": normal(4), "c1": np.abs(normal(4)) + scalar(0.5)},

@@ -21,6 +21,7 @@ from onnx import shape_inference
 from ....compiler.errors import CompressError
 from ....compiler.graph.opset import raise_opset
 from ....compiler.graph.rewriter import Rewriter
+from .einsum import EINSUM
 from .formula import Rule, Site, Straight, Term
 from .layout import LAYOUT
 from .normalization import NORMALIZATION
@@ -39,6 +40,7 @@ RULES: dict[str, Rule] = {
     **RESIZE,
     **NORMALIZATION,
     **ROUNDING,
+    **EINSUM,
 }
 
 
