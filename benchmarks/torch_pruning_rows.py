@@ -13,6 +13,7 @@ import copy
 import json
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +130,12 @@ def main() -> None:
     seconds = time.perf_counter() - started
     test = assets / "data" / "cifar10_test.npz"
     figures = {"macs": round(macs(small) / macs(model), 4), "top1": round(top1(small, test), 2)}
-    line = {"benchmark": "prune", "network": network, "pipeline": f"Torch-Pruning {tp.__version__}", **figures}
+    line = {
+        "benchmark": "prune",
+        "network": network,
+        "pipeline": f"Torch-Pruning {version('torch-pruning')}",
+        **figures,
+    }
     print(json.dumps({**line, "original": round(top1(model, test), 2), "seconds": round(seconds, 1)}))
 
 
