@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 
 import numpy as np
 from onnx_compress.compiler.context import Feeds
+from onnx_compress.runtime.training.environment import is_ready
+from ort_environment import FOLDER
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -34,3 +37,10 @@ class Noise:
 
     def batch(self, epoch: int, step: int) -> Feeds:
         return {"noise": np.float32(np.random.default_rng((epoch, step)).normal() * 1e-3)}
+
+
+def installed(engine: str) -> bool:
+    """Whether an engine of that name can be used here."""
+    if engine == "torch":
+        return find_spec("torch") is not None
+    return is_ready(FOLDER)

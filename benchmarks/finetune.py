@@ -1,0 +1,93 @@
+"""What fine-tuning restores of compressed CIFAR-10 networks: a JSON line per pipeline.
+
+    python models/fetch_cifar10.py --out cifar10.npz
+    python benchmarks/finetune.py --data cifar10.npz [--rows resnet20-half,...] [--engine torch] [--log FILE]
+
+The 50,000 training images are used without their labels; `top1` is on all 10,000 test images with onnxruntime, before
+(`plain`) and after fine-tuning. `curve` has the mean loss and the agreement with the original on the held-out samples
+after every epoch. Networks are those of `accuracy.py`; rows are run one after the other, each in a fresh process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+ASSETS = Path(__file__).resolve().parents[2] / "shared"
+PREPROCESS = "mean=0.485,0.456,0.406:std=0.229,0.224,0.225"
+ROWS: dict[str, tuple[str, str, str]] = {
+    "resnet20-half": ("resnet20", "basis:macs=0.5", "finetune:epochs=3"),
+    "resnet56-half": ("resnet56", "basis:macs=0.5", "finetune:epochs=3"),
+    "resnet56-third": ("resnet56", "basis:macs=0.36", "finetune:epochs=10"),
+    "resnet32-prune": ("resnet32", "prune:macs=0.58:params=0.4536", "finetune:epochs=10"),
+    "resnet56-sbf": ("resnet56", "sbf:macs=0.52", "finetune:epochs=10"),
+    "resnet56-summary": ("resnet56", "filter-summary:ratio=4", "finetune:epochs=10"),
+    "resnet56-int8": ("resnet56", "basis:macs=0.5", "finetune:epochs=3,quantize"),
+}
+"""Network, what compresses it, what follows."""
+
+
+def measure(row: str, data: str, assets: str, options: str) -> dict[str, Any]:
+    from onnx_compress.api import compress, load_samples
+    from onnx_compress.runtime.evaluate import accuracy
+
+    network, before, after = ROWS[row]
+    name, _, rest = after.partition(",")
+    pipeline = ",".join(part for part in (before, f"{name}{options}", rest) if part)
+    source = Path(assets) / "models" / f"{network}.onnx"
+    given: dict[str, Any] = {"data": f"{data}#train_images", "preprocess": PREPROCESS, "target": "ort"}
+    test = load_samples(compress(source, "cleanup", target="ort").graph, f"{assets}/data/cifar10_test.npz", PREPROCESS)
+
+    def top1(result: Any) -> float:
+        return round(100 * accuracy(result.proto, test, test.labels).top1, 2)
+
+    plain = compress(source, before, **given)
+    result = compress(source, pipeline, **given)
+    trained = next(record for record in result.records if record.name == "finetune")
+    figures = trained.result.metrics
+    epochs = int(figures.get("epochs", 0))
+    costs = result.report["after"], result.report["before"]
+    return {
+        "benchmark": "finetune",
+        "row": row,
+        "network": network,
+        "pipeline": pipeline,
+        "macs": round(costs[0]["macs"] / costs[1]["macs"], 4),
+        "params": round(costs[0]["params"] / costs[1]["params"], 4),
+        "plain": top1(plain),
+        "top1": top1(result),
+        "steps": int(figures.get("steps", 0)),
+        "minutes": round(trained.seconds / 60, 1),
+        "seconds_per_step": round(figures.get("seconds_per_step", 0.0), 3),
+        "curve": [[round(figures[f"{key}_{n}"], 4) for key in ("loss", "score")] for n in range(1, epochs + 1)],
+        "machine": f"{platform.machine()}, {multiprocessing.cpu_count()} cores",
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What fine-tuning restores of compressed CIFAR-10 networks.")
+    parser.add_argument("--data", required=True, help="archive with train_images")
+    parser.add_argument("--assets", type=Path, default=ASSETS)
+    parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--options", default="", help="more options of finetune, as engine=torch:rate=3e-4")
+    parser.add_argument("--log", type=Path, help="append the lines to this file")
+    args = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    options = f":{args.options}" if args.options else ""
+    for row in args.rows.split(","):
+        with context.Pool(1) as pool:
+            line = json.dumps(pool.apply(measure, (row, args.data, str(args.assets), options)))
+        print(line, flush=True)
+        if args.log:
+            with args.log.open("a", encoding="utf-8") as log:
+                log.write(line + "\n")
+
+
+if __name__ == "__main__":
+    main()
