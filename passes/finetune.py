@@ -20,6 +20,7 @@ and Mahalanobis, ICIP 2021 (arXiv 2105.10436).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
@@ -46,6 +47,7 @@ class Finetune(Pass):
     epochs: int = option(3, "times that every sample is seen, at most")
     minutes: float | None = option(None, "train for so long at most; the learning rate has fallen to 0 by then")
     loss: str = option("distill", "distill, features or ce (labels), or several: distill+features")
+    teacher: str | None = option(None, "ONNX file of the original; the model that entered the pipeline where not given")
     temperature: float = option(4.0, "class scores of both networks are divided by this before they are compared")
     ortho: float = option(0.0, "weight of the term that keeps basis filters orthogonal; the paper's is 1e-3")
     engine: Literal["auto", "ort", "torch"] = option("auto", "what computes gradients: onnxruntime-training or PyTorch")
@@ -92,6 +94,7 @@ class Finetune(Pass):
     def _plan(self) -> Plan:
         return Plan(
             losses=parse_losses(self.loss),
+            teacher=None if self.teacher is None else Path(self.teacher),
             temperature=self.temperature,
             ortho=self.ortho,
             engine=self.engine,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 from ...compiler.base import Decision, PassResult
 from ...compiler.context import Context, Feeds, TrainingData
 from ...compiler.errors import CompressError
+from ...compiler.graph.io import load
 from ...compiler.graph.rewriter import Rewriter
 from ...runtime.halves import fixed_batch
 from ...runtime.session import graph_session
@@ -40,6 +41,7 @@ class Plan:
     """The options of the pass, as `finetune` explains them."""
 
     losses: Sequence[str]
+    teacher: Path | None
     temperature: float
     ortho: float
     engine: str
@@ -69,10 +71,10 @@ class Job:
         goal = self._objective()
         program = self._program(goal)
         checkpoint = cache_folder() / "finetune" / f"{self._digest(program)}.npz"
-        before = {name: array.copy() for name, array in program.parameters.items()}
-        state = self._train(program, goal, checkpoint)
+        trained = [one for one in self.parameters if trained_name(one) in program.parameters]
+        state = self._train(program, trained, goal, checkpoint)
         checkpoint.unlink(missing_ok=True)
-        return self._result(state, before)
+        return self._result(state, trained)
 
     @cached_property
     def parameters(self) -> list[Parameter]:
@@ -80,6 +82,8 @@ class Job:
 
     @cached_property
     def original(self) -> gs.Graph:
+        if self.plan.teacher is not None:
+            return load(self.plan.teacher).graph
         return self.ctx.original or self.graph
 
     @cached_property
@@ -128,13 +132,13 @@ class Job:
         total.update(repr(words).encode())
         return total.hexdigest()[:32]
 
-    def _train(self, program: Program, goal: Objective, checkpoint: Path) -> State:
+    def _train(self, program: Program, trained: Sequence[Parameter], goal: Objective, checkpoint: Path) -> State:
         plan, settings = self.plan, self.plan.settings
         batches = self._batches(goal)
         held = self.rows[1]
         labels = None if self.data.labels is None or not goal.labelled else self.data.labels[held]
-        judge = HeldOut(self.graph, self.parameters, self.original, Subset(self.data, held), labels)
-        masks = {trained_name(one): mask for one in self.parameters if (mask := one.mask()) is not None}
+        judge = HeldOut(self.graph, trained, self.original, Subset(self.data, held), labels)
+        masks = {trained_name(one): mask for one in trained if (mask := one.mask()) is not None}
         state = stored(checkpoint)
         total = settings.epochs * batches.steps
         with find_engine(plan.engine).open(program) as trainer, self.ctx.progress("finetune", total) as advance:
@@ -166,13 +170,13 @@ class Job:
             goal.shapes.get(ONE_HOT, (0, 0))[1],
         )
 
-    def _result(self, state: State, before: Mapping[str, np.ndarray]) -> PassResult:
+    def _result(self, state: State, trained: Sequence[Parameter]) -> PassResult:
         result = PassResult()
         rewriter = Rewriter(self.graph, self.ctx.origins)
-        for parameter in self.parameters:
+        for parameter in trained:
             name = trained_name(parameter)
-            moved = float(np.linalg.norm(state.best[name] - before[name]))
-            figures = {"parameter": name, "moved": moved / max(float(np.linalg.norm(before[name])), 1e-30)}
+            moved = float(np.linalg.norm(state.best[name] - parameter.values))
+            figures = {"parameter": name, "moved": moved / max(float(np.linalg.norm(parameter.values)), 1e-30)}
             result.decisions.append(Decision(parameter.layer, "refitted" if moved else "kept", "", figures))
             parameter.write(rewriter, state.best[name])
         result.changed = any(decision.action == "refitted" for decision in result.decisions)

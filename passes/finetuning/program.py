@@ -23,7 +23,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def build(graph: gs.Graph, parameters: Sequence[Parameter], losses: str, batch: Shapes, extra: Shapes) -> Program:
-    """The program that computes `LOSS`.
+    """The program that computes `LOSS`; parameters that it does not depend on are left out.
 
     Args:
         graph: the network; it stays as it is.
@@ -48,7 +48,8 @@ def build(graph: gs.Graph, parameters: Sequence[Parameter], losses: str, batch: 
         helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape) for name, array in values.items()
     )
     _prune(body)
-    return Program(model, values)
+    needed = {value.name for value in body.input}
+    return Program(model, {name: array for name, array in values.items() if name in needed})
 
 
 def trained_name(parameter: Parameter) -> str:
