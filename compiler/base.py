@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import onnx_graphsurgeon as gs
 
 from .spelling import spell
+from .traces import Traces
 
 if TYPE_CHECKING:
     from .context import Context
@@ -56,6 +57,7 @@ class PassResult:
         metrics: figures of the whole pass, by name.
         notes: sentences for the user (what was assumed, what data would buy).
         preserves: names of the analyses that still hold.
+        traces: what the report draws.
     """
 
     changed: bool = False
@@ -63,6 +65,7 @@ class PassResult:
     metrics: dict[str, float] = field(default_factory=dict[str, float])
     notes: list[str] = field(default_factory=list[str])
     preserves: frozenset[str] = frozenset()
+    traces: Traces = field(default_factory=Traces)
 
 
 @dataclass(frozen=True)

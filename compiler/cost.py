@@ -8,6 +8,7 @@ SpatialBasisConv has those of its templates and transforms (`graph.operators`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -46,11 +47,20 @@ def conv_params(conv: Conv) -> int:
 
 
 def graph_cost(graph: gs.Graph, shapes: Shapes) -> Cost:
-    """The cost of every Conv of the main graph."""
-    convs = list(find_convs(graph))
-    computed, templates = list(computed_convs(graph, shapes)), list(template_convs(graph))
-    macs = sum(conv_macs(conv, shapes) for conv in convs)
-    macs += sum(prod(conv.shape) * prod(shapes.get(conv.node.outputs[0].name, ())[2:]) for conv in computed)
-    macs += sum(conv.macs * prod(shapes.get(conv.node.outputs[0].name, ())[2:]) for conv in templates)
-    params = [*map(conv_params, convs), *(conv.stored for conv in computed), *(conv.params for conv in templates)]
-    return Cost(macs, sum(params))
+    """All Convs of the main graph together."""
+    costs = [cost for _, cost in conv_costs(graph, shapes)]
+    return Cost(sum(cost.macs for cost in costs), sum(cost.params for cost in costs))
+
+
+def conv_costs(graph: gs.Graph, shapes: Shapes) -> Iterator[tuple[str, Cost]]:
+    """Name and cost of every Conv of the main graph."""
+    for conv in find_convs(graph):
+        yield conv.name, Cost(conv_macs(conv, shapes), conv_params(conv))
+    for computed in computed_convs(graph, shapes):
+        yield computed.node.name, Cost(prod(computed.shape) * _positions(computed.node, shapes), computed.stored)
+    for template in template_convs(graph):
+        yield template.node.name, Cost(template.macs * _positions(template.node, shapes), template.params)
+
+
+def _positions(node: gs.Node, shapes: Shapes) -> int:
+    return prod(shapes.get(node.outputs[0].name, ())[2:])

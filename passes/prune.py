@@ -176,6 +176,7 @@ class Prune(Pass):
         gone, outcome = found_by(job, search, self._division(), repair, self.auto)
         result.notes.append(outcome.note())
         result.metrics.update(outcome.metrics())
+        result.traces.searches.append(outcome.trace())
         return gone
 
     def _rewrite(self, job: Job, gone: list[int], result: PassResult) -> None:

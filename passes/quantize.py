@@ -45,6 +45,7 @@ from ..compiler.graph.quantizable import is_layer, refusal, subgraph_layers
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.registry import register
 from ..compiler.targets.calibration_cache import format_cache
+from ..compiler.traces import Traces
 from .quantization.balancing import balance
 from .quantization.cache import tensor_scales
 from .quantization.pairs import LayerReport, Quantizer
@@ -103,9 +104,9 @@ class Quantize(Pass):
             )
         if ctx.data is None:
             return PassResult(notes=[CACHE_WITHOUT_DATA])
-        scales = tensor_scales(graph, ctx, ctx.data, self.method, self.percentile, self.samples)
+        scales, spreads = tensor_scales(graph, ctx, ctx.data, self.method, self.percentile, self.samples)
         ctx.sidecars[CACHE_SUFFIX] = format_cache(version, scales)
-        return PassResult(metrics={"tensors": len(scales)}, notes=[CACHE_WRITTEN])
+        return PassResult(metrics={"tensors": len(scales)}, notes=[CACHE_WRITTEN], traces=Traces(spreads=spreads))
 
     def _write_pairs(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
@@ -113,7 +114,7 @@ class Quantize(Pass):
         layers = [node for node in graph.nodes if is_layer(node)]
         reasons = {id(node): _refusal(node, graph, ctx) for node in layers}
         accepted = [node for node in layers if reasons[id(node)] is None]
-        figures = self._quantize(graph, ctx, accepted) if accepted else {}
+        figures = self._quantize(graph, ctx, accepted, result.traces) if accepted else {}
         for node in layers:
             result.decisions.append(_decision(node, reasons[id(node)], figures.get(node.name)))
         for node in subgraph_layers(graph):
@@ -124,12 +125,14 @@ class Quantize(Pass):
             result.notes.append(WITHOUT_DATA)
         return result
 
-    def _quantize(self, graph: gs.Graph, ctx: Context, accepted: list[gs.Node]) -> dict[str, LayerReport]:
+    def _quantize(
+        self, graph: gs.Graph, ctx: Context, accepted: list[gs.Node], traces: Traces
+    ) -> dict[str, LayerReport]:
         chosen = {id(node) for node in accepted}
         rewriter = Rewriter(graph, ctx.origins)
         if self.balance != "none":
             balance(rewriter, lambda node: id(node) in chosen, ctx.data, self.balance == "relu")
-        return Quantizer(
+        quantizer = Quantizer(
             rewriter=rewriter,
             ctx=ctx,
             method=self.method,
@@ -138,7 +141,9 @@ class Quantize(Pass):
             shift_bias=self.bias_correction,
             per_channel=graph.opset >= PER_CHANNEL_OPSET,
             samples=self.samples,
-        ).run(lambda node: id(node) in chosen)
+            spreads=traces.spreads,
+        )
+        return quantizer.run(lambda node: id(node) in chosen)
 
 
 def _adapt(graph: gs.Graph, ctx: Context, result: PassResult) -> None:

@@ -94,6 +94,7 @@ class DecompositionPass(Pass):
             return PassResult(decisions=found.skipped, notes=[*result.notes, "no Conv can be rewritten"])
         if search is not None:
             budget = self._searched(graph, ctx, found, search, result)
+        result.traces.curves += [curve for candidate in found.candidates for curve in candidate.curves()]
         if budget.limits or budget.rule:
             self._rewrite(graph, ctx, found, budget, result)
         else:
@@ -167,6 +168,7 @@ class DecompositionPass(Pass):
         outcome = smallest(graph, ctx, search, attempt)
         result.notes.append(outcome.note())
         result.metrics.update(outcome.metrics())
+        result.traces.searches.append(outcome.trace())
         return Budget() if outcome.best is None else Budget({"macs": outcome.best.macs})
 
     def _rewrite(self, graph: gs.Graph, ctx: Context, found: Survey, budget: Budget, result: PassResult) -> None:

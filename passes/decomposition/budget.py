@@ -7,13 +7,14 @@ one rule: `energy` and `rank` decide Conv by Conv, `agreement` and `accuracy_dro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
 from ...compiler.allocate import Choice, allocate, cheapest
 from ...compiler.errors import CompressError
 from ...compiler.graph.convs import Conv
+from ...compiler.traces import ErrorCurve, thinned
 
 LIMITS = ("macs", "params", "bytes", "latency")
 SEARCHED = ("agreement", "accuracy_drop")
@@ -83,6 +84,20 @@ class Candidate:
     @property
     def dense(self) -> Choice:
         return self.choices[0]
+
+    def curves(self) -> Iterator[ErrorCurve]:
+        """For the report: the choices of each form."""
+        for form in dict.fromkeys(choice.form for choice in self.choices[1:]):
+            every = sorted((each for each in self.choices[1:] if each.form == form), key=lambda each: each.size)
+            shown = [every[index] for index in thinned(len(every))]
+            yield ErrorCurve(
+                node=self.conv.name,
+                form=form,
+                sizes=tuple(each.size for each in shown),
+                macs=tuple(int(each.costs["macs"]) for each in shown),
+                errors=tuple(float(f"{each.error:.4g}") for each in shown),
+                dense=int(self.dense.costs["macs"]),
+            )
 
 
 def choose(

@@ -23,6 +23,7 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.context import Context, Data
 from ...compiler.errors import CompressError
+from ...compiler.traces import Trial, Trials
 from ...runtime.evaluate import agreement
 from ...runtime.halves import Half
 from .budget import Budget, Unreachable
@@ -139,6 +140,14 @@ class Outcome:
             return found
         loss, bound = (self._value(value) for value in (self.best.loss, self.best.bound))
         return {**found, self.search.rule: loss, f"{self.search.rule}_bound": bound}
+
+    def trace(self) -> Trials:
+        """The trials, for the report."""
+        tried = [
+            Trial(each.macs, self._value(each.loss), self._value(each.bound), self.search.within(each))
+            for each in self.trials
+        ]
+        return Trials(self.search.rule, self._value(self.search.allowed), tuple(tried))
 
     def _value(self, loss: float) -> float:
         return 1 - loss if self.search.rule == "agreement" else 100 * loss

@@ -19,9 +19,11 @@ from ...compiler.context import Context, Data
 from ...compiler.graph.functions import tensor_types
 from ...compiler.graph.qdq import MOVES
 from ...compiler.targets import Target
+from ...compiler.traces import Spread
 from ...runtime.calibration import Histogram, histograms
 from ..projection.grid import HIGH, safe_scale
 from ..projection.ranges import Method, threshold
+from .pairs import activation_spread
 
 JOINED = MOVES | {"Concat"}
 ELEMENTWISE = frozenset(("Add", "Sub", "Mul", "Min", "Max", "Sum"))
@@ -30,8 +32,9 @@ FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
 def tensor_scales(
     graph: gs.Graph, ctx: Context, data: Data, method: Method, percentile: float, samples: int
-) -> dict[str, float]:
-    """Scale (amax / 127) of every float tensor of the main graph, by name, in graph order."""
+) -> tuple[dict[str, float], list[Spread]]:
+    """Scale (amax / 127) of every float tensor of the main graph, by name, in graph order; and, for the report, what
+    tensors that share a range hold together."""
     names = list(float_tensors(graph))
     seen = histograms(graph, names, data, samples, ctx.progress)
     leader = _leaders(graph, names, ctx.target)
@@ -39,7 +42,8 @@ def tensor_scales(
     for name in names:
         merged.setdefault(leader[name], Histogram()).merge(seen[name])
     tops = {key: threshold(h.counts, h.width, h.peak, method, percentile) for key, h in merged.items()}
-    return {name: float(safe_scale(np.array(tops[leader[name]] / HIGH))) for name in names}
+    scales = {name: float(safe_scale(np.array(tops[leader[name]] / HIGH))) for name in names}
+    return scales, [activation_spread(key, held, scales[key]) for key, held in merged.items()]
 
 
 def float_tensors(graph: gs.Graph) -> Iterator[str]:

@@ -14,7 +14,8 @@ from ...compiler.graph.quantizable import channel_axis
 from ...compiler.graph.quantizers import quantize_activation, quantize_weight
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
-from ...runtime.calibration import histograms
+from ...compiler.traces import Spread, gathered, weight_spread
+from ...runtime.calibration import Histogram, histograms
 from ...runtime.moments import Moments
 from ...runtime.rounded import measurable, rounded_moments
 from ..projection.grid import (
@@ -44,6 +45,7 @@ class Quantizer:
         carry: round with error feedback.
         shift_bias: keep the mean of every output channel.
         per_channel: one weight scale per output channel, else one per weight.
+        spreads: what was quantized, for the report; filled by `run`.
     """
 
     rewriter: Rewriter
@@ -54,6 +56,7 @@ class Quantizer:
     shift_bias: bool
     per_channel: bool
     samples: int
+    spreads: list[Spread] = field(default_factory=list[Spread])
     _scales: dict[str, float] = field(default_factory=dict[str, float])
 
     def run(self, accepts: Callable[[gs.Node], bool]) -> dict[str, LayerReport]:
@@ -80,6 +83,7 @@ class Quantizer:
             top = threshold(total.counts, total.width, total.peak, self.method, self.percentile)
             scale = float(safe_scale(np.array(top / HIGH)))
             self._scales.update((site.tensor.name, scale) for site in group)
+            self.spreads.append(activation_spread(group[0].tensor.name, total, scale))
 
     def _moments(self, accepts: Callable[[gs.Node], bool], data: Data) -> Mapping[str, Moments]:
         if not self.carry and not self.shift_bias:
@@ -98,6 +102,7 @@ class Quantizer:
         rows = channels_first.reshape(len(channels_first), -1)
         metrics = _metrics([moments[node.name] for node in nodes if node.name in moments])
         codes, scale = self._round(rows, metrics)
+        self.spreads.append(weight_spread(nodes[0].name, rows, scale * HIGH))
         rounded = from_grid(codes, np.broadcast_to(scale, len(rows)))
         stored = np.moveaxis(codes.reshape(channels_first.shape), 0, axis)
         inputs = {node.name: self._scales.get(node.inputs[0].name) for node in nodes}
@@ -119,6 +124,12 @@ class Quantizer:
         ]
         codes, scales = zip(*parts, strict=True)
         return np.concatenate(codes), np.concatenate(scales)
+
+
+def activation_spread(tensor: str, seen: Histogram, scale: float) -> Spread:
+    """Of a calibrated tensor, for the report."""
+    counts, top = gathered(seen.counts, seen.width, seen.peak)
+    return Spread(tensor, "activation", counts, top, scale * HIGH, scale * HIGH)
 
 
 def _metrics(moments: Sequence[Moments]) -> Sequence[np.ndarray | None]:
