@@ -22,6 +22,20 @@ Without data the metric is the identity and the activation is ignored; grouped C
 
 Source: Ma et al., "A unified approximation framework for compressing and accelerating deep neural networks", ICTAI 2019
 (arXiv 1807.10119). Steps 2 and 3, the choice of r and q by a budget and the separable L are this project's.
+
+Top-1 on the 10,000 CIFAR-10 test images, 1,024 unlabelled images, one run each:
+
+                                 ResNet-20 (91.73)                  ResNet-56 (93.39)
+    MACs kept                    0.5       activation=none          0.5       0.36      activation=none, 0.36
+    auto                         90.53     90.16                    92.64     91.44     91.32
+    channels                     88.43     87.30
+    rows                         86.25     85.29
+    basis                                  90.07                    92.67     91.40
+
+The activation gains 0.1 to 1.1 points. Sparse channels beside a separable L gain nothing that can be told from noise (a
+standard error of the difference of two such figures is about 0.2): on ResNet-20 the pass is better than `basis`, on
+ResNet-56 it is equal, and it takes several times as long. form=channels is held back by the largest share: nearly
+every Conv takes it.
 """
 
 from __future__ import annotations
