@@ -7,6 +7,7 @@ print(result.report["after"]["macs"])
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -20,12 +21,13 @@ import onnx_graphsurgeon as gs
 
 from . import __version__
 from .compiler.base import Pass, PassRecord
+from .compiler.checkpoints import Checkpoints, step_keys
 from .compiler.context import Context, Progress, silent
 from .compiler.errors import CompressError, UsageError
 from .compiler.files import check_output, staged, writing
 from .compiler.graph.convs import blind_convs, find_convs, is_conv
 from .compiler.graph.io import Model, from_proto, load, save, to_proto
-from .compiler.instruments import Dump, Instrument, Lint, Timing
+from .compiler.instruments import Instrument, Lint, Timing
 from .compiler.jobs import Jobs
 from .compiler.latency import DEVICES
 from .compiler.manager import PassManager
@@ -35,6 +37,7 @@ from .compiler.report import (
     to_json,
 )
 from .compiler.report.frontier import Frontier
+from .compiler.reproduction import Reproduction, versions
 from .compiler.spec import parse_pipeline
 from .compiler.targets import Target, find_target
 from .passes.decomposition.frontier import beside, resumed, split, write_frontier
@@ -110,6 +113,7 @@ def compress(
     legalize: bool = True,
     report: PathLike | None = None,
     dump_dir: PathLike | None = None,
+    keep_going: bool = False,
     power_mode: str = "MAXN",
     sensitivity_file: PathLike | None = None,
     jobs: int = 1,
@@ -133,7 +137,9 @@ def compress(
         plugin_operators: operators that the engine has plug-ins for.
         prepare: first fold constants and BatchNormalization, which leaves the outputs as they are.
         legalize: last write the model as the target's engine reads it, and refuse one that it cannot take.
-        dump_dir: folder for the model after each pass.
+        dump_dir: folder for the model after each pass; the same run goes on behind the last pass that finished there.
+        keep_going: a pass that fails is left out, and the next one goes on with the model from before it. What repeats
+            a failure is written to `fail-NNN-PASS` in `dump_dir`, or in the working folder.
         sensitivity_file: table of what each Conv's error costs; measured and written where it is not there.
         power_mode: of the device, for the estimated latency: MAXN, 30W, 15W or 10W on a Xavier.
         jobs: processes that share work that can be split, -1: one per core; the result is the same.
@@ -159,7 +165,7 @@ def compress(
         ctx.training = load_samples(source.graph, data, preprocess, wanted, labels)
     before = stored_size(source) if source.path is None else file_size(source.path)
     plan = Plan(PREPARE if prepare else (), passes, FINISH if legalize else ())
-    records = _run(source, plan, ctx, None if dump_dir is None else Path(dump_dir))
+    records = _run(source, plan, ctx, None if dump_dir is None else Path(dump_dir), keep_going)
     run = Run(source, passes, records, ctx, before, None if output is None else str(output), power_mode, __version__)
     content = run.report()
     result = Compressed(source, records, content, ctx.sidecars)
@@ -315,18 +321,28 @@ def _place(model: Model) -> str:
     return str(model.path or "model")
 
 
-def _run(model: Model, plan: Plan, ctx: Context, dump_dir: Path | None) -> list[PassRecord]:
+def _run(model: Model, plan: Plan, ctx: Context, dump_dir: Path | None, keep_going: bool) -> list[PassRecord]:
     from .runtime.verify import Verify
 
     passes = plan.passes()
     instruments: list[Instrument] = [_Baseline(len(plan.first) + 1), Timing(), Verify()]
     if plan.last:
         instruments.append(Lint(len(passes)))
-    with ExitStack() as stack:
-        if dump_dir is not None:
-            stack.enter_context(writing(dump_dir))
-            instruments.append(Dump(dump_dir))
-        return PassManager(passes, instruments).run(model, ctx)
+    instruments.append(Reproduction(dump_dir or Path()))
+    if dump_dir is None:
+        return PassManager(passes, instruments, keep_going).run(model, ctx)
+    with writing(dump_dir):
+        kept = Checkpoints(dump_dir, step_keys(passes, _identity(model, ctx)), len(plan.first))
+        return PassManager(passes, [*instruments, kept], keep_going).run(model, ctx, kept.restore(model, ctx))
+
+
+def _identity(model: Model, ctx: Context) -> list[object]:
+    """All that decides what comes out, but for the passes."""
+    network = hashlib.sha256(to_proto(model).SerializeToString(deterministic=True)).hexdigest()
+    samples = [data for data in (ctx.data, ctx.training) if isinstance(data, Samples)]
+    rows = [(data.digest, None if data.labels is None else data.labels.tobytes()) for data in samples]
+    scope = (ctx.include, ctx.exclude, ctx.seed, ctx.sensitivity_file, sorted(ctx.plugin_operators))
+    return [network, rows, ctx.target, scope, versions()]
 
 
 def _write(result: Compressed, output: PathLike | None, report: PathLike | None, overwrite: bool) -> None:

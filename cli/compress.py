@@ -45,7 +45,12 @@ def compress(
         Path | None, typer.Option(help="TOML file of these flags.", callback=apply_config, is_eager=True)
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write what was done, as JSON.")] = None,
-    dump_dir: Annotated[Path | None, typer.Option(help="Write the model after each pass to this folder.")] = None,
+    dump_dir: Annotated[
+        Path | None, typer.Option(help="Keep the model after each pass here, and go on from there.")
+    ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Leave out a pass that fails, and go on with the next.")
+    ] = False,
     no_prepare: Annotated[
         bool, typer.Option("--no-prepare", help="Leave out the folding of constants and BatchNormalization.")
     ] = False,
@@ -96,6 +101,7 @@ def compress(
             plugin_operators=plugin_op or [],
             report=report,
             dump_dir=dump_dir,
+            keep_going=keep_going,
             power_mode=power_mode,
             jobs=jobs,
             cluster=cluster,

@@ -13,6 +13,8 @@ class CompressError(Exception):
     """
 
     exit_code = 1
+    is_answer = False
+    """It says that what was asked for cannot be had; nothing has gone wrong."""
 
     def __init__(self, what: str, where: str = "", fix: str = ""):
         self.what, self.where, self.fix = what, where, fix
@@ -28,3 +30,4 @@ class UsageError(CompressError):
     """A wrong option, pass name or value: exit code 2."""
 
     exit_code = 2
+    is_answer = True

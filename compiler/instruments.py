@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from .base import Pass, PassRecord
@@ -24,6 +26,31 @@ class Instrument:
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
         """Called after the pass has run; may add to `record.figures` or raise."""
 
+    def failed(self, failure: Failure, model: Model, ctx: Context) -> None:
+        """Called when the pass, or a hook after it, has raised; model and context are those from before the pass."""
+
+
+@dataclass
+class Failure:
+    """A pass that raised.
+
+    Attributes:
+        position: 1 for the first pass.
+        pipeline: all passes.
+        node: the node that the pass was at, where that is known.
+        folder: where what is needed to repeat it was written; set by `compiler.reproduction`.
+    """
+
+    position: int
+    pipeline: Sequence[Pass]
+    error: Exception
+    node: str | None = None
+    folder: Path | None = None
+
+    @property
+    def entry(self) -> Pass:
+        return self.pipeline[self.position - 1]
+
 
 class Timing(Instrument):
     """Seconds per pass, in `record.seconds`."""
@@ -43,7 +70,11 @@ class Dump(Instrument):
         folder.mkdir(parents=True, exist_ok=True)
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
-        save(model, self._folder / f"{record.position:03d}-{record.name}.onnx")
+        save(model, self.path(record.position, record.name))
+
+    def path(self, position: int, name: str) -> Path:
+        """The model file of a step."""
+        return self._folder / f"{position:03d}-{name}.onnx"
 
 
 class Lint(Instrument):

@@ -1,14 +1,24 @@
-"""Runs passes in order, with instruments around each."""
+"""Runs passes in order, with instruments around each.
+
+A pass that raises, or that an instrument refuses, leaves the model and the context as they were before it:
+
+1. what was asked for cannot be had (`CompressError.is_answer`): the error goes through as it is;
+2. anything else: the error names the pass, the node that it was at, and the folder with what repeats it, if one was
+   written (`compiler.reproduction`);
+3. with `keep_going` the next pass runs on the model from before, and the record says so; wrong usage still stops.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .base import Pass, PassRecord
+from .base import Pass, PassRecord, PassResult
 from .context import Context
-from .errors import CompressError
+from .errors import CompressError, UsageError
 from .graph.io import Model
-from .instruments import Instrument
+from .instruments import Failure, Instrument
+from .reproduction import node_at
+from .state import State
 
 
 class PassManager:
@@ -17,32 +27,63 @@ class PassManager:
     Instruments nest around a pass: the first is the innermost, so `before` is called from the last to the first.
     """
 
-    def __init__(self, passes: Sequence[Pass], instruments: Sequence[Instrument] = ()):
+    def __init__(self, passes: Sequence[Pass], instruments: Sequence[Instrument] = (), keep_going: bool = False):
         self.passes = list(passes)
         self.instruments = list(instruments)
+        self.keep_going = keep_going
 
-    def run(self, model: Model, ctx: Context) -> list[PassRecord]:
+    def run(self, model: Model, ctx: Context, done: Sequence[PassRecord] = ()) -> list[PassRecord]:
+        """Run the passes behind those of `done`, which an earlier run has finished; the records of all."""
         ctx.original = ctx.original or model.graph.copy()
-        records: list[PassRecord] = []
+        records = list(done)
+        first = records[-1].position if records else 0
         for position, entry in enumerate(self.passes, 1):
-            if all(instrument.should_run(position, entry, model, ctx) for instrument in self.instruments):
+            if position > first and all(one.should_run(position, entry, model, ctx) for one in self.instruments):
                 records.append(self._step(position, entry, model, ctx))
         return records
 
     def _step(self, position: int, entry: Pass, model: Model, ctx: Context) -> PassRecord:
         for instrument in reversed(self.instruments):
             instrument.before(position, entry, model, ctx)
+        before = State.of(model.graph, ctx)
         try:
-            result = entry.run(model.graph, ctx)
-        except CompressError:
-            raise
+            return self._run(PassRecord(position, entry.name, str(entry), PassResult()), entry, model, ctx)
         except Exception as error:
-            raise CompressError(
-                f"pass {position} '{entry.name}' failed: {error!r}", "pipeline", "please report it"
-            ) from error
-        if result.changed:
-            ctx.invalidate(result.preserves)
-        record = PassRecord(position, entry.name, str(entry), result)
+            failure = Failure(position, self.passes, error, node_at(error, ctx.origins))
+            before.put_back(model.graph, ctx)
+            return self._failed(failure, model, ctx)
+
+    def _run(self, record: PassRecord, entry: Pass, model: Model, ctx: Context) -> PassRecord:
+        record.result = entry.run(model.graph, ctx)
+        if record.result.changed:
+            ctx.invalidate(record.result.preserves)
         for instrument in self.instruments:
             instrument.after(record, model, ctx)
         return record
+
+    def _failed(self, failure: Failure, model: Model, ctx: Context) -> PassRecord:
+        """The record of a pass that was left out; raises where the run stops."""
+        error, entry = failure.error, failure.entry
+        answer = isinstance(error, CompressError) and error.is_answer
+        if isinstance(error, UsageError) or (answer and not self.keep_going):
+            raise error
+        for instrument in self.instruments:
+            instrument.failed(failure, model, ctx)
+        said = _described(failure)
+        if not self.keep_going:
+            raise said from error
+        note = f"pass {failure.position} '{entry.name}' failed and was left out: {said}"
+        return PassRecord(failure.position, entry.name, str(entry), PassResult(notes=[note]))
+
+
+def _described(failure: Failure) -> CompressError:
+    """The failure as an error that names pass, node and folder."""
+    error, place = failure.error, f"pass {failure.position} '{failure.entry.name}'"
+    at = "" if failure.node is None else f" at node '{failure.node}'"
+    folder = "" if failure.folder is None else f"{failure.folder} has what repeats it"
+    if not isinstance(error, CompressError):
+        fix = "please report it" + (f": {folder}" if folder else "")
+        return CompressError(f"{place} failed{at}: {error!r}", "pipeline", fix)
+    where = error.where if error.where.startswith("pass ") else ", ".join(filter(None, (place, error.where)))
+    known = at if at and at[4:] not in f"{where}{error.what}" else ""
+    return CompressError(error.what, where + known, "; ".join(filter(None, (error.fix, folder))))

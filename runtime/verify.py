@@ -26,7 +26,7 @@ from ..compiler.context import Context, Feeds
 from ..compiler.errors import CompressError
 from ..compiler.graph.check import check_graph, check_structure
 from ..compiler.graph.io import Model, to_proto
-from ..compiler.instruments import Instrument
+from ..compiler.instruments import Failure, Instrument
 from ..compiler.shapes import input_shapes
 from .session import Session
 
@@ -80,6 +80,10 @@ class Verify(Instrument):
                 where,
                 "leave it out, and report it",
             )
+
+    def failed(self, failure: Failure, model: Model, ctx: Context) -> None:
+        """The next pass starts from the model before this one, which is run again."""
+        self._outputs = None
 
     def _check_original(self, model: Model) -> None:
         try:

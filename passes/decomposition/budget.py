@@ -26,6 +26,8 @@ NEAR = 0.01
 class Unreachable(CompressError):
     """A budget that even the smallest choices exceed."""
 
+    is_answer = True
+
 
 @dataclass(frozen=True)
 class Budget:

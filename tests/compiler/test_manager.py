@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 from builders import listing, model
 from onnx_compress.compiler.base import Pass, PassRecord, PassResult
 from onnx_compress.compiler.context import Context
-from onnx_compress.compiler.errors import CompressError
+from onnx_compress.compiler.errors import CompressError, UsageError
 from onnx_compress.compiler.graph.io import Model, load
+from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.instruments import Dump, Instrument, Timing
 from onnx_compress.compiler.manager import PassManager
+from onnx_compress.compiler.reproduction import Reproduction
 
 
 @dataclass(frozen=True)
@@ -106,12 +109,77 @@ def test_a_failure_names_the_pass():
         PassManager([Step(), Step(fail)]).run(small(), Context())
 
 
-def test_a_users_error_goes_through_as_it_is():
+def test_a_users_error_goes_through_with_the_pass():
     def refuse(graph: gs.Graph, ctx: Context) -> PassResult:
-        raise CompressError("no data", "basis", "give --data")
+        raise CompressError("no data", "node 'a'", "give --data")
 
-    with pytest.raises(CompressError, match=r"^basis: no data \(give --data\)$"):
+    with pytest.raises(CompressError, match=r"^pass 1 'step', node 'a': no data \(give --data\)$"):
         PassManager([Step(refuse)]).run(small(), Context())
+
+
+def test_wrong_usage_goes_through_as_it_is_even_with_keep_going(tmp_path: Path):
+    def refuse(graph: gs.Graph, ctx: Context) -> PassResult:
+        raise UsageError("no such form", "step", "another")
+
+    with pytest.raises(UsageError, match=r"^step: no such form \(another\)$"):
+        PassManager([Step(refuse)], [Reproduction(tmp_path)], keep_going=True).run(small(), Context())
+    assert list(tmp_path.iterdir()) == []
+
+
+def spoil(graph: gs.Graph, ctx: Context) -> PassResult:
+    """Changes everything that a pass may change, and fails at a node."""
+    node = graph.nodes[0]
+    Rewriter(graph, ctx.origins).rename(node, "spoilt")
+    node.op = "Spoilt"
+    graph.opset = 9
+    ctx.sidecars[".txt"] = "spoilt"
+    raise KeyError("lost")
+
+
+def test_a_failure_leaves_the_model_from_before_and_what_repeats_it(tmp_path: Path):
+    source, ctx = small(), Context(exclude="head")
+    source.graph.nodes[0].name = "first"
+    with pytest.raises(CompressError, match=r"pass 2 'step' failed at node 'first': KeyError\('lost'\)") as caught:
+        PassManager([Step(), Step(spoil)], [Reproduction(tmp_path)]).run(source, ctx)
+    assert (listing(source.graph), source.graph.opset, source.graph.nodes[0].name) == (["y = Relu(x)"], 17, "first")
+    assert (ctx.origins, ctx.sidecars) == ({}, {})
+    folder = tmp_path / "fail-002-step"
+    assert str(folder) in str(caught.value)
+    assert listing(load(folder / "before.onnx").graph) == ["y = Relu(x)"]
+    options = json.loads((folder / "options.json").read_text())
+    assert (options["pass"], options["node"], options["exclude"]) == ("step", "first", "head")
+    assert {"python", "onnx", "numpy"} <= set(options["versions"])
+    assert "in spoil" in (folder / "traceback.txt").read_text()
+    assert "--exclude head" in (folder / "command.txt").read_text()
+
+
+def test_keep_going_continues_with_the_model_from_before_and_says_so(tmp_path: Path):
+    source, ctx, seen = small(), Context(), list[str]()
+
+    def look(graph: gs.Graph, ctx: Context) -> PassResult:
+        seen.extend(listing(graph))
+        return PassResult()
+
+    manager = PassManager([Step(spoil), Step(look)], [Reproduction(tmp_path)], keep_going=True)
+    failed, record = manager.run(source, ctx)
+    assert seen == ["y = Relu(x)"] and (failed.position, record.position) == (1, 2)
+    (note,) = failed.result.notes
+    assert "pass 1 'step' failed and was left out" in note and "fail-001-step" in note
+
+
+def test_what_an_instrument_refuses_is_a_failure_too():
+    class Refuse(Instrument):
+        def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
+            raise CompressError("outputs moved", f"pass {record.position} 'step'")
+
+    def rename(graph: gs.Graph, ctx: Context) -> PassResult:
+        graph.nodes[0].op = "Neg"
+        return PassResult(changed=True)
+
+    source = small()
+    with pytest.raises(CompressError, match=r"^pass 1 'step': outputs moved$"):
+        PassManager([Step(rename)], [Refuse()]).run(source, Context())
+    assert listing(source.graph) == ["y = Relu(x)"]
 
 
 def test_timing_and_dumps(tmp_path: Path):

@@ -1,0 +1,127 @@
+"""Finished passes, kept in a folder: the same run goes on behind the last of them.
+
+    NNN-pass.onnx   the model after pass NNN
+    NNN-pass.json   the key of the step, the digest of that model, origins, sidecars, and what the pass reported
+
+A key is the hash of the step before it (of the model, the data and the options of the run for the first), of the pass's
+spelling and of its source. A step counts where its key is the expected one and its model file has the stored digest;
+the state is written after the model, so that a step cut short does not count. Before a pass runs, whatever lies at its
+place or behind is no longer valid and goes away. Another pipeline with the same first passes shares these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .base import Pass, PassRecord
+from .context import Context
+from .files import staged, writing
+from .graph.io import Model, load
+from .instruments import Dump
+from .plain import from_plain, to_plain
+from .state import State
+
+CHUNK = 2**24
+
+
+class Checkpoints(Dump):
+    """Dumps the model after each pass with what is needed to go on behind it.
+
+    Args:
+        keys: of the steps, in order; see `step_keys`.
+        prepared: how many passes there are before the model that budgets refer to.
+    """
+
+    def __init__(self, folder: Path, keys: Sequence[str], prepared: int = 0):
+        super().__init__(folder)
+        self._folder, self._keys, self._prepared = folder, list(keys), prepared
+
+    def restore(self, model: Model, ctx: Context) -> list[PassRecord]:
+        """Make `model` and `ctx` what the last finished pass left; the records of the finished passes.
+
+        Raises:
+            CompressError: a model of the folder cannot be read.
+        """
+        steps = self._finished()
+        if not steps:
+            return []
+        records = [from_plain(PassRecord, entry["record"]) for entry, _ in steps]
+        if len(steps) > self._prepared:
+            ctx.original = load(steps[self._prepared - 1][1]).graph if self._prepared else model.graph.copy()
+        state, path = steps[-1]
+        State(load(path).graph, state["origins"], state["sidecars"]).put_back(model.graph, ctx)
+        passes = "pass 1 was" if len(steps) == 1 else f"passes 1 to {len(steps)} were"
+        records[-1].result.notes.append(f"{passes} taken from {self._folder}, where an earlier run left them")
+        return records
+
+    def before(self, position: int, entry: Pass, model: Model, ctx: Context) -> None:
+        for stale in self._folder.glob("[0-9][0-9][0-9]-*.json"):
+            if int(stale.name[:3]) >= position:
+                stale.unlink()
+
+    def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
+        super().after(record, model, ctx)
+        path = self.path(record.position, record.name)
+        content = {
+            "key": self._keys[record.position - 1],
+            "sha256": _digest(path),
+            "origins": ctx.origins,
+            "sidecars": ctx.sidecars,
+            "record": to_plain(record),
+        }
+        file = path.with_suffix(".json")
+        with writing(file), staged(file) as part:
+            part.write_text(json.dumps(content), encoding="utf-8")
+
+    def _finished(self) -> list[tuple[dict[str, Any], Path]]:
+        """State and model file of every step up to the first that is missing or another's."""
+        found: list[tuple[dict[str, Any], Path]] = []
+        for position, key in enumerate(self._keys, 1):
+            states = list(self._folder.glob(f"{position:03d}-*.json"))
+            state = _read(states[0]) if len(states) == 1 else None
+            if state is None or state.get("key") != key or state["sha256"] != _digest(states[0].with_suffix(".onnx")):
+                break
+            found.append((state, states[0].with_suffix(".onnx")))
+        return found
+
+
+def step_keys(passes: Sequence[Pass], run: Sequence[object]) -> list[str]:
+    """The key of every step of a run that is described by `run`: model, data, options, versions."""
+    key, keys = hashlib.sha256(repr(run).encode()).hexdigest(), list[str]()
+    for entry in passes:
+        key = hashlib.sha256(f"{key}{entry}".encode() + _source(type(entry))).hexdigest()
+        keys.append(key)
+    return keys
+
+
+def _source(cls: type[Pass]) -> bytes:
+    """The file that defines the pass: a plug-in may change between two runs."""
+    try:
+        return Path(inspect.getfile(cls)).read_bytes()
+    except (OSError, TypeError):
+        return b""
+
+
+def _digest(path: Path) -> str:
+    """sha256 of a model file and of the data file beside it, "" where there is none."""
+    if not path.is_file():
+        return ""
+    total = hashlib.sha256()
+    for file in (path, path.with_name(f"{path.name}.data")):
+        if file.is_file():
+            with file.open("rb") as content:
+                while chunk := content.read(CHUNK):
+                    total.update(chunk)
+    return total.hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None

@@ -1,0 +1,77 @@
+"""A run that is killed goes on where it stopped; a pass that fails says what repeats it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from front import call, images, write_model
+
+STOP = """
+import os, signal
+from dataclasses import dataclass
+from typing import ClassVar
+from onnx_compress import Pass, PassResult, register
+
+@register
+@dataclass(frozen=True)
+class Stop(Pass):
+    name: ClassVar[str] = "stop"
+
+    def run(self, graph, ctx):
+        if "STOP" in os.environ:
+            os.kill(os.getpid(), signal.SIGKILL)
+        for node in graph.nodes:
+            if "FAIL" in os.environ:
+                raise ValueError("as asked")
+        return PassResult()
+"""
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    (tmp_path / "stop.py").write_text(STOP)
+    np.savez(tmp_path / "d.npz", images=images(48))
+    model = write_model(tmp_path / "m.onnx")
+    options = ["--data", str(tmp_path / "d.npz"), "--preprocess", "unit", "--plugin", str(tmp_path / "stop.py"), "-q"]
+    return [str(model), "-p", "basis:macs=0.7,stop,quantize", *options]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(tmp_path: Path, command: list[str]) -> None:
+    whole, resumed, dumps, report = (tmp_path / name for name in ("a.onnx", "b.onnx", "dumps", "r.json"))
+    assert call(*command, "-o", whole) == 0
+    again = [*command, "-o", str(resumed), "--dump-dir", str(dumps), "--report", str(report)]
+    killed = subprocess.run([sys.executable, "-m", "onnx_compress", *again], env={**os.environ, "STOP": "1"})
+    assert killed.returncode == -signal.SIGKILL and not resumed.exists()
+    left = sorted(path.name for path in dumps.glob("*.onnx"))
+    assert left == ["001-cleanup.onnx", "002-fold-batchnorm.onnx", "003-cleanup.onnx", "004-basis.onnx"]
+    assert call(*again) == 0
+    assert resumed.read_bytes() == whole.read_bytes()
+    found = json.loads(report.read_text())
+    assert [entry["position"] for entry in found["passes"]] == [*range(1, 8)]
+    assert any(entry["action"] == "rewritten" for entry in found["passes"][3]["decisions"])
+    assert f"passes 1 to 4 were taken from {dumps}" in found["passes"][3]["notes"][-1]
+    assert found["after"]["macs"] / found["before"]["macs"] <= 0.7
+
+
+def test_a_failure_leaves_a_folder_and_keep_going_goes_on(
+    tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FAIL", "1")
+    report = tmp_path / "r.json"
+    assert call(*command) == 1
+    line = capsys.readouterr().err
+    assert "pass 5 'stop' failed at node" in line and "fail-005-stop has what repeats it" in line
+    assert not (tmp_path / "m.compressed.onnx").exists()
+    assert (tmp_path / "fail-005-stop" / "before.onnx").is_file()
+    assert call(*command, "--keep-going", "--report", report) == 0
+    passes = json.loads(report.read_text())["passes"]
+    assert "was left out" in passes[4]["notes"][0] and passes[5]["changed"]
