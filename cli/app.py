@@ -14,13 +14,16 @@ from typer.main import get_command
 
 from .. import __version__
 from ..compiler.errors import CompressError
+from .bench import bench
 from .build import build
 from .check import check
+from .compare import compare
 from .compress import compress
 from .eval import evaluate
 from .explain import explain
 from .frontier import frontier
 from .list import list_passes
+from .report import report
 from .train_env import train_env
 
 PROGRAM = "onnx-compress"
@@ -34,6 +37,9 @@ app.command("list")(list_passes)
 app.command("explain")(explain)
 app.command("eval")(evaluate)
 app.command("frontier")(frontier)
+app.command("report")(report)
+app.command("bench")(bench)
+app.command("compare")(compare)
 app.command("check")(check)
 app.command("build")(build)
 app.add_typer(train_env, name="train-env")

@@ -1,0 +1,177 @@
+"""Where two models of the same task differ: every output, and every layer that both have, on the same samples.
+
+A layer of the second model answers for a layer of the first where
+
+1. both write a tensor of the same name (a rewritten Conv keeps the name of its output);
+2. or both have a node of the same name, and their first outputs are compared;
+3. or a report says that the node stands for that of the first model (`origins`); of several the last is taken.
+
+    error   = ||a - b|| / ||a||        over all samples, a of the first model
+    largest = max |a - b|
+
+Tensors that are not floating-point, or differ in shape, are not compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from ..compiler.context import Data, Feeds, Progress, silent
+from ..compiler.errors import CompressError
+from ..compiler.graph.io import Model, to_proto
+from .evaluate import class_scores
+from .session import Session
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Tensors that answer for each other: `node` and `op` of the first model make `first`."""
+
+    node: str
+    op: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of one tensor; `agreement` in [0, 1] is the share of samples with the same class, None but for class scores."""
+
+    node: str
+    op: str
+    tensor: str
+    other: str
+    error: float
+    largest: float
+    agreement: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`outputs` in the order of the model, `layers` worst first; `apart`: tensors of both, of different shapes."""
+
+    samples: int
+    outputs: list[Difference]
+    layers: list[Difference]
+    apart: list[str]
+
+
+@dataclass
+class _Sums:
+    """Streamed over the batches."""
+
+    distance: float = 0.0
+    energy: float = 0.0
+    largest: float = 0.0
+    same: list[np.ndarray] = field(default_factory=list[np.ndarray])
+
+    def add(self, a: np.ndarray, b: np.ndarray) -> None:
+        gap = a.astype(np.float64) - b
+        self.distance += float(np.square(gap).sum())
+        self.energy += float(np.square(a, dtype=np.float64).sum())
+        self.largest = max(self.largest, float(np.abs(gap).max(initial=0.0)))
+        one, two = class_scores(a), class_scores(b)
+        if one is not None and two is not None:
+            self.same.append(one.argmax(1) == two.argmax(1))
+
+    @property
+    def error(self) -> float:
+        if self.energy == 0:
+            return 0.0 if self.distance == 0 else float("inf")
+        return float(np.sqrt(self.distance / self.energy))
+
+
+def compare_models(
+    first: Model,
+    second: Model,
+    data: Data,
+    origins: Mapping[str, str] | None = None,
+    batch: int = BATCH,
+    progress: Progress = silent,
+) -> Comparison:
+    """See the module docstring.
+
+    Args:
+        origins: node of the second model -> node of the first.
+
+    Raises:
+        CompressError: the outputs differ in number, or onnxruntime cannot run a model.
+    """
+    outputs = output_pairs(first.graph, second.graph)
+    pairs = [*outputs, *layer_pairs(first.graph, second.graph, origins or {})]
+    a = _session(first, [pair.first for pair in pairs])
+    b = _session(second, [pair.second for pair in pairs])
+    sums, apart, count = [_Sums() for _ in pairs], set[int](), 0
+    with progress("compare", -(-data.samples // batch)) as advance:
+        for feeds in data.batches(batch):
+            left, right = a.run(feeds), b.run(_renamed(feeds, first.graph, second.graph))
+            count += len(next(iter(feeds.values())))
+            for index, pair in enumerate(pairs):
+                x, y = left[pair.first], right[pair.second]
+                apart.add(index) if _unlike(x, y) else sums[index].add(x, y)
+            advance()
+    found = [
+        _difference(pair, total, i < len(outputs)) for i, (pair, total) in enumerate(zip(pairs, sums, strict=True))
+    ]
+    layers = [entry for i, entry in enumerate(found) if i >= len(outputs) and i not in apart]
+    worst = sorted(layers, key=lambda entry: (-entry.error, entry.node))
+    whole = [entry for i, entry in enumerate(found[: len(outputs)]) if i not in apart]
+    return Comparison(count, whole, worst, [pairs[index].first for index in sorted(apart)])
+
+
+def output_pairs(first: gs.Graph, second: gs.Graph) -> list[Pair]:
+    """The outputs by position; `CompressError` where they differ in number."""
+    if len(first.outputs) != len(second.outputs):
+        found = f"{len(first.outputs)} and {len(second.outputs)} outputs"
+        raise CompressError(f"the models have {found}", "compare", "name two models of the same task")
+    pairs = zip(first.outputs, second.outputs, strict=True)
+    return [Pair(*_maker(one), one.name, other.name) for one, other in pairs]
+
+
+def layer_pairs(first: gs.Graph, second: gs.Graph, origins: Mapping[str, str]) -> list[Pair]:
+    """The floating-point tensors inside that answer for each other, in the order of the first model."""
+    made = {tensor.name for node in second.nodes for tensor in node.outputs}
+    named = {node.name: node.outputs[0].name for node in second.nodes if node.name and node.outputs}
+    named |= {origins[node.name]: node.outputs[0].name for node in second.nodes if node.name in origins}
+    ends, pairs = {tensor.name for tensor in first.outputs}, list[Pair]()
+    for node in first.nodes:
+        for position, tensor in enumerate(node.outputs):
+            other = tensor.name if tensor.name in made else named.get(node.name) if position == 0 else None
+            if other is not None and tensor.name and tensor.name not in ends:
+                pairs.append(Pair(node.name, node.op, tensor.name, other))
+    return pairs
+
+
+def _maker(tensor: gs.Tensor) -> tuple[str, str]:
+    return (tensor.inputs[0].name, tensor.inputs[0].op) if tensor.inputs else ("", "")
+
+
+def _session(model: Model, names: Sequence[str]) -> Session:
+    """A session that returns the named tensors, each once."""
+    proto = to_proto(model)
+    del proto.graph.output[:]
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names))
+    return Session(proto)
+
+
+def _renamed(feeds: Feeds, first: gs.Graph, second: gs.Graph) -> Feeds:
+    """The same values for the inputs of the second model, by position."""
+    names = {one.name: other.name for one, other in zip(first.inputs, second.inputs, strict=False)}
+    return {names.get(name, name): value for name, value in feeds.items()}
+
+
+def _unlike(x: np.ndarray, y: np.ndarray) -> bool:
+    """One is no float array (onnxruntime gives lists for sequences), or the shapes differ."""
+    return any(getattr(value, "dtype", np.dtype(bool)).kind != "f" for value in (x, y)) or x.shape != y.shape
+
+
+def _difference(pair: Pair, sums: _Sums, output: bool) -> Difference:
+    agreement = float(np.concatenate(sums.same).mean()) if output and sums.same else None
+    return Difference(pair.node, pair.op, pair.first, pair.second, sums.error, sums.largest, agreement)
