@@ -59,8 +59,8 @@ def measure(model: Session, other: Session | None, data: Samples) -> dict[str, A
 
 
 def _show(figures: dict[str, Any], notes: tuple[str, ...]) -> None:
+    from ..compiler.report.words import percent
     from .console import results
-    from .summary import percent
 
     words = {"top1": "top-1", "top5": "top-5", "against_top1": "top-1 of the other", "agreement": "agreement"}
     console = results()

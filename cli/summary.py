@@ -7,9 +7,8 @@ from collections import Counter
 from rich.console import Console
 from rich.table import Table
 
-from ..compiler.report import LatencyReport, PassReport, QualityReport, Report
-
-UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+from ..compiler.report import LatencyReport, PassReport, QualityReport, Report, notes
+from ..compiler.report.words import percent, short
 
 
 def print_summary(console: Console, report: Report, verbose: bool) -> None:
@@ -24,24 +23,6 @@ def print_summary(console: Console, report: Report, verbose: bool) -> None:
     if report["output"]:
         console.print(f"wrote {report['output']}", soft_wrap=True)
         console.print(f"next: {report['target']['command']}", soft_wrap=True)
-
-
-def notes(report: Report) -> list[str]:
-    """The sentences of the run and of its passes, each once."""
-    spoken = [*report["notes"], *(note for entry in report["passes"] for note in entry["notes"])]
-    return list(dict.fromkeys(spoken))
-
-
-def short(value: float) -> str:
-    """1234567 -> 1.23 M"""
-    for size, unit in UNITS:
-        if abs(value) >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.4g}"
-
-
-def percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.2f} %"
 
 
 def _table(*headings: str) -> Table:

@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.base import Pass, PassRecord
 from ..compiler.context import Context, Progress
-from ..compiler.cost import graph_cost
+from ..compiler.cost import conv_costs
 from ..compiler.graph.external import graph_tensors, stored_bytes
 from ..compiler.graph.io import INLINE_LIMIT, Model, to_proto
 from ..compiler.graph.operators import declared
@@ -31,7 +31,9 @@ from ..compiler.shapes import infer_shapes
 from ..compiler.spec import format_pipeline
 from ..compiler.targets.trtexec import TEMPLATE, command_line
 from .data import Samples
+from .environment import environment, now
 from .evaluate import agreement
+from .layer_costs import Costed, layer_reports
 
 CALIBRATION = ".calib"
 WITHOUT_DATA = (
@@ -51,6 +53,7 @@ class Run:
         output: the file that the model goes to, if any.
         power_mode: of the device, for the estimated latency.
         version: of this tool.
+        command: what was typed to start the run, if it was.
     """
 
     model: Model
@@ -61,23 +64,29 @@ class Run:
     output: str | None
     power_mode: str
     version: str
+    command: str | None = None
 
     def report(self) -> Report:
         ctx, graph = self.ctx, self.model.graph
         samples = ctx.data if isinstance(ctx.data, Samples) else None
         original = ctx.original or graph
+        before, after = self._costed(original, in_int8=False), self._costed(graph, in_int8=CALIBRATION in ctx.sidecars)
         return Report(
             schema=SCHEMA,
             tool=ToolReport(name="onnx-compress", version=self.version),
+            created=now(),
+            command=self.command,
+            environment=environment(),
             model=None if self.model.path is None else str(self.model.path),
             output=self.output,
             target=self._target(),
             pipeline=format_pipeline(self.passes),
             seed=ctx.seed,
             data=None if samples is None else _data_report(samples),
-            before=self._size(original, self.before, in_int8=False),
-            after=self._size(graph, stored_size(self.model), in_int8=CALIBRATION in ctx.sidecars),
+            before=self._size(before, self.before),
+            after=self._size(after, stored_size(self.model)),
             quality=None if samples is None else _quality(original, graph, samples, ctx.progress),
+            layers=list(layer_reports(before, after, ctx.origins)),
             passes=[pass_report(record, ctx.origins) for record in self.records],
             origins={node.name: ctx.origins[node.name] for node in graph.nodes if node.name in ctx.origins},
             notes=[WITHOUT_DATA] if samples is None else list(samples.notes),
@@ -99,14 +108,20 @@ class Run:
             sample=self.ctx.sample_shapes(),
         )
 
-    def _size(self, graph: gs.Graph, stored: int, in_int8: bool) -> SizeReport:
+    def _costed(self, graph: gs.Graph, in_int8: bool) -> Costed:
         shapes = infer_shapes(graph, self.ctx.sample_shapes())
-        cost = graph_cost(graph, shapes)
         latency = None
         if self.ctx.target.device is not None and not declared(graph):  # nobody has timed the project's operator
-            found = estimate(graph, shapes, self.ctx.target, self.power_mode, "int8" if in_int8 else "auto")
+            latency = estimate(graph, shapes, self.ctx.target, self.power_mode, "int8" if in_int8 else "auto")
+        return Costed(graph, dict(conv_costs(graph, shapes)), latency)
+
+    def _size(self, costed: Costed, stored: int) -> SizeReport:
+        found, latency = costed.latency, None
+        if found is not None:
             latency = LatencyReport(ms=found.ms, error=found.error, mode=self.power_mode, kernels=len(found.kernels))
-        return SizeReport(macs=cost.macs, params=cost.params, bytes=stored, latency=latency)
+        costs = costed.convs.values()
+        macs, params = sum(cost.macs for cost in costs), sum(cost.params for cost in costs)
+        return SizeReport(macs=macs, params=params, bytes=stored, latency=latency)
 
 
 def file_size(path: Path) -> int:

@@ -1,109 +1,56 @@
-"""The report of a run, as JSON: what went in, what came out, and what each pass did to every node and why.
-
-`SCHEMA` grows by one whenever a key changes its meaning or goes away; new keys may appear at any time. Sizes are bytes,
-times seconds, shares lie in [0, 1]; MACs and parameters are those of the Conv layers, for one sample. A figure that is
-not finite is null.
-"""
+"""The report of a run: what went in, what came out, and what each pass did to every node and why; as JSON and HTML."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, cast
+from dataclasses import asdict
+from typing import Any, cast
 
 from ..base import Decision, PassRecord
+from ..traces import ErrorCurve, Spread, Traces, Trials
+from .fields import (
+    SCHEMA,
+    CostReport,
+    CurveReport,
+    DataReport,
+    DecisionReport,
+    EnvironmentReport,
+    LatencyReport,
+    LayerReport,
+    PassReport,
+    QualityReport,
+    Report,
+    SearchReport,
+    SizeReport,
+    SpreadReport,
+    TargetReport,
+    ToolReport,
+    TracesReport,
+)
 
-SCHEMA = 1
+__all__ = [
+    "SCHEMA",
+    "CostReport",
+    "DataReport",
+    "EnvironmentReport",
+    "LatencyReport",
+    "LayerReport",
+    "PassReport",
+    "QualityReport",
+    "Report",
+    "SizeReport",
+    "TargetReport",
+    "ToolReport",
+    "count_actions",
+    "notes",
+    "pass_report",
+    "to_json",
+]
 
-
-class LatencyReport(TypedDict):
-    """Estimated for the target's device, not measured; `error` is the model's relative error on other networks."""
-
-    ms: float
-    error: float
-    mode: str
-    kernels: int
-
-
-class SizeReport(TypedDict):
-    """`latency` is null where the target has no latency model."""
-
-    macs: int
-    params: int
-    bytes: int
-    latency: LatencyReport | None
-
-
-class DataReport(TypedDict):
-    source: str
-    samples: int
-    sha256: str
-    preprocess: str | None
-
-
-class QualityReport(TypedDict):
-    """On the calibration samples; the accuracies are null without labels, `agreement` where there are no classes."""
-
-    samples: int
-    agreement: float | None
-    output_error: float
-    top1_before: float | None
-    top1_after: float | None
-
-
-class DecisionReport(TypedDict):
-    """`origin` is the node of the input model that `node` stands for."""
-
-    node: str
-    origin: str
-    action: str
-    reason: str
-    figures: dict[str, Any]
-
-
-class PassReport(TypedDict):
-    """`figures` are measured by the verifier and other instruments, `metrics` by the pass itself."""
-
-    position: int
-    name: str
-    spec: str
-    changed: bool
-    seconds: float
-    figures: dict[str, Any]
-    metrics: dict[str, Any]
-    notes: list[str]
-    decisions: list[DecisionReport]
-
-
-class ToolReport(TypedDict):
-    name: str
-    version: str
-
-
-class TargetReport(TypedDict):
-    name: str
-    description: str
-    command: str
-
-
-class Report(TypedDict):
-    """`origins`: node of the compressed model -> the node of the input model that it stands for, where they differ."""
-
-    schema: int
-    tool: ToolReport
-    model: str | None
-    output: str | None
-    target: TargetReport
-    pipeline: str
-    seed: int
-    data: DataReport | None
-    before: SizeReport
-    after: SizeReport
-    quality: QualityReport | None
-    passes: list[PassReport]
-    origins: dict[str, str]
-    notes: list[str]
+NUMBERS = re.compile(r"\[\n[\s\d,.eE+\-nul]*\]")
 
 
 def pass_report(record: PassRecord, origins: Mapping[str, str]) -> PassReport:
@@ -119,6 +66,7 @@ def pass_report(record: PassRecord, origins: Mapping[str, str]) -> PassReport:
         metrics=dict(result.metrics),
         notes=list(result.notes),
         decisions=[_decision(entry, origins) for entry in result.decisions],
+        traces=_traces(result.traces, origins),
     )
 
 
@@ -132,14 +80,48 @@ def _decision(decision: Decision, origins: Mapping[str, str]) -> DecisionReport:
     )
 
 
+def _traces(traces: Traces, origins: Mapping[str, str]) -> TracesReport:
+    return TracesReport(
+        curves=[_curve(curve, origins) for curve in traces.curves],
+        searches=[_search(search) for search in traces.searches],
+        spreads=[_spread(spread) for spread in traces.spreads],
+    )
+
+
+def _curve(curve: ErrorCurve, origins: Mapping[str, str]) -> CurveReport:
+    return CurveReport(
+        origin=origins.get(curve.node, curve.node),
+        form=curve.form,
+        sizes=list(curve.sizes),
+        macs=list(curve.macs),
+        errors=list(curve.errors),
+        dense=curve.dense,
+    )
+
+
+def _search(search: Trials) -> SearchReport:
+    return cast("SearchReport", asdict(search))
+
+
+def _spread(spread: Spread) -> SpreadReport:
+    return cast("SpreadReport", asdict(spread))
+
+
 def count_actions(passes: Sequence[PassReport], name: str) -> int:
     """How many decisions of all passes are `name`."""
     return sum(decision["action"] == name for entry in passes for decision in entry["decisions"])
 
 
+def notes(report: Report) -> list[str]:
+    """The sentences of the run and of its passes, each once."""
+    spoken = [*report["notes"], *(note for entry in report["passes"] for note in entry["notes"])]
+    return list(dict.fromkeys(spoken))
+
+
 def to_json(report: Report) -> str:
-    """The report as indented JSON; numbers that JSON cannot hold become null."""
-    return json.dumps(_plain(report), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    """The report as indented JSON, lists of numbers on one line; numbers that JSON cannot hold become null."""
+    text = json.dumps(_plain(report), indent=2, allow_nan=False, ensure_ascii=False)
+    return NUMBERS.sub(lambda found: " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 
 
 def _plain(value: object) -> object:

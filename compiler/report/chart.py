@@ -68,7 +68,7 @@ class Axis:
         return [step * index for index in range(first, round(self.high / step) + 1)]
 
 
-def _axis(values: Sequence[float], start: float, end: float) -> Axis:
+def round_axis(values: Sequence[float], start: float, end: float) -> Axis:
     """Widened to round numbers."""
     low, high = min(values), max(values)
     step = _step(max(high - low, 1e-3))
@@ -84,9 +84,9 @@ def _step(width: float) -> float:
 
 def _panel(panel: Panel) -> Iterator[str]:
     points, whole = panel.series.points, panel.series.whole
-    x = _axis([point[0] for point in points], LEFT, WIDTH - RIGHT)
+    x = round_axis([point[0] for point in points], LEFT, WIDTH - RIGHT)
     ups = [point[1] for point in points] + ([] if whole is None else [whole])
-    y = _axis(ups, HEIGHT - BOTTOM, TOP)
+    y = round_axis(ups, HEIGHT - BOTTOM, TOP)
     yield from _grid(x, y)
     centre = (LEFT + WIDTH - RIGHT) / 2
     yield f'<text x="{centre}" y="{HEIGHT - 14}" text-anchor="middle">{escape(panel.across)}, %</text>'

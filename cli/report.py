@@ -1,0 +1,34 @@
+"""`onnx-compress report RUN.json -o run.html`: the page of a run that was reported as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Overwrite, Quiet
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN.json", help="What --report wrote.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: RUN.html beside it.")] = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the page of a run from its JSON report, measured times included.
+
+    One file that needs no network; of this version's reports and those of the version before.
+    """
+    from ..compiler.files import check_output, staged, writing
+    from ..compiler.report.page import to_html
+    from ..compiler.report.reading import read_report
+    from .console import results
+
+    written = run.with_suffix(".html") if output is None else output
+    check_output(written, overwrite)
+    page = to_html(read_report(run))
+    with writing(written), staged(written) as part:
+        part.write_text(page, encoding="utf-8")
+    if not quiet:
+        results().print(f"wrote {written}: {len(page.encode())} bytes", soft_wrap=True)

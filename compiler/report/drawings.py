@@ -1,0 +1,73 @@
+"""What is drawn of a report; a drawing is left out where the report has nothing for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .fields import Report
+from .plots import Bar, Drawing, Point, columns, scatter
+from .rows import Row
+from .words import percent, spoken
+
+ERRORS = (
+    "Output energy lost, relative to the variance of the layer's output, on the inputs that reach the layer once all "
+    "before it are rewritten."
+)
+
+
+def layer_drawings(table: Sequence[Row]) -> Iterator[Drawing]:
+    """MACs, latency, error and sensitivity, layer by layer."""
+    layers = [row for row in table if row.macs_before is not None]
+    bars = [Bar(row.name, _mega(row.macs_before), _mega(row.macs_after)) for row in layers]
+    if bars:
+        yield Drawing("Where the multiply-accumulates are", "", columns("MACs", "million", bars))
+    bars = [Bar(row.name, row.ms_before, row.ms_after) for row in layers]
+    if any(bar.before is not None and bar.after is not None for bar in bars):
+        note = "Estimated for the target, with what the engine fuses into each layer."
+        yield Drawing("Latency by layer", note, columns("Latency", "ms", bars))
+    bars = [Bar(row.name, None, None if row.error is None else 100 * row.error) for row in layers]
+    if any(bar.after is not None for bar in bars):
+        yield Drawing("Error by layer", ERRORS, columns("Error", "%", bars))
+    bars = [Bar(row.name, None, row.sensitivity) for row in layers]
+    if any(bar.after is not None for bar in bars):
+        note = "What a unit of the layer's error does to the outputs; 1 is the average. The budget was divided by it."
+        yield Drawing("Sensitivity", note, columns("Sensitivity", "times average", bars, guide=1.0))
+
+
+def _mega(value: int | None) -> float | None:
+    return None if value is None else value / 1e6
+
+
+def search_drawings(report: Report) -> Iterator[Drawing]:
+    """The networks that a search has tried: how good against how small."""
+    for search in (search for entry in report["passes"] for search in entry["traces"]["searches"]):
+        shares = search["rule"] == "agreement"
+        factor, unit = (100.0, "agreement, %") if shares else (1.0, "top-1 lost, points")
+        points: list[Point] = []
+        for trial in sorted(search["tried"], key=lambda each: each["macs"]):
+            told = f"{factor * trial['value']:.2f} with {percent(trial['macs'], 1)} of the MACs"
+            sure = f"{'at least' if shares else 'at most'} {factor * trial['bound']:.2f} with 95 % confidence"
+            mark = "point" if trial["passed"] else "failed"
+            points.append(Point(100 * trial["macs"], factor * trial["value"], f"{told}; {sure}", mark))
+        if points:
+            note = "Networks that were tried, judged on held-out samples. Dashed: the limit; hollow: beyond it."
+            svg = scatter("MACs kept, %", unit, points, joined=False, guide=factor * search["allowed"])
+            yield Drawing(f"Search: {spoken(search['rule'])}", note, svg)
+
+
+def training_drawings(report: Report) -> Iterator[Drawing]:
+    """Loss and score by epoch."""
+    for entry in report["passes"]:
+        for word, key in (("Training loss", "loss"), ("Score on held-out samples", "score")):
+            points = [Point(x, y, f"epoch {x:g}: {y:.4g}") for x, y in _epochs(entry["metrics"], key)]
+            if points:
+                yield Drawing(f"{word}, {entry['name']}", "", scatter("epoch", key, points, joined=True))
+
+
+def _epochs(metrics: Mapping[str, Any], key: str) -> list[tuple[float, float]]:
+    """(epoch, value) of `loss_1`, `loss_2`, ..."""
+    found = [(name.removeprefix(f"{key}_"), value) for name, value in metrics.items() if name.startswith(f"{key}_")]
+    return sorted(
+        (float(name), float(value)) for name, value in found if name.isdigit() and isinstance(value, int | float)
+    )

@@ -1,0 +1,183 @@
+"""What a report holds, as typed dictionaries; `schema` writes the JSON schema from them.
+
+`SCHEMA` grows by one whenever a key changes its meaning, goes away or becomes required; `reading` reads the previous
+one too. Sizes are bytes, times seconds unless a name says ms, shares lie in [0, 1]; MACs and parameters are those of
+the Conv layers, for one sample. A figure that is not finite is null.
+
+2    adds created, command, environment, layers, and traces of each pass
+1    the first
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+SCHEMA = 2
+
+
+class LatencyReport(TypedDict):
+    """Estimated for the target's device, not measured; `error` is the model's relative error on other networks."""
+
+    ms: float
+    error: float
+    mode: str
+    kernels: int
+
+
+class SizeReport(TypedDict):
+    """`latency` is null where the target has no latency model."""
+
+    macs: int
+    params: int
+    bytes: int
+    latency: LatencyReport | None
+
+
+class DataReport(TypedDict):
+    source: str
+    samples: int
+    sha256: str
+    preprocess: str | None
+
+
+class QualityReport(TypedDict):
+    """On the calibration samples; the accuracies are null without labels, `agreement` where there are no classes."""
+
+    samples: int
+    agreement: float | None
+    output_error: float | None
+    top1_before: float | None
+    top1_after: float | None
+
+
+class DecisionReport(TypedDict):
+    """`origin` is the node of the input model that `node` stands for."""
+
+    node: str
+    origin: str
+    action: str
+    reason: str
+    figures: dict[str, Any]
+
+
+class CurveReport(TypedDict):
+    """What `origin` would lose at several sizes; see `compiler.traces.ErrorCurve`."""
+
+    origin: str
+    form: str
+    sizes: list[int]
+    macs: list[int]
+    errors: list[float | None]
+    dense: int
+
+
+class TrialReport(TypedDict):
+    macs: float
+    value: float
+    bound: float
+    passed: bool
+
+
+class SearchReport(TypedDict):
+    """See `compiler.traces.Trials`."""
+
+    rule: str
+    allowed: float
+    tried: list[TrialReport]
+
+
+class SpreadReport(TypedDict):
+    """Values |x| of a tensor and the range chosen for it; see `compiler.traces.Spread`."""
+
+    tensor: str
+    kind: str
+    counts: list[int]
+    top: float
+    low: float
+    high: float
+
+
+class TracesReport(TypedDict):
+    curves: list[CurveReport]
+    searches: list[SearchReport]
+    spreads: list[SpreadReport]
+
+
+class PassReport(TypedDict):
+    """`figures` are measured by the verifier and other instruments, `metrics` by the pass itself."""
+
+    position: int
+    name: str
+    spec: str
+    changed: bool
+    seconds: float
+    figures: dict[str, Any]
+    metrics: dict[str, Any]
+    notes: list[str]
+    decisions: list[DecisionReport]
+    traces: TracesReport
+
+
+class CostReport(TypedDict):
+    """`ms` is estimated, with the nodes that the engine fuses into the Conv; null where nothing tells it."""
+
+    macs: int
+    params: int
+    ms: float | None
+
+
+class LayerReport(TypedDict):
+    """A Conv of the model that entered the passes, and all that stands for it in the compressed one.
+
+    `weight` is its shape (filters, channels per group, kernel), null where it is not a constant.
+    """
+
+    name: str
+    weight: list[int] | None
+    before: CostReport
+    after: CostReport
+
+
+class EnvironmentReport(TypedDict):
+    """`packages`: name -> version of those that decide the result."""
+
+    python: str
+    packages: dict[str, str]
+    system: str
+    processor: str
+    cores: int
+
+
+class ToolReport(TypedDict):
+    name: str
+    version: str
+
+
+class TargetReport(TypedDict):
+    name: str
+    description: str
+    command: str
+
+
+class Report(TypedDict):
+    """`created` is UTC, ISO 8601. `command` repeats the run, null where it was not started by one. `origins`: node of
+    the compressed model -> the node of the input model that it stands for, where they differ."""
+
+    schema: int
+    tool: ToolReport
+    created: str | None
+    command: str | None
+    environment: EnvironmentReport | None
+    model: str | None
+    output: str | None
+    target: TargetReport
+    pipeline: str
+    seed: int
+    data: DataReport | None
+    before: SizeReport
+    after: SizeReport
+    quality: QualityReport | None
+    layers: list[LayerReport]
+    passes: list[PassReport]
+    origins: dict[str, str]
+    notes: list[str]

@@ -1,0 +1,73 @@
+"""The whole network before and after, as the lines of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .fields import QualityReport, Report
+from .words import milliseconds, percent, short
+
+MEASURED = "measured_ms"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One quantity; `kept` is after / before, where both are known, `remark` what has to be known about it."""
+
+    name: str
+    before: str
+    after: str
+    kept: float | None = None
+    remark: str = ""
+
+    @property
+    def share(self) -> str:
+        return percent(self.kept, 1)
+
+
+def size_lines(report: Report) -> list[Line]:
+    before, after = report["before"], report["after"]
+    lines = [
+        _counted("MACs of the Convs", before["macs"], after["macs"]),
+        _counted("Parameters of the Convs", before["params"], after["params"]),
+        _counted("File, bytes", before["bytes"], after["bytes"]),
+        *_latency(report),
+    ]
+    return lines if report["quality"] is None else [*lines, *_quality(report["quality"])]
+
+
+def _counted(name: str, before: float, after: float) -> Line:
+    return Line(name, short(before), short(after), after / before if before else None)
+
+
+def _latency(report: Report) -> Iterator[Line]:
+    before, after = report["before"]["latency"], report["after"]["latency"]
+    if before is not None and after is not None:
+        remark = f"± {100 * after['error']:.0f} %, by the model of {report['target']['name']} at {after['mode']}"
+        kept = after["ms"] / before["ms"] if before["ms"] else None
+        yield Line("Latency, estimated", milliseconds(before["ms"]), milliseconds(after["ms"]), kept, remark)
+    measured = measured_ms(report)
+    if measured:
+        what = f"{len(measured)} rewritten layers, on the device"
+        yield Line("Latency, measured", "", milliseconds(sum(measured.values())), None, what)
+
+
+def measured_ms(report: Report) -> dict[str, float]:
+    """What `build --report` has measured, by node of the input model."""
+    found: dict[str, float] = {}
+    for decision in (decision for entry in report["passes"] for decision in entry["decisions"]):
+        value = decision["figures"].get(MEASURED)
+        if isinstance(value, int | float) and decision["node"] == decision["origin"]:
+            found[decision["origin"]] = float(value)
+    return found
+
+
+def _quality(quality: QualityReport) -> Iterator[Line]:
+    remark = f"{quality['samples']} calibration samples"
+    if quality["top1_after"] is not None:
+        yield Line("Top-1 accuracy", percent(quality["top1_before"]), percent(quality["top1_after"]), None, remark)
+    if quality["agreement"] is not None:
+        yield Line("Agreement with the original", "", percent(quality["agreement"]), None, remark)
+    error = "" if quality["output_error"] is None else f"{quality['output_error']:.3g}"
+    yield Line("Relative error of the outputs", "", error, None, remark)

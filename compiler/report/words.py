@@ -1,0 +1,31 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def short(value: float) -> str:
+    """1234567 -> 1.23 M"""
+    for size, unit in UNITS:
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.4g}"
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    return "" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g} ms" if value < 1000 else f"{value:.0f} ms"
+
+
+def figure(value: object) -> str:
+    """A figure of a decision or metric, whatever it is."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def spoken(name: str) -> str:
+    """`macs_kept` -> macs kept"""
+    return name.replace("_", " ")
