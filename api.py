@@ -32,11 +32,9 @@ from .compiler.jobs import Jobs
 from .compiler.latency import DEVICES
 from .compiler.manager import PassManager
 from .compiler.registry import find, load_plugin
-from .compiler.report import (
-    Report,
-    to_json,
-)
+from .compiler.report import Report
 from .compiler.report.frontier import Frontier
+from .compiler.report.page import overview, written_as
 from .compiler.reproduction import Reproduction, versions
 from .compiler.spec import parse_pipeline
 from .compiler.targets import Target, find_target
@@ -76,6 +74,10 @@ class Compressed:
     @property
     def proto(self) -> onnx.ModelProto:
         return to_proto(self.model)
+
+    def _repr_html_(self) -> str:
+        """Sizes before and after; notebooks show it."""
+        return overview(self.report)
 
     def save(self, path: PathLike, overwrite: bool = False) -> int:
         """Write the model, and its sidecars beside it, by atomic rename; the bytes of the model and its external data.
@@ -121,13 +123,14 @@ def compress(
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress = silent,
+    command: str | None = None,
 ) -> Compressed:
     """Run a pipeline over a model.
 
     Args:
         model: an ONNX file, or a loaded model.
         pipeline: pass names with options, or passes.
-        output, report: files to write the model and the JSON report to; None writes nothing.
+        output, report: files to write the model and the report to (.html, or JSON); None writes nothing.
         data: calibration samples, see `runtime.sources`; None compresses from the weights alone.
         samples: how many of them are used; None takes all.
         labels: classes of the samples, or the name of the array that holds them; for the report only.
@@ -145,6 +148,7 @@ def compress(
         jobs: processes that share work that can be split, -1: one per core; the result is the same.
         cluster: dask://host:port or ray://host:port, to share it with other machines.
         overwrite: replace existing files.
+        command: what the report names as the command that repeats the run.
 
     Raises:
         UsageError: an option, a pass or a path that cannot be.
@@ -166,7 +170,8 @@ def compress(
     before = stored_size(source) if source.path is None else file_size(source.path)
     plan = Plan(PREPARE if prepare else (), passes, FINISH if legalize else ())
     records = _run(source, plan, ctx, None if dump_dir is None else Path(dump_dir), keep_going)
-    run = Run(source, passes, records, ctx, before, None if output is None else str(output), power_mode, __version__)
+    written = None if output is None else str(output)
+    run = Run(source, passes, records, ctx, before, written, power_mode, __version__, command)
     content = run.report()
     result = Compressed(source, records, content, ctx.sidecars)
     _write(result, output, report, overwrite)
@@ -352,6 +357,6 @@ def _write(result: Compressed, output: PathLike | None, report: PathLike | None,
             result.save(output, overwrite)
         return
     with writing(Path(report)), staged(Path(report)) as part:
-        part.write_text(to_json(result.report), encoding="utf-8")
+        part.write_text(written_as(Path(report), result.report), encoding="utf-8")
         if output is not None:
             result.save(output, overwrite)

@@ -26,6 +26,7 @@ from .options import (
 
 
 def compress(
+    ctx: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The ONNX file to compress.")],
     pipeline: Annotated[
         str, typer.Option("--pipeline", "-p", help="Passes and options: basis:macs=0.5,quantize.")
@@ -44,7 +45,7 @@ def compress(
     config: Annotated[
         Path | None, typer.Option(help="TOML file of these flags.", callback=apply_config, is_eager=True)
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write what was done, as JSON.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write what was done: .html to read, else JSON.")] = None,
     dump_dir: Annotated[
         Path | None, typer.Option(help="Keep the model after each pass here, and go on from there.")
     ] = None,
@@ -79,6 +80,7 @@ def compress(
     if quiet and verbose:
         raise UsageError("-q and -v exclude each other", "command line", "choose one")
     from ..api import compress as run
+    from .command import command_line
     from .console import progress_bars, results
     from .summary import print_summary
 
@@ -109,6 +111,7 @@ def compress(
             seed=seed,
             overwrite=overwrite,
             progress=progress,
+            command=command_line(ctx),
         )
     if print_trtexec:
         typer.echo(result.report["target"]["command"])
