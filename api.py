@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,9 @@ from .compiler.spec import parse_pipeline
 from .compiler.targets import Target, find_target
 from .passes.decomposition.frontier import beside, resumed, split, write_frontier
 from .passes.decomposition.sweep import Sweep
+from .runtime.bisection import bisect as search
+from .runtime.checks import parse_check
+from .runtime.culprit import Culprit, write_culprit
 from .runtime.data import Samples, class_count, load_data, model_inputs
 from .runtime.preprocess import parse_preprocess
 from .runtime.reporting import Run, file_size, stored_size
@@ -238,6 +241,47 @@ def frontier(
     if output is not None:
         write_frontier(found, Path(output))
     return found
+
+
+def bisect(
+    model: PathLike | onnx.ModelProto,
+    pipeline: str | Sequence[Pass] = DEFAULT_PIPELINE,
+    *,
+    check: str,
+    folder: PathLike = ".",
+    target: str = "xavier",
+    data: object = None,
+    samples: int | None = DEFAULT_SAMPLES,
+    labels: str | np.ndarray | None = None,
+    preprocess: str | None = None,
+    include: str | None = None,
+    exclude: str | None = None,
+    plugins: Sequence[str] = (),
+    prepare: bool = True,
+    legalize: bool = True,
+    jobs: int = 1,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> tuple[Culprit, Path]:
+    """Which pass, and which node that it rewrites, makes the model fail a check; see `runtime.bisection`, and
+    `compress` for what is not said here.
+
+    Args:
+        check: see `runtime.checks`.
+        folder: where the folder with the models before and after is written; its path is returned.
+
+    Raises:
+        UsageError: an option, a pass or a check that cannot be.
+        CompressError: the model fails the check before any pass, or passes it after all; or a pass failed.
+    """
+    passes, engine, source = _passes(pipeline, plugins), _engine(target, "MAXN", include, exclude), _load(model)
+    ctx = Context(engine, None, include, exclude, seed, progress, jobs=Jobs(jobs))
+    found = None if data is None else load_samples(source.graph, data, preprocess, samples, labels)
+    ctx.data = ctx.training = found
+    whole = Plan(PREPARE if prepare else (), passes, FINISH if legalize else ())
+    judge = parse_check(check, replace(source, graph=source.graph.copy()), found)
+    culprit = search(source, whole.passes(), ctx, judge, [_Baseline(len(whole.first) + 1)])
+    return culprit, write_culprit(culprit, source, whole.passes(), ctx, check, Path(folder))
 
 
 def _shares(points: int, low: float, high: float) -> list[float]:

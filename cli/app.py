@@ -15,6 +15,7 @@ from typer.main import get_command
 from .. import __version__
 from ..compiler.errors import CompressError
 from .bench import bench
+from .bisect import bisect
 from .build import build
 from .check import check
 from .compare import compare
@@ -40,6 +41,7 @@ app.command("frontier")(frontier)
 app.command("report")(report)
 app.command("bench")(bench)
 app.command("compare")(compare)
+app.command("bisect")(bisect)
 app.command("check")(check)
 app.command("build")(build)
 app.add_typer(train_env, name="train-env")

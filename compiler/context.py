@@ -16,6 +16,7 @@ from .targets import TARGETS, Target
 
 Feeds = Mapping[str, np.ndarray]
 T = TypeVar("T")
+HELD = "held as it is"
 
 
 class Data(Protocol):
@@ -81,6 +82,7 @@ class Context:
         jobs: where work that can be split runs.
         sidecars: files that belong beside the model, suffix -> text: `.calib`, say.
         origins: new node name -> name of the node of the original model that it stands for.
+        held: nodes that stay as they are whatever a pass has chosen for them: a bisection holds all but the first few.
     """
 
     target: Target = field(default_factory=lambda: TARGETS["xavier"])
@@ -96,6 +98,7 @@ class Context:
     jobs: Jobs = field(default_factory=Jobs)
     sidecars: dict[str, str] = field(default_factory=dict[str, str])
     origins: dict[str, str] = field(default_factory=dict[str, str])
+    held: frozenset[str] = frozenset()
     _analyses: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def rng(self) -> np.random.Generator:
@@ -104,6 +107,11 @@ class Context:
 
     def out_of_scope(self, name: str) -> str | None:
         """Why the node called `name` is left alone by request, or None."""
+        return HELD if name in self.held else self.unselected(name)
+
+    def unselected(self, name: str) -> str | None:
+        """`out_of_scope` but for `held`: for passes that divide a budget, which holding nodes shall not change. They
+        ask for `held` when they write."""
         origin = self.origins.get(name, name)
         if self.exclude and re.search(self.exclude, origin):
             return f"excluded by --exclude {self.exclude}"

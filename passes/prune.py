@@ -29,7 +29,7 @@ widened or narrowed together until the agreement on held-out samples is at its b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
@@ -173,7 +173,8 @@ class Prune(Pass):
         if search is None:
             return job.divide(self._division(), budget)
         repair = Repair(self.repair, self.ridge, ROWS // 2)
-        gone, outcome = found_by(job, search, self._division(), repair, self.auto)
+        free = replace(job, ctx=replace(job.ctx, held=frozenset()))
+        gone, outcome = found_by(free, search, self._division(), repair, self.auto)
         result.notes.append(outcome.note())
         result.metrics.update(outcome.metrics())
         result.traces.searches.append(outcome.trace())
@@ -185,7 +186,9 @@ class Prune(Pass):
         decisions = {decision.node: decision for decision in repaired}
         for candidate, count in zip(job.candidates, gone, strict=True):
             for name in makers(candidate.group):
-                decisions[name] = _decision(candidate, count, stayed[candidate.name], name, decisions.get(name))
+                decisions[name] = _decision(
+                    candidate, count, stayed.get(candidate.name, candidate.group.size), name, decisions.get(name)
+                )
         result.decisions = list(decisions.values())
         result.changed = any(decision.action != "kept" for decision in result.decisions)
         result.metrics.update({f"{unit}_kept": share for unit, share in job.shares().items()})

@@ -160,10 +160,11 @@ class DecompositionPass(Pass):
 
     def _searched(self, graph: gs.Graph, ctx: Context, found: Survey, search: Search, result: PassResult) -> Budget:
         """The limit found; an empty budget where nothing passes."""
+        free = replace(ctx, held=frozenset())
 
         def attempt(trial: gs.Graph, macs: float, data: Data) -> None:
             chosen = self.choose(Budget({"macs": macs}), found)
-            write(trial, ctx, replace(self._plan(found, chosen), rows=ROWS // 2), data)
+            write(trial, free, replace(self._plan(found, chosen), rows=ROWS // 2), data)
 
         outcome = smallest(graph, ctx, search, attempt)
         result.notes.append(outcome.note())

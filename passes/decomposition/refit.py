@@ -79,7 +79,8 @@ def _project(layer: Layer, fits: list[Fit], form: Form | None, size: int) -> Pro
 
 
 def _fits(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> Iterator[Fitted]:
-    chosen = [conv for conv in find_convs(graph) if conv.name in plan.choices]
+    names = set(plan.choices) - ctx.held
+    chosen = [conv for conv in find_convs(graph) if conv.name in names]
     if data is None:
         yield from ((conv, plain_fits(conv)) for conv in chosen if plan.choices[conv.name].size)
         return

@@ -95,7 +95,7 @@ def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
     every = list(find_convs(graph))
     with ctx.progress("costs", len(every)) as advance:
         for conv in every:
-            reason = ctx.out_of_scope(conv.name) or request.check(conv) or _unformed(conv, request)
+            reason = ctx.unselected(conv.name) or request.check(conv) or _unformed(conv, request)
             offer = None if reason else _offer(conv, bill, request)
             advance()
             if offer is None or not any(offer.sizes.values()):

@@ -115,7 +115,7 @@ def allowed(size: int, align: int, minimum: int) -> np.ndarray:
 def _reason(group: Group, ctx: Context, request: Request) -> str | None:
     if group.frozen is not None:
         return " < ".join([f"its channels stay: {group.frozen}", *reversed(group.chain)])
-    scope = next(filter(None, map(ctx.out_of_scope, makers(group))), None)
+    scope = next(filter(None, map(ctx.unselected, makers(group))), None)
     if scope is not None:
         return scope
     if len(allowed(group.size, request.align, request.minimum)) < 2:

@@ -53,7 +53,8 @@ def prune(
     rewriter = Rewriter(graph, ctx.origins)
     reference = graph.copy()
     channels = find_channels(graph, shapes)
-    chosen = {group: kept[group.name] for group in channels.groups if group.name in kept and group.frozen is None}
+    free = [group for group in channels.groups if group.frozen is None and not _is_held(group, ctx)]
+    chosen = {group: kept[group.name] for group in free if group.name in kept}
     missing = _readers(group for group, units in chosen.items() if len(units) < group.size)
     left = channels_left(channels, chosen)
     stayed = {group.name: len(units) for group, units in remove(channels, chosen, rewriter).items()}
@@ -73,6 +74,10 @@ def prune(
             norms.estimate_before(after)
             advance()
     return stayed, decisions
+
+
+def _is_held(group: Group, ctx: Context) -> bool:
+    return any(part.node.name in ctx.held for part in group.producers)
 
 
 def channels_left(channels: Channels, chosen: Selection) -> dict[str, np.ndarray]:

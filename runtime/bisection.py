@@ -1,0 +1,121 @@
+"""Which pass of a pipeline, and which node that it rewrites, makes a model fail a check.
+
+1. All passes run; the model after each is kept.
+2. Binary search finds a pass p such that the model before p is good and the one after p is not.
+3. p runs again and again on the model before it, in graph order with all but the first m of the nodes that it rewrites
+   held as they are (`Context.held`). Binary search finds an m such that m - 1 of them are good and m are not: node m.
+
+With a check that, once failed, stays failed, this is the first such pass and node; otherwise it is one where good turns
+into bad. Passes that do not work node by node end the search with step 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import onnx_graphsurgeon as gs
+
+from ..compiler.base import Pass, PassRecord
+from ..compiler.context import Context
+from ..compiler.errors import CompressError
+from ..compiler.graph.io import Model
+from ..compiler.instruments import Instrument
+from ..compiler.manager import PassManager
+from ..compiler.state import State
+from .checks import Check
+from .culprit import Culprit
+
+TOUCHED = ("rewritten", "refitted", "quantized", "folded", "removed", "mended")
+WHOLE = "the pass does not work node by node"
+
+
+def bisect(
+    model: Model, passes: Sequence[Pass], ctx: Context, check: Check, watchers: Sequence[Instrument] = ()
+) -> Culprit:
+    """See the module docstring.
+
+    Args:
+        watchers: instruments that the pipeline needs.
+
+    Raises:
+        CompressError: the model fails the check before any pass, or passes it after all; or a pass failed.
+    """
+    search = _Search(model, passes, ctx, check)
+    search.states.append(State.of(model.graph, ctx))
+    if not search.is_good(search.states[0].graph):
+        raise CompressError("the model fails the check before any pass has run", "--check", "ask for less")
+    records = PassManager(passes, [*watchers, search]).run(model, ctx)
+    if search.is_good(model.graph):
+        raise CompressError("the result passes the check: there is nothing to find", "--check", "ask for more")
+    position = first_bad(len(passes), lambda count: search.is_good(search.states[count].graph))
+    return search.within(records[position - 1])
+
+
+def first_bad(count: int, is_good: Callable[[int], bool]) -> int:
+    """An i in 1 ... count with i - 1 good and i bad, where 0 is good and `count` bad."""
+    good, bad = 0, count
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if is_good(middle) else (good, middle)
+    return bad
+
+
+class _Search(Instrument):
+    """Keeps the state after every pass, and runs single passes again."""
+
+    def __init__(self, model: Model, passes: Sequence[Pass], ctx: Context, check: Check):
+        self._model, self._passes, self._ctx, self._check = model, passes, ctx, check
+        self.states: list[State] = []
+        self.checks = 0
+
+    def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
+        self.states.append(State.of(model.graph, ctx))
+
+    def is_good(self, graph: gs.Graph) -> bool:
+        self.checks += 1
+        with self._ctx.progress(f"check {self.checks}", 1) as advance:
+            good = self._check(replace(self._model, graph=graph))
+            advance()
+        return good
+
+    def within(self, record: PassRecord) -> Culprit:
+        """The node of the pass of `record`, after which the model is bad."""
+        before, after = self.states[record.position - 1], self.states[record.position]
+        touched = {decision.node for decision in record.result.decisions if decision.action in TOUCHED}
+        nodes = [node.name for node in before.graph.nodes if node.name in touched]
+        reason = WHOLE
+        if nodes:
+            try:
+                found = self._node(record.position, nodes)
+            except CompressError as error:
+                found, reason = None, f"the pass refuses to leave nodes as they are: {error}"
+            if found is not None:
+                return found
+        entry = self._passes[record.position - 1]
+        graphs = (before.graph, after.graph, after.origins)
+        return Culprit(record.position, entry, None, 0, len(nodes), reason, *graphs, self.checks)
+
+    def _node(self, position: int, nodes: list[str]) -> Culprit | None:
+        """None where the pass does not heed which nodes are held."""
+        tried: dict[int, State] = {}
+
+        def is_good(count: int) -> bool:
+            tried[count] = self._limited(position, nodes[count:])
+            return self.is_good(tried[count].graph)
+
+        if not is_good(0) or is_good(len(nodes)):
+            return None
+        number = first_bad(len(nodes), is_good)
+        good, bad = tried[number - 1], tried[number]
+        entry, graphs = self._passes[position - 1], (good.graph, bad.graph, bad.origins)
+        return Culprit(position, entry, nodes[number - 1], number, len(nodes), "", *graphs, self.checks)
+
+    def _limited(self, position: int, held: Sequence[str]) -> State:
+        """What the pass leaves where it has to leave some nodes as they are."""
+        before = self.states[position - 1]
+        left = State(before.graph.copy(), dict(before.origins), dict(before.sidecars))
+        ctx = replace(self._ctx, held=frozenset(held), origins=left.origins, sidecars=left.sidecars)
+        ctx.invalidate()
+        self._passes[position - 1].run(left.graph, ctx)
+        return left

@@ -1,0 +1,87 @@
+"""Whether a model is still good enough: `agreement>=0.95`, `accuracy>=0.9`, `error<=0.1`, or a shell command.
+
+agreement   share of samples with the class that the original chooses
+accuracy    share of samples with the right class; wants labels
+error       ||a - b|| / ||a|| over all outputs, a of the original
+a command   `{}` stands for the model's file; exit code 0 says that it is good, 1 to 125 that it is not, and 126 and
+            above (not found, killed) stop the search
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from ..compiler.errors import CompressError, UsageError
+from ..compiler.graph.io import Model, save, to_proto
+from .data import Samples
+from .evaluate import accuracy, agreement, as_session
+
+Check = Callable[[Model], bool]
+FIGURES = {"agreement": ">=", "accuracy": ">=", "error": "<="}
+_BOUND = re.compile(r"\s*([a-z-]+)\s*(>=|<=|==|>|<|=)\s*(\S+)\s*")
+EXAMPLES = "for example: agreement>=0.95, accuracy>=0.9, error<=0.1, or './good.sh {}'"
+CANNOT_RUN = 126
+
+
+def parse_check(text: str, original: Model, data: Samples | None) -> Check:
+    """The check that `text` describes; `original` is what agreement and error refer to.
+
+    Raises:
+        UsageError: it cannot be read, or wants data or labels that are not there.
+    """
+    bound = _BOUND.fullmatch(text)
+    if bound is None:
+        if "{}" not in text:
+            raise UsageError(f"'{text}' is neither a bound nor a command with {{}}", "--check", EXAMPLES)
+        return lambda model: _runs_well(text, model)
+    name, sign, value = bound.groups()
+    if FIGURES.get(name) != sign:
+        known = ", ".join(f"{figure}{way}" for figure, way in FIGURES.items())
+        raise UsageError(f"no check '{name}{sign}'; known: {known}", "--check", EXAMPLES)
+    measure = _measure(name, original, data)
+    limit, holds = _number(value), operator.ge if sign == ">=" else operator.le
+    return lambda model: holds(measure(model), limit)
+
+
+def _measure(name: str, original: Model, data: Samples | None) -> Callable[[Model], float]:
+    if data is None:
+        raise UsageError(f"{name} is measured on samples", "--check", "give --data")
+    if name == "accuracy":
+        labels = data.labels
+        if labels is None:
+            raise UsageError("accuracy is measured with labels", "--check", "--labels KEY, or agreement>=")
+        return lambda model: accuracy(to_proto(model), data, labels).top1
+    reference = as_session(to_proto(original))
+
+    def measured(model: Model) -> float:
+        found = agreement(reference, to_proto(model), data)
+        if name == "error":
+            return found.error
+        if found.top1 is None:
+            raise UsageError("the first output holds no classes", "--check", "error<=0.1")
+        return found.top1
+
+    return measured
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"'{text}' is no number", "--check", EXAMPLES) from None
+
+
+def _runs_well(command: str, model: Model) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        save(model, path)
+        code = subprocess.run(command.replace("{}", shlex.quote(str(path))), shell=True, check=False).returncode
+    if code < 0 or code >= CANNOT_RUN:
+        raise CompressError(f"the command cannot be run: exit code {code}", "--check", "0 means good, 1 to 125 not")
+    return code == 0
