@@ -13,6 +13,9 @@ from .options import Overwrite, Quiet
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN.json", help="What --report wrote.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: RUN.html beside it.")] = None,
+    frontier: Annotated[
+        Path | None, typer.Option(help="Draw this, too: what `onnx-compress frontier -o` wrote.")
+    ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -22,12 +25,12 @@ def report(
     """
     from ..compiler.files import check_output, staged, writing
     from ..compiler.report.page import to_html
-    from ..compiler.report.reading import read_report
+    from ..compiler.report.reading import read_frontier, read_report
     from .console import results
 
     written = run.with_suffix(".html") if output is None else output
     check_output(written, overwrite)
-    page = to_html(read_report(run))
+    page = to_html(read_report(run), None if frontier is None else read_frontier(frontier))
     with writing(written), staged(written) as part:
         part.write_text(page, encoding="utf-8")
     if not quiet:

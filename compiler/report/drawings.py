@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .fields import Report
+from .frontier import Frontier
 from .plots import Bar, Drawing, Point, columns, scatter
 from .rows import Row
-from .words import percent, spoken
+from .words import percent
 
 ERRORS = (
     "Output energy lost, relative to the variance of the layer's output, on the inputs that reach the layer once all "
@@ -21,18 +22,18 @@ def layer_drawings(table: Sequence[Row]) -> Iterator[Drawing]:
     layers = [row for row in table if row.macs_before is not None]
     bars = [Bar(row.name, _mega(row.macs_before), _mega(row.macs_after)) for row in layers]
     if bars:
-        yield Drawing("Where the multiply-accumulates are", "", columns("MACs", "million", bars))
+        yield Drawing("Multiply-accumulates, million", "", columns("MACs", "million", bars))
     bars = [Bar(row.name, row.ms_before, row.ms_after) for row in layers]
     if any(bar.before is not None and bar.after is not None for bar in bars):
         note = "Estimated for the target, with what the engine fuses into each layer."
-        yield Drawing("Latency by layer", note, columns("Latency", "ms", bars))
+        yield Drawing("Latency, ms", note, columns("Latency", "ms", bars))
     bars = [Bar(row.name, None, None if row.error is None else 100 * row.error) for row in layers]
     if any(bar.after is not None for bar in bars):
-        yield Drawing("Error by layer", ERRORS, columns("Error", "%", bars))
+        yield Drawing("Error, %", ERRORS, columns("Error", "%", bars))
     bars = [Bar(row.name, None, row.sensitivity) for row in layers]
     if any(bar.after is not None for bar in bars):
         note = "What a unit of the layer's error does to the outputs; 1 is the average. The budget was divided by it."
-        yield Drawing("Sensitivity", note, columns("Sensitivity", "times average", bars, guide=1.0))
+        yield Drawing("Sensitivity, times the average", note, columns("Sensitivity", "times average", bars, guide=1.0))
 
 
 def _mega(value: int | None) -> float | None:
@@ -53,7 +54,26 @@ def search_drawings(report: Report) -> Iterator[Drawing]:
         if points:
             note = "Networks that were tried, judged on held-out samples. Dashed: the limit; hollow: beyond it."
             svg = scatter("MACs kept, %", unit, points, joined=False, guide=factor * search["allowed"])
-            yield Drawing(f"Search: {spoken(search['rule'])}", note, svg)
+            yield Drawing(f"Search: {unit}", note, svg)
+
+
+def frontier_drawings(frontier: Frontier) -> Iterator[Drawing]:
+    """How good the method is at several sizes."""
+    key = "agreement" if frontier["original"]["top1"] is None else "top1"
+    word = "agreement" if key == "agreement" else "top-1 accuracy"
+    whole = 1.0 if key == "agreement" else frontier["original"]["top1"]
+    points: list[Point] = []
+    for each in frontier["points"]:
+        macs, value = each.get("macs_kept"), each.get(key)
+        if macs is not None and isinstance(value, float):
+            title = f"{each.get('pipeline', '')}: {percent(value)} with {percent(macs, 1)} of the MACs"
+            points.append(Point(100 * macs, 100 * value, title))
+    if points:
+        note = f"Judged on {frontier['judged_on']} samples that no fit has seen. Dashed: the original."
+        guide = None if whole is None else 100 * whole
+        ordered = sorted(points, key=lambda point: point.x)
+        svg = scatter("MACs kept, %", f"{word}, %", ordered, joined=True, guide=guide)
+        yield Drawing(f"Frontier of {frontier['method']}: {word}, %", note, svg)
 
 
 def training_drawings(report: Report) -> Iterator[Drawing]:

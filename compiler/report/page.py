@@ -11,8 +11,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from . import notes, to_json
-from .drawings import layer_drawings, search_drawings, training_drawings
+from .drawings import frontier_drawings, layer_drawings, search_drawings, training_drawings
 from .fields import PassReport, Report
+from .frontier import Frontier
+from .plots import error_axes
 from .rows import rows
 from .sizes import Line, size_lines
 from .smalls import Small, curve_drawings, forms, spread_drawings
@@ -27,8 +29,8 @@ def written_as(path: Path, report: Report) -> str:
     return to_html(report) if path.suffix.lower() in (".html", ".htm") else to_json(report)
 
 
-def to_html(report: Report) -> str:
-    """The report as a page."""
+def to_html(report: Report, frontier: Frontier | None = None) -> str:
+    """The report as a page, with a frontier of the same network, if there is one."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     loader = FunctionLoader(_file)
@@ -36,7 +38,7 @@ def to_html(report: Report) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     engine.filters.update(short=short, percent=percent, ms=milliseconds, spoken=spoken, figure=figure)
-    return engine.get_template("page.html").render(_values(report))
+    return engine.get_template("page.html").render(_values(report, frontier))
 
 
 def overview(report: Report) -> str:
@@ -62,16 +64,18 @@ def _name(report: Report) -> str:
     return PurePath(report["model"]).name if report["model"] else "model"
 
 
-def _values(report: Report) -> dict[str, Any]:
+def _values(report: Report, frontier: Frontier | None) -> dict[str, Any]:
     table, lines = rows(report), size_lines(report)
+    known = tuple(frontier_drawings(frontier)) if frontier is not None else ()
     return {
         "report": report,
         "name": _name(report),
         "lines": lines,
         "notes": notes(report),
         "layers": list(layer_drawings(table)),
-        "histories": [*search_drawings(report), *training_drawings(report)],
+        "histories": [*search_drawings(report), *known, *training_drawings(report)],
         "groups": [group for group in _groups(report) if group["drawings"]],
+        "axes": error_axes(),
         "forms": forms(report),
         "rows": table,
         "columns": _columns(table),
@@ -96,7 +100,7 @@ def _groups(report: Report) -> list[dict[str, Any]]:
     )
     weights = (
         "Weight ranges",
-        "Weights |w| (counts on a logarithmic scale) and the ranges of their output channels.",
+        "Weights |w| (counts on a logarithmic scale); under the axis the ranges of their output channels.",
         spread_drawings(report, "weight"),
     )
     return [_group(*each) for each in (curves, activations, weights)]

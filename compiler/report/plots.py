@@ -16,8 +16,8 @@ from math import log10
 from .chart import Axis, round_axis
 
 WIDE, TALL = 640, 250
-SMALL, LOW = 240, 170
-LEFT, RIGHT, TOP, BOTTOM = 58, 10, 12, 40
+SMALL, LOW = 240, 174
+LEFT, RIGHT, TOP, BOTTOM = 44, 10, 12, 40
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ def columns(label: str, unit: str, bars: Sequence[Bar], guide: float | None = No
     heights = [value for bar in bars for value in (bar.before, bar.after) if value is not None]
     up = round_axis([0.0, *heights, *([] if guide is None else [guide])], TALL - BOTTOM, TOP)
     slot = (WIDE - LEFT - RIGHT) / max(1, len(bars))
-    parts = [*_ruled(up, WIDE), *_words(WIDE, TALL, f"{len(bars)} layers, from input to output", f"{label}, {unit}")]
+    parts = [*_ruled(up, WIDE), _across(f"{len(bars)} layers, from input to output")]
     for index, bar in enumerate(bars):
         parts += _column(bar, LEFT + slot * index, slot, up, unit)
     if guide is not None:
         parts.append(_line("guide", LEFT, WIDE - RIGHT, up.at(guide), up.at(guide)))
-    return _svg(WIDE, TALL, f"{label} by layer", parts)
+    return _svg(WIDE, TALL, f"{label} by layer, {unit}", parts)
 
 
 def _column(bar: Bar, left: float, slot: float, up: Axis, unit: str) -> Iterator[str]:
@@ -85,7 +85,7 @@ def scatter(across: str, up: str, points: Sequence[Point], joined: bool, guide: 
     """Points, `joined` by a line or not; `guide` is the y of a dashed line."""
     x = round_axis([point.x for point in points], LEFT, WIDE - RIGHT - 8)
     y = round_axis([*(point.y for point in points), *([] if guide is None else [guide])], TALL - BOTTOM, TOP + 4)
-    parts = [*_ruled(y, WIDE), *_marked(x), *_words(WIDE, TALL, across, up)]
+    parts = [*_ruled(y, WIDE), *_marked(x), _across(across)]
     if guide is not None:
         parts.append(_line("guide", LEFT, WIDE - RIGHT, y.at(guide), y.at(guide)))
     if joined:
@@ -103,20 +103,28 @@ class Curve:
     points: Sequence[tuple[float, float, str]]
 
 
-FORMS = 4
+FORMS, TITLES = 4, 8
 DECADES = (0.01, 0.1, 1.0, 10.0, 100.0)
 
 
+ACROSS, UP = Axis(0.0, 100.0, 40, SMALL - 14), Axis(-2.0, 2.0, LOW - 32, 8)
+
+
+def error_axes() -> str:
+    """What all error curves stand on, once for the page."""
+    parts = [text for value in DECADES for text in _rule(UP.at(log10(value)), f"{value:g}", SMALL, 40)]
+    parts += [_text(ACROSS.at(value), LOW - 18, f"{value}", "middle") for value in (0, 50, 100)]
+    parts.append(_text(ACROSS.at(50), LOW - 3, "MACs of the layer, %", "middle", "name"))
+    return f'<svg class="shared" aria-hidden="true"><g id="axes">{"".join(parts)}</g></svg>'
+
+
 def error_curves(name: str, curves: Sequence[Curve], chosen: Point | None) -> str:
-    """Error (percent, logarithmic, the same for every layer) against the MACs kept (percent)."""
-    x = Axis(0.0, 100.0, 40, SMALL - 8)
-    y = Axis(-2.0, 2.0, LOW - 32, 8)
-    parts = [text for value in DECADES for text in _rule(y.at(log10(value)), f"{value:g}", SMALL, 40)]
-    parts += [_text(x.at(value), LOW - 18, f"{value}", "middle") for value in (0, 50, 100)]
-    parts.append(_text(x.at(50), LOW - 3, "MACs of the layer, %", "middle", "name"))
+    """Error (percent, logarithmic, the same for every layer) against the MACs kept (percent), on `error_axes`."""
+    x, y, parts = ACROSS, UP, ['<use href="#axes"/>']
     for curve in curves:
         parts.append(_path(f"line form{curve.form % FORMS}", [(x.at(a), y.at(_log(b))) for a, b, _ in curve.points]))
-        parts += [_dot("hover", x.at(a), y.at(_log(b)), 3, title) for a, b, title in curve.points]
+        every = max(1, len(curve.points) // TITLES)
+        parts += [_dot("hover", x.at(a), y.at(_log(b)), 4, title) for a, b, title in curve.points[every - 1 :: every]]
     if chosen is not None:
         parts.append(_dot("chosen", x.at(min(chosen.x, 100.0)), y.at(_log(chosen.y)), 4.5, chosen.title))
     return _svg(SMALL, LOW, f"error of {name}, %", parts)
@@ -127,30 +135,30 @@ def _log(value: float) -> float:
     return min(max(log10(max(value, 1e-9)), -2.0), 2.0)
 
 
-def histogram(name: str, counts: Sequence[int], top: float, low: float, high: float) -> str:
-    """Counts (logarithmic) of |x| from 0 to `top`, and the chosen range, which is a band where channels differ."""
+def histogram(name: str, symbol: str, counts: Sequence[int], top: float, low: float, high: float) -> str:
+    """Counts (logarithmic) of |x| from 0 to `top`, and the chosen range; where channels differ, all of them from the
+    smallest to the largest as a bar under the axis."""
     reach = max(top, high) or 1.0
-    x, most = Axis(0.0, reach, 10, SMALL - 10), max(log10(max(1, *counts)), 1.0)
-    y = Axis(0.0, most * 1.05, LOW - 32, 8)
-    step = top / len(counts)
-    parts = [_line("axis", 10, SMALL - 10, LOW - 32, LOW - 32)]
-    for index, count in enumerate(counts):
-        if count:
-            height = y.start - y.at(log10(count) + 0.3 if count else 0.0)
-            title = f"<title>{index * step:.3g} to {(index + 1) * step:.3g}: {count:,} values</title>"
-            box = f'x="{x.at(index * step)}" y="{y.start - height:.1f}" height="{height:.1f}"'
-            parts.append(f'<rect class="bin" {box} width="{max(x.at(step) - x.start - 0.6, 0.6):.1f}">{title}</rect>')
-    parts += _range(x, low, high)
-    parts += [_text(x.at(value), LOW - 18, f"{value:.3g}", side) for value, side in ((0.0, "start"), (reach, "end"))]
-    parts.append(_text(SMALL / 2, LOW - 3, "|x|", "middle", "name"))
-    return _svg(SMALL, LOW, f"values of {name}", parts)
+    x, y = Axis(0.0, reach, 10, SMALL - 10), Axis(0.0, log10(max(10, *counts)) + 0.3, LOW - 36, 8)
+    edges = [x.at(top * index / len(counts)) for index in range(len(counts) + 1)]
+    heights = [y.at(log10(count) + 0.3) if count else y.start for count in counts]
+    steps = "".join(f"V{height:g}H{edge:g}" for height, edge in zip(heights, edges[1:], strict=True))
+    parts = [
+        f'<path class="bin" d="M{edges[0]:g} {y.start:g}{steps}V{y.start:g}Z"/>',
+        _line("axis", 10, SMALL - 10, y.start, y.start),
+        _range(x, y, low, high),
+        *(_text(x.at(value), LOW - 18, f"{value:.3g}", side) for value, side in ((0.0, "start"), (reach, "end"))),
+        _text(SMALL / 2, LOW - 18, symbol, "middle", "name"),
+    ]
+    return _svg(SMALL, LOW - 12, f"values of {name}", parts)
 
 
-def _range(x: Axis, low: float, high: float) -> list[str]:
-    word = f"range {high:.4g}" if low == high else f"ranges {low:.4g} to {high:.4g}"
-    width = max(x.at(high) - x.at(low), 2.0)
-    box = f'x="{x.at(low) - (1 if low == high else 0)}" y="8" width="{width:.1f}" height="{LOW - 40}"'
-    return [f'<rect class="{"range" if width <= 2 else "band"}" {box}><title>{word}</title></rect>']
+def _range(x: Axis, y: Axis, low: float, high: float) -> str:
+    if low == high:
+        box = f'x="{x.at(high) - 1:g}" y="{y.end:g}" width="2" height="{y.start - y.end:g}"'
+        return f'<rect class="range" {box}><title>range {high:.4g}</title></rect>'
+    box = f'x="{x.at(low):g}" y="{y.start + 1:g}" width="{max(x.at(high) - x.at(low), 2):g}" height="4"'
+    return f'<rect class="range" {box}><title>ranges {low:.4g} to {high:.4g}</title></rect>'
 
 
 def _ruled(up: Axis, width: float) -> Iterator[str]:
@@ -166,10 +174,8 @@ def _marked(x: Axis) -> Iterator[str]:
     return (_text(x.at(value), TALL - BOTTOM + 16, f"{value:g}", "middle") for value in x.ticks())
 
 
-def _words(width: float, height: float, across: str, up: str) -> list[str]:
-    middle = (TOP + height - BOTTOM) / 2
-    turned = f'<text class="name" x="13" y="{middle}" text-anchor="middle" transform="rotate(-90 13 {middle})">'
-    return [_text((LEFT + width) / 2, height - 6, across, "middle", "name"), f"{turned}{escape(up)}</text>"]
+def _across(words: str) -> str:
+    return _text((LEFT + WIDE) / 2, TALL - 6, words, "middle", "name")
 
 
 def _text(x: float, y: float, word: str, anchor: str, kind: str = "tick") -> str:

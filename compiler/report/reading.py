@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from ..errors import CompressError
 from .fields import SCHEMA, Report
+from .frontier import Frontier
 from .schema import problems
 
 FIX = "give the file that --report wrote"
@@ -20,11 +21,24 @@ def read_report(path: Path) -> Report:
     Raises:
         CompressError: it cannot be read, is not a report, or has a schema that this version does not know.
     """
+    return checked(_read(path, FIX), str(path))
+
+
+def read_frontier(path: Path) -> Frontier:
+    """The frontier in a file; `CompressError` where it is none."""
+    fix = "give the file that `onnx-compress frontier -o` wrote"
+    value = _read(path, fix)
+    wrong = next(problems(value, Frontier, "frontier"), None)
+    if wrong is not None:
+        raise CompressError(f"is not a frontier: {wrong}", str(path), fix)
+    return cast("Frontier", value)
+
+
+def _read(path: Path, fix: str) -> object:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CompressError(f"cannot be read: {error}", str(path), FIX) from error
-    return checked(value, str(path))
+        raise CompressError(f"cannot be read: {error}", str(path), fix) from error
 
 
 def checked(value: object, where: str) -> Report:

@@ -80,7 +80,7 @@ def _of_record(value: object, kind: Any, path: str) -> Iterator[str]:
     for name, each in get_type_hints(kind).items():
         if name in held:
             yield from problems(held[name], each, f"{path}.{name}")
-        else:
+        elif name in kind.__required_keys__:
             yield f"{path}.{name}: missing"
 
 

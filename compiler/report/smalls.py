@@ -68,9 +68,10 @@ def _spread(spread: SpreadReport) -> Small:
     low, high, top = spread["low"], spread["high"], spread["top"]
     clipped = _beyond(spread["counts"], top, high)
     said = f"range {high:.3g}" if low == high else f"{low:.2g} to {high:.2g} by channel"
-    note = said if spread["kind"] == "weight" or not clipped else f"{said}, {100 * clipped:.2g} % clipped"
-    svg = histogram(spread["tensor"], spread["counts"], top, low, high)
-    return Small(spread["tensor"], note, svg, clipped)
+    weight = spread["kind"] == "weight"
+    note = said if weight or not clipped else f"{said}, {100 * clipped:.2g} % clipped"
+    svg = histogram(spread["tensor"], "|w|" if weight else "|x|", spread["counts"], top, low, high)
+    return Small(spread["tensor"], note, svg, 0.0 if weight else clipped)
 
 
 def _beyond(counts: Sequence[int], top: float, high: float) -> float:
