@@ -62,6 +62,7 @@ class Finetune(Pass):
     augment: Literal["none", "flip", "crop", "flip-crop"] = option(
         "flip-crop", "random flips and shifts of image inputs"
     )
+    threads: int | None = option(None, "of the engine; all cores where none is given")
     samples: int = option(50_000, "samples used at most")
     held_out: float = option(0.05, "share of the samples that is judged on, at most 1,024")
     patience: int = option(0, "end after so many epochs without a better network; 0: never")
@@ -98,6 +99,7 @@ class Finetune(Pass):
             temperature=self.temperature,
             ortho=self.ortho,
             engine=self.engine,
+            threads=self.threads,
             optimizer=self.optimizer,
             momentum=self.momentum,
             decay=self.decay,

@@ -45,6 +45,7 @@ class Plan:
     temperature: float
     ortho: float
     engine: str
+    threads: int | None
     optimizer: Literal["sgd", "adamw"]
     momentum: float
     decay: float
@@ -141,7 +142,7 @@ class Job:
         masks = {trained_name(one): mask for one in trained if (mask := one.mask()) is not None}
         state = stored(checkpoint)
         total = settings.epochs * batches.steps
-        with find_engine(plan.engine).open(program) as trainer, self.ctx.progress("finetune", total) as advance:
+        with find_engine(plan.engine, plan.threads).open(program) as trainer, self.ctx.progress("finetune", total) as advance:
             for _ in range(state.step if state else 0):
                 advance()
             loop = Loop(

@@ -77,14 +77,14 @@ class Engine(Protocol):
         ...
 
 
-def find_engine(name: str) -> Engine:
-    """The engine called `name`; `auto` is torch where it is installed, else ort."""
+def find_engine(name: str, threads: int | None = None) -> Engine:
+    """The engine called `name`, on so many threads (None: all cores); `auto` is torch where it is installed, else ort."""
     from importlib.util import find_spec
 
     if name == "torch" or (name == "auto" and find_spec("torch") is not None):
         from .torch_engine import TorchEngine
 
-        return TorchEngine()
+        return TorchEngine(threads=threads)
     from .ort import OrtEngine
 
-    return OrtEngine()
+    return OrtEngine(threads=threads)
