@@ -142,7 +142,8 @@ class Job:
         masks = {trained_name(one): mask for one in trained if (mask := one.mask()) is not None}
         state = stored(checkpoint)
         total = settings.epochs * batches.steps
-        with find_engine(plan.engine, plan.threads).open(program) as trainer, self.ctx.progress("finetune", total) as advance:
+        engine = find_engine(plan.engine, plan.threads)
+        with engine.open(program) as trainer, self.ctx.progress("finetune", total) as advance:
             for _ in range(state.step if state else 0):
                 advance()
             loop = Loop(

@@ -78,7 +78,7 @@ class Engine(Protocol):
 
 
 def find_engine(name: str, threads: int | None = None) -> Engine:
-    """The engine called `name`, on so many threads (None: all cores); `auto` is torch where it is installed, else ort."""
+    """The engine called `name`; `auto` is torch where it is installed, else ort. Without `threads` it takes all cores."""
     from importlib.util import find_spec
 
     if name == "torch" or (name == "auto" and find_spec("torch") is not None):
