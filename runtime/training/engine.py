@@ -78,7 +78,7 @@ class Engine(Protocol):
 
 
 def find_engine(name: str, threads: int | None = None) -> Engine:
-    """The engine called `name`; `auto` is torch where it is installed, else ort. Without `threads` it takes all cores."""
+    """The engine called `name`; `auto` is torch where it is installed, else ort. Without `threads` it takes all."""
     from importlib.util import find_spec
 
     if name == "torch" or (name == "auto" and find_spec("torch") is not None):
