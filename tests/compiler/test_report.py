@@ -1,19 +1,113 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, cast
 
+import jsonschema
 import numpy as np
+import pytest
+import reports
+from onnx_compress.compiler import report as package
 from onnx_compress.compiler.base import Decision, PassRecord, PassResult
-from onnx_compress.compiler.report import Report, pass_report, to_json
+from onnx_compress.compiler.errors import CompressError
+from onnx_compress.compiler.report import SCHEMA, Report, pass_report, to_json
+from onnx_compress.compiler.report.reading import checked, read_frontier, read_report
+from onnx_compress.compiler.report.schema import json_schema, problems
+from onnx_compress.compiler.traces import ErrorCurve, Traces
+
+SHIPPED = json.loads((Path(package.__file__).parent / "schema.json").read_text())
 
 
-def test_decisions_name_the_node_of_the_input_model():
-    result = PassResult(True, [Decision("conv.basis", "rewritten", figures={"size": np.int64(3)})])
+def test_decisions_and_curves_name_the_node_of_the_input_model():
+    curve = ErrorCurve("conv.basis", "channel", (1,), (10,), (0.5,), 20)
+    decision = Decision("conv.basis", "rewritten", figures={"size": np.int64(3)})
+    result = PassResult(True, [decision], traces=Traces(curves=[curve]))
     entry = pass_report(PassRecord(1, "basis", "basis:macs=0.5", result), {"conv.basis": "conv"})
-    assert entry["decisions"][0]["origin"] == "conv"
+    assert entry["decisions"][0]["origin"] == "conv" == entry["traces"]["curves"][0]["origin"]
 
 
 def test_json_holds_what_json_can_hold():
     values: dict[str, Any] = {"a": np.float32(0.5), "b": float("nan"), "c": np.inf, "d": (np.int64(1), True, None)}
     assert json.loads(to_json(cast("Report", values))) == {"a": 0.5, "b": None, "c": None, "d": [1, True, None]}
+
+
+def test_numbers_stand_on_one_line_and_words_stay_as_they_are():
+    values: dict[str, Any] = {"counts": [1, 2.5, None], "words": ["[\n 1,\n 2\n]"], "none": []}
+    written = to_json(cast("Report", values))
+    assert '"counts": [1, 2.5, null]' in written and json.loads(written) == values
+
+
+def test_the_shipped_schema_is_that_of_the_types():
+    assert json_schema() == SHIPPED
+    jsonschema.Draft202012Validator.check_schema(SHIPPED)
+
+
+def test_the_report_of_a_run_is_valid():
+    value = json.loads(reports.text())
+    jsonschema.validate(value, SHIPPED)
+    assert list(problems(value)) == []
+    assert value["passes"][3]["traces"]["curves"] and value["passes"][4]["traces"]["spreads"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("seed",), "0", "report.seed: expected integer"),
+        (("seed",), True, "report.seed: expected integer"),
+        (("layers", 0, "before", "macs"), None, "report.layers[0].before.macs: expected integer"),
+        (("layers", 0, "weight"), ["a"], "report.layers[0].weight[0]: expected integer"),
+        (("data",), 3, "report.data: expected object or null"),
+        (("origins",), [], "report.origins: expected object"),
+        (("notes",), {}, "report.notes: expected array"),
+        (("passes", 0, "traces", "curves"), [{}], "report.passes[0].traces.curves[0].origin: missing"),
+    ],
+)
+def test_both_checks_find_the_same_wrong_values(path: tuple[Any, ...], value: object, said: str):
+    report: Any = reports.report()
+    held = report
+    for key in path[:-1]:
+        held = held[key]
+    held[path[-1]] = value
+    assert next(problems(report)) == said
+    assert not jsonschema.Draft202012Validator(SHIPPED).is_valid(report)
+    with pytest.raises(CompressError, match="is not the report of a run"):
+        checked(report, "r.json")
+
+
+def first_schema() -> dict[str, Any]:
+    value = json.loads(reports.text())
+    for key in ("created", "command", "environment", "layers"):
+        del value[key]
+    for entry in value["passes"]:
+        del entry["traces"]
+    return {**value, "schema": 1}
+
+
+def test_reports_of_the_version_before_are_read(tmp_path: Path):
+    (tmp_path / "r.json").write_text(json.dumps(first_schema()))
+    report = read_report(tmp_path / "r.json")
+    assert report["schema"] == SCHEMA and report["layers"] == [] and report["environment"] is None
+    assert list(problems(report)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "is not the report of a run"),
+        ('{"schema": "2"}', "is not the report of a run"),
+        (f'{{"schema": {SCHEMA + 1}}}', f"is a report of schema {SCHEMA + 1}; this version reads 1 to {SCHEMA}"),
+        ('{"schema": 1, "passes": 3}', "is not the report of a run: report.tool: missing"),
+    ],
+)
+def test_what_is_no_report(tmp_path: Path, text: str, said: str):
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(CompressError, match=said):
+        read_report(tmp_path / "r.json")
+
+
+def test_what_is_no_frontier(tmp_path: Path):
+    (tmp_path / "f.json").write_text('{"schema": 1}')
+    with pytest.raises(CompressError, match=r"is not a frontier: frontier\.model: missing"):
+        read_frontier(tmp_path / "f.json")

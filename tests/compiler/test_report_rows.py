@@ -1,0 +1,52 @@
+"""Rows and sizes: what the tables of the page hold."""
+
+from __future__ import annotations
+
+import reports
+from onnx_compress.compiler.report.fields import DecisionReport
+from onnx_compress.compiler.report.rows import rows
+from onnx_compress.compiler.report.sizes import size_lines
+
+
+def decision(node: str, origin: str, action: str, reason: str = "", **figures: object) -> DecisionReport:
+    return DecisionReport(node=node, origin=origin, action=action, reason=reason, figures=dict(figures))
+
+
+def test_what_every_pass_decided_meets_in_one_row():
+    report = reports.report()
+    report["passes"][3]["decisions"] = [
+        decision("plain", "plain", "rewritten", form="channel", size=3, full_size=16, error=0.1, extra=7)
+    ]
+    report["passes"][4]["decisions"] = [
+        decision("plain.basis", "plain", "quantized", weight_error=0.01),
+        decision("plain.mix", "plain", "quantized", weight_error=0.02, measured_ms=3.0),
+        decision("other", "other", "skipped", "too small", units=4),
+    ]
+    found = {row.name: row for row in rows(report)}
+    row = found["plain"]
+    assert list(found) == [reports.HOSTILE, "plain", "other"]
+    assert row.decisions == [("basis", "rewritten"), ("quantize", "quantized")]
+    assert (row.form, row.size, row.full, row.error, row.int8_error) == ("channel", 3, 16, 0.1, 0.02)
+    assert row.why == ["basis: extra 7"] and found["other"].why == ["quantize: too small"]
+    assert row.macs_before == 64 * 16 * 144 and row.kept is not None and row.kept < 1
+    assert row.measured is None and found["other"].full == 4
+
+
+def test_what_only_cleans_up_has_no_row():
+    report = reports.report()
+    report["passes"][0]["decisions"] = [decision("gone", "gone", "folded"), decision("bn", "bn", "removed")]
+    assert not {"gone", "bn"} & {row.name for row in rows(report)}
+
+
+def test_measured_times_are_those_of_whole_layers():
+    report = reports.report()
+    report["passes"][3]["decisions"] = [decision("plain", "plain", "rewritten", measured_ms=2.0)]
+    report["passes"][4]["decisions"] = [decision("plain.basis", "plain", "quantized", measured_ms=1.5)]
+    (line,) = [line for line in size_lines(report) if line.name == "Latency, measured"]
+    assert line.after == "2 ms" and {row.measured for row in rows(report)} == {None, 2.0}
+
+
+def test_a_share_without_a_whole_is_empty():
+    report = reports.report()
+    report["before"]["macs"] = 0
+    assert size_lines(report)[0].share == ""
