@@ -371,3 +371,18 @@ def test_balance_of_a_shared_weight():
 def test_bad_options(spec: str, word: str):
     with pytest.raises(UsageError, match=word):
         parse_pipeline(spec)
+
+
+@pytest.mark.parametrize("form", ["pairs", "cache"])
+def test_what_was_seen_is_traced(form: str):
+    traces = quantize(model(BLOCK, **WEIGHTS), form=form).traces.spreads if form == "pairs" else cached().traces.spreads
+    seen = {spread.tensor: spread for spread in traces if spread.kind == "activation"}
+    assert sum(seen["r"].counts) == 40 * 4 * 8 * 8
+    assert all(0 < spread.low == spread.high <= spread.top * (1 + 1e-6) for spread in seen.values())
+    weights = [spread for spread in traces if spread.kind == "weight"]
+    assert [sum(spread.counts) for spread in weights] == ([144, 16] if form == "pairs" else [])
+    assert all(spread.low < spread.high for spread in weights)
+
+
+def cached() -> PassResult:
+    return Quantize(form="cache").run(model(BLOCK, **WEIGHTS).graph, Context(target=TARGETS["xavier"], data=IMAGES))

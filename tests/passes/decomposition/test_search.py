@@ -49,6 +49,10 @@ def test_the_agreement_is_met_and_not_by_much_more(wanted: float) -> None:
     assert all(macs < outcome.best.macs for macs in failed)
     assert f"agreement={wanted:g}: macs={outcome.best.macs:.3f} by {len(outcome.trials)} trials" in outcome.note()
     assert outcome.metrics()["agreement"] == pytest.approx(1 - outcome.best.loss)
+    trace = outcome.trace()
+    assert (trace.rule, trace.allowed) == ("agreement", pytest.approx(wanted))
+    assert [trial.macs for trial in trace.tried if not trial.passed] == failed
+    assert all(trial.bound <= trial.value for trial in trace.tried)
 
 
 def test_the_drop_is_measured_against_labels() -> None:
