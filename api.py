@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -27,10 +26,12 @@ from .compiler.errors import CompressError, UsageError
 from .compiler.files import check_output, staged, writing
 from .compiler.graph.convs import blind_convs, find_convs, is_conv
 from .compiler.graph.io import Model, from_proto, load, save, to_proto
+from .compiler.graph.quantizable import is_layer
 from .compiler.instruments import Instrument, Lint, Timing
 from .compiler.jobs import Jobs
 from .compiler.latency import DEVICES
 from .compiler.manager import PassManager
+from .compiler.overrides import OPTION, check_matches, check_pattern, parse_override
 from .compiler.registry import find, load_plugin
 from .compiler.report import Report
 from .compiler.report.frontier import Frontier
@@ -112,6 +113,7 @@ def compress(
     preprocess: str | None = None,
     include: str | None = None,
     exclude: str | None = None,
+    overrides: Sequence[str] = (),
     plugins: Sequence[str] = (),
     plugin_operators: Sequence[str] = (),
     prepare: bool = True,
@@ -139,6 +141,7 @@ def compress(
         labels: classes of the samples, or the name of the array that holds them; for the report only.
         preprocess: preset or spec for uint8 images, see `runtime.preprocess`.
         include, exclude: regular expressions over node names; exclude wins.
+        overrides: options of single nodes, see `compiler.overrides`: "layer4.*:basis.rank=64".
         plugins: Python files or modules that register passes.
         plugin_operators: operators that the engine has plug-ins for.
         prepare: first fold constants and BatchNormalization, which leaves the outputs as they are.
@@ -166,6 +169,7 @@ def compress(
     ctx.jobs = Jobs(jobs, cluster)
     ctx.sensitivity_file = None if sensitivity_file is None else str(sensitivity_file)
     source = _load(model)
+    _scoped(source, ctx, overrides, passes)
     ctx.data = None if data is None else load_samples(source.graph, data, preprocess, samples, labels)
     wanted = max(entry.trains_on() for entry in passes) if passes else 0
     if wanted and data is not None:
@@ -228,6 +232,7 @@ def frontier(
     engine = _engine(target, power_mode, include, exclude)
     shares = _shares(points, low, high)
     source = _load(model)
+    _scoped(source, Context(engine, None, include, exclude), (), passes)
     PassManager([find(name)() for name in PREPARE]).run(source, Context(engine))
     known = load_samples(source.graph, data, preprocess, samples, labels)
     held = None if eval_data is None else load_samples(source.graph, eval_data, preprocess, None, labels)
@@ -256,6 +261,7 @@ def bisect(
     preprocess: str | None = None,
     include: str | None = None,
     exclude: str | None = None,
+    overrides: Sequence[str] = (),
     plugins: Sequence[str] = (),
     prepare: bool = True,
     legalize: bool = True,
@@ -276,6 +282,7 @@ def bisect(
     """
     passes, engine, source = _passes(pipeline, plugins), _engine(target, "MAXN", include, exclude), _load(model)
     ctx = Context(engine, None, include, exclude, seed, progress, jobs=Jobs(jobs))
+    _scoped(source, ctx, overrides, passes)
     found = None if data is None else load_samples(source.graph, data, preprocess, samples, labels)
     ctx.data = ctx.training = found
     whole = Plan(PREPARE if prepare else (), passes, FINISH if legalize else ())
@@ -342,19 +349,26 @@ def _passes(pipeline: str | Sequence[Pass], plugins: Sequence[str]) -> list[Pass
 
 def _engine(target: str, power_mode: str, include: str | None, exclude: str | None) -> Target:
     """The target; `UsageError` for a target, a mode or a pattern that cannot be, before any work is done."""
-    _check_pattern("--include", include)
-    _check_pattern("--exclude", exclude)
+    check_pattern("--include", include)
+    check_pattern("--exclude", exclude)
     engine = find_target(target)
     if engine.device is not None:
         DEVICES[engine.device].mode(power_mode)
     return engine
 
 
-def _check_pattern(option: str, pattern: str | None) -> None:
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise UsageError(f"'{pattern}' is not a regular expression: {error}", option, "escape it with \\") from error
+def _names(model: Model) -> list[str]:
+    return [node.name for node in model.graph.nodes]
+
+
+def _scoped(model: Model, ctx: Context, overrides: Sequence[str], passes: Sequence[Pass]) -> None:
+    """Check that every pattern matches a node, and put the overrides into the context."""
+    check_matches("--include", ctx.include, _names(model))
+    check_matches("--exclude", ctx.exclude, _names(model))
+    ctx.overrides = tuple(parse_override(text, passes) for text in overrides)
+    layers = [node.name for node in model.graph.nodes if is_layer(node)]
+    for entry in ctx.overrides:
+        check_matches(OPTION, entry.pattern, layers)
 
 
 def _load(model: PathLike | onnx.ModelProto) -> Model:
@@ -390,7 +404,7 @@ def _identity(model: Model, ctx: Context) -> list[object]:
     network = hashlib.sha256(to_proto(model).SerializeToString(deterministic=True)).hexdigest()
     samples = [data for data in (ctx.data, ctx.training) if isinstance(data, Samples)]
     rows = [(data.digest, None if data.labels is None else data.labels.tobytes()) for data in samples]
-    scope = (ctx.include, ctx.exclude, ctx.seed, ctx.sensitivity_file, sorted(ctx.plugin_operators))
+    scope = (ctx.include, ctx.exclude, ctx.seed, ctx.sensitivity_file, sorted(ctx.plugin_operators), ctx.overrides)
     return [network, rows, ctx.target, scope, versions()]
 
 

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import AsJson, Exclude, Include, Jobs, OptionalData, Pipeline, Plugins, Preprocess, Seed, Target
+from .options import (
+    AsJson,
+    Exclude,
+    Include,
+    Jobs,
+    OptionalData,
+    Overrides,
+    Pipeline,
+    Plugins,
+    Preprocess,
+    Seed,
+    Target,
+)
 
 if TYPE_CHECKING:
     from ..runtime.culprit import Culprit
@@ -28,6 +40,7 @@ def bisect(
     preprocess: Preprocess = None,
     include: Include = None,
     exclude: Exclude = None,
+    overrides: Overrides = None,
     plugin: Plugins = None,
     no_prepare: Annotated[bool, typer.Option("--no-prepare", help="As in a compression.")] = False,
     no_legalize: Annotated[bool, typer.Option("--no-legalize", help="As in a compression.")] = False,
@@ -55,6 +68,7 @@ def bisect(
             preprocess=preprocess,
             include=include,
             exclude=exclude,
+            overrides=overrides or [],
             plugins=plugin or [],
             prepare=not no_prepare,
             legalize=not no_legalize,

@@ -15,6 +15,7 @@ from .options import (
     Include,
     Jobs,
     OptionalData,
+    Overrides,
     Overwrite,
     Plugins,
     PowerMode,
@@ -41,6 +42,7 @@ def compress(
     preprocess: Preprocess = None,
     include: Include = None,
     exclude: Exclude = None,
+    overrides: Overrides = None,
     plugin: Plugins = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file of these flags.", callback=apply_config, is_eager=True)
@@ -97,6 +99,7 @@ def compress(
             preprocess=preprocess,
             include=include,
             exclude=exclude,
+            overrides=overrides or [],
             plugins=plugin or [],
             prepare=not no_prepare,
             legalize=not no_legalize,

@@ -16,6 +16,9 @@ Target = Annotated[str, typer.Option(help="The engine: xavier, xavier-8.2, -8.0,
 PowerMode = Annotated[str, typer.Option(help="Of the device, for the estimated latency: MAXN, 30W, 15W or 10W.")]
 Include = Annotated[str | None, typer.Option(help="Regular expression: only these nodes.")]
 Exclude = Annotated[str | None, typer.Option(help="Regular expression: not these nodes.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="REGEX:PASS.OPTION=VALUE for the nodes it matches; may be repeated.")
+]
 Plugins = Annotated[list[str] | None, typer.Option(help="A file or module with passes; may be repeated.")]
 Jobs = Annotated[int, typer.Option(help="Processes that share the work; -1: one per core.")]
 Cluster = Annotated[str | None, typer.Option(help="dask://host:port or ray://host:port: workers that share the work.")]

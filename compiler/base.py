@@ -73,10 +73,13 @@ class Pass(ABC):
     """A graph rewrite. Subclass as a frozen dataclass; see the module docstring.
 
     `exact` says that outputs stay the same up to rounding: the verifier then treats a difference as a failure.
+    `per_node` names the options that may differ from node to node (`compiler.overrides`): those that the pass asks
+    `Context.settings` for, and `skip` where it asks `Context.out_of_scope`.
     """
 
     name: ClassVar[str]
     exact: ClassVar[bool] = False
+    per_node: ClassVar[frozenset[str]] = frozenset()
 
     def trains_on(self) -> int:
         """How many samples the pass wants to train on, beside those that all passes calibrate with."""

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from .jobs import Jobs
+from .overrides import SKIP, Override
 from .targets import TARGETS, Target
 
 Feeds = Mapping[str, np.ndarray]
@@ -82,6 +83,8 @@ class Context:
         jobs: where work that can be split runs.
         sidecars: files that belong beside the model, suffix -> text: `.calib`, say.
         origins: new node name -> name of the node of the original model that it stands for.
+        overrides: options that differ from node to node.
+        running: name of the pass that runs; set by the manager.
         held: nodes that stay as they are whatever a pass has chosen for them: a bisection holds all but the first few.
     """
 
@@ -98,6 +101,8 @@ class Context:
     jobs: Jobs = field(default_factory=Jobs)
     sidecars: dict[str, str] = field(default_factory=dict[str, str])
     origins: dict[str, str] = field(default_factory=dict[str, str])
+    overrides: tuple[Override, ...] = ()
+    running: str = ""
     held: frozenset[str] = frozenset()
     _analyses: dict[str, Any] = field(default_factory=dict[str, Any])
 
@@ -117,7 +122,15 @@ class Context:
             return f"excluded by --exclude {self.exclude}"
         if self.include and not re.search(self.include, origin):
             return f"not matched by --include {self.include}"
-        return None
+        return f"left alone by --set for {self.running}" if self.settings(name).get(SKIP) else None
+
+    def settings(self, name: str) -> dict[str, Any]:
+        """The options of the running pass that are set for the node called `name`."""
+        if not self.overrides:
+            return {}
+        origin = self.origins.get(name, name)
+        mine = [entry for entry in self.overrides if entry.name == self.running and re.search(entry.pattern, origin)]
+        return {entry.option: entry.value for entry in mine}
 
     def sample_shapes(self) -> dict[str, tuple[int, ...]] | None:
         """The shape of each input in the first calibration sample, None without data."""

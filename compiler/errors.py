@@ -31,3 +31,9 @@ class UsageError(CompressError):
 
     exit_code = 2
     is_answer = True
+
+
+class Unavailable(CompressError):
+    """What was asked for cannot be had of this model, whatever is mended."""
+
+    is_answer = True

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .base import Pass, PassRecord
 from .context import Context
-from .errors import CompressError
+from .errors import Unavailable
 from .graph.io import Model, save, to_proto
 from .lint import lint
 
@@ -94,7 +94,7 @@ class Lint(Instrument):
         if errors:
             others = f"; {len(errors) - 1} more such places" if len(errors) > 1 else ""
             first = errors[0]
-            raise CompressError(
+            raise Unavailable(
                 f"{ctx.target.name} cannot take it: {first.problem}{others}", f"node '{first.node}'", first.fix
             )
         warnings = [finding for finding in findings if finding.severity == "warning"]

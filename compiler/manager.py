@@ -54,6 +54,7 @@ class PassManager:
             return self._failed(failure, model, ctx)
 
     def _run(self, record: PassRecord, entry: Pass, model: Model, ctx: Context) -> PassRecord:
+        ctx.running = entry.name
         record.result = entry.run(model.graph, ctx)
         if record.result.changed:
             ctx.invalidate(record.result.preserves)

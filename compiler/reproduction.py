@@ -77,6 +77,7 @@ def run_options(ctx: Context) -> dict[str, Any]:
         "target": ctx.target.name,
         "include": ctx.include,
         "exclude": ctx.exclude,
+        "set": [entry.text for entry in ctx.overrides],
         "seed": ctx.seed,
         "data": getattr(ctx.data, "description", None),
         "data_sha256": getattr(ctx.data, "digest", None),
@@ -121,6 +122,7 @@ def _commands(folder: Path, failure: Failure, ctx: Context) -> str:
     parts += ["--target", ctx.target.name, "--seed", str(ctx.seed)]
     for option, value in (("--include", ctx.include), ("--exclude", ctx.exclude)):
         parts += [option, value] if value else []
+    parts += [word for entry in ctx.overrides if entry.name == failure.entry.name for word in ("--set", entry.text)]
     data = getattr(ctx.data, "description", None)
     parts += ["--data", str(data)] if data else []
     return f"# the command that failed\n{ran}\n# the pass alone\n{shlex.join(parts)}\n"

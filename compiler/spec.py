@@ -115,6 +115,15 @@ def _parse_option(cls: type[Pass], tokens: list[_Token], where: str) -> tuple[st
     return key, _convert(cls, key, tokens[2])
 
 
+def option_value(cls: type[Pass], name: str, text: str) -> Any:
+    """`text` as a value of the option with that Python name; `UsageError` where it has another type or range."""
+    value = _convert(cls, name, _Token("bare", text))
+    required = [entry.name for entry in dataclasses.fields(cls) if entry.default is dataclasses.MISSING]
+    if not required:
+        _build(cls, {name: value})
+    return value
+
+
 @cache
 def option_types(cls: type[Pass]) -> dict[str, tuple[Any, ...]]:
     """Field name -> the types its value may have, unions flattened, in declaration order."""

@@ -68,6 +68,7 @@ class Prune(Pass):
     """
 
     name: ClassVar[str] = "prune"
+    per_node: ClassVar[frozenset[str]] = frozenset(("skip",))
     macs: float | None = option(None, "keep at most this fraction of the multiply-accumulates")
     params: float | None = option(None, "keep at most this fraction of the Conv parameters")
     bytes: float | None = option(None, "the model's file has at most this fraction of its bytes")

@@ -40,6 +40,7 @@ import onnx_graphsurgeon as gs
 from ..compiler.base import Decision, Pass, PassResult, option
 from ..compiler.context import Context
 from ..compiler.errors import UsageError
+from ..compiler.graph.heads import head_layers
 from ..compiler.graph.opset import raise_opset
 from ..compiler.graph.quantizable import is_layer, refusal, subgraph_layers
 from ..compiler.graph.rewriter import Rewriter
@@ -56,6 +57,8 @@ CACHE_WITHOUT_DATA = "no calibration cache: its ranges come from data (--data, a
 CACHE_WRITTEN = (
     "INT8 by calibration cache: the model stays in float, the engine rounds it; measure the accuracy on the device"
 )
+HEAD = "stays in float: {op} '{name}' chooses by what it predicts, no layer between (heads=true quantizes it)"
+PER_LAYER = "form=pairs, or give the engine its --layerPrecisions"
 PER_CHANNEL_OPSET, FIRST_OPSET = 13, 10
 WITHOUT_DATA = (
     "weights only, activations stay in float: calibration data (--data, about 500 unlabelled samples) would give INT8 "
@@ -69,6 +72,7 @@ class Quantize(Pass):
     """Symmetric INT8 for Conv, Gemm and MatMul: weights per output channel, activations per tensor, as Q/DQ pairs."""
 
     name: ClassVar[str] = "quantize"
+    per_node: ClassVar[frozenset[str]] = frozenset(("skip", "method", "percentile", "weights"))
 
     method: Literal["minmax", "percentile", "mse", "entropy"] = option(
         "mse", "how the range of an activation is chosen"
@@ -81,6 +85,7 @@ class Quantize(Pass):
     balance: Literal["none", "linear", "relu"] = option(
         "relu", "even out the channels between Convs: never, or up to a ReLU"
     )
+    heads: bool = option(False, "also the last layers before NonMaxSuppression or TopK, with form=pairs")
     samples: int = option(512, "calibration samples used at most")
     form: Literal["target", "pairs", "cache"] = option(
         "target", "Q/DQ pairs in the model, or a float model and a calibration cache; target: what the engine takes"
@@ -102,6 +107,8 @@ class Quantize(Pass):
             raise UsageError(
                 f"target {ctx.target.name} reads no calibration cache", "quantize:form=cache", CACHE_TARGETS
             )
+        if any(entry.name == self.name for entry in ctx.overrides):
+            raise UsageError("a calibration cache has ranges of tensors, nothing of single nodes", "--set", PER_LAYER)
         if ctx.data is None:
             return PassResult(notes=[CACHE_WITHOUT_DATA])
         scales, spreads = tensor_scales(graph, ctx, ctx.data, self.method, self.percentile, self.samples)
@@ -112,7 +119,8 @@ class Quantize(Pass):
         result = PassResult()
         _adapt(graph, ctx, result)
         layers = [node for node in graph.nodes if is_layer(node)]
-        reasons = {id(node): _refusal(node, graph, ctx) for node in layers}
+        heads = {} if self.heads else head_layers(graph)
+        reasons = {id(node): _refusal(node, graph, ctx) or _is_head(heads.get(id(node))) for node in layers}
         accepted = [node for node in layers if reasons[id(node)] is None]
         figures = self._quantize(graph, ctx, accepted, result.traces) if accepted else {}
         for node in layers:
@@ -167,6 +175,10 @@ def _refusal(node: gs.Node, graph: gs.Graph, ctx: Context) -> str | None:
     if graph.opset < FIRST_OPSET:
         return f"opset {graph.opset} has no QuantizeLinear"
     return ctx.out_of_scope(node.name) or refusal(node, ctx.target.group_multiple)
+
+
+def _is_head(chooser: gs.Node | None) -> str | None:
+    return None if chooser is None else HEAD.format(op=chooser.op, name=chooser.name)
 
 
 def _decision(node: gs.Node, reason: str | None, figures: LayerReport | None) -> Decision:

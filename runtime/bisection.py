@@ -115,7 +115,8 @@ class _Search(Instrument):
         """What the pass leaves where it has to leave some nodes as they are."""
         before = self.states[position - 1]
         left = State(before.graph.copy(), dict(before.origins), dict(before.sidecars))
-        ctx = replace(self._ctx, held=frozenset(held), origins=left.origins, sidecars=left.sidecars)
+        entry = self._passes[position - 1]
+        ctx = replace(self._ctx, held=frozenset(held), origins=left.origins, sidecars=left.sidecars, running=entry.name)
         ctx.invalidate()
-        self._passes[position - 1].run(left.graph, ctx)
+        entry.run(left.graph, ctx)
         return left

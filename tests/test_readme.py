@@ -26,11 +26,17 @@ def test_its_pass_is_the_example():
     assert textwrap.dedent(block).strip() in Path(front.ZERO_SMALL).read_text()
 
 
+COMMANDS = (
+    *("compress", "list", "explain", "eval", "compare", "bench", "bisect", "frontier", "train-env create", "check"),
+    "build",
+)
+
+
 def test_its_flags_exist_and_are_all(capsys: pytest.CaptureFixture[str]):
     usage = README[README.index("    onnx-compress MODEL [-p") : README.index("- The default pipeline")]
     shown = ""
-    for command in ("compress", "list", "explain", "eval", "frontier", "check", "build"):
-        front.call(command, "--help")
+    for command in COMMANDS:
+        front.call(*command.split(), "--help")
         shown += capsys.readouterr().out
     flags = set(re.findall(r"--[a-z-]+", shown))
     short = {"--pipeline", "--output", "--quiet", "--verbose", "--help", "--plugin"}

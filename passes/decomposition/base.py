@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import lcm
-from typing import Literal
+from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
@@ -35,6 +35,8 @@ class DecompositionPass(Pass):
 
     Budgets refer to the model that entered the pipeline. macs, params, bytes and latency may be given together.
     """
+
+    per_node: ClassVar[frozenset[str]] = frozenset(("rank", "energy", "skip"))
 
     macs: float | None = option(None, "keep at most this fraction of the multiply-accumulates")
     params: float | None = option(None, "keep at most this fraction of the Conv parameters")
@@ -156,7 +158,8 @@ class DecompositionPass(Pass):
         }
         weigher.prepare(graph, request.data, request.forms, options)
         found = survey(graph, ctx, replace(request, watch=weigher.watch))
-        return replace(found, candidates=weigher.weigh(found.candidates))
+        weighed = weigher.weigh(found.candidates)
+        return replace(found, candidates=[each.narrowed(**ctx.settings(each.conv.name)) for each in weighed])
 
     def _searched(self, graph: gs.Graph, ctx: Context, found: Survey, search: Search, result: PassResult) -> Budget:
         """The limit found; an empty budget where nothing passes."""

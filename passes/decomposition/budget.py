@@ -8,11 +8,11 @@ one rule: `energy` and `rank` decide Conv by Conv, `agreement` and `accuracy_dro
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 from ...compiler.allocate import Choice, allocate, cheapest
-from ...compiler.errors import CompressError
+from ...compiler.errors import Unavailable
 from ...compiler.graph.convs import Conv
 from ...compiler.traces import ErrorCurve, thinned
 
@@ -23,10 +23,8 @@ DEFAULT_ENERGY = 0.99
 NEAR = 0.01
 
 
-class Unreachable(CompressError):
+class Unreachable(Unavailable):
     """A budget that even the smallest choices exceed."""
-
-    is_answer = True
 
 
 @dataclass(frozen=True)
@@ -76,12 +74,25 @@ class Candidate:
         choices: with relative errors: output energy lost over output variance.
         limits: the size at which a form holds every weight, by form.
         gain: what a unit of this Conv's error counts in the division of the budget.
+        only: the choice that has been made for it, whatever the budget.
     """
 
     conv: Conv
     choices: Sequence[Choice]
     limits: Mapping[str, int]
     gain: float = 1.0
+    only: Choice | None = None
+
+    @property
+    def open(self) -> Sequence[Choice]:
+        """What a budget may choose from."""
+        return self.choices if self.only is None else [self.only]
+
+    def narrowed(self, rank: float | None = None, energy: float | None = None) -> Candidate:
+        """With the choice made that the options of a pass would make for this Conv, if there are any."""
+        if rank is None and energy is None:
+            return self
+        return replace(self, only=_of_rank(self, rank) if rank is not None else _within(self, 1 - (energy or 0.0)))
 
     @property
     def dense(self) -> Choice:
@@ -121,7 +132,7 @@ def choose(
         return [_within(candidate, 1 - budget.value) for candidate in candidates]
     if budget.rule == "rank":
         return [_of_rank(candidate, budget.value) for candidate in candidates]
-    layers = [candidate.choices for candidate in candidates]
+    layers = [candidate.open for candidate in candidates]
     left = {unit: share * original[unit] - fixed[unit] for unit, share in budget.limits.items()}
     chosen = allocate(layers, left, [candidate.gain for candidate in candidates])
     if chosen is None:
@@ -163,12 +174,16 @@ def _spelled(name: str) -> str:
 
 def _within(candidate: Candidate, error: float) -> Choice:
     """The cheapest choice that loses no more than `error`."""
+    if candidate.only is not None:
+        return candidate.only
     allowed = (choice for choice in candidate.choices if choice.error <= error)
     return min(allowed, key=lambda choice: (choice.costs["macs"], choice.error))
 
 
 def _of_rank(candidate: Candidate, value: float) -> Choice:
     """The best of the forms at that size; dense where the size is not cheaper."""
+    if candidate.only is not None:
+        return candidate.only
 
     def size(form: str) -> int:
         return value if isinstance(value, int) else max(1, round(value * candidate.limits[form]))

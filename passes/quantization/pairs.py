@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -80,10 +81,19 @@ class Quantizer:
             total = seen[group[0].tensor.name]
             for site in group[1:]:
                 total.merge(seen[site.tensor.name])
-            top = threshold(total.counts, total.width, total.peak, self.method, self.percentile)
+            own = self._settings(group)
+            method, share = own.get("method", self.method), own.get("percentile", self.percentile)
+            top = threshold(total.counts, total.width, total.peak, method, share)
             scale = float(safe_scale(np.array(top / HIGH)))
             self._scales.update((site.tensor.name, scale) for site in group)
             self.spreads.append(activation_spread(group[0].tensor.name, total, scale))
+
+    def _settings(self, sites: Sequence[Site]) -> dict[str, Any]:
+        """What is set for the nodes that read a tensor; where they disagree, for the last of them."""
+        found: dict[str, Any] = {}
+        for node, _ in (slot for site in sites for slot in site.slots):
+            found |= self.ctx.settings(node.name)
+        return found
 
     def _moments(self, accepts: Callable[[gs.Node], bool], data: Data) -> Mapping[str, Moments]:
         if not self.carry and not self.shift_bias:
@@ -101,7 +111,8 @@ class Quantizer:
         channels_first = np.moveaxis(values, axis, 0)
         rows = channels_first.reshape(len(channels_first), -1)
         metrics = _metrics([moments[node.name] for node in nodes if node.name in moments])
-        codes, scale = self._round(rows, metrics)
+        carry = self._settings([site]).get("weights", "feedback" if self.carry else "nearest") == "feedback"
+        codes, scale = self._round(rows, metrics, carry)
         self.spreads.append(weight_spread(nodes[0].name, rows, scale * HIGH))
         rounded = from_grid(codes, np.broadcast_to(scale, len(rows)))
         stored = np.moveaxis(codes.reshape(channels_first.shape), 0, axis)
@@ -113,14 +124,15 @@ class Quantizer:
                 self.rewriter.set_weight(node, 2, _bias(rounded, moments[node.name]))
         return {node.name: _figures(rows, rounded, metrics, inputs[node.name]) for node in nodes}
 
-    def _round(self, rows: np.ndarray, metrics: Sequence[np.ndarray | None]) -> tuple[np.ndarray, np.ndarray]:
+    def _round(
+        self, rows: np.ndarray, metrics: Sequence[np.ndarray | None], carry: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Codes (N, d), and scales (N,) or () for a weight whose groups have the given metrics."""
         if not self.per_channel:
             scale = row_scale(rows.reshape(1, -1))[0]
             return round_to_grid(rows, np.full(len(rows), scale)), np.asarray(scale)
         parts = [
-            to_grid(part, metric, self.carry)
-            for part, metric in zip(np.split(rows, len(metrics)), metrics, strict=True)
+            to_grid(part, metric, carry) for part, metric in zip(np.split(rows, len(metrics)), metrics, strict=True)
         ]
         codes, scales = zip(*parts, strict=True)
         return np.concatenate(codes), np.concatenate(scales)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -43,6 +43,8 @@ Project = Callable[[Layer, Sequence[Fit]], Shared]
 @dataclass(frozen=True)
 class SharingPass(Pass):
     """Options that all weight-sharing passes have."""
+
+    per_node: ClassVar[frozenset[str]] = frozenset(("skip",))
 
     refit: Literal["lockstep", "none"] = option(
         "lockstep", "fit on the inputs of the compressed network, or the original's"

@@ -202,7 +202,10 @@ def test_interruption_leaves_nothing(refuse: Refusal, monkeypatch: pytest.Monkey
         refuse(130, "interrupted", options=("--report", refuse.folder / "r.json"))
 
 
-def test_a_pass_that_fails_is_named(refuse: Refusal):
+def test_a_pass_that_fails_is_named(
+    refuse: Refusal, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+):
+    monkeypatch.chdir(tmp_path_factory.mktemp("work"))
     plugin = refuse.file("broken.py", BROKEN.encode())
     refuse(1, "pass 4 'broken' failed", "ZeroDivisionError", options=("-p", "broken", "--plugin", plugin))
 
