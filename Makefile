@@ -18,6 +18,7 @@ demo: .stamp/demo
 	mkdir -p out
 	$(BIN)/onnx-compress $(NETWORK) -p basis:macs=0.5,quantize --data $(SAMPLE)#train_images --preprocess cifar10 \
 		--report out/report.json --output $(OUT) --overwrite
+	$(BIN)/onnx-compress report out/report.json --output out/report.html --overwrite
 	$(BIN)/onnx-compress eval $(NETWORK) --data $(SAMPLE) --preprocess cifar10
 	$(BIN)/onnx-compress eval $(OUT) --data $(SAMPLE) --preprocess cifar10
 

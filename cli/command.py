@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import typer
 
-LEFT_OUT = ("config", "report", "quiet", "verbose", "print_trtexec", "overwrite")
+LEFT_OUT = ("config", "report", "quiet", "verbose", "print_config", "print_trtexec", "overwrite")
 
 
 def command_line(ctx: typer.Context, program: str = "onnx-compress") -> str:

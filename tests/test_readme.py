@@ -29,6 +29,7 @@ def test_its_pass_is_the_example():
 COMMANDS = (
     *("compress", "list", "explain", "eval", "compare", "bench", "bisect", "frontier", "train-env create", "check"),
     "build",
+    "report",
 )
 
 
@@ -50,3 +51,8 @@ def test_its_presets_are_those_of_the_code():
         spelled = parse_preprocess(f"mean={mean}:std={std}")
         assert (spelled.mean, spelled.std) == (PRESETS[name].mean, PRESETS[name].std)
     assert (PRESETS["imagenet"].size, PRESETS["imagenet"].crop) == (256, 224)
+
+
+def test_its_pictures_are_there_and_small():
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+    assert pictures and all((ROOT / name).stat().st_size < 200_000 for name in pictures)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ...compiler.errors import CompressError
 from ...compiler.files import staged, writing
+from ...compiler.report import Report, to_json
 
 FIGURE = "measured_ms"
 
@@ -31,7 +32,7 @@ def add_times(path: Path, times: Mapping[str, float]) -> int:
             decision["figures"][FIGURE] = round(sum(own), 6)
             placed += 1
     with writing(path), staged(path) as part:
-        part.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_text(to_json(cast("Report", report)), encoding="utf-8")
     return placed
 
 
