@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..compiler.errors import UsageError
-from .config import apply_config
+from .config import apply_config, as_toml
 from .options import (
     Cluster,
     Exclude,
@@ -45,7 +45,10 @@ def compress(
     overrides: Overrides = None,
     plugin: Plugins = None,
     config: Annotated[
-        Path | None, typer.Option(help="TOML file of these flags.", callback=apply_config, is_eager=True)
+        Path | None,
+        typer.Option(
+            help="TOML file of these flags; default: onnx-compress.toml.", callback=apply_config, is_eager=True
+        ),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write what was done: .html to read, else JSON.")] = None,
     dump_dir: Annotated[
@@ -75,12 +78,18 @@ def compress(
     ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the options in force as TOML, and nothing else.")
+    ] = False,
     quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line per layer.")] = False,
 ) -> None:
     """Compress a model (the default command)."""
     if quiet and verbose:
         raise UsageError("-q and -v exclude each other", "command line", "choose one")
+    if print_config:
+        typer.echo(as_toml(ctx), nl=False)
+        return
     from ..api import compress as run
     from .command import command_line
     from .console import progress_bars, results

@@ -1,8 +1,9 @@
-"""`--config FILE.toml`: the flags' long names as keys; what is given on the command line wins."""
+"""`--config FILE.toml`, or `onnx-compress.toml` in the working folder: the flags' long names as keys; flags win."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,10 @@ import typer
 
 from ..compiler.errors import UsageError
 
+FOUND = "onnx-compress.toml"
+"""Read from the working folder where --config is not given."""
+PRINTING = ("print-trtexec",)
+
 
 def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
     """Make the values of the file the defaults of the command's other options.
@@ -18,6 +23,8 @@ def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
     Raises:
         UsageError: no such file, not TOML, or a key that is no flag; the nearest flag is named.
     """
+    if path is None and Path(FOUND).is_file():
+        path = Path(FOUND)
     if path is None:
         return None
     flags = _flags(ctx)
@@ -33,11 +40,27 @@ def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
+def as_toml(ctx: typer.Context) -> str:
+    """The options that are in force, from flags, file and defaults: `--config` reads them back."""
+    values = {name: ctx.params.get(entry.name) for name, entry in _flags(ctx).items() if name not in PRINTING}
+    return "".join(
+        f"{name} = {_toml(value)}\n" for name, value in sorted(values.items()) if value not in (None, [], ())
+    )
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(entry) for entry in cast('list[object]', value))}]"
+    return json.dumps(str(value), ensure_ascii=False)
+
+
 def _flags(ctx: typer.Context) -> dict[str, Any]:
     """Long name without dashes -> parameter."""
     parameters = cast("list[Any]", ctx.command.params)
     named = {option[2:]: entry for entry in parameters for option in entry.opts if option.startswith("--")}
-    return {name: entry for name, entry in named.items() if name not in ("config", "help")}
+    return {name: entry for name, entry in named.items() if name not in ("config", "help", "print-config")}
 
 
 def _value(parameter: Any, value: object) -> object:

@@ -1,4 +1,4 @@
-"""`onnx-compress explain PASS`: what a pass does, its formulas, and its options."""
+"""`onnx-compress explain PASS`: what a pass does, its formulas, and its options; or the passes of a recipe."""
 
 from __future__ import annotations
 
@@ -9,31 +9,47 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .list import documentation
+from .list import documentation, summary
 from .options import Plugins
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from ..compiler.base import Pass
 
 
 def explain(
-    name: Annotated[str, typer.Argument(metavar="PASS", help="A name from `onnx-compress list`.")],
+    name: Annotated[str, typer.Argument(metavar="PASS", help="A pass or a recipe, from `onnx-compress list`.")],
     plugin: Plugins = None,
 ) -> None:
-    """Explain a pass: formulas, options, types, defaults, and what it skips."""
-    from ..compiler.registry import find, load_plugin
+    """Explain a pass: formulas, options, types, defaults, and what it skips; or a recipe: its passes."""
+    from ..compiler.recipes import RECIPES
+    from ..compiler.registry import find, load_plugin, names
     from .console import results
 
     for source in plugin or []:
         load_plugin(source)
-    cls = find(name)
     console = results()
+    if name in RECIPES and name not in names():
+        _explain_recipe(console, name)
+        return
+    cls = find(name)
     for text in (inspect.getdoc(sys.modules[cls.__module__]), documentation(cls)):
         if text:
             console.print(text + "\n", soft_wrap=True)
     console.print(_options(cls) if dataclasses.fields(cls) else "no options")
+
+
+def _explain_recipe(console: Console, name: str) -> None:
+    """Its passes, a line each."""
+    from ..compiler.recipes import RECIPES
+    from ..compiler.spec import parse_pipeline
+
+    recipe = RECIPES[name]
+    console.print(f"{recipe.summary}\n\n-p {name} stands for -p {recipe.pipeline}\n", soft_wrap=True)
+    for entry in parse_pipeline(recipe.pipeline):
+        console.print(f"{entry}: {summary(type(entry))}", soft_wrap=True)
 
 
 def _options(cls: type[Pass]) -> Table:

@@ -15,9 +15,10 @@ def list_passes(
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the passes, a line each."""
+    """List the passes and the recipes, a line each."""
     from rich.table import Table
 
+    from ..compiler.recipes import RECIPES
     from ..compiler.registry import find, load_plugin, names
     from .console import results
 
@@ -30,7 +31,13 @@ def list_passes(
     table = Table.grid(padding=(0, 2))
     for name, line in found.items():
         table.add_row(name, line)
-    results().print(table)
+    console = results()
+    console.print(table)
+    console.print("\nrecipes")
+    recipes = Table.grid(padding=(0, 2))
+    for name, recipe in RECIPES.items():
+        recipes.add_row(name, recipe.pipeline, recipe.summary)
+    console.print(recipes)
 
 
 def documentation(cls: type) -> str:

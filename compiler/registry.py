@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from .base import Pass
 from .errors import UsageError
+from .recipes import RECIPES
 
 ENTRY_POINTS = "onnx_compress.passes"
 BUILTIN = (
@@ -55,7 +56,7 @@ def find(name: str) -> type[Pass]:
         for point in entry_points(group=ENTRY_POINTS, name=name):
             register(point.load())
     if name not in _registered:
-        raise UsageError(f"unknown pass '{name}'", "pipeline", nearest(name, names()))
+        raise UsageError(f"unknown pass '{name}'", "pipeline", nearest(name, [*names(), *RECIPES]))
     return _registered[name]
 
 

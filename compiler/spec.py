@@ -1,6 +1,7 @@
 """The pipeline grammar: `basis:macs=0.5:align=8,quantize:method=entropy`.
 
-    pipeline := pass ("," pass)*
+    pipeline := entry ("," entry)*
+    entry    := pass | recipe                       recipe: a name in `compiler.recipes`
     pass     := name (":" option)*
     option   := key "=" value | key                 a key alone is a flag set to true
     value    := bare | quoted                       bare: anything but , : = quotes and white space
@@ -22,7 +23,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from .base import Pass
 from .errors import UsageError
-from .registry import find, nearest
+from .recipes import RECIPES
+from .registry import find, names, nearest
 from .spelling import number_in
 
 _TOKEN = re.compile(
@@ -47,7 +49,7 @@ def parse_pipeline(text: str) -> list[Pass]:
             entries[-1].append(token)
     if entries == [[]]:
         raise UsageError("the pipeline is empty", "pipeline", "for example: basis,quantize")
-    return [_parse_pass(entry, text) for entry in entries]
+    return [found for entry in entries for found in _parse_entry(entry, text)]
 
 
 def format_pipeline(passes: Sequence[Pass]) -> str:
@@ -67,6 +69,16 @@ def _tokens(text: str) -> list[_Token]:
             tokens.append(_Token(str(match.lastgroup), match.group()))
         position = match.end()
     return tokens
+
+
+def _parse_entry(tokens: list[_Token], text: str) -> list[Pass]:
+    """The pass, or the passes of the recipe."""
+    name = tokens[0].text if tokens and tokens[0].kind == "bare" else ""
+    if name not in RECIPES or name in names():
+        return [_parse_pass(tokens, text)]
+    if len(tokens) > 1:
+        raise UsageError(f"the recipe '{name}' takes no options", f"pipeline '{text}'", RECIPES[name].pipeline)
+    return parse_pipeline(RECIPES[name].pipeline)
 
 
 def _parse_pass(tokens: list[_Token], text: str) -> Pass:
