@@ -7,6 +7,10 @@ test images with onnxruntime, `file` the size relative to the original's, `secon
 `cpu_seconds` their processor time, `errors` the relative lost output energy (weight energy without data) per layer.
 Where a method saves storage and no work, a ratio is one of the parameters (`filter-summary`, `sbf-dense`), or of bits
 (`codebook`, which ignores the ratios). Assets are those of `accuracy.py`.
+
+    python benchmarks/methods.py --table results/methods.jsonl
+
+prints such lines as one table.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import json
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +85,31 @@ def pipelines(methods: list[str], ratios: list[float]) -> Iterator[str]:
             yield from (METHODS[method].format(ratio=ratio, inverse=1 / ratio) for ratio in ratios)
 
 
+def table(lines: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Markdown: a row per network and pipeline, data-driven beside data-free."""
+    pairs: dict[tuple[str, str], dict[bool, dict[str, Any]]] = {}
+    for line in lines:
+        pairs.setdefault((line["network"], line["pipeline"]), {})[line["data"]] = line
+    yield "| network | pipeline | MACs | params | file | top-1 | mean error | s (CPU) | top-1 without data | s (CPU) |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for (network, pipeline), found in pairs.items():
+        yield (
+            "| "
+            + " | ".join([network, f"`{pipeline}`", *cells(found.get(True)), *cells(found.get(False))[3::2]])
+            + " |"
+        )
+
+
+def cells(line: dict[str, Any] | None) -> list[str]:
+    """MACs, params, file, top-1, mean error of the layers, seconds."""
+    if line is None or "error" in line:
+        return ["", "", "", "not reached" if line else "", "", ""]
+    errors = list(line["errors"].values())
+    shares = [f"{line[key]:.3f}" for key in ("macs", "params", "file")]
+    mean = f"{sum(errors) / len(errors):.4f}" if errors else ""
+    return [*shares, f"{line['top1']:.2f}", mean, f"{line['seconds']:.0f} ({line['cpu_seconds']:.0f})"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--assets", type=Path, default=ASSETS)
@@ -88,7 +117,11 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join([*METHODS, *FIXED]))
     parser.add_argument("--ratios", default="0.8,0.65,0.5,0.36")
     parser.add_argument("--samples", type=int, default=1024)
+    parser.add_argument("--table", type=Path, help="print the lines of this file as a table, and measure nothing")
     args = parser.parse_args()
+    if args.table:
+        print("\n".join(table(json.loads(line) for line in args.table.read_text(encoding="utf-8").splitlines())))
+        return
     ratios = [float(ratio) for ratio in args.ratios.split(",")]
     context = multiprocessing.get_context("spawn")
     for network in args.networks.split(","):
