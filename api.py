@@ -34,6 +34,7 @@ from .compiler.manager import PassManager
 from .compiler.overrides import OPTION, check_matches, check_pattern, parse_override
 from .compiler.registry import find, load_plugin
 from .compiler.report import Report
+from .compiler.report.call import spelled_call
 from .compiler.report.frontier import Frontier
 from .compiler.report.page import overview, written_as
 from .compiler.reproduction import Reproduction, versions
@@ -154,12 +155,13 @@ def compress(
         jobs: processes that share work that can be split, -1: one per core; the result is the same.
         cluster: dask://host:port or ray://host:port, to share it with other machines.
         overwrite: replace existing files.
-        command: what the report names as the command that repeats the run.
+        command: what the report names as the command that repeats the run; this call, if None.
 
     Raises:
         UsageError: an option, a pass or a path that cannot be.
         CompressError: the model or the data cannot be used, or a pass failed.
     """
+    command = command or spelled_call(compress, locals())
     for path in (output, report):
         if path is not None:
             check_output(Path(path), overwrite)

@@ -53,7 +53,7 @@ class Run:
         output: the file that the model goes to, if any.
         power_mode: of the device, for the estimated latency.
         version: of this tool.
-        command: what was typed to start the run, if it was.
+        command: what repeats the run, if that is known.
     """
 
     model: Model

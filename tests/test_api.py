@@ -78,6 +78,17 @@ def test_arrays_are_data():
     assert result.report["data"] is not None and result.report["data"]["preprocess"] == "mean=0.0:std=1.0"
 
 
+def test_the_report_names_the_call():
+    images = front.images(6)
+    report = compress(front.classifier(), "cleanup", data=images, preprocess="unit", plugins=["json"], seed=0).report
+    assert report["command"] == "compress(..., 'cleanup', data=..., preprocess='unit', plugins=['json'])"
+
+
+def test_notebooks_show_the_sizes():
+    shown = compress(front.classifier(), parse_pipeline("cleanup"))._repr_html_()
+    assert shown.startswith("<table>") and "MACs of the Convs" in shown
+
+
 def test_save_refuses_to_overwrite(tmp_path: Path):
     result = compress(front.classifier(), "cleanup")
     assert result.save(tmp_path / "a.onnx") == (tmp_path / "a.onnx").stat().st_size

@@ -160,7 +160,7 @@ class TargetReport(TypedDict):
 
 
 class Report(TypedDict):
-    """`created` is UTC, ISO 8601. `command` repeats the run, null where it was not started by one. `origins`: node of
+    """`created` is UTC, ISO 8601. `command` repeats the run: of a shell, or a call in Python. `origins`: node of
     the compressed model -> the node of the input model that it stands for, where they differ."""
 
     schema: int
