@@ -96,7 +96,7 @@ def compress(
     from .summary import print_summary
 
     written = default_output(Path(model)) if output is None else output
-    with progress_bars(quiet) as progress:
+    with progress_bars(quiet, verbose) as progress:
         result = run(
             model,
             pipeline,

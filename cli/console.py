@@ -1,8 +1,12 @@
-"""Where text goes: results to stdout, errors and progress to stderr; colour only on terminals, never with NO_COLOR."""
+"""Where text goes: results to stdout, errors and progress to stderr; colour only on terminals, never with NO_COLOR.
+
+Progress is a bar per stage on a terminal. Elsewhere it is a line per stage that took longer than two seconds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
@@ -13,6 +17,10 @@ from ..compiler.context import Progress as Reporter
 
 PLAIN_WIDTH = 120
 NOTE = TextColumn("{task.fields[note]}")
+WORTH_A_LINE = 2.0
+"""Seconds."""
+STEPS = 200
+"""Lines of one stage, at most; of a longer one every second step, or every third, ..."""
 
 
 def results() -> Console:
@@ -27,12 +35,50 @@ def errors() -> Console:
 
 
 @contextmanager
-def progress_bars(quiet: bool) -> Generator[Reporter, None, None]:
-    """A progress that draws a bar per stage while it lasts; on a terminal only."""
+def progress_bars(quiet: bool, verbose: bool = False) -> Generator[Reporter, None, None]:
+    """A progress for `compiler.context`: bars, lines, or nothing where `quiet`; `verbose`: a line per layer, too."""
     console = errors()
-    if quiet or not console.is_terminal:
+    if quiet:
         yield silent
-        return
+    elif verbose or not console.is_terminal:
+        yield plain_lines(console, verbose)
+    else:
+        with _bars(console) as report:
+            yield report
+
+
+def plain_lines(console: Console, verbose: bool = False, clock: Callable[[], float] = time.perf_counter) -> Reporter:
+    """`fitting: 55 of 55, 12.3 s`, when a stage of more than two seconds has ended; `verbose`: for every layer, too."""
+
+    def say(text: str, seconds: float, note: str) -> None:
+        console.print(f"{text}, {seconds:.1f} s{f', {note}' if note else ''}", soft_wrap=True)
+
+    @contextmanager
+    def lasting(name: str, total: int) -> Generator[Advance, None, None]:
+        started, done, last, each = clock(), 0, "", 1 + total // STEPS
+
+        def advance(note: str = "") -> None:
+            nonlocal done, last
+            done, last = done + 1, note
+            if verbose and note and (done % each == 0 or done == total):
+                say(f"{name}: {done} of {total}", clock() - started, note)
+
+        try:
+            yield advance
+        finally:
+            seconds = clock() - started
+            if seconds > WORTH_A_LINE:
+                say(f"{name}: {done} of {total}", seconds, last)
+
+    def report(stage: str, total: int) -> AbstractContextManager[Advance]:
+        return lasting(stage, total)
+
+    return report
+
+
+@contextmanager
+def _bars(console: Console) -> Generator[Reporter, None, None]:
+    """A bar per stage while it lasts."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), NOTE)
     with Progress(*columns, console=console, transient=True) as display:
 

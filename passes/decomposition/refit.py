@@ -58,7 +58,7 @@ def write(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> list[
         decisions: list[Decision] = []
         for (layer, fits), projection in _projections(graph, ctx, plan, data):
             decisions.append(_write_layer(rewriter, layer, fits, projection, plan))
-            advance()
+            advance(f"{layer.name} {decisions[-1].action}")
     written = {decision.node for decision in decisions}
     return [*decisions, *(Decision(name, "kept", DENSE) for name in plan.choices if name not in written)]
 

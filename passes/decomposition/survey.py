@@ -178,7 +178,7 @@ def _original_fits(
         for layer, moments in lockstep(graph, graph, convs, data, ctx.rng(), CURVE_ROWS):
             assert isinstance(layer, Conv)
             yield layer, layer_fits(layer, moments, request.ridge)
-            advance()
+            advance(layer.name)
 
 
 def _unformed(conv: Conv, request: Request) -> str | None:

@@ -72,7 +72,7 @@ def prune(
             fits = layer_fits(layer, moments, repair.ridge)
             decisions.append(_store(rewriter, layer, fits, repair.mode))
             norms.estimate_before(after)
-            advance()
+            advance(layer.name)
     return stayed, decisions
 
 

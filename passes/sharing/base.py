@@ -83,7 +83,7 @@ class SharingPass(Pass):
         with ctx.progress(self.name, len(layers)) as advance:
             for layer, fits in fitted(graph, ctx, layers, self.ridge, self.refit == "lockstep"):
                 decisions.append(_write(rewriter, layer, fits, project(layer, fits), why is not None))
-                advance()
+                advance(layer.name)
         notes = [FOLDED.format(why=why)] if why and layers else []
         return PassResult(bool(layers), [*decisions, *skipped], notes=[*notes, *self.remarks(decisions, ctx)])
 

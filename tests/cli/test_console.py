@@ -9,8 +9,6 @@ from rich.console import Console
 
 
 def test_bars_are_drawn_on_terminals_only(monkeypatch: pytest.MonkeyPatch):
-    with console.progress_bars(quiet=False) as progress:
-        assert progress is silent
     stream = io.StringIO()
     monkeypatch.setattr(console, "errors", lambda: Console(file=stream, force_terminal=True))
     with console.progress_bars(quiet=True) as progress:
@@ -25,3 +23,49 @@ def test_no_colour_where_it_is_not_wanted(monkeypatch: pytest.MonkeyPatch):
     stream = io.StringIO()
     Console(file=stream, force_terminal=True).print("error: x", style="red")
     assert "\x1b[31m" not in stream.getvalue()
+
+
+class Clock:
+    """A second later at every look."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def lines(verbose: bool, stages: dict[str, list[str]]) -> list[str]:
+    stream = io.StringIO()
+    progress = console.plain_lines(Console(file=stream, width=20), verbose, Clock())
+    for name, notes in stages.items():
+        with progress(name, len(notes)) as advance:
+            for note in notes:
+                advance(note)
+    return stream.getvalue().splitlines()
+
+
+def test_elsewhere_a_line_says_what_took_more_than_two_seconds():
+    assert lines(False, {"costs": ["a", "b"]}) == [], "one second"
+    assert lines(True, {"costs": ["", ""], "fits": ["conv1", "conv2"]}) == [
+        "fits: 1 of 2, 1.0 s, conv1",
+        "fits: 2 of 2, 2.0 s, conv2",
+        "fits: 2 of 2, 3.0 s, conv2",
+    ]
+
+
+def test_of_long_stages_not_every_step_has_a_line():
+    assert len(lines(True, {"steps": ["loss"] * 999})) == 1 + 199 + 1
+
+
+def test_quiet_says_nothing_and_a_slow_stage_that_fails_has_its_line(monkeypatch: pytest.MonkeyPatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(console, "errors", lambda: Console(file=stream))
+    monkeypatch.setattr(console, "WORTH_A_LINE", -1.0)
+    with console.progress_bars(quiet=True) as progress, progress("fits", 1) as advance:
+        advance()
+    assert stream.getvalue() == ""
+    with pytest.raises(KeyError), console.progress_bars(quiet=False) as progress, progress("fits", 2) as advance:
+        advance()
+        raise KeyError
+    assert stream.getvalue() == "fits: 1 of 2, 0.0 s\n"
