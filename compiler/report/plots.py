@@ -15,9 +15,9 @@ from math import log10
 
 from .chart import Axis, round_axis
 
-WIDE, TALL = 640, 250
+WIDE, TALL = 640, 256
 SMALL, LOW = 240, 174
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 54, 10, 12, 46
 
 
 @dataclass(frozen=True)
