@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import Compressed, compress, frontier
+    from .api import Compressed, bisect, compress, frontier
     from .compiler.base import Decision, Pass, PassResult, option
     from .compiler.context import Context
     from .compiler.errors import CompressError, UsageError
@@ -22,6 +22,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Compressed": "api",
+    "bisect": "api",
     "compress": "api",
     "frontier": "api",
     "Decision": "compiler.base",
@@ -49,6 +50,7 @@ __all__ = [
     "PassResult",
     "Rewriter",
     "UsageError",
+    "bisect",
     "compress",
     "find_convs",
     "format_pipeline",
