@@ -17,14 +17,6 @@ from onnx import numpy_helper
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
 PIP = ("--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--no-index")
-    "install",
-    "--quiet",
-    "--disable-pip-version-check",
-    "--no-deps",
-    "--no-build-isolation",
-    "--no-index",
-    "--target",
-]
 
 
 @pytest.fixture(scope="module")
