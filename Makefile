@@ -1,5 +1,6 @@
 # make demo    compress the sample network and print its accuracy before and after; writes out/
 # make test    lint, types and tests
+# make docs    the pages of docs/ as a site in out/docs
 # make soak    thousands of random networks: the pruned one computes what the masked one does
 # Each sets up .venv first, once; PYTHON=python3.12 chooses the interpreter.
 
@@ -12,7 +13,7 @@ OUT := out/resnet20_cifar10.compressed.onnx
 export ONNX_COMPRESS_TRAIN_ENV ?= $(CURDIR)/.stamp/train-env
 TRAIN_ENV := $(ONNX_COMPRESS_TRAIN_ENV)/onnx-compress-requirements.txt
 
-.PHONY: demo test soak clean
+.PHONY: demo test docs soak clean
 
 demo: .stamp/demo
 	mkdir -p out
@@ -26,6 +27,9 @@ test: .stamp/test .stamp/torch $(TRAIN_ENV)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/pytest
+
+docs: .stamp/docs
+	$(BIN)/mkdocs build --strict --quiet --site-dir out/docs
 
 soak: .stamp/test
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest tests/compiler/graph/channels/test_random_networks.py \
@@ -43,8 +47,12 @@ clean:
 	$(PIP) --editable '.[cpu]'
 	touch $@
 
+.stamp/docs: .stamp/venv pyproject.toml
+	$(PIP) --editable '.[cpu,docs]'
+	touch $@
+
 .stamp/test: .stamp/venv pyproject.toml tests/third_party.txt
-	$(PIP) --editable '.[cpu,nvrtc,test,trt-rtx]'
+	$(PIP) --editable '.[cpu,docs,nvrtc,test,trt-rtx]'
 	$(PIP) --no-deps --requirement tests/third_party.txt
 	touch $@
 

@@ -1,0 +1,20 @@
+"""Pages made from the code: docstrings, options, signatures, targets and rules. Nothing in them is written twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from . import api, passes, recipes, rules, targets
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "api": api.reference,
+    "budgets": passes.budgets,
+    "presets": targets.presets,
+    "recipes": recipes.recipes,
+    "targets": targets.targets,
+}
+
+
+def pages() -> dict[str, str]:
+    """Place in the documentation -> Markdown."""
+    return {**passes.pages(), "rules.md": rules.page()}

@@ -1,0 +1,90 @@
+"""A page per pass: what `onnx-compress explain` prints, as Markdown."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from typing import Any
+
+from onnx_compress.cli.list import documentation, summary
+from onnx_compress.compiler.base import Pass
+from onnx_compress.compiler.registry import BUILTIN, find
+from onnx_compress.compiler.spec import describe, option_types
+from onnx_compress.passes.decomposition.base import DecompositionPass
+from onnx_compress.passes.decomposition.budget import LIMITS, SEARCHED
+
+from .markdown import code, escaped, prose, table
+
+BUDGETS = (*LIMITS, "energy", "rank", *SEARCHED)
+OPTIONS = ("option", "type", "default", "")
+INDEX = """# Passes
+
+A pipeline is a list of passes, joined by commas, with their options after colons: `basis:macs=0.5,quantize`. Of each,
+its page says what it computes, from where it is known, which options it takes and what it leaves alone; the text is
+that of `onnx-compress explain`. Names such as `projection.fit` in it are modules of the package, below `passes` where
+no folder is named.
+
+"""
+RECIPES = """
+## Recipes
+
+Pipelines with a name: `-p small`. A recipe takes no options; write the pipeline out to change it.
+
+<!-- generated: recipes -->
+"""
+
+
+def names() -> tuple[str, ...]:
+    return BUILTIN
+
+
+def page_of(name: str) -> str:
+    return f"passes/{name}.md"
+
+
+def pages() -> dict[str, str]:
+    return {"passes/index.md": index(), **{page_of(name): page(find(name)) for name in names()}}
+
+
+def index() -> str:
+    rows = [[f"[`{name}`]({name}.md)", escaped(summary(find(name)))] for name in names()]
+    return INDEX + table(["pass", ""], rows) + RECIPES
+
+
+def page(cls: type[Pass]) -> str:
+    """Its docstring, its module's, its options."""
+    texts = [prose(text) for text in (documentation(cls), inspect.getdoc(sys.modules[cls.__module__])) if text]
+    return "\n\n".join([f"# {cls.name}", *texts, "## Options", options(cls), _per_node(cls)])
+
+
+def options(cls: type[Pass]) -> str:
+    return _table(cls, [entry.name for entry in dataclasses.fields(cls)]) if dataclasses.fields(cls) else "None."
+
+
+def budgets() -> str:
+    """The options of every decomposition that say how small, or how good."""
+    return _table(DecompositionPass, BUDGETS)
+
+
+def _table(cls: type[Pass], chosen: Any) -> str:
+    fields = {entry.name: entry for entry in dataclasses.fields(cls)}
+    return table(OPTIONS, [_row(cls, fields[name]) for name in chosen])
+
+
+def _row(cls: type[Pass], entry: Any) -> list[str]:
+    kind = escaped(describe(option_types(cls)[entry.name]))
+    default = "required" if entry.default is dataclasses.MISSING else code(_spelled(entry.default))
+    return [code(entry.name.replace("_", "-")), kind, default, escaped(entry.metadata.get("help", ""))]
+
+
+def _spelled(value: Any) -> str:
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _per_node(cls: type[Pass]) -> str:
+    """What `--set` takes."""
+    if not cls.per_node:
+        return ""
+    taken = ", ".join(code(name.replace("_", "-")) for name in sorted(cls.per_node))
+    return f"For single nodes, by `--set 'REGEX:{cls.name}.OPTION=VALUE'`: {taken}.\n"

@@ -1,0 +1,29 @@
+"""The rules of `onnx-compress check`, by the file that they stand in."""
+
+from __future__ import annotations
+
+from onnx_compress.compiler.lint import RULES
+from onnx_compress.compiler.lint.rule import Rule
+from onnx_compress.compiler.targets import TARGETS
+
+from .markdown import code, escaped, table
+
+HEAD = """# Rules
+
+What `onnx-compress check` looks for. An *error* means that the engine refuses the model or reads something else than it
+says; a *warning*, that it is slow or surprising. The source is the document or the parser's file that the rule was read
+in. [Engines](targets.md) says what each target takes.
+
+"""
+
+
+def page() -> str:
+    rows = [
+        [code(rule.name), escaped(rule.says), rule.severity, _targets(rule), escaped(rule.source)] for rule in RULES
+    ]
+    return HEAD + table(["rule", "says", "", "targets", "source"], rows)
+
+
+def _targets(rule: Rule) -> str:
+    spoken = [name for name, target in TARGETS.items() if rule.targets(target)]
+    return "all" if len(spoken) == len(TARGETS) else ", ".join(spoken)

@@ -1,0 +1,27 @@
+"""What each target takes, from `compiler.targets`; and the presets of `--preprocess`."""
+
+from __future__ import annotations
+
+from onnx_compress.compiler.targets import TARGETS, Target
+from onnx_compress.runtime.preprocess import PRESETS
+
+from .markdown import code, escaped, table
+
+INT8 = {"float-qdq": "FP32 → Q → DQ", "int8-dq": "INT8 → DQ", "cache": "calibration cache"}
+HEADINGS = ("`--target`", "engine", "opset", "IR", "INT8 weights", "channels INT8 / FP16", "latency")
+
+
+def targets() -> str:
+    return table(HEADINGS, [_row(target) for target in TARGETS.values()])
+
+
+def _row(target: Target) -> list[str]:
+    multiples = f"{target.int8_multiple} / {target.half_multiple}"
+    estimated = "estimated" if target.device else "–"
+    engine = escaped(target.description)
+    caps = [str(target.max_opset), str(target.max_ir)]
+    return [code(target.name), engine, *caps, INT8[target.quantization], multiples, estimated]
+
+
+def presets() -> str:
+    return table(["`--preprocess`", "written out"], [[code(name), code(str(found))] for name, found in PRESETS.items()])
