@@ -61,14 +61,14 @@ def plain_lines(console: Console, verbose: bool = False, clock: Callable[[], flo
             nonlocal done, last
             done, last = done + 1, note
             if verbose and note and (done % each == 0 or done == total):
-                say(f"{name}: {done} of {total}", clock() - started, note)
+                say(f"{name}: {done} of {max(done, total)}", clock() - started, note)
 
         try:
             yield advance
         finally:
             seconds = clock() - started
             if seconds > WORTH_A_LINE:
-                say(f"{name}: {done} of {total}", seconds, last)
+                say(f"{name}: {done} of {max(done, total)}", seconds, last)
 
     def report(stage: str, total: int) -> AbstractContextManager[Advance]:
         return lasting(stage, total)

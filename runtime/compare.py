@@ -6,6 +6,9 @@ A layer of the second model answers for a layer of the first where
 2. or both have a node of the same name, and their first outputs are compared;
 3. or a report says that the node stands for that of the first model (`origins`); of several the last is taken.
 
+Rules 2 and 3 do not hold for a tensor that the first model knows as another layer's: the Conv that BatchNormalization
+was folded into writes what that wrote.
+
     error   = ||a - b|| / ||a||        over all samples, a of the first model
     largest = max |a - b|
 
@@ -140,6 +143,8 @@ def layer_pairs(first: gs.Graph, second: gs.Graph, origins: Mapping[str, str]) -
     made = {tensor.name for node in second.nodes for tensor in node.outputs}
     named = {node.name: node.outputs[0].name for node in second.nodes if node.name and node.outputs}
     named |= {origins[node.name]: node.outputs[0].name for node in second.nodes if node.name in origins}
+    known = {tensor.name for node in first.nodes for tensor in node.outputs}
+    named = {name: tensor for name, tensor in named.items() if tensor not in known}
     ends, pairs = {tensor.name for tensor in first.outputs}, list[Pair]()
     for node in first.nodes:
         for position, tensor in enumerate(node.outputs):

@@ -40,6 +40,12 @@ def test_layers_are_found_by_tensor_by_node_and_by_origin():
     assert [(pair.first, pair.second) for pair in pairs] == [("s", "s2"), ("t", "t2")]
 
 
+def test_a_conv_that_took_over_anothers_output_is_not_compared_with_what_it_wrote_before():
+    folded = "g (float[N,3] x) => (float[N,3] y) { [a] t = Mul(x, p) [c] y = Relu(t) }"
+    pairs = layer_pairs(scaled(2, 3).graph, model(folded, p=np.array(6, np.float32)).graph, {})
+    assert [(pair.node, pair.first, pair.second) for pair in pairs] == [("b", "t", "t")]
+
+
 def test_other_shapes_are_listed_not_compared():
     wide = "g (float[N,3] x) => (float[N,3] y) { t = Concat<axis=1>(x, x) y = Relu(x) }"
     same = "g (float[N,3] x) => (float[N,3] y) { t = Relu(x) y = Relu(x) }"
