@@ -153,7 +153,7 @@ class Job:
                 judge,
                 settings,
                 masks,
-                told=lambda loss: advance(f"loss {loss:.4f}"),
+                told=lambda loss, rate: advance(f"loss {loss:.4f} rate {rate:.1e}"),
                 keep=lambda state: store(checkpoint, state),
             )
             return loop.run(program.parameters, state)

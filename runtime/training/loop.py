@@ -61,8 +61,8 @@ class Settings:
     patience: int = 0
 
 
-def ignore_step(loss: float) -> None:
-    """Told the loss of every step; does nothing."""
+def ignore_step(loss: float, rate: float) -> None:
+    """Told of every step; does nothing."""
 
 
 def ignore_state(state: State) -> None:
@@ -75,7 +75,7 @@ class Loop:
 
     Attributes:
         masks: by parameter, 0 where values stay as they are.
-        told: the loss of each step.
+        told: the loss and the learning rate of each step.
         keep: stores a checkpoint.
     """
 
@@ -85,7 +85,7 @@ class Loop:
     judge: Judge
     settings: Settings
     masks: Arrays = field(default_factory=dict[str, np.ndarray])
-    told: Callable[[float], None] = ignore_step
+    told: Callable[[float, float], None] = ignore_step
     keep: Callable[[State], None] = ignore_state
 
     def run(self, parameters: Arrays, state: State | None = None) -> State:
@@ -116,9 +116,9 @@ class Loop:
         for name, mask in masks.items():
             gradients[name] *= mask
         settings = self.settings
-        factor = rate_factor(settings.schedule, self._done(at), settings.warmup)
-        self.optimizer.step(arrays, gradients, settings.rate * factor)
-        self.told(loss)
+        rate = settings.rate * rate_factor(settings.schedule, self._done(at), settings.warmup)
+        self.optimizer.step(arrays, gradients, rate)
+        self.told(loss, rate)
         return loss
 
     def _judge(self, arrays: Mapping[str, Array], state: State) -> None:
