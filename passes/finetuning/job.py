@@ -23,7 +23,8 @@ from ...runtime.store import cache_folder
 from ...runtime.training.augment import Augment
 from ...runtime.training.batches import Subset, TeacherBatches, split_rows
 from ...runtime.training.checkpoint import State, store, stored
-from ...runtime.training.engine import Program, find_engine
+from ...runtime.training.engine import Program
+from ...runtime.training.engines import find_engine
 from ...runtime.training.loop import Loop, Settings
 from ...runtime.training.optimizer import Optimizer
 from .judge import HeldOut

@@ -75,16 +75,3 @@ class Engine(Protocol):
             CompressError: the engine is not installed, or lacks an operator or its gradient.
         """
         ...
-
-
-def find_engine(name: str, threads: int | None = None) -> Engine:
-    """The engine called `name`; `auto` is torch where it is installed, else ort. Without `threads` it takes all."""
-    from importlib.util import find_spec
-
-    if name == "torch" or (name == "auto" and find_spec("torch") is not None):
-        from .torch_engine import TorchEngine
-
-        return TorchEngine(threads=threads)
-    from .ort import OrtEngine
-
-    return OrtEngine(threads=threads)

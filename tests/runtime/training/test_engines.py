@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import normal
-from onnx_compress.runtime.training.engine import Program, find_engine
+from onnx_compress.runtime.training.engine import Program
+from onnx_compress.runtime.training.engines import find_engine
 from programs import block, classifier, program
 from training_stand_ins import installed
 

@@ -10,7 +10,8 @@ import onnx
 import pytest
 from builders import normal, proto, run
 from onnx_compress import CompressError
-from onnx_compress.runtime.training.engine import Program, find_engine
+from onnx_compress.runtime.training.engine import Program
+from onnx_compress.runtime.training.engines import find_engine
 from programs import block, classifier, program
 from third_party import NETWORKS, Network
 

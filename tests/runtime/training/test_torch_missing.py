@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from onnx_compress import CompressError
-from onnx_compress.runtime.training.engine import find_engine
+from onnx_compress.runtime.training.engines import find_engine
 
 PACKAGE = "onnx_compress.runtime.training.torch_"
 

@@ -1,0 +1,18 @@
+"""The engines by name."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from .engine import Engine
+
+
+def find_engine(name: str, threads: int | None = None) -> Engine:
+    """The engine called `name`; `auto` is torch where it is installed, else ort. Without `threads` it takes all."""
+    if name == "torch" or (name == "auto" and find_spec("torch") is not None):
+        from .torch_engine import TorchEngine
+
+        return TorchEngine(threads=threads)
+    from .ort import OrtEngine
+
+    return OrtEngine(threads=threads)
