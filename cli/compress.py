@@ -17,6 +17,7 @@ from .options import (
     OptionalData,
     Overrides,
     Overwrite,
+    Pipeline,
     Plugins,
     PowerMode,
     Preprocess,
@@ -29,9 +30,7 @@ from .options import (
 def compress(
     ctx: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The ONNX file to compress.")],
-    pipeline: Annotated[
-        str, typer.Option("--pipeline", "-p", help="Passes and options: basis:macs=0.5,quantize.")
-    ] = "basis,quantize",
+    pipeline: Pipeline = "basis,quantize",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Default: MODEL.compressed.onnx beside the input.")
     ] = None,

@@ -10,7 +10,9 @@ Data = Annotated[str, typer.Option(help=".npz, .npz#ARRAY, .npy, a folder of ima
 OptionalData = Annotated[
     str | None, typer.Option(help=".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.")
 ]
-Pipeline = Annotated[str, typer.Option("--pipeline", "-p", help="Passes and options: basis:macs=0.5,quantize.")]
+Pipeline = Annotated[
+    str, typer.Option("--pipeline", "-p", help="Passes and options, or a recipe: basis:macs=0.5,quantize.")
+]
 Preprocess = Annotated[str | None, typer.Option(help="imagenet, cifar10, unit, none or mean=..:std=..:size=..:crop=..")]
 Target = Annotated[str, typer.Option(help="The engine: xavier, xavier-8.2, -8.0, -dla, trt10 or ort.")]
 PowerMode = Annotated[str, typer.Option(help="Of the device, for the estimated latency: MAXN, 30W, 15W or 10W.")]

@@ -5,8 +5,8 @@
 
 A key is the hash of the step before it (of the model, the data and the options of the run for the first), of the pass's
 spelling and of its source. A step counts where its key is the expected one and its model file has the stored digest;
-the state is written after the model, so that a step cut short does not count. Before a pass runs, whatever lies at its
-place or behind is no longer valid and goes away. Another pipeline with the same first passes shares these.
+the state is written after the model, so that a step cut short does not count. Before a pass runs, the steps from its
+place on are no longer valid and go away. Another pipeline with the same first passes shares these.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Checkpoints(Dump):
         for stale in self._folder.glob("[0-9][0-9][0-9]-*.json"):
             if int(stale.name[:3]) >= position:
                 stale.unlink()
+                stale.with_suffix(".onnx").unlink(missing_ok=True)
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
         super().after(record, model, ctx)

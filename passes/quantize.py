@@ -17,8 +17,8 @@ Without data only the weights are quantized, to the nearest grid point.
 With `form=cache` (the default for the DLA, which takes no Q/DQ) the model stays as it is, and step 2 alone is done, for
 every tensor: the ranges go into a calibration cache beside the model (`quantization.cache`).
 
-Where pairs go: `compiler.graph.qdq`. Which layers: `compiler.graph.quantizable`. How they are written:
-`Target.weights`.
+Where pairs go: `compiler.graph.qdq`. Which layers: `compiler.graph.quantizable`; the last ones before NonMaxSuppression
+or TopK stay in float unless heads=true (`compiler.graph.heads`). How they are written: `Target.weights`.
 
 Measured on CIFAR-10 ResNet-20 / 56 (512 images): squared error of the logits relative to the float network's, in 1e-3.
 

@@ -82,6 +82,9 @@ def test_another_pipeline_shares_its_first_passes(tmp_path: Path):
     assert RAN == ["Sin", "Exp"]
     go(tmp_path, "Neg", "Abs", "Exp")
     assert RAN == ["Abs", "Exp"], "what was behind the other Abs is no longer valid"
+    go(tmp_path, "Neg")
+    go(tmp_path, "Sin")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["001-become.json", "001-become.onnx"]
 
 
 @pytest.mark.parametrize("file", ["002-become.onnx", "002-become.json"])
