@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from . import api, passes, recipes, rules, targets
+from . import api, example, passes, recipes, rules, targets
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "api": api.reference,
@@ -12,6 +12,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "presets": targets.presets,
     "recipes": recipes.recipes,
     "targets": targets.targets,
+    "zero-small": example.zero_small,
 }
 
 

@@ -19,7 +19,7 @@ WIDTH = 100
 _SECTION = re.compile(rf"^({'|'.join(SECTIONS)}):\n((?:    .*\n?|\n)+)", re.MULTILINE)
 _ENTRY = re.compile(r"^([\w, *]+): (.*(?:\n +.*)*)", re.MULTILINE)
 GROUPS = {
-    "Compressing": ("compress", "Compressed", "frontier", Frontier),
+    "Compressing": ("compress", "Compressed", "frontier", Frontier, "bisect"),
     "Passes": ("Pass", "option", "register", "PassResult", "Decision", "Context"),
     "The graph": ("find_convs", "Conv", "Rewriter"),
     "Pipelines": ("parse_pipeline", "format_pipeline"),
@@ -40,6 +40,7 @@ def _body(found: Any) -> Iterator[str]:
     yield _described(documentation(found) if inspect.isclass(found) else inspect.getdoc(found) or "")
     if not inspect.isclass(found):
         return
+    yield _properties(found)
     for name, method in vars(found).items():
         if name.startswith("_") or not inspect.isroutine(method):
             continue
@@ -48,13 +49,15 @@ def _body(found: Any) -> Iterator[str]:
         yield _described(inspect.getdoc(method) or "")
 
 
+def _properties(cls: type) -> str:
+    found = {name: inspect.getdoc(member) or "" for name, member in vars(cls).items() if isinstance(member, property)}
+    return table(["Properties", ""], [[f"`{name}`", escaped(text)] for name, text in found.items()]) if found else ""
+
+
 def _signature(found: Any) -> str:
     kind = "class " if inspect.isclass(found) else ""
-    if inspect.isclass(found) and not _constructible(found):
-        return f"```python\n{kind}{found.__name__}\n```"
-    signature = inspect.signature(found)
-    line = f"{kind}{found.__name__}{_plain(str(signature))}"
-    return f"```python\n{line if len(line) <= WIDTH else kind + found.__name__ + _broken(signature)}\n```"
+    arguments = _arguments(found) if not kind or _constructible(found) else ""
+    return f"```python\n{kind}{found.__name__}{arguments}\n```"
 
 
 def _constructible(cls: type) -> bool:
@@ -66,20 +69,40 @@ def _has_hidden_fields(cls: type) -> bool:
     return dataclasses.is_dataclass(cls) and any(entry.name.startswith("_") for entry in dataclasses.fields(cls))
 
 
-def _broken(signature: inspect.Signature) -> str:
-    """A parameter a line."""
-    lines: list[str] = []
+def _arguments(found: Any) -> str:
+    """On one line where they fit, else a parameter a line."""
+    signature = inspect.signature(found)
+    parts = list(_parts(signature))
+    returned = "" if inspect.isclass(found) else _annotation(signature.return_annotation, " -> ")
+    line = f"({', '.join(parts)}){returned}"
+    if len(found.__name__ + line) <= WIDTH:
+        return line
+    return "\n".join(["(", *(f"    {part}," for part in parts), f"){returned}"])
+
+
+def _parts(signature: inspect.Signature) -> Iterator[str]:
+    starred = False
     for entry in signature.parameters.values():
-        if entry.kind is entry.KEYWORD_ONLY and "    *," not in lines:
-            lines.append("    *,")
-        lines.append(f"    {_plain(str(entry))},")
-    after = "" if signature.return_annotation is signature.empty else f" -> {signature.return_annotation}"
-    return "\n".join(["(", *lines, f"){_plain(after)}"])
+        if entry.name == "self":
+            continue
+        if entry.kind is entry.KEYWORD_ONLY and not starred:
+            starred = True
+            yield "*"
+        stars = "**" if entry.kind is entry.VAR_KEYWORD else ""
+        yield f"{stars}{entry.name}{_annotation(entry.annotation, ': ')}{_default(entry.default)}"
 
 
-def _plain(text: str) -> str:
-    """Without quotes around annotations, and with defaults as one writes them."""
-    return re.sub(r"<(?:function|factory)[^>]*?(\w*)(?: at 0x[0-9a-f]+)?>", r"\1", text).replace("'", "")
+def _annotation(found: Any, before: str) -> str:
+    return "" if found is inspect.Signature.empty else before + str(found).replace("'", "")
+
+
+def _default(found: Any) -> str:
+    """A factory's value is made anew for each object: `...`."""
+    if found is inspect.Signature.empty:
+        return ""
+    if type(found).__module__ == "dataclasses":
+        return " = ..."
+    return f" = {found.__name__ if inspect.isfunction(found) else repr(found)}"
 
 
 def _described(text: str) -> str:

@@ -1,8 +1,8 @@
 """Plain docstrings as Markdown.
 
-    block indented by four     stays as it is: formulas, tables, code
-    lines with 1. or -         a list
-    any other block            a paragraph; characters that Markdown would read are escaped outside of backticks
+block indented by four     stays as it is: formulas, tables, code
+lines with 1. or -         a list
+any other block            a paragraph; characters that Markdown would read are escaped outside of backticks
 """
 
 from __future__ import annotations

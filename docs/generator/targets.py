@@ -17,7 +17,7 @@ def targets() -> str:
 
 def _row(target: Target) -> list[str]:
     multiples = f"{target.int8_multiple} / {target.half_multiple}"
-    estimated = "estimated" if target.device else "–"
+    estimated = "estimated" if target.device else "none"
     engine = escaped(target.description)
     caps = [str(target.max_opset), str(target.max_ir)]
     return [code(target.name), engine, *caps, INT8[target.quantization], multiples, estimated]

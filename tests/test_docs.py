@@ -1,0 +1,156 @@
+"""The documentation builds strictly, its commands parse, its snippets run, and what is generated is complete."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import front
+import numpy as np
+import pytest
+from onnx_compress.cli.app import _command, _complete
+from onnx_compress.compiler.lint import RULES
+from onnx_compress.compiler.registry import BUILTIN, find, load_plugin
+from onnx_compress.compiler.spec import parse_pipeline
+from onnx_compress.compiler.targets import TARGETS
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
+ON_DEVICE = "build"
+
+
+def fenced(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], re.DOTALL | re.MULTILINE)
+
+
+def commands(page: str) -> Iterator[list[str]]:
+    """The arguments of each `onnx-compress ...` that a page shows."""
+    for block in fenced(page, "sh"):
+        for line in block.splitlines():
+            words = shlex.split(line)
+            if words[:1] == ["onnx-compress"]:
+                yield words[1:]
+
+
+COMMANDS = [(page, words) for page in PAGES for words in commands(page)]
+
+
+@pytest.fixture(scope="module")
+def generator() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(DOCS))
+        yield pytest.importorskip("generator")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder beside the shipped network and the examples, as in a clone."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("models", "examples"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "out").mkdir()
+    return tmp_path
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="mkdocs is not installed")
+def test_the_site_builds_strictly_and_its_links_resolve(tmp_path: Path):
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.html")}
+    assert {f"{page}.html" for page in PAGES} | {f"passes/{name}.html" for name in BUILTIN} <= written
+    assert "<!-- generated" not in "".join(path.read_text() for path in tmp_path.glob("*.html"))
+    assert "ZeroSmall" in (tmp_path / "writing-a-pass.html").read_text()
+
+
+@pytest.mark.parametrize(("page", "words"), COMMANDS, ids=[" ".join([p, *w])[:60] for p, w in COMMANDS])
+def test_commands_are_those_of_the_command_line(page: str, words: list[str]):
+    load_plugin(front.ZERO_SMALL)
+    command, words = _command(), _complete(words)
+    while hasattr(command, "commands"):
+        command, words = command.commands[words[0]], words[1:]
+    with command.make_context(command.name, list(words)) as ctx:
+        assert ctx.params.get("target", "xavier") in TARGETS
+        parse_pipeline(ctx.params.get("pipeline") or "quantize")
+
+
+@pytest.mark.parametrize("page", ["tutorial", "writing-a-pass", "api"])
+def test_snippets_run(page: str, place: Path):
+    for code in fenced(page, "python"):
+        exec(compile(code, page, "exec"), {})
+
+
+def test_the_loader_of_the_page_about_data_is_one(place: Path):
+    (code,) = fenced("data", "python")
+    (place / "loader.py").write_text(code)
+    network = "models/resnet20_cifar10.onnx"
+    assert front.call("eval", network, "--against", network, "--data", "loader.py:batches") == 0
+
+
+def test_the_export_of_the_page_about_own_models_can_be_compressed(place: Path):
+    pytest.importorskip("torch")
+    subprocess.run([sys.executable, "-c", "\n".join(fenced("your-model", "python"))], check=True)
+    with np.load("calibration.npz") as archive:
+        assert archive["input"].shape == (64, 3, 32, 32)
+    assert front.call(*next(commands("your-model"))) == 0
+
+
+@pytest.mark.slow
+def test_the_tutorial_can_be_typed(place: Path):
+    for words in commands("tutorial"):
+        if words[0] == ON_DEVICE:
+            break
+        assert front.call(*words) == 0, words
+    assert (place / "out" / "report.html").stat().st_size > 50_000
+    shutil.rmtree(place / "out")
+
+
+def test_every_option_and_its_help_is_on_the_page_of_its_pass(generator: Any):
+    pages = generator.pages()
+    for name in BUILTIN:
+        cls, text = find(name), pages[f"passes/{name}.md"]
+        assert text.startswith(f"# {name}\n")
+        rows = re.findall(r"^\| `([\w-]+)` \|", text.partition("## Options")[2], re.MULTILINE)
+        assert rows == [entry.name.replace("_", "-") for entry in fields(cls)]
+
+
+def test_every_rule_and_every_target_has_a_row(generator: Any):
+    rows = re.findall(r"^\| `([\w-]+)` \| \S", generator.pages()["rules.md"], re.MULTILINE)
+    assert rows == [rule.name for rule in RULES]
+    assert re.findall(r"^\| `(\w[\w.-]+)` \|", generator.PARTS["targets"](), re.MULTILINE) == list(TARGETS)
+
+
+def test_the_reference_has_every_public_name(generator: Any):
+    import onnx_compress
+
+    assert {*onnx_compress.__all__} <= set(re.findall(r"^### (\w+)$", generator.PARTS["api"](), re.MULTILINE))
+
+
+def test_docstrings_become_markdown_that_shows_them_as_they_are(generator: Any):
+    from generator.markdown import prose
+
+    text = "W* and `a*b`, where\n1. x_1 < 2\n2. [y]\n\n    y = W* x\n\n- one\n- two"
+    assert prose(text) == ("W\\* and `a*b`, where\n\n1. x\\_1 \\< 2\n2. \\[y\\]\n\n    y = W* x\n\n- one\n- two")
+
+
+PRIVATE = re.compile(r"/work\b|/tmp\b|\.\./shared|\bissue \d|\bhelpers?\b|\b(this|a) session\b", re.IGNORECASE)
+NUMBERED = re.compile(r"#\d+")
+
+
+def test_pages_speak_of_the_project_only(generator: Any):
+    for name, text in {**PAGES, **generator.pages(), "api": generator.PARTS["api"]()}.items():
+        assert not PRIVATE.search(text), (name, PRIVATE.search(text))
+    assert not any(NUMBERED.search(text) for text in PAGES.values())
