@@ -35,7 +35,7 @@ def fenced(page: str, language: str) -> list[str]:
 def commands(page: str) -> Iterator[list[str]]:
     """The arguments of each `onnx-compress ...` that a page shows."""
     for block in fenced(page, "sh"):
-        for line in block.splitlines():
+        for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line)
             if words[:1] == ["onnx-compress"]:
                 yield words[1:]

@@ -40,13 +40,19 @@ def _body(found: Any) -> Iterator[str]:
     yield _described(documentation(found) if inspect.isclass(found) else inspect.getdoc(found) or "")
     if not inspect.isclass(found):
         return
-    yield _properties(found)
+    yield _keys(found) if issubclass(found, dict) else _properties(found)
     for name, method in vars(found).items():
-        if name.startswith("_") or not inspect.isroutine(method):
+        if name.startswith("_") or not inspect.isroutine(method) or name in inspect.get_annotations(found):
             continue
         yield f"#### {found.__name__}.{name}"
         yield _signature(method)
         yield _described(inspect.getdoc(method) or "")
+
+
+def _keys(cls: type) -> str:
+    """Of a typed dictionary."""
+    kinds = {name: str(getattr(kind, "__forward_arg__", kind)) for name, kind in inspect.get_annotations(cls).items()}
+    return table(["Keys", ""], [[f"`{name}`", escaped(kind)] for name, kind in kinds.items()])
 
 
 def _properties(cls: type) -> str:

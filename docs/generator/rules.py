@@ -16,6 +16,12 @@ in. [Engines](targets.md) says what each target takes.
 
 """
 
+FAMILIES = {
+    "all": set(TARGETS),
+    "TensorRT": {name for name, target in TARGETS.items() if target.tensorrt},
+    "TensorRT 8": {name for name, target in TARGETS.items() if target.tensorrt and target.tensorrt[0] == 8},
+}
+
 
 def page() -> str:
     rows = [
@@ -25,5 +31,6 @@ def page() -> str:
 
 
 def _targets(rule: Rule) -> str:
-    spoken = [name for name, target in TARGETS.items() if rule.targets(target)]
-    return "all" if len(spoken) == len(TARGETS) else ", ".join(spoken)
+    """A family where the rule speaks of all of its targets and of no other; else their names."""
+    spoken = {name for name, target in TARGETS.items() if rule.targets(target)}
+    return next((family for family, members in FAMILIES.items() if members == spoken), ", ".join(sorted(spoken)))
