@@ -34,6 +34,6 @@ class UsageError(CompressError):
 
 
 class Unavailable(CompressError):
-    """What was asked for cannot be had of this model, whatever is mended."""
+    """What was asked for cannot be had: not of this model, or not with what is installed or given."""
 
     is_answer = True

@@ -27,7 +27,7 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.base import Pass, PassResult, option
 from ..compiler.context import Context
-from ..compiler.errors import CompressError
+from ..compiler.errors import Unavailable
 from ..compiler.registry import register
 from ..runtime.training.loop import Settings
 from .finetuning.job import Job, Plan
@@ -89,7 +89,7 @@ class Finetune(Pass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         if ctx.training is None:
-            raise CompressError("fine-tuning needs samples", "finetune", FIX)
+            raise Unavailable("fine-tuning needs samples", "finetune", FIX)
         return Job(graph, ctx, ctx.training, self._plan(), str(self)).run()
 
     def _plan(self) -> Plan:

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ..compiler.errors import CompressError
+from ..compiler.errors import CompressError, Unavailable
 from ..compiler.jobs import inner_threads
 
 PROVIDERS = ("CPUExecutionProvider",)
@@ -26,7 +26,7 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise CompressError(
+        raise Unavailable(
             "onnxruntime is not installed", "calibration data needs it", "pip install 'onnx-compress[cpu]' or '[gpu]'"
         ) from error
     return onnxruntime

@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.base import Decision, PassResult
 from ...compiler.context import Context, Feeds, TrainingData
-from ...compiler.errors import CompressError
+from ...compiler.errors import Unavailable
 from ...compiler.graph.io import load
 from ...compiler.graph.rewriter import Rewriter
 from ...runtime.halves import fixed_batch
@@ -96,7 +96,7 @@ class Job:
         held = max(held - held % whole, whole)
         if self.data.samples - held < whole:
             what = f"{self.data.samples} samples are too few to train on and to judge on"
-            raise CompressError(what, "finetune", "give more samples")
+            raise Unavailable(what, "finetune", "give more samples")
         return split_rows(self.data.samples, held)
 
     @cached_property
@@ -118,7 +118,7 @@ class Job:
         same = {name: there[name].shape for name in features if here[name].shape == there[name].shape}
         found = objective(self.graph, self.plan.losses, outputs, same, self.plan.temperature)
         if found.labelled and self.data.labels is None:
-            raise CompressError("loss=ce needs labels", "finetune", "--labels, or loss=distill")
+            raise Unavailable("loss=ce needs labels", "finetune", "--labels, or loss=distill")
         return with_ortho(found, self.graph, self.parameters, self.plan.ortho) if self.plan.ortho else found
 
     def _program(self, goal: Objective) -> Program:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import onnx_graphsurgeon as gs
 
-from ...compiler.errors import CompressError, UsageError
+from ...compiler.errors import Unavailable, UsageError
 from ...compiler.registry import nearest
 from . import losses
 from .parameters import Parameter
@@ -138,7 +138,7 @@ def _distill(found: Objective, outputs: Shapes, temperature: float) -> None:
 def _features(found: Objective, features: Shapes) -> None:
     if not features:
         what = "the networks have no feature of the same name and shape"
-        raise CompressError(what, "finetune:loss=features", "use loss=distill")
+        raise Unavailable(what, "finetune:loss=features", "use loss=distill")
     for name, shape in features.items():
         term = f"training/feature/{name}"
         found.add(term, losses.relative(name, found.of_teacher(name, shape), term), 1 / len(features))
@@ -147,7 +147,7 @@ def _features(found: Objective, features: Shapes) -> None:
 def _labelled(found: Objective, output: str, outputs: Shapes) -> None:
     shape = outputs[output]
     if not is_scores(shape):
-        raise CompressError(f"output '{output}' has no class scores", "finetune:loss=ce", "use loss=distill")
+        raise Unavailable(f"output '{output}' has no class scores", "finetune:loss=ce", "use loss=distill")
     found.labelled = True
     found.shapes[ONE_HOT] = shape
     term = "training/labelled"

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ...compiler.context import Progress, silent
-from ...compiler.errors import CompressError
+from ...compiler.errors import CompressError, Unavailable
 from ...compiler.files import writing
 from ..store import cache_folder
 
@@ -57,7 +57,7 @@ def find_interpreter(folder: Path | None = None) -> Path:
     if is_ready(folder):
         return _interpreter(folder)
     what = "no environment for onnxruntime-training" if _mark(folder) is None else "made by another version"
-    raise CompressError(what, str(folder), f"{CREATE}; or engine=torch")
+    raise Unavailable(what, str(folder), f"{CREATE}; or engine=torch")
 
 
 def create(python: Path | None = None, folder: Path | None = None, progress: Progress = silent) -> Path:

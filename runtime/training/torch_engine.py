@@ -13,14 +13,14 @@ import numpy as np
 import onnx
 
 from ...compiler.context import Feeds
-from ...compiler.errors import CompressError
+from ...compiler.errors import CompressError, Unavailable
 from ...compiler.jobs import inner_threads
 from .engine import Program
 
 try:
     import torch
 except ImportError as error:
-    raise CompressError(
+    raise Unavailable(
         "PyTorch is not installed", "engine torch", "pip install 'onnx-compress[torch]', or engine=ort"
     ) from error
 
