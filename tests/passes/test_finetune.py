@@ -68,7 +68,7 @@ def weights(result) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("loss", ["distill", "features", "distill+features", "ce", "distill+ce"])
 def test_every_loss_falls(engine, loss):
     labels = np.random.default_rng(0).integers(0, 10, len(IMAGES)) if "ce" in loss else None
-    result = tuned(f"{CRUDE},finetune:loss={loss}:engine={engine}:{OPTIONS}", labels=labels)
+    result = tuned(f"{CRUDE},finetune:loss={loss}:engine={engine}:threads=1:{OPTIONS}", labels=labels)
     metrics = record(result).result.metrics
     assert metrics["loss_3"] < metrics["loss_1"]
     assert metrics["steps"] == 3 * 15
@@ -77,7 +77,7 @@ def test_every_loss_falls(engine, loss):
 
 @pytest.mark.parametrize("before", [CRUDE, "codebook:entries=3:refit=none", f"{CRUDE},quantize"])
 def test_the_network_comes_nearer_to_the_original(engine, before):
-    plain, trained = tuned(before), tuned(f"{before},finetune:engine={engine}:{OPTIONS}")
+    plain, trained = tuned(before), tuned(f"{before},finetune:engine={engine}:threads=1:{OPTIONS}")
     assert trained.report["quality"]["output_error"] < 0.75 * plain.report["quality"]["output_error"]
     one, two = weights(plain), weights(trained)
     assert {name: (array.dtype, array.shape) for name, array in one.items()} == {
@@ -97,7 +97,7 @@ def test_the_network_comes_nearer_to_the_original(engine, before):
     ],
 )
 def test_structure_stays(engine, before):
-    plain, trained = tuned(before), tuned(f"{before},finetune:engine={engine}:epochs=1:batch=32:rate=1e-4")
+    plain, trained = tuned(before), tuned(f"{before},finetune:engine={engine}:threads=1:epochs=1:batch=32:rate=1e-4")
     one, two = weights(plain), weights(trained)
     assert [node.op_type for node in plain.proto.graph.node] == [node.op_type for node in trained.proto.graph.node]
     assert {name: array.shape for name, array in one.items()} == {name: array.shape for name, array in two.items()}
@@ -116,8 +116,8 @@ def test_orthogonal_filters_stay_nearly_orthogonal(engine):
         rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return float(((rows @ rows.T - np.eye(len(rows))) ** 2).sum())
 
-    free = skew(f"basis:rank=3:form=channel,finetune:engine={engine}:{OPTIONS}")
-    held = skew(f"basis:rank=3:form=channel,finetune:engine={engine}:{OPTIONS}:ortho=1")
+    free = skew(f"basis:rank=3:form=channel,finetune:engine={engine}:threads=1:{OPTIONS}")
+    held = skew(f"basis:rank=3:form=channel,finetune:engine={engine}:threads=1:{OPTIONS}:ortho=1")
     assert held < free
 
 
@@ -160,7 +160,7 @@ def stopping(after: int, taken: list[int]):
 
 
 def test_an_interrupted_run_goes_on(engine, cache, monkeypatch):
-    text = f"basis:rank=3,finetune:engine={engine}:epochs=3:batch=32:rate=1e-3"
+    text = f"basis:rank=3,finetune:engine={engine}:threads=1:epochs=3:batch=32:rate=1e-3"
     whole = tuned(text)
     assert not list(cache.glob("*"))
     with monkeypatch.context() as patch, pytest.raises(CompressError, match="Killed"):
