@@ -33,7 +33,7 @@ from ..runtime.training.loop import Settings
 from .finetuning.job import Job, Plan
 from .finetuning.objective import parse_losses
 
-RATES = {"adamw": 1e-3, "sgd": 1e-2}
+RATES = {"adamw": 3e-4, "sgd": 1e-2}
 FIX = "--data with some thousand samples; labels are not needed"
 
 
@@ -52,7 +52,7 @@ class Finetune(Pass):
     ortho: float = option(0.0, "weight of the term that keeps basis filters orthogonal; the paper's is 1e-3")
     engine: Literal["auto", "ort", "torch"] = option("auto", "what computes gradients: onnxruntime-training or PyTorch")
     optimizer: Literal["adamw", "sgd"] = option("adamw", "AdamW, or SGD with momentum")
-    rate: float | None = option(None, "peak of the learning rate; adamw 1e-3, sgd 1e-2 where none is given")
+    rate: float | None = option(None, "peak of the learning rate; adamw 3e-4, sgd 1e-2 where none is given")
     momentum: float = option(0.9, "of sgd")
     decay: float = option(1e-4, "weight decay")
     clip: float = option(1.0, "largest norm of a gradient; 0: any")
