@@ -33,15 +33,15 @@ def computed_convs(graph: gs.Graph, shapes: Mapping[str, tuple[int, ...]]) -> It
     for node in graph.nodes:
         if not is_conv(node) or node.inputs[1].name not in shapes or resolve(node.inputs[1]) is not None:
             continue
-        sources = _constants(node.inputs[1], inputs)
+        sources = constant_sources(node.inputs[1], inputs)
         if sources is not None:
             bias = [tensor for tensor in node.inputs[2:] if isinstance(tensor, gs.Constant)]
             own = [tensor for tensor in [*sources, *bias] if len(tensor.outputs) == 1]
             yield ComputedConv(node, shapes[node.inputs[1].name], sum(prod(tensor.shape) for tensor in own))
 
 
-def _constants(tensor: gs.Tensor, inputs: set[int]) -> list[gs.Constant] | None:
-    """The constants that `tensor` is computed from; None where it hangs on a model input."""
+def constant_sources(tensor: gs.Tensor, inputs: set[int]) -> list[gs.Constant] | None:
+    """The constants that `tensor` is computed from; None where it hangs on a model input (`inputs`: their ids)."""
     found: dict[int, gs.Constant] = {}
     stack, seen = [tensor], set[int]()
     while stack:

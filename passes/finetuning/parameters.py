@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...compiler.graph.computed import constant_sources
 from ...compiler.graph.rewriter import Rewriter
 
 LAYERS: Mapping[str, tuple[int, ...]] = {
@@ -90,23 +91,10 @@ def find_parameters(graph: gs.Graph) -> list[Parameter]:
     inputs = {id(tensor) for tensor in graph.inputs}
     for node in graph.nodes:
         for index in LAYERS.get(node.op, ()) if not node.domain else ():
-            if index < len(node.inputs) and _is_constant(node.inputs[index], inputs):
+            if index < len(node.inputs) and constant_sources(node.inputs[index], inputs) is not None:
                 for parameter in _sources(node.inputs[index], node, node.name):
                     found.setdefault(id(parameter.constant), parameter)
     return list(found.values())
-
-
-def _is_constant(tensor: gs.Tensor, inputs: set[int]) -> bool:
-    """Whether `tensor` hangs on no input of the model."""
-    stack = [tensor]
-    while stack:
-        current = stack.pop()
-        if isinstance(current, gs.Constant) and id(current) not in inputs:
-            continue
-        if id(current) in inputs or not current.inputs:
-            return False
-        stack += current.inputs[0].inputs
-    return True
 
 
 def _sources(tensor: gs.Tensor, reader: gs.Node, layer: str) -> Iterator[Parameter]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from ...runtime.training.engine import Program
 from .losses import nodes
@@ -36,7 +35,6 @@ def build(graph: gs.Graph, parameters: Sequence[Parameter], losses: str, batch: 
     del body.value_info[:]
     body.node.extend(nodes(losses))
     _take_out(body, parameters)
-    _lower_constants(body)
     del body.output[:]
     body.output.append(helper.make_tensor_value_info(LOSS, TensorProto.FLOAT, []))
     kinds = {value.name: value.type.tensor_type.elem_type for value in body.input}
@@ -79,24 +77,6 @@ def _put_first(body: onnx.GraphProto, first: Iterable[onnx.NodeProto]) -> None:
     every = [*first, *body.node]
     del body.node[:]
     body.node.extend(every)
-
-
-def _lower_constants(body: onnx.GraphProto) -> None:
-    kept: list[onnx.NodeProto] = []
-    for node in body.node:
-        if node.op_type == "Constant":
-            body.initializer.append(numpy_helper.from_array(_constant(node), node.output[0]))
-        else:
-            kept.append(node)
-    del body.node[:]
-    body.node.extend(kept)
-
-
-def _constant(node: onnx.NodeProto) -> np.ndarray:
-    value = helper.get_attribute_value(node.attribute[0])
-    if isinstance(value, TensorProto):
-        return numpy_helper.to_array(value)
-    return np.array(value, np.int64 if node.attribute[0].name in ("value_int", "value_ints") else np.float32)
 
 
 def _prune(body: onnx.GraphProto) -> None:
