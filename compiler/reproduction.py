@@ -14,7 +14,6 @@ import shlex
 import sys
 import traceback
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,6 +25,7 @@ from .errors import CompressError
 from .files import writing
 from .graph.io import Model, save
 from .instruments import Failure, Instrument
+from .versions import installed
 
 PACKAGES = ("onnx-compress", "onnx", "onnxruntime", "onnxruntime-gpu", "onnx-graphsurgeon", "numpy", "scipy", "torch")
 FIRST = ("node", "conv", "layer")
@@ -87,13 +87,7 @@ def run_options(ctx: Context) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Of Python, the system, and the installed packages that matter."""
-    found = {"python": platform.python_version(), "system": platform.platform()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), "system": platform.platform(), **installed(PACKAGES)}
 
 
 def node_at(error: Exception, origins: Mapping[str, str]) -> str | None:

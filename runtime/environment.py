@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import platform
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 
 from ..compiler.report import EnvironmentReport
+from ..compiler.versions import installed
 from .clock import processor
 
 PACKAGES = (
@@ -23,10 +23,9 @@ PACKAGES = (
 
 
 def environment() -> EnvironmentReport:
-    found = {name: installed for name in PACKAGES if (installed := _version(name)) is not None}
     return EnvironmentReport(
         python=platform.python_version(),
-        packages=found,
+        packages=installed(PACKAGES),
         system=f"{platform.system()} {platform.release()}, {platform.machine()}",
         processor=processor(),
         cores=os.cpu_count() or 1,
@@ -36,10 +35,3 @@ def environment() -> EnvironmentReport:
 def now() -> str:
     """UTC, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
