@@ -6,6 +6,9 @@ F, the starts l and the scales s are fitted to the trained weight W* in the metr
 (`projection.summary`); the identity metric without data. `ratio` says how much shorter F is than the weight; `bits=8`
 stores it as uint8 with one step and offset, which quarters it once more.
 
+`locations=learned` lets segments start between elements, on the line from one segment to the next; `finetune` behind
+it then moves the starts as well (beyond a neighbour the line goes on).
+
 In the graph:  l + Range(d) -> Mod L -> Gather(F) -> Reshape -> Mul(s) -> Conv. The only index that is stored is
 the start of each filter. An engine that needs constant weights gets them in full.
 
@@ -40,7 +43,7 @@ from ..compiler.graph.segments import Vector, rebuild_segments
 from ..compiler.registry import register
 from ..runtime.lockstep import Layer
 from .projection.fit import Array, Fit
-from .projection.summary import Summary, even_summary, fit_starts, linear_bytes, summary_length
+from .projection.summary import Summary, even_summary, fit_fractions, fit_starts, linear_bytes, summary_length
 from .sharing.base import Project, Shared, SharingPass
 from .sharing.fitting import signal
 
@@ -59,7 +62,9 @@ class FilterSummary(SharingPass):
 
     name: ClassVar[str] = "filter-summary"
     ratio: float = option(4.0, "the vector is this much shorter than the weight")
-    locations: Literal["even", "fit"] = option("fit", "where segments start: at even steps, or fitted")
+    locations: Literal["even", "fit", "learned"] = option(
+        "fit", "where segments start: at even steps, fitted, or fitted with a fraction that training can move"
+    )
     scales: Literal["filter", "none"] = option("filter", "a factor (and sign) per filter, or plain segments")
     bits: int = option(32, "32, or 8: the vector is stored as integers on a linear grid")
 
@@ -78,7 +83,7 @@ class FilterSummary(SharingPass):
 
     def check(self, layer: Layer) -> str | None:
         length = summary_length(layer.filters, layer.fan_in, self.ratio)
-        values = length * self.bits / 32 + 2 * layer.filters + OVERHEAD
+        values = length * self.bits / 32 + (3 if self.locations == "learned" else 2) * layer.filters + OVERHEAD
         if self.ratio > 1 and values >= layer.weight.size:
             return f"no smaller: a vector of {length}, starts and scales for its {layer.weight.size} weights"
         return None
@@ -88,7 +93,9 @@ class FilterSummary(SharingPass):
             length = summary_length(layer.filters, layer.fan_in, self.ratio)
             scaled = self.scales == "filter" and self.ratio > 1
             even = even_summary(fits, length, scaled)
-            chosen = fit_starts(fits, even, scaled) if self.locations == "fit" else even
+            chosen = even if self.locations == "even" else fit_starts(fits, even, scaled)
+            if self.locations == "learned":
+                chosen = fit_fractions(fits, chosen, scaled)
             vector = _stored(chosen.vector, layer.dtype, self.bits == 8)
             scales = [scale.astype(layer.dtype).astype(np.float64) for scale in chosen.scales]
             final = replace(chosen, vector=vector.values().astype(np.float64), scales=scales)
@@ -121,4 +128,7 @@ def _rebuild(rewriter: Rewriter, layer: Layer, vector: Vector, summary: Summary,
     shape = layer.weight.shape
     scales = np.concatenate(summary.scales).reshape(-1, *[1] * (len(shape) - 1)).astype(layer.dtype)
     starts = np.concatenate(summary.starts)
-    rebuild_segments(rewriter, layer.node, vector, starts, shape, scales if scaled else None)
+    fractions = None
+    if summary.fractions is not None:
+        fractions = np.concatenate(summary.fractions)[:, None].astype(layer.dtype)
+    rebuild_segments(rewriter, layer.node, vector, starts, shape, scales if scaled else None, fractions)

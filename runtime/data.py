@@ -112,6 +112,7 @@ class Slice:
             if position >= self.stop:
                 return
 
+
 @dataclass(frozen=True)
 class Images:
     """uint8 images as rows of model input: normalised, in the layout and type of `target`."""

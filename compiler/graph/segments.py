@@ -4,6 +4,9 @@
 
     starts (N, 1) -> Add(Range(0, d)) -> Mod L -> Gather(vector) -> Reshape -> Mul(scales)
 
+A segment that starts a fraction t[n] behind an element lies on the line from there to the next segment:
+a + t[n] (b - a), for which d + 1 elements are gathered.
+
 A vector of bytes passes through Cast, Mul(step) and Add(low) first: TensorRT dequantizes no UINT8. No index but the
 starts is stored: N of them, not N d. They are stored as two bytes each, 256 high + low, because TensorRT takes no
 16-bit integers; beyond 65,535 as int32.
@@ -44,12 +47,14 @@ def rebuild_segments(
     starts: np.ndarray,
     shape: tuple[int, ...],
     scales: np.ndarray | None = None,
+    fractions: np.ndarray | None = None,
 ) -> None:
     """Make input 1 of `node` a weight of that shape.
 
     Args:
         starts: (N,), below L.
         scales: (N, 1, ...), of the type of the weight; None: not scaled.
+        fractions: (N, 1), of the type of the weight; None: segments start at elements.
     """
     chain = Chain(rewriter, node)
 
@@ -57,14 +62,23 @@ def rebuild_segments(
         return rewriter.constant("w", np.asarray(values))
 
     first = _starts(chain, rewriter, starts)
-    steps = chain.add("Range", *(constant(np.int32(bound)) for bound in (0, prod(shape[1:]), 1)))
+    width = prod(shape[1:])
+    gathered = width if fractions is None else width + 1
+    steps = chain.add("Range", *(constant(np.int32(bound)) for bound in (0, gathered, 1)))
     indices = chain.add("Mod", chain.add("Add", first, steps), constant(np.int32(len(vector.stored))))
     values: gs.Tensor = constant(vector.stored)
     if vector.step is not None and vector.low is not None:
         kind = onnx.helper.np_dtype_to_tensor_dtype(vector.step.dtype)
         values = chain.add("Mul", chain.add("Cast", values, to=kind), constant(vector.step))
         values = chain.add("Add", values, constant(vector.low))
-    tensor = chain.add("Reshape", chain.add("Gather", values, indices), constant(np.array(shape)))
+    segments = chain.add("Gather", values, indices)
+    if fractions is not None:
+        here, ahead = (
+            chain.add("Slice", segments, *(constant(np.array([bound])) for bound in (low, low + width, 1)))
+            for low in (0, 1)
+        )
+        segments = chain.add("Add", here, chain.add("Mul", chain.add("Sub", ahead, here), constant(fractions)))
+    tensor = chain.add("Reshape", segments, constant(np.array(shape)))
     chain.place(1, tensor if scales is None else chain.add("Mul", tensor, constant(scales)))
 
 

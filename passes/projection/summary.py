@@ -8,10 +8,15 @@
               (q M w*)^2 / (q M q) of w* with the best scale, and 2 q M w* - q M q without. All starts are tried up to
               `CANDIDATES`, otherwise that many at even distances.
 
-2 and 3 alternate from the even starts; neither raises the error.
+4. fractions  a segment may start between two elements: (1 - t) F[l_n + j] + t F[l_n + j + 1]. Along the lines to the
+              two neighbours of a start, the t of 0 ... 1 with the smallest error; then the scale once more.
+
+2 and 3 alternate from the even starts; neither raises the error, and no more does 4. The error is differentiable in t:
+training can move the segments.
 
 Source: Yang et al., "FSNet: compression of deep convolutional neural networks by filter summary", ICLR 2020
-(arXiv 1902.03264). The paper trains F from scratch; fitting it to a trained network is the project's.
+(arXiv 1902.03264), fractional starts as in its differentiable search. The paper trains F from scratch; fitting it to a
+trained network is the project's.
 """
 
 from __future__ import annotations
@@ -38,20 +43,31 @@ class Summary:
         starts: l (n,) per group, below L.
         scales: s (n,) per group; ones where filters are not scaled.
         width: d, the length of a filter.
+        fractions: t (n,) per group; None where segments start at elements.
     """
 
     vector: Array
     starts: Sequence[Starts]
     scales: Sequence[Array]
     width: int
+    fractions: Sequence[Array] | None = None
 
     def indices(self) -> list[Starts]:
-        """Which element of F each weight is: (n, d) per group."""
+        """Which element of F each weight is, its fraction aside: (n, d) per group."""
         return [(starts[:, None] + np.arange(self.width)) % len(self.vector) for starts in self.starts]
+
+    def units(self) -> list[Array]:
+        """The segments before they are scaled: (n, d) per group."""
+        here = [self.vector[i] for i in self.indices()]
+        if self.fractions is None:
+            return here
+        ahead = np.roll(self.vector, -1)
+        parts = zip(here, self.indices(), self.fractions, strict=True)
+        return [unit + t[:, None] * (ahead[i] - unit) for unit, i, t in parts]
 
     def dense(self) -> list[Array]:
         """W (n, d) per group."""
-        return [s[:, None] * self.vector[i] for i, s in zip(self.indices(), self.scales, strict=True)]
+        return [s[:, None] * unit for unit, s in zip(self.units(), self.scales, strict=True)]
 
     def lost(self, fits: Sequence[Fit]) -> float:
         return sum(fit.lost(weight) for fit, weight in zip(fits, self.dense(), strict=True))
@@ -88,6 +104,14 @@ def fit_starts(fits: Sequence[Fit], even: Summary, scaled: bool, rounds: int = R
     return best
 
 
+def fit_fractions(fits: Sequence[Fit], summary: Summary, scaled: bool) -> Summary:
+    """Every filter of a summary without fractions moved by less than one element; never worse than that."""
+    parts = zip(fits, summary.starts, summary.scales, strict=True)
+    starts, fractions = zip(*(_between(fit, first, scales, summary) for fit, first, scales in parts), strict=True)
+    between = replace(summary, starts=starts, fractions=fractions)
+    return _with_scales(fits, between) if scaled else between
+
+
 def linear_bytes(vector: Array) -> tuple[NDArray[np.uint8], float, float]:
     """(codes q (L,), step, low): F = step q + low, from the smallest element to the largest."""
     low, high = float(vector.min()), float(vector.max())
@@ -107,8 +131,8 @@ def _with_vector(fits: Sequence[Fit], summary: Summary) -> Summary:
 
 
 def _with_scales(fits: Sequence[Fit], summary: Summary) -> Summary:
-    parts = zip(fits, summary.indices(), summary.scales, strict=True)
-    scales = [best_scales(fit, summary.vector[i], s) for fit, i, s in parts]
+    parts = zip(fits, summary.units(), summary.scales, strict=True)
+    scales = [best_scales(fit, unit, s) for fit, unit, s in parts]
     return replace(summary, scales=scales)
 
 
@@ -143,6 +167,24 @@ def _best_starts(
     top = np.where(better, overlap[chosen, every], own_overlap)
     bottom: Array = np.where(better, energy[chosen, 0], own_energy)
     return starts, _ratio(top, bottom)
+
+
+def _between(fit: Fit, starts: Starts, scales: Array, summary: Summary) -> tuple[Starts, Array]:
+    """The start and fraction (n,) of each filter of a group, on one side of the start it has or the other."""
+    before = (starts - 1) % len(summary.vector)
+    t, lost = _fraction(fit, starts, scales, summary)
+    earlier, lost_earlier = _fraction(fit, before, scales, summary)
+    return np.where(lost_earlier < lost, before, starts), np.where(lost_earlier < lost, earlier, t)
+
+
+def _fraction(fit: Fit, starts: Starts, scales: Array, summary: Summary) -> tuple[Array, Array]:
+    """The best t (n,) from these starts on, and the error of each filter there."""
+    here, ahead = (replace(summary, starts=[first]).units()[0] for first in (starts, starts + 1))
+    slope, missing = scales[:, None] * (ahead - here), fit.weight - scales[:, None] * here
+    pull, energy = np.sum((slope @ fit.metric) * missing, axis=1), np.sum((slope @ fit.metric) * slope, axis=1)
+    t = np.clip(_ratio(pull, energy), 0, 1)
+    left = missing - t[:, None] * slope
+    return t, np.sum((left @ fit.metric) * left, axis=1)
 
 
 def _gain(overlap: Array, energy: Array, scaled: bool) -> Array:

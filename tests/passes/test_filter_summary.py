@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
 import builders
 import numpy as np
 import pytest
@@ -19,6 +22,8 @@ from onnx_compress.compiler.graph.segments import Vector, rebuild_segments
 from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.filter_summary import FilterSummary
+
+LOCATIONS = st.sampled_from(["fit", "learned"])
 
 
 def apply(model: Model, entry: FilterSummary, data: Images | None = None, target: str = "ort") -> PassResult:
@@ -38,20 +43,23 @@ def one_conv() -> Model:
 
 
 @settings(max_examples=20, deadline=None)
-@given(convs(), st.sampled_from([1.0, 1.5, 3.0]), st.sampled_from([8, 32]), st.booleans())
-def test_the_graph_equals_its_dense_weight(drawn: Drawn, ratio: float, bits: int, with_data: bool) -> None:
+@given(convs(), st.sampled_from([1.0, 1.5, 3.0]), st.sampled_from([8, 32]), LOCATIONS, st.booleans())
+def test_the_graph_equals_its_dense_weight(
+    drawn: Drawn, ratio: float, bits: int, locations: Literal["fit", "learned"], with_data: bool
+) -> None:
     models = drawn.model(), drawn.model()
     for model, storage in zip(models, ("shared", "full"), strict=True):
-        entry = FilterSummary(ratio=ratio, bits=bits, storage=storage)
+        entry = FilterSummary(ratio=ratio, bits=bits, storage=storage, locations=locations)
         apply(model, entry, Images(drawn.x(8)) if with_data else None)
     assert error(*models, drawn.x()) < 1e-4
 
 
 @settings(max_examples=10, deadline=None)
-@given(convs(), st.booleans())
-def test_ratio_1_changes_nothing(drawn: Drawn, with_data: bool) -> None:
+@given(convs(), LOCATIONS, st.booleans())
+def test_ratio_1_changes_nothing(drawn: Drawn, locations: Literal["fit", "learned"], with_data: bool) -> None:
     model = drawn.model()
-    apply(model, FilterSummary(ratio=1, storage="shared"), Images(drawn.x(8)) if with_data else None)
+    entry = FilterSummary(ratio=1, storage="shared", locations=locations)
+    apply(model, entry, Images(drawn.x(8)) if with_data else None)
     assert error(model, drawn.model(), drawn.x()) < 1e-4
 
 
@@ -61,6 +69,17 @@ def test_fitted_starts_lose_less_and_both_are_reported() -> None:
     assert figures["lost"] < figures["even_lost"]
     assert figures["length"] == 16 * 72 // 3
     assert any("destroyed" in note for note in result.notes)
+
+
+def test_starts_between_elements_lose_less() -> None:
+    data = Images(Drawn((16, 8, 3, 3), "", 8, 8, 0).x(32))
+    for scales in ("filter", "none"):
+        entry = FilterSummary(ratio=3, scales=scales)
+        whole, between = (
+            apply(one_conv(), replace(entry, locations=locations), data).decisions[0].figures["lost"]
+            for locations in ("fit", "learned")
+        )
+        assert between < whole
 
 
 def test_eight_bits_cost_little() -> None:

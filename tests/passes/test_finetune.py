@@ -93,6 +93,7 @@ def test_the_network_comes_nearer_to_the_original(engine, before):
         "sbf:rank=4",
         "sbf:rank=4:form=dense",
         "filter-summary:ratio=2",
+        "filter-summary:ratio=2:locations=learned",
         "codebook:entries=4",
     ],
 )
@@ -107,6 +108,15 @@ def test_structure_stays(engine, before):
             assert np.array_equal(array, two[name])
         elif array.ndim > 1 and not array.all():
             assert not two[name][array == 0].any()
+
+
+def test_segments_move(engine):
+    before = "filter-summary:ratio=2:locations=learned"
+    plain, trained = tuned(before), tuned(f"{before},finetune:engine={engine}:threads=1:{OPTIONS}")
+    one, two = weights(plain), weights(trained)
+    fractions = [name for name, array in one.items() if array.dtype == np.float32 and array.shape[1:] == (1,)]
+    assert fractions
+    assert all(np.abs(one[name] - two[name]).max() > 1e-3 for name in fractions)
 
 
 def test_orthogonal_filters_stay_nearly_orthogonal(engine):
