@@ -5,15 +5,17 @@ Exit codes: 0, 1 (could not do it), 2 (wrong usage), 130 (interrupted). Whatever
 
 from __future__ import annotations
 
+import platform
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import typer
 from typer.main import get_command
 
 from .. import __version__
 from ..compiler.errors import CompressError
+from ..compiler.versions import installed
 from .bench import bench
 from .bisect import bisect
 from .build import build
@@ -24,39 +26,45 @@ from .eval import evaluate
 from .explain import explain
 from .frontier import frontier
 from .list import list_passes
+from .manual import Command, DefaultGroup
 from .report import report
 from .train_env import train_env
 
 PROGRAM = "onnx-compress"
-DEFAULT = "compress"
+BUILT_ON = ("onnx", "onnxruntime", "onnxruntime-gpu", "onnx-graphsurgeon", "numpy", "scipy")
 INTERRUPTED = 130
 SEE_HELP = f"see: {PROGRAM} --help"
+COMMANDS: Mapping[str, Callable[..., None]] = {
+    "compress": compress,
+    "list": list_passes,
+    "explain": explain,
+    "eval": evaluate,
+    "frontier": frontier,
+    "report": report,
+    "bench": bench,
+    "compare": compare,
+    "bisect": bisect,
+    "check": check,
+    "build": build,
+}
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
-app.command(DEFAULT)(compress)
-app.command("list")(list_passes)
-app.command("explain")(explain)
-app.command("eval")(evaluate)
-app.command("frontier")(frontier)
-app.command("report")(report)
-app.command("bench")(bench)
-app.command("compare")(compare)
-app.command("bisect")(bisect)
-app.command("check")(check)
-app.command("build")(build)
+app = typer.Typer(cls=DefaultGroup, rich_markup_mode=None, context_settings={"ignore_unknown_options": True})
+for _name, _function in COMMANDS.items():
+    app.command(_name, cls=Command)(_function)
 app.add_typer(train_env, name="train-env")
 
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"{PROGRAM} {__version__}")
+        packages = ", ".join(f"{name} {version}" for name, version in installed(BUILT_ON).items())
+        typer.echo(f"{PROGRAM} {__version__} (Python {platform.python_version()}, {packages})")
         raise typer.Exit
 
 
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the versions.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     """Make a trained CNN in ONNX small and fast.
@@ -72,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         main(["--help"])
         return 2
     try:
-        code = _command().main(args=_complete(args), prog_name=PROGRAM, standalone_mode=False)
+        code = get_command(app).main(args=args, prog_name=PROGRAM, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
@@ -80,16 +88,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         _say("interrupted")
     return code if isinstance(code, int) else 0
-
-
-def _command() -> Any:
-    return get_command(app)
-
-
-def _complete(args: list[str]) -> list[str]:
-    """`args` with the default command put in where none is named."""
-    known = (*_command().commands, "--help", "--version")
-    return args if args[0] in known else [DEFAULT, *args]
 
 
 def _fail(error: Exception, verbose: bool) -> int:

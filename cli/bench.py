@@ -20,19 +20,14 @@ ROW = "{:>10}  {:>20}  {:>12}  {:>14}  {}"
 
 
 def bench(
-    models: Annotated[
-        list[Path], typer.Argument(metavar="MODEL...", help="ONNX files; the first is what counts as 1.")
-    ],
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL", help="ONNX files; the first is what counts as 1.")],
     batch: Annotated[int | None, typer.Option(min=1, help="Samples per run; default: as exported, or 1.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of onnxruntime, on the CPU.")] = 1,
     provider: Annotated[Literal["cpu", "cuda", "tensorrt"], typer.Option(help="Of onnxruntime.")] = "cpu",
     runs: Annotated[int, typer.Option(min=2, help="Rounds; in each every model runs once.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Time models with onnxruntime: interleaved runs, medians, and the ratio to the first.
-
-    Example: onnx-compress bench model.onnx model.compressed.onnx --threads 2
-    """
+    """Time models with onnxruntime: interleaved runs, medians, and the ratio to the first."""
     from ..runtime.bench import bench as run
     from .console import progress_bars, results
 

@@ -48,10 +48,7 @@ def bisect(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Find the pass, and the node it rewrites, that makes a compressed model fail a check.
-
-    Example: onnx-compress bisect model.onnx -p basis,quantize --data d.npz --check 'agreement>=0.95'
-    """
+    """Find the pass, and the node it rewrites, that makes a compressed model fail a check."""
     from ..api import bisect as run
     from .console import progress_bars, results
 

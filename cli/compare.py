@@ -30,10 +30,7 @@ def compare(
     top: Annotated[int, typer.Option(min=1, help="How many layers are printed; --json has all.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the outputs and the layers of two models on the same samples, worst layers first.
-
-    Example: onnx-compress compare model.onnx model.compressed.onnx --data photos/ --preprocess imagenet
-    """
+    """Compare the outputs and the layers of two models on the same samples, worst layers first."""
     from ..api import load_samples
     from ..compiler.graph.io import load
     from ..runtime.compare import compare_models

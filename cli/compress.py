@@ -10,6 +10,10 @@ import typer
 from ..compiler.errors import UsageError
 from .config import apply_config, as_toml
 from .options import (
+    DATA,
+    ENGINE,
+    WORK,
+    WRITTEN,
     Cluster,
     Exclude,
     Include,
@@ -32,12 +36,19 @@ def compress(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The ONNX file to compress.")],
     pipeline: Pipeline = "basis,quantize",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: MODEL.compressed.onnx beside the input.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Default: MODEL.compressed.onnx beside the input.", rich_help_panel=WRITTEN
+        ),
     ] = None,
     target: Target = "xavier",
     data: OptionalData = None,
-    samples: Annotated[int, typer.Option(min=1, help="How many samples are used, from the first.")] = 1024,
-    labels: Annotated[str | None, typer.Option(help="The array of the labels; for the report only.")] = None,
+    samples: Annotated[
+        int, typer.Option(min=1, help="How many samples are used, from the first.", rich_help_panel=DATA)
+    ] = 1024,
+    labels: Annotated[
+        str | None, typer.Option(help="The array of the labels; for the report only.", rich_help_panel=DATA)
+    ] = None,
     preprocess: Preprocess = None,
     include: Include = None,
     exclude: Exclude = None,
@@ -49,31 +60,51 @@ def compress(
             help="TOML file of these flags; default: onnx-compress.toml.", callback=apply_config, is_eager=True
         ),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write what was done: .html to read, else JSON.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write what was done: .html to read, else JSON.", rich_help_panel=WRITTEN)
+    ] = None,
     dump_dir: Annotated[
-        Path | None, typer.Option(help="Keep the model after each pass here, and go on from there.")
+        Path | None,
+        typer.Option(help="Keep the model after each pass here, and go on from there.", rich_help_panel=WRITTEN),
     ] = None,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Leave out a pass that fails, and go on with the next.")
+        bool,
+        typer.Option(
+            "--keep-going", help="Leave out a pass that fails, and go on with the next.", rich_help_panel=WORK
+        ),
     ] = False,
     no_prepare: Annotated[
         bool, typer.Option("--no-prepare", help="Leave out the folding of constants and BatchNormalization.")
     ] = False,
     no_legalize: Annotated[
-        bool, typer.Option("--no-legalize", help="Leave the model as the passes do, even if the target refuses it.")
+        bool,
+        typer.Option(
+            "--no-legalize",
+            help="Leave the model as the passes do, even if the target refuses it.",
+            rich_help_panel=ENGINE,
+        ),
     ] = False,
     plugin_op: Annotated[
-        list[str] | None, typer.Option(help="An operator that the engine has a plug-in for; may be repeated.")
+        list[str] | None,
+        typer.Option(help="An operator that the engine has a plug-in for; may be repeated.", rich_help_panel=ENGINE),
     ] = None,
     print_trtexec: Annotated[
-        bool, typer.Option("--print-trtexec", help="Print the command that compiles the model, and nothing else.")
+        bool,
+        typer.Option(
+            "--print-trtexec",
+            help="Print the command that compiles the model, and nothing else.",
+            rich_help_panel=ENGINE,
+        ),
     ] = False,
     power_mode: PowerMode = "MAXN",
     jobs: Jobs = 1,
     cluster: Cluster = None,
     sensitivity: Annotated[
         Path | None,
-        typer.Option(help="Table of what each Conv's error costs; measured and written where it is not there."),
+        typer.Option(
+            help="Table of what each Conv's error costs; measured and written where it is not there.",
+            rich_help_panel=WORK,
+        ),
     ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,

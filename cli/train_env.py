@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .manual import Command
 from .options import Quiet
 
 Folder = Annotated[Path | None, typer.Option(help="Where; default: $ONNX_COMPRESS_TRAIN_ENV, or in the cache folder.")]
@@ -14,7 +15,7 @@ Folder = Annotated[Path | None, typer.Option(help="Where; default: $ONNX_COMPRES
 train_env = typer.Typer(rich_markup_mode=None, help="The environment of the ort engine, for training without PyTorch.")
 
 
-@train_env.command("create")
+@train_env.command("create", cls=Command)
 def create(
     python: Annotated[Path | None, typer.Option(help="Interpreter to make it with: Python 3.8 to 3.12.")] = None,
     folder: Folder = None,
@@ -30,7 +31,7 @@ def create(
         typer.echo(f"ready: {made}")
 
 
-@train_env.command("show")
+@train_env.command("show", cls=Command)
 def show(folder: Folder = None) -> None:
     """Print its interpreter."""
     from ..runtime.training.environment import find_interpreter
@@ -38,7 +39,7 @@ def show(folder: Folder = None) -> None:
     typer.echo(find_interpreter(folder))
 
 
-@train_env.command("remove")
+@train_env.command("remove", cls=Command)
 def remove(folder: Folder = None) -> None:
     """Delete it."""
     from ..runtime.training import environment

@@ -1,0 +1,93 @@
+"""How the help of a command is laid out: its options under headings, examples at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
+    "compress": (
+        ("the default, basis,quantize: as small as 97 % agreement allows, in INT8", "model.onnx --data photos/"),
+        (
+            "half the multiply-accumulates, INT8, and a page that shows where they went",
+            "model.onnx --data photos/ --preprocess imagenet -p basis:macs=0.5,quantize --report run.html",
+        ),
+        (
+            "fewer filters, then train without labels what is left",
+            "model.onnx --data train.npz#images -p prune:macs=0.6,finetune:minutes=30,quantize",
+        ),
+        (
+            "the last stage at full rank",
+            "model.onnx --data d.npz -p basis:macs=0.5 --set 'layer4.*:basis.skip=true'",
+        ),
+        ("from the weights alone", "model.onnx -p basis:energy=0.99 --target ort"),
+    ),
+    "list": (("the passes and the recipes", "list"),),
+    "explain": (
+        ("formulas, options and defaults of a pass", "explain basis"),
+        ("what a recipe stands for", "explain small"),
+    ),
+    "eval": (
+        ("top-1 and top-5", "eval model.onnx --data test.npz --preprocess cifar10"),
+        ("how far two models agree", "eval small.onnx --against model.onnx --data photos/ --preprocess imagenet"),
+    ),
+    "frontier": (
+        ("accuracy at eight sizes", "frontier model.onnx --data d.npz --preprocess cifar10 --points 8 -o sizes.json"),
+    ),
+    "report": (("the page of a run", "report run.json -o run.html"),),
+    "bench": (("both, on two threads", "bench model.onnx model.compressed.onnx --threads 2"),),
+    "compare": (
+        (
+            "the five worst layers",
+            "compare model.onnx model.compressed.onnx --data photos/ --preprocess imagenet --top 5",
+        ),
+    ),
+    "bisect": (
+        (
+            "which rewrite costs the agreement",
+            "bisect model.onnx -p basis,quantize --data d.npz --check 'agreement>=0.95'",
+        ),
+        ("by a check of your own", "bisect model.onnx -p small --data d.npz --check './robot-test.sh {}'"),
+    ),
+    "check": (
+        ("what the Xavier's TensorRT would refuse or misread", "check model.onnx"),
+        ("built for real, without a GPU", "check model.onnx --target trt10 --engine rtx"),
+    ),
+    "build": (("on the device", "build model.compressed.onnx --int8 --fp16"),),
+    "create": (("with an interpreter that fits", "train-env create --python python3.11"),),
+    "show": (("its interpreter", "train-env show"),),
+    "remove": (("free 300 MB", "train-env remove"),),
+}
+"""By command: what it is for, and what to type after the program's name."""
+
+
+class Command(TyperCommand):
+    """A command whose help has headings and examples."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                heading = getattr(parameter, "rich_help_panel", None) or kind
+                sections.setdefault(heading, []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        program = ctx.find_root().info_name
+        with formatter.section("Examples"):
+            for purpose, arguments in EXAMPLES.get(self.name or "", ()):
+                formatter.write(f"  # {purpose}\n  {program} {arguments}\n")
+
+
+class DefaultGroup(TyperGroup):
+    """Commands, of which the first need not be named."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        known = args[0] in self.commands
+        return super().resolve_command(ctx, args if known else [next(iter(self.commands)), *args])
