@@ -4,8 +4,9 @@
     python benchmarks/finetune.py --data cifar10.npz [--rows resnet20-half,...] [--engine torch] [--log FILE]
 
 The 50,000 training images are used without their labels; `top1` is on all 10,000 test images with onnxruntime, before
-(`plain`) and after fine-tuning. `curve` has the mean loss and the agreement with the original on the held-out samples
-after every epoch. Networks are those of `accuracy.py`; rows are run one after the other, each in a fresh process.
+(`plain`), behind fine-tuning (`tuned`) and at the end of the pipeline (`top1`). `curve` has the mean loss and the
+agreement with the original on the held-out samples after every epoch. Networks are those of `accuracy.py`; rows are run
+one after the other, each in a fresh process. Steps lie in --steps: a row that was interrupted goes on from there.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ PREPROCESS = "mean=0.485,0.456,0.406:std=0.229,0.224,0.225"
 ROWS: dict[str, tuple[str, str, str]] = {
     "resnet20-half": ("resnet20", "basis:macs=0.5", "finetune:epochs=3"),
     "resnet56-half": ("resnet56", "basis:macs=0.5", "finetune:epochs=3"),
-    "resnet56-third": ("resnet56", "basis:macs=0.36", "finetune:epochs=10"),
+    "resnet56-third": ("resnet56", "basis:macs=0.36", "finetune:epochs=6"),
     "resnet32-prune": ("resnet32", "prune:macs=0.58:params=0.4536", "finetune:epochs=10"),
-    "resnet56-sbf": ("resnet56", "sbf:macs=0.52", "finetune:epochs=10"),
-    "resnet56-summary": ("resnet56", "filter-summary:ratio=4", "finetune:epochs=10"),
+    "resnet56-sbf": ("resnet56", "sbf:macs=0.52", "finetune:epochs=3"),
+    "resnet56-summary": ("resnet56", "filter-summary:ratio=4:locations=learned", "finetune:epochs=3"),
     "resnet56-int8": ("resnet56", "basis:macs=0.5", "finetune:epochs=3,quantize"),
 }
 """Network, what compresses it, what follows."""
 
 
-def measure(row: str, data: str, assets: str, options: str) -> dict[str, Any]:
+def measure(row: str, data: str, assets: str, options: str, steps: str) -> dict[str, Any]:
+    import onnx
     from onnx_compress.api import compress, load_samples
     from onnx_compress.runtime.evaluate import accuracy
 
@@ -43,11 +45,13 @@ def measure(row: str, data: str, assets: str, options: str) -> dict[str, Any]:
     given: dict[str, Any] = {"data": f"{data}#train_images", "preprocess": PREPROCESS, "target": "ort"}
     test = load_samples(compress(source, "cleanup", target="ort").graph, f"{assets}/data/cifar10_test.npz", PREPROCESS)
 
-    def top1(result: Any) -> float:
-        return round(100 * accuracy(result.proto, test, test.labels).top1, 2)
+    folder = Path(steps) / row
 
-    plain = compress(source, before, **given)
-    result = compress(source, pipeline, **given)
+    def top1(behind: str) -> float:
+        (model,) = folder.glob(f"*-{behind}.onnx")
+        return round(100 * accuracy(onnx.load(model), test, test.labels).top1, 2)
+
+    result = compress(source, pipeline, dump_dir=folder, **given)
     trained = next(record for record in result.records if record.name == "finetune")
     figures = trained.result.metrics
     epochs = int(figures.get("epochs", 0))
@@ -59,8 +63,9 @@ def measure(row: str, data: str, assets: str, options: str) -> dict[str, Any]:
         "pipeline": pipeline,
         "macs": round(costs[0]["macs"] / costs[1]["macs"], 4),
         "params": round(costs[0]["params"] / costs[1]["params"], 4),
-        "plain": top1(plain),
-        "top1": top1(result),
+        "plain": top1(before.partition(":")[0]),
+        "tuned": top1("finetune"),
+        "top1": round(100 * accuracy(result.proto, test, test.labels).top1, 2),
         "steps": int(figures.get("steps", 0)),
         "minutes": round(trained.seconds / 60, 1),
         "seconds_per_step": round(figures.get("seconds_per_step", 0.0), 3),
@@ -76,13 +81,14 @@ def main() -> None:
     parser.add_argument("--assets", type=Path, default=ASSETS)
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--options", default="", help="more options of finetune, as engine=torch:rate=3e-4")
+    parser.add_argument("--steps", type=Path, default=Path("out/finetune"), help="folder for the models of each row")
     parser.add_argument("--log", type=Path, help="append the lines to this file")
     args = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     options = f":{args.options}" if args.options else ""
     for row in args.rows.split(","):
         with context.Pool(1) as pool:
-            line = json.dumps(pool.apply(measure, (row, args.data, str(args.assets), options)))
+            line = json.dumps(pool.apply(measure, (row, args.data, str(args.assets), options, str(args.steps))))
         print(line, flush=True)
         if args.log:
             with args.log.open("a", encoding="utf-8") as log:
