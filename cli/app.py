@@ -15,7 +15,6 @@ from typer.main import get_command
 
 from .. import __version__
 from ..compiler.errors import CompressError
-from ..compiler.versions import installed
 from .bench import bench
 from .bisect import bisect
 from .build import build
@@ -56,6 +55,8 @@ app.add_typer(train_env, name="train-env")
 
 def _version(value: bool) -> None:
     if value:
+        from ..compiler.versions import installed
+
         packages = ", ".join(f"{name} {version}" for name, version in installed(BUILT_ON).items())
         typer.echo(f"{PROGRAM} {__version__} (Python {platform.python_version()}, {packages})")
         raise typer.Exit
