@@ -158,7 +158,7 @@ def compress(
     if print_trtexec:
         typer.echo(result.report["target"]["command"])
     elif not quiet:
-        print_summary(results(), result.report, verbose)
+        print_summary(results(), result.report, verbose, report)
 
 
 def default_output(model: Path) -> Path:

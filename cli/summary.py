@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -11,8 +12,8 @@ from ..compiler.report import LatencyReport, PassReport, QualityReport, Report, 
 from ..compiler.report.words import percent, short
 
 
-def print_summary(console: Console, report: Report, verbose: bool) -> None:
-    """Sizes before and after, a line per pass (with `verbose` a line per node), notes, and the next command."""
+def print_summary(console: Console, report: Report, verbose: bool, page: Path | None = None) -> None:
+    """Sizes before and after, a line per pass (with `verbose` a line per node), notes, files, and the next command."""
     console.print(_sizes(report))
     console.print(_passes([entry for entry in report["passes"] if verbose or entry["changed"] or entry["decisions"]]))
     if verbose:
@@ -20,8 +21,10 @@ def print_summary(console: Console, report: Report, verbose: bool) -> None:
             _print_decisions(console, entry)
     for note in notes(report):
         console.print(f"note: {note}", soft_wrap=True)
+    for path in (page, report["output"]):
+        if path:
+            console.print(f"wrote {path}", soft_wrap=True)
     if report["output"]:
-        console.print(f"wrote {report['output']}", soft_wrap=True)
         console.print(f"next: {report['target']['command']}", soft_wrap=True)
 
 

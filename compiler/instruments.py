@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from .base import Pass, PassRecord
 from .context import Context
 from .errors import Unavailable
 from .graph.io import Model, save, to_proto
-from .lint import lint
+from .lint import Finding, lint
 
 
 class Instrument:
@@ -80,7 +80,7 @@ class Dump(Instrument):
 class Lint(Instrument):
     """After the pass number `last`: the model breaks no rule of the target; see `compiler.lint`.
 
-    Warnings become notes. The first error is raised, with the number of the others.
+    Warnings become notes, one for each rule. The first error is raised, with the number of the others.
     """
 
     def __init__(self, last: int):
@@ -98,4 +98,14 @@ class Lint(Instrument):
                 f"{ctx.target.name} cannot take it: {first.problem}{others}", f"node '{first.node}'", first.fix
             )
         warnings = [finding for finding in findings if finding.severity == "warning"]
-        record.result.notes.extend(f"{entry.node}: {entry.problem} ({entry.fix})" for entry in warnings)
+        record.result.notes.extend(_noted(warnings))
+
+
+def _noted(warnings: Sequence[Finding]) -> Iterator[str]:
+    """A sentence for each rule: the first place, and how many more there are."""
+    by_rule: dict[str, list[Finding]] = {}
+    for entry in warnings:
+        by_rule.setdefault(entry.rule, []).append(entry)
+    for first, *others in by_rule.values():
+        more = f"; so it is in {len(others)} more places" if others else ""
+        yield f"{first.node}: {first.problem} ({first.fix}){more}"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import builders
 import numpy as np
 import onnx
 from onnx_compress.cli import main
+from onnx_compress.cli.app import PROGRAM, app
+from typer.main import get_command
 
 CLASSES, SIDE = 7, 8
 ZERO_SMALL = str(Path(__file__).parents[1] / "examples" / "zero_small.py")
@@ -39,3 +43,14 @@ def images(count: int, seed: int = 0) -> np.ndarray:
 def call(*arguments: object) -> int:
     """The exit code of `onnx-compress arguments`."""
     return main([str(argument) for argument in arguments])
+
+
+def parsed(arguments: Sequence[str]) -> Any:
+    """The context of the command that `onnx-compress arguments` names: parsed, not run."""
+    command: Any = get_command(app)
+    context = command.make_context(PROGRAM, list(arguments))
+    while hasattr(command, "commands"):
+        words = [*context._protected_args, *context.args]
+        name, command, words = command.resolve_command(context, words)
+        context = command.make_context(name, words, parent=context)
+    return context

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import runpy
+import shlex
 import textwrap
 from pathlib import Path
 
@@ -24,6 +26,28 @@ def test_it_opens_with_the_two_commands():
 def test_its_pass_is_the_example():
     block = README[README.index("    @register") : README.index("    onnx-compress model.onnx --plugin")]
     assert textwrap.dedent(block).strip() in Path(front.ZERO_SMALL).read_text()
+
+
+def first_steps() -> list[list[str]]:
+    """The commands of the section, without those that install."""
+    section = README.partition("## First steps")[2].partition("\n## ")[0]
+    lines = [shlex.split(line) for line in section.splitlines() if line.startswith("    ")]
+    return [words for words in lines if words[0] in ("onnx-compress", "python")]
+
+
+def test_its_first_steps_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("models", "examples"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    steps = first_steps()
+    assert len(steps) == 6
+    for program, *words in steps:
+        if program == "onnx-compress":
+            assert front.call(*words) == 0, words
+        else:
+            pytest.importorskip("torch")
+            runpy.run_path(words[0])
+    assert (tmp_path / "half.html").stat().st_size > 50_000
 
 
 COMMANDS = (

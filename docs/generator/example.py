@@ -1,11 +1,19 @@
-"""The example of a pass, from its file."""
+"""The examples, from their files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-ZERO_SMALL = Path(__file__).parents[2] / "examples" / "zero_small.py"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def zero_small() -> str:
-    return f"```python\n{ZERO_SMALL.read_text(encoding='utf-8')}```"
+    return _shown("zero_small.py")
+
+
+def from_pytorch() -> str:
+    return _shown("from_pytorch.py")
+
+
+def _shown(name: str) -> str:
+    return f"```python\n{(EXAMPLES / name).read_text(encoding='utf-8')}```"

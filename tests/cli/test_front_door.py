@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import builders
 import front
 import numpy as np
 import onnx
@@ -63,6 +64,16 @@ def test_nothing_is_overwritten_unasked(model: Path, capsys: pytest.CaptureFixtu
     assert output.read_text() == "mine" and "--overwrite replaces it" in capsys.readouterr().err
     assert call(model, "-p", "cleanup", "--overwrite") == 0
     onnx.load(output)
+
+
+def test_the_same_warning_is_given_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    text = "g (float[N,3,8,8] x) => (float[N,4,4,4] y) { a = Conv(x, w) b = Conv(a, v) y = Conv(b, v) }"
+    weights = {"w": builders.normal(4, 3, 3, 3), "v": builders.normal(4, 4, 2, 2)}
+    path = front.write_model(tmp_path / "net.onnx", builders.proto(text, **weights))
+    assert call(path, "-p", "quantize", "--report", tmp_path / "r.html") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("its weight is quantized") == 1 and "2 more places" in shown
+    assert f"wrote {tmp_path / 'r.html'}" in shown.splitlines()
 
 
 def test_the_report_says_what_was_done(model: Path, data: Path, tmp_path: Path):
