@@ -204,6 +204,7 @@ def frontier(
     preprocess: str | None = None,
     include: str | None = None,
     exclude: str | None = None,
+    overrides: Sequence[str] = (),
     plugins: Sequence[str] = (),
     power_mode: str = "MAXN",
     jobs: int = -1,
@@ -234,16 +235,17 @@ def frontier(
     engine = _engine(target, power_mode, include, exclude)
     shares = _shares(points, low, high)
     source = _load(model)
-    _scoped(source, Context(engine, None, include, exclude), (), passes)
+    scoped = Context(engine, None, include, exclude)
+    _scoped(source, scoped, overrides, passes)
     PassManager([find(name)() for name in PREPARE]).run(source, Context(engine))
     known = load_samples(source.graph, data, preprocess, samples, labels)
     held = None if eval_data is None else load_samples(source.graph, eval_data, preprocess, None, labels)
     fitting, judge = split(known, held)
     scope = (include, exclude, seed)
     network = to_proto(source).SerializeToString(deterministic=True)
-    sweep = Sweep(network, tuple(passes), budget, engine, fitting, judge, scope, power_mode)
+    sweep = Sweep(network, tuple(passes), budget, engine, fitting, judge, scope, power_mode, scoped.overrides)
     ctx = Context(engine, seed=seed, progress=progress, jobs=Jobs(jobs, cluster))
-    key = [known.digest, held and held.digest, budget, target, *scope, power_mode, __version__]
+    key = [known.digest, held and held.digest, budget, target, *scope, *sorted(overrides), power_mode, __version__]
     found = resumed(sweep, shares, ctx, key, None if source.path is None else str(source.path))
     if output is not None:
         write_frontier(found, Path(output))

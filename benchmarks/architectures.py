@@ -204,6 +204,7 @@ ARCHITECTURES: dict[str, Callable[[Network], str]] = {
     "vgg16": partial(vgg, repeats=(2, 2, 3, 3, 3)),
     "vgg19": partial(vgg, repeats=(2, 2, 4, 4, 4)),
     "densenet121": partial(densenet, repeats=(6, 12, 24, 16)),
+    "densenet169": partial(densenet, repeats=(6, 12, 32, 32)),
     "mobilenet_v1": mobilenet_v1,
 }
 

@@ -43,6 +43,7 @@ class Finetune(Pass):
     """Train the weights so that the network answers as the original does."""
 
     name: ClassVar[str] = "finetune"
+    per_node: ClassVar[frozenset[str]] = frozenset(("skip",))
 
     epochs: int = option(3, "times that every sample is seen, at most")
     minutes: float | None = option(None, "train for so long at most; the learning rate has fallen to 0 by then")

@@ -28,6 +28,7 @@ PUBLISHED = {  # parameters; GMACs (torchvision's model table; MobileNet: arXiv:
     "vgg16": (138_357_544, 15.47),
     "vgg19": (143_667_240, 19.63),
     "densenet121": (7_978_856, 2.83),
+    "densenet169": (14_149_480, 3.36),
     "mobilenet_v1": (4_231_976, 0.569),
 }
 

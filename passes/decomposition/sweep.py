@@ -22,6 +22,7 @@ from ...compiler.errors import UsageError
 from ...compiler.graph.io import from_proto
 from ...compiler.graph.operators import declared
 from ...compiler.latency import DEVICES, estimate
+from ...compiler.overrides import Override
 from ...compiler.report.frontier import Point, Size
 from ...compiler.shapes import infer_shapes
 from ...compiler.spec import format_pipeline
@@ -50,6 +51,7 @@ class Sweep:
         unit: of the budget, "macs" or "latency".
         fitting: samples for the fits.
         scope: include, exclude and seed of the context.
+        overrides: options of single nodes.
     """
 
     network: bytes
@@ -60,6 +62,7 @@ class Sweep:
     judge: Judge
     scope: tuple[str | None, str | None, int] = (None, None, 0)
     mode: str = "MAXN"
+    overrides: tuple[Override, ...] = ()
 
     def __post_init__(self) -> None:
         first = self.passes[0]
@@ -76,7 +79,9 @@ class Sweep:
 
     def context(self) -> Context:
         include, exclude, seed = self.scope
-        return Context(self.target, self.fitting, include, exclude, seed)
+        ctx = Context(self.target, self.fitting, include, exclude, seed, overrides=self.overrides)
+        ctx.running = self.passes[0].name
+        return ctx
 
     def graph(self) -> gs.Graph:
         return from_proto(onnx.load_model_from_string(self.network)).graph
@@ -128,6 +133,7 @@ def _point(sweep: Sweep, found: Survey, original: Size, share: float) -> Point:
     except Unreachable as error:
         return {**point, "unreachable": str(error)}
     for entry in passes[1:]:
+        ctx.running = entry.name
         entry.run(graph, ctx)
     point.update(_size(sweep, graph, original))
     point.update(_quality(ctx.original, graph, sweep.judge))

@@ -12,10 +12,11 @@ Without data M is the identity and W* = W0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 Array = NDArray[np.float64]
 ROUNDING, TINY = 1e-5, 1e-12
@@ -58,23 +59,27 @@ def best_fit(xx: Array, yx: Array, yy: Array, stored: Array, ridge: float) -> Fi
     inputs: Array = xx[:-1, :-1] - np.outer(mean_x, mean_x)
     cross: Array = yx[:, :-1] - np.outer(mean_y, mean_x)
     outputs: Array = yy - np.outer(mean_y, mean_y)
-    weight_of_prior = ridge_of(xx, inputs, ridge)
-    metric: Array = inputs + weight_of_prior * np.eye(len(inputs))
-    weight = _solve(metric, cross + weight_of_prior * stored)
+    metric, weight_of_prior, factor = ridged(xx, inputs, ridge)
+    weight = np.asarray(cho_solve(factor, (cross + weight_of_prior * stored).T)).T
     signal = float(np.trace(outputs))
     residual = signal - 2 * float(np.sum(weight * cross)) + float(np.sum((weight @ inputs) * weight))
     return Fit(weight, metric, mean_x, mean_y, signal, max(0.0, residual))
 
 
-def ridge_of(moments: Array, covariance: Array, ridge: float) -> float:
-    """l = ridge * mean diagonal of the covariance (d, d), but above the rounding errors of float32 second moments."""
+def ridged(moments: Array, covariance: Array, ridge: float) -> tuple[Array, float, Any]:
+    """M = C + l I (d, d), l, and scipy's Cholesky factor of M.
+
+    l = ridge * mean diagonal of the covariance C, but above the rounding errors of float32 second moments: they grow with
+    d where inputs have a large mean and vary little, so l is raised until M is positive definite.
+    """
     rounding = ROUNDING * float(np.trace(moments[:-1, :-1]))
-    return max(ridge * float(np.trace(covariance)), rounding, TINY) / len(covariance)
-
-
-def _solve(metric: Array, cross: Array) -> Array:
-    """cross metric^-1."""
-    return np.asarray(cho_solve(cho_factor(metric), cross.T)).T
+    weight = max(ridge * float(np.trace(covariance)), rounding, TINY) / len(covariance)
+    while True:
+        metric: Array = covariance + weight * np.eye(len(covariance))
+        try:
+            return metric, weight, cho_factor(metric)
+        except LinAlgError:
+            weight *= 10
 
 
 def plain_fit(stored: Array, bias: Array | None) -> Fit:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from .feedback import carry
-from .fit import ridge_of
+from .fit import ridged
 
 LOW, HIGH = -128, 127
 SPREAD = 1e-6
@@ -74,10 +74,10 @@ def relative_error(weight: np.ndarray, rounded: np.ndarray, metric: np.ndarray |
 
 
 def input_metric(moments: np.ndarray, ridge: float) -> np.ndarray:
-    """M = C + l I, (d, d), from E[x x^T] (d + 1, d + 1) with a 1 as the last input; l = ridge * mean diagonal of C."""
+    """M = C + l I, (d, d), from E[x x^T] (d + 1, d + 1) with a 1 as the last input; l: see `ridged`."""
     mean = moments[-1, :-1]
     centred = moments[:-1, :-1] - np.outer(mean, mean)
-    return centred + ridge_of(moments, centred, ridge) * np.eye(len(centred))
+    return ridged(moments, centred, ridge)[0]
 
 
 def metric_error(error: np.ndarray, metric: np.ndarray | None) -> np.ndarray:

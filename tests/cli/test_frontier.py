@@ -58,6 +58,13 @@ def test_points_are_within_budget_and_judged_on_other_samples(model: Path, data:
     assert found["points"][0]["pipeline"] == "basis:macs=0.4" and found["original"]["latency_ms"] > 0
 
 
+def test_options_of_single_nodes_hold_at_every_point(model: Path, data: Path) -> None:
+    free = points(model, f"{data}#images")
+    held = points(model, f"{data}#images", "--set", "Conv_2:basis.skip=true")
+    assert all("unreachable" not in point for point in free["points"])
+    assert "unreachable" in held["points"][0]
+
+
 def test_a_table_and_a_drawing_lie_beside_it(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = model.parent / "out.json"
     options = ("--preprocess", "unit", "--points", 2, "--low", 0.5, "--jobs", 1, "-o", out)

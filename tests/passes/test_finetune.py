@@ -110,6 +110,15 @@ def test_structure_stays(engine, before):
             assert not two[name][array == 0].any()
 
 
+def test_a_layer_can_be_left_as_it_is(engine):
+    text = f"codebook:entries=3:refit=none,finetune:engine={engine}:threads=1:epochs=1:batch=32"
+    plain, trained = tuned("codebook:entries=3:refit=none"), tuned(text, overrides=["Conv_0:finetune.skip=true"])
+    one, two = weights(plain), weights(trained)
+    same = {name for name, array in one.items() if np.array_equal(array, two[name])}
+    first, second = (node.input[2] for node in plain.proto.graph.node if node.op_type == "Conv")
+    assert first in same and second not in same
+
+
 def test_segments_move(engine):
     before = "filter-summary:ratio=2:locations=learned"
     plain, trained = tuned(before), tuned(f"{before},finetune:engine={engine}:threads=1:{OPTIONS}")

@@ -112,6 +112,13 @@ def test_input_metric_of_dead_inputs_is_definite():
     assert np.linalg.eigvalsh(input_metric(np.zeros((4, 4)), 0.1)).min() > 0
 
 
+def test_input_metric_of_many_inputs_that_hardly_vary_is_definite():
+    x = (1 + 1e-4 * RNG.standard_normal((200, 1200))).astype(np.float32)
+    rows = np.hstack([x, np.ones((200, 1), np.float32)])
+    moments = (rows.T @ rows / np.float32(200)).astype(np.float64)
+    assert np.linalg.eigvalsh(input_metric(moments, 0)).min() > 0
+
+
 def test_relative_error():
     weight = RNG.standard_normal((3, 4))
     assert relative_error(weight, weight, None) == 0
