@@ -24,6 +24,7 @@ from .compiler.checkpoints import Checkpoints, step_keys
 from .compiler.context import Context, Progress, silent
 from .compiler.errors import CompressError, UsageError
 from .compiler.files import check_output, staged, writing
+from .compiler.graph.check import check_original
 from .compiler.graph.convs import blind_convs, find_convs, is_conv
 from .compiler.graph.io import Model, from_proto, load, save, to_proto
 from .compiler.graph.quantizable import is_layer
@@ -339,8 +340,8 @@ class _Baseline(Instrument):
         if position != self._position:
             return
         if not any(find_convs(model.graph)):
-            name, reason = next(blind_convs(model.graph))
-            what = f"no Conv has a constant weight; of '{name}': {reason}"
+            name, reason = next(blind_convs(model.graph), ("", ""))
+            what = f"no Conv has a constant weight; of '{name}': {reason}" if name else "no output depends on a Conv"
             raise CompressError(what, _place(model), "store the weights as initializers")
         ctx.original = model.graph.copy()
 
@@ -381,6 +382,7 @@ def _load(model: PathLike | onnx.ModelProto) -> Model:
         inside = next(blind_convs(source.graph), None)
         what = "the model has no Conv" if inside is None else f"the model has no Conv but those {inside[1]}"
         raise CompressError(what, _place(source), "give a convolutional network")
+    check_original(source)
     return source
 
 

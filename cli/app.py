@@ -14,7 +14,7 @@ import typer
 from typer.main import get_command
 
 from .. import __version__
-from ..compiler.errors import CompressError
+from ..compiler.errors import OUT_OF_MEMORY, CompressError
 from .bench import bench
 from .bisect import bisect
 from .build import build
@@ -96,6 +96,8 @@ def _fail(error: Exception, verbose: bool) -> int:
     usage, code = getattr(error, "format_message", None), getattr(error, "exit_code", 1)
     if isinstance(error, CompressError):
         _say(str(error))
+    elif isinstance(error, MemoryError):
+        _say(f"out of memory: {error} ({OUT_OF_MEMORY})")
     elif callable(usage):
         _say(f"{str(usage()).rstrip('.')} ({SEE_HELP})")
     else:

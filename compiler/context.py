@@ -85,6 +85,7 @@ class Context:
         origins: new node name -> name of the node of the original model that it stands for.
         overrides: options that differ from node to node.
         running: name of the pass that runs; set by the manager.
+        fault: what is wrong with the model as it came in, where something is.
         held: nodes that stay as they are whatever a pass has chosen for them: a bisection holds all but the first few.
     """
 
@@ -103,6 +104,7 @@ class Context:
     origins: dict[str, str] = field(default_factory=dict[str, str])
     overrides: tuple[Override, ...] = ()
     running: str = ""
+    fault: str = ""
     held: frozenset[str] = frozenset()
     _analyses: dict[str, Any] = field(default_factory=dict[str, Any])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+OUT_OF_MEMORY = "fewer --samples, smaller inputs, or a machine with more memory"
+
 
 class CompressError(Exception):
     """Something the user can mend.

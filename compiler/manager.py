@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from .base import Pass, PassRecord, PassResult
 from .context import Context
-from .errors import CompressError, UsageError
+from .errors import OUT_OF_MEMORY, CompressError, UsageError
 from .graph.io import Model
 from .instruments import Failure, Instrument
 from .reproduction import node_at
@@ -68,13 +68,22 @@ class PassManager:
         answer = isinstance(error, CompressError) and error.is_answer
         if isinstance(error, UsageError) or (answer and not self.keep_going):
             raise error
-        for instrument in self.instruments:
+        for instrument in self.instruments if not ctx.fault else ():
             instrument.failed(failure, model, ctx)
-        said = _described(failure)
+        said = _blamed(failure, ctx.fault) if ctx.fault else _described(failure)
         if not self.keep_going:
             raise said from error
         note = f"pass {failure.position} '{entry.name}' failed and was left out: {said}"
         return PassRecord(failure.position, entry.name, str(entry), PassResult(notes=[note]))
+
+
+def _blamed(failure: Failure, fault: str) -> CompressError:
+    """The failure on a model that was not whole when it came in."""
+    return CompressError(
+        f"pass {failure.position} '{failure.entry.name}' cannot work with it: the model came in with a fault: {fault}",
+        "model" if failure.node is None else f"node '{failure.node}'",
+        "export the network again; onnx.checker.check_model(model, full_check=True) says more",
+    )
 
 
 def _described(failure: Failure) -> CompressError:
@@ -82,6 +91,8 @@ def _described(failure: Failure) -> CompressError:
     error, place = failure.error, f"pass {failure.position} '{failure.entry.name}'"
     at = "" if failure.node is None else f" at node '{failure.node}'"
     folder = "" if failure.folder is None else f"{failure.folder} has what repeats it"
+    if isinstance(error, MemoryError):
+        return CompressError(f"{place} ran out of memory{at}", "pipeline", OUT_OF_MEMORY)
     if not isinstance(error, CompressError):
         fix = "please report it" + (f": {folder}" if folder else "")
         return CompressError(f"{place} failed{at}: {error!r}", "pipeline", fix)

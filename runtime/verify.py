@@ -53,7 +53,7 @@ class Verify(Instrument):
     def before(self, position: int, entry: Pass, model: Model, ctx: Context) -> None:
         if not self._started:
             self._started = True
-            self._check_original(model)
+            self._check_original(model, ctx)
         self._exact = entry.exact
         if self._outputs is None and self._runs and (entry.exact or ctx.data is not None):
             self._outputs = self._first_run(model, ctx)
@@ -85,11 +85,11 @@ class Verify(Instrument):
         """The next pass starts from the model before this one, which is run again."""
         self._outputs = None
 
-    def _check_original(self, model: Model) -> None:
+    def _check_original(self, model: Model, ctx: Context) -> None:
         try:
             check_graph(model)
         except CompressError as error:
-            self._check = check_structure
+            self._check, ctx.fault = check_structure, error.what
             self._notes.append(f"the model as it came in fails the ONNX checker ({error}); checking the structure only")
 
     def _first_run(self, model: Model, ctx: Context) -> Outputs | None:

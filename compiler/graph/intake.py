@@ -6,18 +6,20 @@
 4. What the IR cannot hold is set aside in `stubs` and comes back on export: documentation and metadata of nodes,
    attributes without elements, of bytes that are not text, and of unusual types. A list of subgraphs is refused.
 5. Types other than tensors are taken off declarations (the envelope keeps those of the model's inputs and outputs).
-6. Weights are finite.
+6. Every stored tensor has the size that its type and shape call for; weights are finite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 import numpy as np
 import onnx
 from onnx import AttributeProto, inliner, numpy_helper
 
 from ..errors import CompressError
+from .external import EXTERNAL, graph_tensors
 from .operators import DOMAIN
 
 DEFAULT_DOMAIN = "ai.onnx"
@@ -61,6 +63,7 @@ def prepare(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
     for entry in proto.opset_import:
         if entry.domain == DEFAULT_DOMAIN:
             entry.domain = ""
+    check_sizes(proto.graph)
     seen: set[str] = set()
     stubs: list[onnx.NodeProto] = []
     for graph in graphs(proto.graph):
@@ -90,6 +93,23 @@ def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 yield from graphs(attribute.g)
+
+
+def check_sizes(graph: onnx.GraphProto) -> None:
+    """Refuse tensors whose data do not fill their shape."""
+    for tensor in graph_tensors(graph):
+        if tensor.data_location == EXTERNAL:
+            continue
+        try:
+            fits = min(tensor.dims, default=0) >= 0 and numpy_helper.to_array(tensor).size == prod(tensor.dims)
+        except Exception:
+            fits = False
+        if not fits:
+            kind, sizes = onnx.TensorProto.DataType.keys(), " x ".join(map(str, tensor.dims)) or "a scalar"
+            name = kind[tensor.data_type] if 0 <= tensor.data_type < len(kind) else f"type {tensor.data_type}"
+            raise CompressError(
+                f"its data are not {sizes} of {name}", f"tensor '{tensor.name}'", "copy the model or export it again"
+            )
 
 
 def check_finite(graph: onnx.GraphProto) -> None:

@@ -60,7 +60,8 @@ def best_fit(xx: Array, yx: Array, yy: Array, stored: Array, ridge: float) -> Fi
     cross: Array = yx[:, :-1] - np.outer(mean_y, mean_x)
     outputs: Array = yy - np.outer(mean_y, mean_y)
     metric, weight_of_prior, factor = ridged(xx, inputs, ridge)
-    weight = np.asarray(cho_solve(factor, (cross + weight_of_prior * stored).T)).T
+    solved: Array = cho_solve(factor, (cross + weight_of_prior * stored).T)
+    weight = solved.T
     signal = float(np.trace(outputs))
     residual = signal - 2 * float(np.sum(weight * cross)) + float(np.sum((weight @ inputs) * weight))
     return Fit(weight, metric, mean_x, mean_y, signal, max(0.0, residual))
@@ -69,8 +70,8 @@ def best_fit(xx: Array, yx: Array, yy: Array, stored: Array, ridge: float) -> Fi
 def ridged(moments: Array, covariance: Array, ridge: float) -> tuple[Array, float, Any]:
     """M = C + l I (d, d), l, and scipy's Cholesky factor of M.
 
-    l = ridge * mean diagonal of the covariance C, but above the rounding errors of float32 second moments: they grow with
-    d where inputs have a large mean and vary little, so l is raised until M is positive definite.
+    l = ridge * mean diagonal of the covariance C, but above the rounding errors of float32 second moments: where inputs
+    have a large mean and vary little these grow with d, so l is raised until M is positive definite.
     """
     rounding = ROUNDING * float(np.trace(moments[:-1, :-1]))
     weight = max(ridge * float(np.trace(covariance)), rounding, TINY) / len(covariance)

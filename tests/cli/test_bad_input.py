@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import builders
@@ -75,6 +76,72 @@ def test_weights_that_are_not_finite(refuse: Refusal, value: float):
     w[1, 2, 0, 0] = value
     graph = "g (float[N,3,8,8] x) => (float[N,4,6,6] y) { y = Conv(x, w) }"
     refuse(1, "'w'", model=refuse.save("bad.onnx", builders.proto(graph, w=w)))
+
+
+def _reshaped(proto: onnx.ModelProto) -> None:
+    proto.graph.initializer[0].dims[0] = 5
+
+
+def _cut(proto: onnx.ModelProto) -> None:
+    proto.graph.initializer[0].raw_data = proto.graph.initializer[0].raw_data[:-3]
+
+
+def _backwards(proto: onnx.ModelProto) -> None:
+    nodes = list(proto.graph.node)[::-1]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+
+
+def _lone(proto: onnx.ModelProto) -> None:
+    del proto.graph.node[0].input[1:]
+
+
+def _grouped(proto: onnx.ModelProto) -> None:
+    proto.graph.node[0].attribute.append(onnx.helper.make_attribute("group", 3))
+
+
+def _unknown(proto: onnx.ModelProto) -> None:
+    proto.graph.node[0].attribute.append(onnx.helper.make_attribute("colour", 3))
+
+
+def _untyped(proto: onnx.ModelProto) -> None:
+    proto.graph.output[0].type.Clear()
+
+
+def _future(proto: onnx.ModelProto) -> None:
+    proto.opset_import[0].version = 1 << 40
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_reshaped, "are not 5 x 3 x 3 x 3 of FLOAT"),
+        (_cut, "are not 16 x 3 x 3 x 3 of FLOAT"),
+        (_backwards, "nothing wrote before"),
+        (_lone, "input size 1"),
+        (_grouped, "3 groups do not fit"),
+        (_unknown, "colour"),
+        (_untyped, "it has no type"),
+        (_future, "opset 1099511627776"),
+    ],
+)
+def test_broken_models(refuse: Refusal, damage: Callable[[onnx.ModelProto], None], words: str):
+    proto = front.classifier()
+    damage(proto)
+    refuse(1, words, "again", model=refuse.save("bad.onnx", proto))
+
+
+def test_convs_that_nothing_depends_on(refuse: Refusal):
+    graph = "g (float[N,3,8,8] x) => (float[N,3,8,8] y) { t = Conv(x, w) y = Relu(x) }"
+    refuse(
+        1, "no output depends on a Conv", model=refuse.save("n.onnx", builders.proto(graph, w=np.ones((4, 3, 3, 3))))
+    )
+
+
+def test_inputs_that_do_not_fit_into_memory(refuse: Refusal):
+    graph = f"g (float[1,3,8,{1 << 40}] x) => (float[1,4,6,{(1 << 40) - 2}] y) {{ y = Conv(x, w) }}"
+    model = refuse.save("n.onnx", builders.proto(graph, w=builders.normal(4, 3, 3, 3)))
+    refuse(1, "out of memory", model=model)
 
 
 def test_weight_as_a_graph_input(refuse: Refusal):

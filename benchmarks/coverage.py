@@ -1,0 +1,299 @@
+"""Every pass over models that others made: a JSON line per model and pipeline, and a table of them.
+
+    python benchmarks/coverage.py --log coverage.jsonl [--sources light,packages,node,pytorch] [--folder MODELS]
+    python benchmarks/coverage.py --table coverage.jsonl > docs/coverage.md
+
+Sources: `light`, `node` and `pytorch` are the models that the onnx package ships or makes for backend tests; `packages`
+is every ONNX file of an installed package; --folder is a folder of files, such as `export_timm.py` writes.
+
+`outcome` is what a pipeline did: `rewritten` (so many nodes), `unchanged` (with the reasons), `refused` (a clear
+error); or what must not be: `failed` (an exception that is a bug), `invalid` (the checker, onnxruntime or the interface
+of the model say so), `wrong` (a pipeline at full size whose outputs differ by more than 1e-4), `crash`, `timeout`.
+Models run in a process of their own. What is in --log already is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+FULL = (
+    "cleanup",
+    "basis:rank=1.0",
+    "sbf:rank=1.0",
+    "sparse-lowrank:rank=1.0",
+    "filter-summary:ratio=1",
+    "prune:macs=1.0",
+)
+LOSSY = (
+    "basis:energy=0.9",
+    "sbf:energy=0.9",
+    "sparse-lowrank:energy=0.9",
+    "filter-summary:ratio=2",
+    "codebook",
+    "prune:macs=0.8",
+    "quantize",
+    "basis:energy=0.9,quantize",
+)
+CALIBRATED = "+data"
+SOURCES = ("light", "packages", "pytorch", "node")
+GOOD = ("rewritten", "unchanged", "refused")
+BAD = ("failed", "invalid", "wrong", "crash", "timeout")
+TOLERANCE = 1e-4
+OPEN = (1, 32, 64, 224, 8, 16000)
+"""Sizes tried for open dimensions, the same for all of a model; the batch is 1."""
+SAMPLES = 4
+Feeds = dict[str, np.ndarray]
+
+
+def models(sources: list[str], folder: Path | None) -> Iterator[tuple[str, str, Any]]:
+    """(source, name, path or bytes)."""
+    from onnx.backend.test import loader
+
+    if folder is not None:
+        yield from ((folder.name, path.stem, str(path)) for path in sorted(folder.glob("*.onnx")))
+    for source in sources:
+        if source == "packages":
+            yield from ((source, *entry) for entry in _packaged())
+        elif source == "light":
+            place = Path(onnx.__file__).parent / "backend/test/data/light"
+            yield from ((source, path.stem, str(path)) for path in sorted(place.glob("*.onnx")))
+        elif source == "node":
+            cases = (case for case in loader.load_node_model_tests() if case.model is not None)
+            yield from ((source, case.name, case.model.SerializeToString()) for case in cases)
+        else:
+            kinds = ("simple", "pytorch-operator", "pytorch-converted")
+            found = [case for kind in kinds for case in loader.load_model_tests(kind=kind)]
+            yield from ((source, case.name, str(Path(case.model_dir) / "model.onnx")) for case in found)
+
+
+def _packaged() -> Iterator[tuple[str, str]]:
+    for package in sorted(distributions(), key=lambda entry: entry.name):
+        if package.name not in ("onnx", "onnxruntime", "skl2onnx"):
+            for entry in package.files or []:
+                if entry.suffix == ".onnx":
+                    yield f"{package.name}/{entry.stem}", str(entry.locate())
+
+
+def random_feeds(model: onnx.ModelProto) -> Feeds | None:
+    """Inputs that onnxruntime runs the model on; None where none of the sizes does."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [entry for entry in model.graph.input if entry.name not in stored]
+    if not all(entry.type.HasField("tensor_type") for entry in inputs):
+        return None
+    for size in OPEN:
+        feeds = {entry.name: _random(entry, size) for entry in inputs}
+        if run(model, feeds) is not None:
+            return feeds
+    return None
+
+
+def _random(entry: onnx.ValueInfoProto, size: int) -> np.ndarray:
+    tensor, rng = entry.type.tensor_type, np.random.default_rng(0)
+    dims = [dim.dim_value or (1 if axis == 0 else size) for axis, dim in enumerate(tensor.shape.dim)]
+    kind = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    return (rng.standard_normal(dims) if kind.kind == "f" else np.ones(dims)).astype(kind)
+
+
+def run(model: onnx.ModelProto, feeds: Feeds) -> list[np.ndarray] | None:
+    """The outputs; None where onnxruntime cannot run it."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+        return [np.asarray(value) for value in session.run(None, feeds)]
+    except Exception:
+        return None
+
+
+class Examiner:
+    """One model: loaded and run once, then compressed by every pipeline."""
+
+    def __init__(self, given: str | bytes):
+        self.given = given
+        self.model = onnx.load(given) if isinstance(given, str) else onnx.load_model_from_string(given)
+        self.feeds = random_feeds(self.model)
+        self.outputs = None if self.feeds is None else run(self.model, self.feeds)
+
+    def __call__(self, pipeline: str) -> dict[str, Any]:
+        from onnx_compress.api import compress
+        from onnx_compress.compiler.errors import CompressError
+
+        data = self._samples() if pipeline.endswith(CALIBRATED) else None
+        if data is None and pipeline.endswith(CALIBRATED):
+            return {"outcome": "unchanged", "why": "onnxruntime does not run the model on random inputs"}
+        try:
+            source = self.given if isinstance(self.given, str) else self.model
+            found = compress(source, pipeline.removesuffix(CALIBRATED), data=data, target="ort")
+        except CompressError as error:
+            bug = "please report it" in str(error)
+            return {"outcome": "failed" if bug else "refused", "why": str(error)}
+        except Exception as error:
+            return {"outcome": "failed", "why": f"{error!r}: {traceback.format_exc()[-600:]}"}
+        return self._judged(pipeline, found)
+
+    def _samples(self) -> Feeds | None:
+        """So many random samples, as rows."""
+        if self.feeds is None or not self.feeds or any(value.ndim == 0 for value in self.feeds.values()):
+            return None
+        return {name: np.concatenate([value] * SAMPLES) for name, value in self.feeds.items()}
+
+    def _judged(self, pipeline: str, found: Any) -> dict[str, Any]:
+        decisions = [one for record in found.records for one in record.result.decisions if record.name in pipeline]
+        actions = Counter(one.action for one in decisions)
+        reasons = Counter(one.reason for one in decisions if one.action == "skipped")
+        line: dict[str, Any] = {"actions": dict(actions), "why": "; ".join(text for text, _ in reasons.most_common(3))}
+        problem = self._invalid(found.proto)
+        if problem:
+            return {**line, "outcome": "invalid", "why": problem}
+        if pipeline in FULL and self.outputs is not None:
+            line["error"] = self._error(found.proto)
+            if not line["error"] <= TOLERANCE:
+                return {**line, "outcome": "wrong", "why": f"outputs differ by {line['error']}"}
+        done = sum(count for action, count in actions.items() if action not in ("skipped", "kept"))
+        return {**line, "outcome": "rewritten" if done else "unchanged"}
+
+    def _invalid(self, proto: onnx.ModelProto) -> str:
+        try:
+            onnx.checker.check_model(proto)
+        except Exception as error:
+            return f"checker: {error}"
+        if _interface(proto) != _interface(self.model):
+            return f"interface: {_interface(self.model)} became {_interface(proto)}"
+        if self.feeds is not None and run(proto, self.feeds) is None:
+            return "onnxruntime ran the original and does not run this"
+        return ""
+
+    def _error(self, proto: onnx.ModelProto) -> float:
+        assert self.feeds is not None and self.outputs is not None
+        worst = 0.0
+        for one, two in zip(self.outputs, run(proto, self.feeds) or [], strict=True):
+            if one.dtype.kind != "f" or one.shape != two.shape:
+                worst = max(worst, float(one.shape != two.shape or (one != two).any()))
+                continue
+            known = np.isfinite(one)
+            gap = np.linalg.norm((one - two)[known].astype(np.float64))
+            worst = max(worst, float(gap / max(np.linalg.norm(one[known].astype(np.float64)), 1e-12)))
+        return worst
+
+
+def _interface(model: onnx.ModelProto) -> list[tuple[str, int, tuple[object, ...]]]:
+    stored = {tensor.name for tensor in model.graph.initializer}
+    entries = [*(entry for entry in model.graph.input if entry.name not in stored), *model.graph.output]
+    return [
+        (entry.name, entry.type.tensor_type.elem_type, tuple(dim.dim_value for dim in entry.type.tensor_type.shape.dim))
+        for entry in entries
+    ]
+
+
+def work(pipe: Any, folder: str) -> None:
+    """A process: models and pipelines come in, what was found goes out."""
+    os.chdir(folder)
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    examiner, current = None, None
+    while True:
+        given, pipeline = pipe.recv()
+        if given is not None:
+            current = given
+            examiner = None
+        try:
+            examiner = examiner or Examiner(current)
+            pipe.send(examiner(pipeline))
+        except Exception as error:
+            pipe.send({"outcome": "failed", "why": f"{error!r}: {traceback.format_exc()[-600:]}"})
+
+
+class Worker:
+    """A process that is replaced when it dies or takes too long."""
+
+    def __init__(self, limit: float):
+        self._limit, self._folder = limit, tempfile.mkdtemp()
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, end = context.Pipe()
+        self._process = context.Process(target=work, args=(end, self._folder), daemon=True)
+        self._process.start()
+        end.close()
+        self._known: object = None
+
+    def ask(self, given: str | bytes, pipeline: str) -> dict[str, Any]:
+        started = time.perf_counter()
+        self._pipe.send((None if given is self._known else given, pipeline))
+        self._known = given
+        outcome = "timeout"
+        try:
+            if self._pipe.poll(self._limit):
+                return {**self._pipe.recv(), "seconds": round(time.perf_counter() - started, 2)}
+        except EOFError:
+            outcome = "crash"
+        self._process.kill()
+        self._process.join()
+        self._start()
+        return {"outcome": outcome, "why": f"after {time.perf_counter() - started:.0f} s"}
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """Markdown: by source and pipeline how many models had which outcome; then the reasons of refusals."""
+    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for line in lines:
+        counts[line["source"], line["pipeline"]][line["outcome"]] += 1
+    rows = [
+        f"| {source} | `{pipeline}` | " + " | ".join(str(found[name] or "") for name in (*GOOD, *BAD)) + " |"
+        for (source, pipeline), found in counts.items()
+    ]
+    head = f"| models | pipeline | {' | '.join((*GOOD, *BAD))} |"
+    return "\n".join([head, "|---" * (2 + len(GOOD) + len(BAD)) + "|", *rows])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Every pass over models that others made.")
+    parser.add_argument("--sources", default=",".join(SOURCES))
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--pipelines", default=None, help="separated by spaces")
+    parser.add_argument("--limit", type=float, default=120, help="seconds for one pipeline")
+    parser.add_argument("--log", type=Path)
+    parser.add_argument("--table", type=Path, help="print the table of a log")
+    args = parser.parse_args()
+    if args.table is not None:
+        print(table([json.loads(line) for line in args.table.read_text().splitlines()]))
+        return
+    pipelines = args.pipelines.split() if args.pipelines else [*FULL, *LOSSY, f"basis:energy=0.9,quantize{CALIBRATED}"]
+    done = set[tuple[str, str, str]]()
+    if args.log is not None and args.log.is_file():
+        known = [json.loads(line) for line in args.log.read_text().splitlines()]
+        done = {(line["source"], line["model"], line["pipeline"]) for line in known}
+    worker = Worker(args.limit)
+    for source, name, given in models([entry for entry in args.sources.split(",") if entry], args.folder):
+        for pipeline in pipelines:
+            if (source, name, pipeline) in done:
+                continue
+            line = {"source": source, "model": name, "pipeline": pipeline, **worker.ask(given, pipeline)}
+            if args.log is None or line["outcome"] in BAD:
+                print(json.dumps(line), flush=True)
+            if args.log is not None:
+                with args.log.open("a", encoding="utf-8") as log:
+                    log.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()
