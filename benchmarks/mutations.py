@@ -144,8 +144,8 @@ def _domain(model: onnx.ModelProto, rng: random.Random) -> None:
 def _opset(model: onnx.ModelProto, rng: random.Random) -> None:
     if rng.random() < 0.3:
         del model.opset_import[:]
-    else:
-        model.opset_import[0].version = rng.choice((0, -1, 1, 6, 11, 26, 99, 1 << 40))
+    for entry in model.opset_import:
+        entry.version = rng.choice((0, -1, 1, 6, 11, 26, 99, 1 << 40))
     model.ir_version = rng.choice((0, 3, 8, 11, 99))
 
 

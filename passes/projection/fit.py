@@ -12,7 +12,6 @@ Without data M is the identity and W* = W0.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,14 +59,13 @@ def best_fit(xx: Array, yx: Array, yy: Array, stored: Array, ridge: float) -> Fi
     cross: Array = yx[:, :-1] - np.outer(mean_y, mean_x)
     outputs: Array = yy - np.outer(mean_y, mean_y)
     metric, weight_of_prior, factor = ridged(xx, inputs, ridge)
-    solved: Array = cho_solve(factor, (cross + weight_of_prior * stored).T)
-    weight = solved.T
+    weight = _solve(factor, cross + weight_of_prior * stored)
     signal = float(np.trace(outputs))
     residual = signal - 2 * float(np.sum(weight * cross)) + float(np.sum((weight @ inputs) * weight))
     return Fit(weight, metric, mean_x, mean_y, signal, max(0.0, residual))
 
 
-def ridged(moments: Array, covariance: Array, ridge: float) -> tuple[Array, float, Any]:
+def ridged(moments: Array, covariance: Array, ridge: float) -> tuple[Array, float, tuple[Array, bool]]:
     """M = C + l I (d, d), l, and scipy's Cholesky factor of M.
 
     l = ridge * mean diagonal of the covariance C, but above the rounding errors of float32 second moments: where inputs
@@ -81,6 +79,11 @@ def ridged(moments: Array, covariance: Array, ridge: float) -> tuple[Array, floa
             return metric, weight, cho_factor(metric)
         except LinAlgError:
             weight *= 10
+
+
+def _solve(factor: tuple[Array, bool], cross: Array) -> Array:
+    """cross M^-1, by the factor of M."""
+    return np.asarray(cho_solve(factor, cross.T)).T
 
 
 def plain_fit(stored: Array, bias: Array | None) -> Fit:
