@@ -1,19 +1,20 @@
 # make demo    compress the sample network and print its accuracy before and after; writes out/
 # make test    lint, types and tests
 # make docs    the pages of docs/ as a site in out/docs
+# make lock    constraints.txt anew, with the newest versions that pyproject.toml allows
 # make soak    thousands of random networks: the pruned one computes what the masked one does
 # Each sets up .venv first, once; PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 NETWORK := models/resnet20_cifar10.onnx
 SAMPLE := models/cifar10_sample.npz
 OUT := out/resnet20_cifar10.compressed.onnx
 export ONNX_COMPRESS_TRAIN_ENV ?= $(CURDIR)/.stamp/train-env
 TRAIN_ENV := $(ONNX_COMPRESS_TRAIN_ENV)/onnx-compress-requirements.txt
 
-.PHONY: demo test docs soak clean
+.PHONY: demo test docs lock soak clean
 
 demo: .stamp/demo
 	mkdir -p out
@@ -31,6 +32,13 @@ test: .stamp/test .stamp/torch $(TRAIN_ENV)
 docs: .stamp/docs
 	$(BIN)/mkdocs build --strict --quiet --site-dir out/docs
 
+lock: .stamp/venv
+	$(BIN)/python -m pip install --quiet uv
+	head -2 constraints.txt > constraints.new
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate \
+		$(foreach extra,cpu docs nvrtc test trt-rtx,--extra $(extra)) pyproject.toml >> constraints.new
+	mv constraints.new constraints.txt
+
 soak: .stamp/test
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest tests/compiler/graph/channels/test_random_networks.py \
 		--hypothesis-show-statistics
@@ -43,15 +51,15 @@ clean:
 	mkdir -p .stamp
 	touch $@
 
-.stamp/demo: .stamp/venv pyproject.toml
+.stamp/demo: .stamp/venv pyproject.toml constraints.txt
 	$(PIP) --editable '.[cpu]'
 	touch $@
 
-.stamp/docs: .stamp/venv pyproject.toml
+.stamp/docs: .stamp/venv pyproject.toml constraints.txt
 	$(PIP) --editable '.[cpu,docs]'
 	touch $@
 
-.stamp/test: .stamp/venv pyproject.toml tests/third_party.txt
+.stamp/test: .stamp/venv pyproject.toml constraints.txt tests/third_party.txt
 	$(PIP) --editable '.[cpu,docs,nvrtc,test,trt-rtx]'
 	$(PIP) --no-deps --requirement tests/third_party.txt
 	touch $@

@@ -57,6 +57,8 @@ def network() -> bytes:
 def damaged_bytes(content: bytes, rng: random.Random) -> bytes:
     data = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 8))):
+        if not data:
+            break
         at, size = rng.randrange(len(data)), rng.randrange(1, 64)
         kind = rng.randrange(5)
         if kind == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -78,6 +79,17 @@ def test_every_package_is_listed():
     }
     folders = {".".join(("onnx_compress", *path.parent.relative_to(ROOT).parts)) for path in SOURCES}
     assert set(listed) == found == folders
+
+
+def test_what_the_makefile_installs_is_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = [
+        *project["dependencies"],
+        *(one for name in ("cpu", "docs", "nvrtc", "test", "trt-rtx") for one in extras[name]),
+    ]
+    pinned = set(re.findall(r"^([\w.-]+)==[\w.]+", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    assert {re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in asked} <= pinned
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)

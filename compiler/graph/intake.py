@@ -6,7 +6,7 @@
 4. What the IR cannot hold is set aside in `stubs` and comes back on export: documentation and metadata of nodes,
    attributes without elements, of bytes that are not text, and of unusual types. A list of subgraphs is refused.
 5. Types other than tensors are taken off declarations (the envelope keeps those of the model's inputs and outputs).
-6. Every stored tensor has the size that its type and shape call for; weights are finite.
+6. Names are text. Every stored tensor has the size that its type and shape call for; weights are finite.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def prepare(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
     for entry in proto.opset_import:
         if entry.domain == DEFAULT_DOMAIN:
             entry.domain = ""
+    check_names(proto.graph)
     check_sizes(proto.graph)
     seen: set[str] = set()
     stubs: list[onnx.NodeProto] = []
@@ -93,6 +94,18 @@ def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 yield from graphs(attribute.g)
+
+
+def check_names(graph: onnx.GraphProto) -> None:
+    """Refuse names that are not UTF-8: protobuf gives them as bytes."""
+    for part in graphs(graph):
+        names: list[str | bytes] = [entry.name for entry in (*part.input, *part.output, *part.initializer)]
+        for node in part.node:
+            names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+            names += [attribute.name for attribute in node.attribute]
+        for name in names:
+            if isinstance(name, bytes):
+                raise CompressError(f"the name {name!r} is not text", "model", "copy it or export it again")
 
 
 def check_sizes(graph: onnx.GraphProto) -> None:

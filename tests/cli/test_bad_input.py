@@ -131,6 +131,11 @@ def test_broken_models(refuse: Refusal, damage: Callable[[onnx.ModelProto], None
     refuse(1, words, "again", model=refuse.save("bad.onnx", proto))
 
 
+def test_names_that_are_no_text(refuse: Refusal):
+    content = refuse.model.read_bytes().replace(b"pads", b"p\xebds")
+    refuse(1, "is not text", "again", model=refuse.file("bad.onnx", content))
+
+
 def test_convs_that_nothing_depends_on(refuse: Refusal):
     graph = "g (float[N,3,8,8] x) => (float[N,3,8,8] y) { t = Conv(x, w) y = Relu(x) }"
     refuse(
