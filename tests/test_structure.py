@@ -23,6 +23,7 @@ SOURCES = sorted(
     for path in [*ROOT.glob("*.py"), *(path for floor in FLOORS for path in ROOT.glob(f"{floor}/**/*.py"))]
     if "__pycache__" not in path.parts
 )
+CHECKS = "runtime/checks.py"
 NUMERIC = {"numpy", "scipy", "__future__"}
 
 
@@ -99,6 +100,17 @@ def test_modules_are_documented_and_do_not_print(path: Path):
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert not any(isinstance(call, ast.Name) and call.id == "print" for call in calls)
     assert path.stem not in ("utils", "helpers", "misc")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_nothing_is_fetched_unpickled_or_given_to_a_shell(path: Path):
+    tree = ast.parse(path.read_text())
+    assert not {text.partition(".")[0] for text, _ in imports(path)} & {"ftplib", "http", "requests", "socket", "urllib"}
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        target = ast.unparse(call.func)
+        assert target not in ("pickle.load", "pickle.loads", "os.system", "eval", "exec")
+        in_shell = any(word.arg == "shell" and ast.unparse(word.value) == "True" for word in call.keywords)
+        assert not in_shell or name(path) == CHECKS, "only the user's own --check runs in a shell"
 
 
 def test_public_names_exist_and_importing_the_package_is_cheap():
