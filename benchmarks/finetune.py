@@ -1,7 +1,7 @@
 """What fine-tuning restores of compressed CIFAR-10 networks: a JSON line per pipeline.
 
     python models/fetch_cifar10.py --out cifar10.npz
-    python benchmarks/finetune.py --data cifar10.npz [--rows resnet20-half,...] [--engine torch] [--log FILE]
+    python benchmarks/finetune.py --data cifar10.npz [--rows ROW,...] [--epochs N] [--options engine=torch]
 
 The 50,000 training images are used without their labels; `top1` is on all 10,000 test images with onnxruntime, before
 (`plain`), behind fine-tuning (`tuned`) and at the end of the pipeline (`top1`). `curve` has the mean loss and the
@@ -21,26 +21,25 @@ from typing import Any
 
 ASSETS = Path(__file__).resolve().parents[2] / "shared"
 PREPROCESS = "mean=0.485,0.456,0.406:std=0.229,0.224,0.225"
-ROWS: dict[str, tuple[str, str, str]] = {
-    "resnet20-half": ("resnet20", "basis:macs=0.5", "finetune:epochs=3"),
-    "resnet56-half": ("resnet56", "basis:macs=0.5", "finetune:epochs=3"),
-    "resnet56-third": ("resnet56", "basis:macs=0.36", "finetune:epochs=6"),
-    "resnet32-prune": ("resnet32", "prune:macs=0.58:params=0.4536", "finetune:epochs=10"),
-    "resnet56-sbf": ("resnet56", "sbf:macs=0.52", "finetune:epochs=3"),
-    "resnet56-summary": ("resnet56", "filter-summary:ratio=4:locations=learned", "finetune:epochs=3"),
-    "resnet56-int8": ("resnet56", "basis:macs=0.5", "finetune:epochs=3,quantize"),
+ROWS: dict[str, tuple[str, str, int, str]] = {
+    "resnet20-half": ("resnet20", "basis:macs=0.5", 3, ""),
+    "resnet56-half": ("resnet56", "basis:macs=0.5", 3, ""),
+    "resnet56-third": ("resnet56", "basis:macs=0.36", 10, ""),
+    "resnet32-prune": ("resnet32", "prune:macs=0.58:params=0.4536", 10, ""),
+    "resnet56-sbf": ("resnet56", "sbf:macs=0.52", 10, ""),
+    "resnet56-summary": ("resnet56", "filter-summary:ratio=4:locations=learned", 10, ""),
+    "resnet56-int8": ("resnet56", "basis:macs=0.5", 3, "quantize"),
 }
-"""Network, what compresses it, what follows."""
+"""Network, what compresses it, epochs, what follows fine-tuning."""
 
 
-def measure(row: str, data: str, assets: str, options: str, steps: str) -> dict[str, Any]:
+def measure(row: str, data: str, assets: str, epochs: int | None, options: str, steps: str) -> dict[str, Any]:
     import onnx
     from onnx_compress.api import compress, load_samples
     from onnx_compress.runtime.evaluate import accuracy
 
-    network, before, after = ROWS[row]
-    name, _, rest = after.partition(",")
-    pipeline = ",".join(part for part in (before, f"{name}{options}", rest) if part)
+    network, before, known, behind = ROWS[row]
+    pipeline = ",".join(part for part in (before, f"finetune:epochs={epochs or known}{options}", behind) if part)
     source = Path(assets) / "models" / f"{network}.onnx"
     given: dict[str, Any] = {"data": f"{data}#train_images", "preprocess": PREPROCESS, "target": "ort"}
     test = load_samples(compress(source, "cleanup", target="ort").graph, f"{assets}/data/cifar10_test.npz", PREPROCESS)
@@ -54,7 +53,7 @@ def measure(row: str, data: str, assets: str, options: str, steps: str) -> dict[
     result = compress(source, pipeline, dump_dir=folder, **given)
     trained = next(record for record in result.records if record.name == "finetune")
     figures = trained.result.metrics
-    epochs = int(figures.get("epochs", 0))
+    done = int(figures.get("epochs", 0))
     costs = result.report["after"], result.report["before"]
     return {
         "benchmark": "finetune",
@@ -69,7 +68,7 @@ def measure(row: str, data: str, assets: str, options: str, steps: str) -> dict[
         "steps": int(figures.get("steps", 0)),
         "minutes": round(trained.seconds / 60, 1),
         "seconds_per_step": round(figures.get("seconds_per_step", 0.0), 3),
-        "curve": [[round(figures[f"{key}_{n}"], 4) for key in ("loss", "score")] for n in range(1, epochs + 1)],
+        "curve": [[round(figures[f"{key}_{n}"], 4) for key in ("loss", "score")] for n in range(1, done + 1)],
         "machine": f"{platform.machine()}, {multiprocessing.cpu_count()} cores",
         "date": time.strftime("%Y-%m-%d"),
     }
@@ -80,6 +79,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="archive with train_images")
     parser.add_argument("--assets", type=Path, default=ASSETS)
     parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--epochs", type=int, help="instead of the row's own number")
     parser.add_argument("--options", default="", help="more options of finetune, as engine=torch:rate=3e-4")
     parser.add_argument("--steps", type=Path, default=Path("out/finetune"), help="folder for the models of each row")
     parser.add_argument("--log", type=Path, help="append the lines to this file")
@@ -88,7 +88,9 @@ def main() -> None:
     options = f":{args.options}" if args.options else ""
     for row in args.rows.split(","):
         with context.Pool(1) as pool:
-            line = json.dumps(pool.apply(measure, (row, args.data, str(args.assets), options, str(args.steps))))
+            line = json.dumps(
+                pool.apply(measure, (row, args.data, str(args.assets), args.epochs, options, str(args.steps)))
+            )
         print(line, flush=True)
         if args.log:
             with args.log.open("a", encoding="utf-8") as log:
