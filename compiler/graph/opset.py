@@ -7,14 +7,18 @@ import onnx_graphsurgeon as gs
 from onnx import version_converter
 
 MINIMUM_IR = {13: 7}
+LISTED_IR = 3
+"""Up to it the converter wants every initializer among the inputs, where the IR does not put them."""
 
 
 def raise_opset(graph: gs.Graph, opset: int) -> str | None:
     """Convert `graph` in place to `opset`; a line why it could not be done, or None. A newer graph is left as it is."""
     if graph.opset >= opset:
         return None
+    given = gs.export_onnx(graph, do_type_check=False)
+    given.ir_version = max(given.ir_version, LISTED_IR + 1)
     try:
-        proto = version_converter.convert_version(gs.export_onnx(graph, do_type_check=False), opset)
+        proto = version_converter.convert_version(given, opset)
         onnx.checker.check_model(proto)
         converted = gs.import_onnx(proto)
     except Exception as error:
