@@ -68,9 +68,10 @@ class PassManager:
         answer = isinstance(error, CompressError) and error.is_answer
         if isinstance(error, UsageError) or (answer and not self.keep_going):
             raise error
-        for instrument in self.instruments if not ctx.fault else ():
+        blamed = bool(ctx.fault) and not isinstance(error, CompressError)
+        for instrument in () if blamed else self.instruments:
             instrument.failed(failure, model, ctx)
-        said = _blamed(failure, ctx.fault) if ctx.fault else _described(failure)
+        said = _blamed(failure, ctx.fault) if blamed else _described(failure)
         if not self.keep_going:
             raise said from error
         note = f"pass {failure.position} '{entry.name}' failed and was left out: {said}"

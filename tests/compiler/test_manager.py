@@ -109,6 +109,21 @@ def test_a_failure_names_the_pass():
         PassManager([Step(), Step(fail)]).run(small(), Context())
 
 
+def test_what_fails_on_a_model_with_a_fault_is_not_reported_as_a_bug(tmp_path: Path):
+    ctx = Context(fault="an input has no type")
+    with pytest.raises(CompressError, match=r"pass 1 'step' cannot work with it: .* an input has no type"):
+        PassManager([Step(spoil)], [Reproduction(tmp_path)]).run(small(), ctx)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pass_that_runs_out_of_memory_says_what_helps():
+    def fill(graph: gs.Graph, ctx: Context) -> PassResult:
+        raise MemoryError
+
+    with pytest.raises(CompressError, match=r"pass 1 'step' ran out of memory \(fewer --samples"):
+        PassManager([Step(fill)]).run(small(), Context())
+
+
 def test_a_users_error_goes_through_with_the_pass():
     def refuse(graph: gs.Graph, ctx: Context) -> PassResult:
         raise CompressError("no data", "node 'a'", "give --data")
