@@ -24,7 +24,7 @@ from .compiler.checkpoints import Checkpoints, step_keys
 from .compiler.context import Context, Progress, silent
 from .compiler.errors import CompressError, UsageError
 from .compiler.files import check_output, staged, writing
-from .compiler.graph.check import check_original
+from .compiler.graph.arrival import check_arrival
 from .compiler.graph.convs import blind_convs, find_convs, is_conv
 from .compiler.graph.io import Model, from_proto, load, save, to_proto
 from .compiler.graph.quantizable import is_layer
@@ -382,7 +382,7 @@ def _load(model: PathLike | onnx.ModelProto) -> Model:
         inside = next(blind_convs(source.graph), None)
         what = "the model has no Conv" if inside is None else f"the model has no Conv but those {inside[1]}"
         raise CompressError(what, _place(source), "give a convolutional network")
-    check_original(source)
+    check_arrival(source)
     return source
 
 

@@ -1,96 +1,26 @@
-"""Is a graph a valid model? Looked at before the first pass and after every pass.
+"""Is a graph still a valid model? Looked at after every pass; of models that come in see `arrival`.
 
 1. Every node has a name of its own. Every tensor is written once, and not under the name of an outer tensor.
 2. Every tensor that is read was written before, in the graph or around it.
 3. Inputs and outputs are those that the model came with, in order. (A listed initializer may be gone.)
 4. The ONNX checker and strict shape inference find nothing wrong. Both see a copy without the big weights, so that the
    size of the model does not matter; with custom operators the inference is not strict.
-
-A model that comes in has to keep 1 to 3, declare types, and each of its nodes has to keep the rules of its operator, as
-onnxruntime asks for, too. Operators that ONNX has never heard of pass: engines have plug-ins.
 """
 
 from __future__ import annotations
-
-from functools import cache
-from typing import Any
 
 import onnx
 import onnx_graphsurgeon as gs
 
 from ..errors import CompressError
-from .intake import graphs
 from .io import Model, to_proto
 from .skeleton import skeleton
-
-AGAIN = "export the network again; onnx.checker says more"
 
 
 def check_graph(model: Model) -> None:
     """Raise `CompressError` naming what is wrong with the graph of `model`."""
     check_structure(model)
     check_onnx(model)
-
-
-def check_original(model: Model) -> None:
-    """Raise `CompressError` where a model that comes in is not whole."""
-    try:
-        check_structure(model)
-    except CompressError as error:
-        raise CompressError(f"the model is broken: {error.what}", error.where, AGAIN) from error
-    for info in (*model.envelope.graph.input, *model.envelope.graph.output):
-        if info.type.WhichOneof("value") is None:
-            raise CompressError("the model is broken: it has no type", f"tensor '{info.name}'", AGAIN)
-    proto = light_proto(model)
-    for entry in proto.opset_import:
-        if not 0 < entry.version < 2**31:
-            raise CompressError(f"the model is broken: opset {entry.version}", f"domain '{entry.domain}'", AGAIN)
-    rules = onnx.checker.C.CheckerContext()
-    rules.ir_version = proto.ir_version
-    rules.opset_imports = {entry.domain: entry.version for entry in proto.opset_import}
-    for node in (node for part in graphs(proto.graph) for node in part.node):
-        if _is_known(node) and not any(entry.HasField("g") for entry in node.attribute):
-            _check_node(node, rules)
-    _check_convs(proto)
-
-
-def _check_convs(proto: onnx.ModelProto) -> None:
-    """Weights fit the number of groups, biases and inputs; neither checker nor inference look at it."""
-    graph = onnx.shape_inference.infer_shapes(proto).graph
-    sizes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for info in (*graph.value_info, *graph.input):
-        sizes.setdefault(info.name, tuple(dim.dim_value for dim in info.type.tensor_type.shape.dim))
-    for node in graph.node:
-        if node.op_type == "Conv" and not node.domain:
-            x, weight, bias = (sizes.get(name, ()) for name in (*node.input, "")[:3])
-            group = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
-            if len(weight) < 3 or 0 in weight:
-                continue
-            fits = group > 0 and weight[0] % group == 0 and bias in ((), (0,), weight[:1])
-            if not fits or (len(x) > 1 and x[1] not in (0, weight[1] * group)):
-                raise CompressError(
-                    f"the model is broken: weight {weight}, bias {bias}, input {x}, {group} groups do not fit",
-                    f"node '{node.name}'",
-                    AGAIN,
-                )
-
-
-def _check_node(node: onnx.NodeProto, rules: Any) -> None:
-    try:
-        onnx.checker.check_node(node, rules)
-    except onnx.checker.ValidationError as error:
-        words = str(error).strip().splitlines()[0].rstrip(".")
-        raise CompressError(f"the model is broken: {words}", f"node '{node.name}'", AGAIN) from error
-
-
-@cache
-def _operators() -> frozenset[tuple[str, str]]:
-    """(domain, name) of every operator that ONNX knows in some version."""
-    return frozenset((schema.domain, schema.name) for schema in onnx.defs.get_all_schemas_with_history())
-
-
-def _is_known(node: onnx.NodeProto) -> bool:
-    return not node.op_type or (node.domain, node.op_type) in _operators()
 
 
 def check_structure(model: Model) -> None:

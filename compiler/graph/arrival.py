@@ -1,0 +1,100 @@
+"""Is a model that comes in whole? What is not, engines refuse as well, or read as something else.
+
+1. Its structure is that of a graph: rules 1 to 3 of `check`.
+2. Inputs and outputs have types, opsets are numbers that there can be.
+3. Every node keeps the rules of its operator. Those that ONNX has never heard of pass: engines have plug-ins.
+4. The weight of every Conv fits its groups, bias and input, which neither checker nor shape inference look at.
+
+Weights that do not fill their shape are refused before, by `intake`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+import onnx
+
+from ..errors import CompressError
+from .check import check_structure, light_proto
+from .intake import graphs
+from .io import Model
+
+AGAIN = "export the network again; onnx.checker says more"
+Shape = tuple[int, ...]
+
+
+def check_arrival(model: Model) -> None:
+    """Raise `CompressError` naming what is broken."""
+    try:
+        check_structure(model)
+    except CompressError as error:
+        raise _broken(error.what, error.where) from error
+    _check_declarations(model.envelope.graph)
+    proto = light_proto(model)
+    _check_nodes(proto)
+    _check_convs(proto)
+
+
+def _check_declarations(graph: onnx.GraphProto) -> None:
+    for info in (*graph.input, *graph.output):
+        if info.type.WhichOneof("value") is None:
+            raise _broken("it has no type", f"tensor '{info.name}'")
+
+
+def _check_nodes(proto: onnx.ModelProto) -> None:
+    opsets = {entry.domain: entry.version for entry in proto.opset_import}
+    for domain, version in opsets.items():
+        if not 0 < version < 2**31:
+            raise _broken(f"opset {version}", f"domain '{domain}'")
+    rules = onnx.checker.C.CheckerContext()
+    rules.ir_version, rules.opset_imports = proto.ir_version, opsets
+    for node in (node for part in graphs(proto.graph) for node in part.node):
+        if not _is_known(node) or any(entry.HasField("g") for entry in node.attribute):
+            continue
+        try:
+            onnx.checker.check_node(node, rules)
+        except onnx.checker.ValidationError as error:
+            raise _broken(str(error).strip().splitlines()[0].rstrip("."), f"node '{node.name}'") from error
+
+
+def _is_known(node: onnx.NodeProto) -> bool:
+    return not node.op_type or (node.domain, node.op_type) in _operators()
+
+
+@cache
+def _operators() -> frozenset[tuple[str, str]]:
+    """(domain, name) of every operator that ONNX knows in some version."""
+    return frozenset((schema.domain, schema.name) for schema in onnx.defs.get_all_schemas_with_history())
+
+
+def _check_convs(proto: onnx.ModelProto) -> None:
+    shapes = _shapes(proto)
+    for node in proto.graph.node:
+        if node.op_type != "Conv" or node.domain:
+            continue
+        x, weight, bias = (shapes.get(name, ()) for name in (*node.input, "")[:3])
+        group = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
+        if len(weight) > 2 and 0 not in weight and not _fits(x, weight, bias, group):
+            raise _broken(
+                f"weight {weight}, bias {bias}, input {x} and {group} groups do not fit", f"node '{node.name}'"
+            )
+
+
+def _fits(x: Shape, weight: Shape, bias: Shape, group: int) -> bool:
+    """Sizes that are not known, 0 or left out, fit."""
+    if group < 1 or weight[0] % group or bias not in ((), (0,), weight[:1]):
+        return False
+    return len(x) < 2 or x[1] in (0, weight[1] * group)
+
+
+def _shapes(proto: onnx.ModelProto) -> Mapping[str, Shape]:
+    graph = onnx.shape_inference.infer_shapes(proto).graph
+    found = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for info in (*graph.value_info, *graph.input):
+        found.setdefault(info.name, tuple(dim.dim_value for dim in info.type.tensor_type.shape.dim))
+    return found
+
+
+def _broken(what: str, where: str) -> CompressError:
+    return CompressError(f"the model is broken: {what}", where, AGAIN)
