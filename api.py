@@ -236,17 +236,16 @@ def frontier(
     engine = _engine(target, power_mode, include, exclude)
     shares = _shares(points, low, high)
     source = _load(model)
-    scoped = Context(engine, None, include, exclude)
-    _scoped(source, scoped, overrides, passes)
+    ctx = Context(engine, None, include, exclude, seed, progress, jobs=Jobs(jobs, cluster))
+    _scoped(source, ctx, overrides, passes)
     PassManager([find(name)() for name in PREPARE]).run(source, Context(engine))
     known = load_samples(source.graph, data, preprocess, samples, labels)
     held = None if eval_data is None else load_samples(source.graph, eval_data, preprocess, None, labels)
     fitting, judge = split(known, held)
     scope = (include, exclude, seed)
     network = to_proto(source).SerializeToString(deterministic=True)
-    sweep = Sweep(network, tuple(passes), budget, engine, fitting, judge, scope, power_mode, scoped.overrides)
-    ctx = Context(engine, seed=seed, progress=progress, jobs=Jobs(jobs, cluster))
-    key = [known.digest, held and held.digest, budget, target, *scope, *sorted(overrides), power_mode, __version__]
+    sweep = Sweep(network, tuple(passes), budget, engine, fitting, judge, scope, power_mode, ctx.overrides)
+    key = [known.digest, held and held.digest, budget, target, *scope, list(overrides), power_mode, __version__]
     found = resumed(sweep, shares, ctx, key, None if source.path is None else str(source.path))
     if output is not None:
         write_frontier(found, Path(output))
@@ -340,9 +339,10 @@ class _Baseline(Instrument):
         if position != self._position:
             return
         if not any(find_convs(model.graph)):
-            name, reason = next(blind_convs(model.graph), ("", ""))
-            what = f"no Conv has a constant weight; of '{name}': {reason}" if name else "no output depends on a Conv"
-            raise CompressError(what, _place(model), "store the weights as initializers")
+            for name, reason in blind_convs(model.graph):
+                what = f"no Conv has a constant weight; of '{name}': {reason}"
+                raise CompressError(what, _place(model), "store the weights as initializers")
+            raise CompressError("no output depends on a Conv", _place(model), "export the network with its outputs")
         ctx.original = model.graph.copy()
 
 

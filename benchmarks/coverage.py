@@ -16,10 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
-import sys
-import tempfile
 import time
 import traceback
 from collections import Counter, defaultdict
@@ -30,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from isolated import Isolated
 from onnx import helper
 
 FULL = (
@@ -204,52 +201,22 @@ def _interface(model: onnx.ModelProto) -> list[tuple[str, int, tuple[object, ...
     ]
 
 
-def work(pipe: Any, folder: str) -> None:
-    """A process: models and pipelines come in, what was found goes out."""
-    os.chdir(folder)
-    sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    examiner, current = None, None
-    while True:
-        given, pipeline = pipe.recv()
-        if given is not None:
-            current = given
-            examiner = None
-        try:
-            examiner = examiner or Examiner(current)
-            pipe.send(examiner(pipeline))
-        except Exception as error:
-            pipe.send({"outcome": "failed", "why": f"{error!r}: {traceback.format_exc()[-600:]}"})
+class Examiners:
+    """The examiner of the last model is kept: a model is loaded and run once."""
 
+    def __init__(self) -> None:
+        self._given: str | bytes = b""
+        self._examiner: Examiner | None = None
 
-class Worker:
-    """A process that is replaced when it dies or takes too long."""
-
-    def __init__(self, limit: float):
-        self._limit, self._folder = limit, tempfile.mkdtemp()
-        self._start()
-
-    def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, end = context.Pipe()
-        self._process = context.Process(target=work, args=(end, self._folder), daemon=True)
-        self._process.start()
-        end.close()
-        self._known: object = None
-
-    def ask(self, given: str | bytes, pipeline: str) -> dict[str, Any]:
+    def __call__(self, given: str | bytes, pipeline: str) -> dict[str, Any]:
         started = time.perf_counter()
-        self._pipe.send((None if given is self._known else given, pipeline))
-        self._known = given
-        outcome = "timeout"
         try:
-            if self._pipe.poll(self._limit):
-                return {**self._pipe.recv(), "seconds": round(time.perf_counter() - started, 2)}
-        except EOFError:
-            outcome = "crash"
-        self._process.kill()
-        self._process.join()
-        self._start()
-        return {"outcome": outcome, "why": f"after {time.perf_counter() - started:.0f} s"}
+            if self._examiner is None or given != self._given:
+                self._given, self._examiner = given, Examiner(given)
+            found = self._examiner(pipeline)
+        except Exception as error:
+            found = {"outcome": "failed", "why": f"{error!r}: {traceback.format_exc()[-600:]}"}
+        return {**found, "seconds": round(time.perf_counter() - started, 2)}
 
 
 def table(lines: list[dict[str, Any]]) -> str:
@@ -282,12 +249,14 @@ def main() -> None:
     if args.log is not None and args.log.is_file():
         known = [json.loads(line) for line in args.log.read_text().splitlines()]
         done = {(line["source"], line["model"], line["pipeline"]) for line in known}
-    worker = Worker(args.limit)
+    ask = Isolated(Examiners, args.limit)
     for source, name, given in models([entry for entry in args.sources.split(",") if entry], args.folder):
         for pipeline in pipelines:
             if (source, name, pipeline) in done:
                 continue
-            line = {"source": source, "model": name, "pipeline": pipeline, **worker.ask(given, pipeline)}
+            found, problem = ask(given, pipeline)
+            found = found or {"outcome": (problem or "").split(" ")[0], "why": problem}
+            line = {"source": source, "model": name, "pipeline": pipeline, **found}
             if args.log is None or line["outcome"] in BAD:
                 print(json.dumps(line), flush=True)
             if args.log is not None:

@@ -25,7 +25,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAM = [sys.executable, "-c", "import sys; from onnx_compress.cli.app import main; sys.exit(main(sys.argv[1:]))"]
+PROGRAM = [sys.executable, "-m", "onnx_compress"]
 OLD = b"the file that was there before"
 
 

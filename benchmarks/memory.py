@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,6 @@ from onnx import helper
 CHANNELS = 1024
 SHAPE = (CHANNELS, CHANNELS, 3, 3)
 LAYER = 4 * CHANNELS * CHANNELS * 9
-PROGRAM = "import sys; from onnx_compress.cli.app import main; sys.exit(main(sys.argv[1:]))"
 IMPORTS = "import onnx_compress.api"
 
 
@@ -53,13 +53,14 @@ def build(folder: Path, gigabytes: float) -> Path:
     return folder / "big.onnx"
 
 
-def peak(code: str, *arguments: str) -> tuple[int, float]:
+def peak(*arguments: str) -> tuple[int, float]:
     """Bytes and seconds of a process of its own."""
-    most = "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
-    inner = f"import resource\ntry:\n    {code}\nfinally:\n    print({most})"
     started = time.perf_counter()
-    run = subprocess.run([sys.executable, "-c", inner, *arguments], check=True, capture_output=True, text=True)
-    return 1024 * int(run.stdout.split()[-1]), time.perf_counter() - started
+    process = subprocess.Popen([sys.executable, *arguments])
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"exit status {os.waitstatus_to_exitcode(status)}")
+    return 1024 * used.ru_maxrss, time.perf_counter() - started
 
 
 def main() -> None:
@@ -82,8 +83,8 @@ def main() -> None:
             "--overwrite",
             "-q",
         )
-        bare, _ = peak(IMPORTS)
-        most, seconds = peak(PROGRAM, str(model), *words)
+        bare, _ = peak("-c", IMPORTS)
+        most, seconds = peak("-m", "onnx_compress", str(model), *words)
         size = (folder / "big.data").stat().st_size
         written = sum(path.stat().st_size for path in folder.glob("out.onnx*"))
     line = {"benchmark": "memory", "pipeline": args.pipeline, "weights": size, "written": written, "peak": most}

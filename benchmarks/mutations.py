@@ -17,18 +17,15 @@ import argparse
 import contextlib
 import io
 import json
-import multiprocessing
-import os
 import random
-import resource
 import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
+from isolated import Isolated
 from onnx import numpy_helper, parser
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>
@@ -213,25 +210,8 @@ def answer(path: str, pipeline: str) -> tuple[str, str]:
     return ("refused" if told and not written else "bad"), " | ".join(lines)
 
 
-def work(pipe: Any, folder: str, memory: float) -> None:
-    """A process with a memory limit: a file comes in, the answer goes out."""
-    os.chdir(folder)
-    resource.setrlimit(resource.RLIMIT_AS, (int(memory * 2**30), int(memory * 2**30)))
-    while True:
-        path, pipeline = pipe.recv()
-        try:
-            pipe.send(answer(path, pipeline))
-        except BaseException as error:
-            pipe.send(("bad", f"escaped: {error!r}"))
-
-
-def start(folder: str, memory: float) -> tuple[Any, Any]:
-    context = multiprocessing.get_context("spawn")
-    pipe, end = context.Pipe()
-    process = context.Process(target=work, args=(end, folder, memory), daemon=True)
-    process.start()
-    end.close()
-    return process, pipe
+def answers() -> Callable[[str, str], tuple[str, str]]:
+    return answer
 
 
 def main() -> None:
@@ -243,29 +223,23 @@ def main() -> None:
     parser_.add_argument("--keep", type=Path, help="folder for the models of bad cases")
     args = parser_.parse_args()
     content, counts = network(), Counter[str]()
+    ask = Isolated(answers, args.limit, args.memory)
     with tempfile.TemporaryDirectory() as folder:
-        process, pipe = start(folder, args.memory)
         for number in range(args.count):
             rng = random.Random(args.seed * 1_000_003 + number)
             damage = damaged_bytes if number % 2 else damaged_fields
             damaged = damage(content, rng)
             path = Path(folder) / "net.onnx"
             path.write_bytes(damaged)
-            pipe.send((str(path), pipeline := rng.choice(PIPELINES)))
-            try:
-                kind, said = pipe.recv() if pipe.poll(args.limit) else ("bad", "timeout")
-            except EOFError:
-                kind, said = "bad", "crash"
-            if said in ("timeout", "crash"):
-                process.kill()
-                process, pipe = start(folder, args.memory)
+            pipeline = rng.choice(PIPELINES)
+            found, problem = ask(str(path), pipeline)
+            kind, said = found or ("bad", problem)
             counts[kind] += 1
             if kind == "bad":
                 print(json.dumps({"case": number, "pipeline": pipeline, "said": said[:500]}), flush=True)
                 if args.keep is not None:
                     args.keep.mkdir(parents=True, exist_ok=True)
                     (args.keep / f"{number}.onnx").write_bytes(damaged)
-        process.kill()
     print(json.dumps({"benchmark": "mutations", "seed": args.seed, "count": args.count, **counts}), flush=True)
 
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-PROGRAM = [sys.executable, "-c", "import sys; from onnx_compress.cli.app import main; sys.exit(main(sys.argv[1:]))"]
+PROGRAM = [sys.executable, "-m", "onnx_compress"]
 COMMANDS = {
     "python": [sys.executable, "-c", "pass"],
     "--help": [*PROGRAM, "--help"],

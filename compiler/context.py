@@ -124,10 +124,13 @@ class Context:
             return f"excluded by --exclude {self.exclude}"
         if self.include and not re.search(self.include, origin):
             return f"not matched by --include {self.include}"
-        return f"left alone by --set for {self.running}" if self.settings(name).get(SKIP) else None
+        return f"left alone by --set for {self.running}" if self._set(name).get(SKIP) else None
 
     def settings(self, name: str) -> dict[str, Any]:
-        """The options of the running pass that are set for the node called `name`."""
+        """The options of the running pass that are set for the node called `name`; skipping is `out_of_scope`'s."""
+        return {option: value for option, value in self._set(name).items() if option != SKIP}
+
+    def _set(self, name: str) -> dict[str, Any]:
         if not self.overrides:
             return {}
         origin = self.origins.get(name, name)

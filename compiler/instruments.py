@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from .base import Pass, PassRecord
@@ -103,9 +104,6 @@ class Lint(Instrument):
 
 def _noted(warnings: Sequence[Finding]) -> Iterator[str]:
     """A sentence for each rule: the first place, and how many more there are."""
-    by_rule: dict[str, list[Finding]] = {}
-    for entry in warnings:
-        by_rule.setdefault(entry.rule, []).append(entry)
-    for first, *others in by_rule.values():
+    for _, (first, *others) in groupby(warnings, key=lambda finding: finding.rule):
         more = f"; so it is in {len(others)} more places" if others else ""
         yield f"{first.node}: {first.problem} ({first.fix}){more}"

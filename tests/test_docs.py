@@ -49,16 +49,6 @@ def generator() -> Any:
         yield pytest.importorskip("generator")
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder beside the shipped network and the examples, as in a clone."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("models", "examples"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "out").mkdir()
-    return tmp_path
-
-
 @pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="mkdocs is not installed")
 def test_the_site_builds_strictly_and_its_links_resolve(tmp_path: Path):
     built = subprocess.run(

@@ -97,7 +97,9 @@ def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 
 def check_names(graph: onnx.GraphProto) -> None:
-    """Refuse names that are not UTF-8: protobuf gives them as bytes."""
+    """Refuse inputs without a name, and names that are not UTF-8: protobuf gives them as bytes."""
+    if not all(info.name for info in graph.input):
+        raise CompressError("an input has no name", "model", "copy it or export it again")
     for part in graphs(graph):
         names: list[str | bytes] = [entry.name for entry in (*part.input, *part.output, *part.initializer)]
         for node in part.node:

@@ -115,9 +115,8 @@ def parse(path: Path) -> onnx.ModelProto:
         proto = onnx.ModelProto.FromString(content)
     except Exception as error:
         raise CompressError("not an ONNX model, or only a part of one", str(path), "copy or export it again") from error
-    if not proto.ir_version or not proto.graph.output or not all(info.name for info in proto.graph.input):
-        what = "not an ONNX model: it has no graph, or one with nameless inputs"
-        raise CompressError(what, str(path), "give the path of an .onnx file")
+    if not proto.ir_version or not proto.graph.output:
+        raise CompressError("not an ONNX model: it has no graph", str(path), "give the path of an .onnx file")
     return proto
 
 

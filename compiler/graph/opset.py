@@ -15,9 +15,9 @@ def raise_opset(graph: gs.Graph, opset: int) -> str | None:
     """Convert `graph` in place to `opset`; a line why it could not be done, or None. A newer graph is left as it is."""
     if graph.opset >= opset:
         return None
-    given = gs.export_onnx(graph, do_type_check=False)
-    given.ir_version = max(given.ir_version, LISTED_IR + 1)
     try:
+        given = gs.export_onnx(graph, do_type_check=False)
+        given.ir_version = max(given.ir_version, LISTED_IR + 1)
         proto = version_converter.convert_version(given, opset)
         onnx.checker.check_model(proto)
         converted = gs.import_onnx(proto)

@@ -65,6 +65,13 @@ def test_options_of_single_nodes_hold_at_every_point(model: Path, data: Path) ->
     assert "unreachable" in held["points"][0]
 
 
+def test_the_order_of_single_nodes_options_counts(model: Path, data: Path) -> None:
+    skip, take = ("--set", "Conv:basis.skip=true"), ("--set", "Conv:basis.skip=false")
+    taken = points(model, f"{data}#images", *skip, *take)
+    skipped = points(model, f"{data}#images", *take, *skip)
+    assert "unreachable" not in taken["points"][0] and "unreachable" in skipped["points"][0]
+
+
 def test_a_table_and_a_drawing_lie_beside_it(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = model.parent / "out.json"
     options = ("--preprocess", "unit", "--points", 2, "--low", 0.5, "--jobs", 1, "-o", out)
