@@ -16,6 +16,8 @@ from scipy.linalg.blas import ssyrk
 
 from ..compiler.activation import Activation
 
+TILE = 256
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -78,11 +80,23 @@ class MomentSum:
         self._count += len(x)
 
     def result(self) -> Moments:
-        lower, split = self._gram / max(1, self._count), self._inputs
-        gram = lower + np.tril(lower, -1).swapaxes(1, 2)
+        """The sum itself, divided: nothing can be added any more."""
+        gram, split = self._gram, self._inputs
+        gram /= max(1, self._count)
+        for matrix in gram:
+            _mirror(matrix)
         return Moments(gram[:, :split, :split], gram[:, split:, :split], gram[:, split:, split:], self._count)
 
 
 def _lower_gram(rows: np.ndarray) -> np.ndarray:
     """The lower triangle of rows^T rows, by a symmetric rank-k update: half the work of a matrix product."""
     return np.asarray(ssyrk(1.0, rows.T, lower=1))
+
+
+def _mirror(lower: np.ndarray) -> None:
+    """Fill the upper triangle in place, tile by tile: a transposed copy of the whole would not fit a cache."""
+    for start in range(0, len(lower), TILE):
+        end = start + TILE
+        tile = lower[start:end, start:end]
+        tile += np.tril(tile, -1).T
+        lower[start:end, end:] = lower[end:, start:end].T

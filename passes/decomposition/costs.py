@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -63,7 +64,7 @@ class Bill:
         known = conv.input.name in self.shapes and conv.output.name in self.shapes
         return {
             **chain_costs(pieces, self.pricing if known else None),
-            "bytes": stored + len(pieces) * structure_bytes(conv),
+            "bytes": stored + len(pieces) * structure_bytes(len(conv.name), len(conv.kernel)),
         }
 
 
@@ -72,9 +73,15 @@ def file_bytes(graph: gs.Graph) -> int:
     return gs.export_onnx(graph, do_type_check=False).ByteSize()
 
 
-def structure_bytes(conv: Conv) -> int:
-    """What one Conv of a chain in the place of `conv` adds to the file beside its values: a node, names, attributes."""
-    name, ones = "n" * (len(conv.name) + SUFFIX), [1] * len(conv.kernel)
+@cache
+def structure_bytes(letters: int, rank: int) -> int:
+    """What one Conv of a chain adds to the file beside its values: a node, names, attributes.
+
+    Args:
+        letters: of the name of the Conv in whose place the chain stands.
+        rank: of its kernel.
+    """
+    name, ones = "n" * (letters + SUFFIX), [1] * rank
     tensors = [f"{name}.weight", f"{name}.bias", f"{name}.output"]
     node = onnx.helper.make_node("Conv", [tensors[2], *tensors[:2]], tensors[2:], name)
     spatial = {"kernel_shape": ones, "strides": ones, "dilations": ones, "pads": ones * 2, "group": 1}

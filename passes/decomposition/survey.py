@@ -175,7 +175,7 @@ def _original_fits(
         return
     with ctx.progress("error curves", len(convs)) as advance:
         data = curve_samples(request.data)
-        for layer, moments in lockstep(graph, graph, convs, data, ctx.rng(), CURVE_ROWS):
+        for layer, moments in lockstep(graph, graph, convs, data, ctx.rng(), CURVE_ROWS, memory=ctx.activations):
             assert isinstance(layer, Conv)
             yield layer, layer_fits(layer, moments, request.ridge)
             advance(layer.name)
@@ -204,9 +204,9 @@ def _sizes(conv: Conv, form: Form, dense: Costs, bill: Bill, request: Request) -
     asked = ["latency"] if "latency" in request.units else request.units
     found: dict[int, Costs] = {}
     for size in range(request.align, form.limit(conv) + 1, request.align):
-        if bill.macs(conv, form, size) > dense["macs"]:
-            break
         costs = bill.rewritten(conv, form, size)
+        if costs["macs"] > dense["macs"]:
+            break
         if any(costs[unit] < dense[unit] for unit in asked if unit in dense):
             found[size] = costs
         elif "latency" not in asked:

@@ -12,6 +12,7 @@ Without data M is the identity and W* = W0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,25 +28,37 @@ class Fit:
 
     Attributes:
         weight: W*, (n, d) float64.
-        metric: M, (d, d) float64, symmetric positive definite.
+        gram: M, (d, d) float64, symmetric positive definite; None where it is the identity, so that truncated SVDs
+            are optimal.
         mean_x, mean_y: (d,) and (n,); zeros and the stored bias without data.
         signal: variance of the wanted outputs (the squared norm of the weight without data).
         residual: variance of the wanted outputs that even W* misses.
-        plain: the metric is the identity, so that truncated SVDs are optimal.
     """
 
     weight: Array
-    metric: Array
+    gram: Array | None
     mean_x: Array
     mean_y: Array
     signal: float
     residual: float = 0.0
-    plain: bool = False
+
+    @property
+    def plain(self) -> bool:
+        return self.gram is None
+
+    @cached_property
+    def metric(self) -> Array:
+        """M."""
+        return np.eye(self.weight.shape[1]) if self.gram is None else self.gram
+
+    def pulled(self, weight: Array) -> Array:
+        """W M of a weight (n, d)."""
+        return weight if self.gram is None else weight @ self.gram
 
     def lost(self, weight: Array) -> float:
         """tr((W - W*) M (W - W*)^T): output energy that `weight` (n, d) loses against W*."""
         gap = weight - self.weight
-        return float(np.einsum("nd,nd->", gap @ self.metric, gap))
+        return float(np.vdot(self.pulled(gap), gap))
 
     def bias(self, weight: Array) -> Array:
         """The bias (n,) that gives outputs of `weight` the wanted mean."""
@@ -55,28 +68,30 @@ class Fit:
 def best_fit(xx: Array, yx: Array, yy: Array, stored: Array, ridge: float) -> Fit:
     """The fit to second moments xx (d + 1, d + 1), yx (n, d + 1), yy (n, n) that carry a 1 as the last input."""
     mean_x, mean_y = xx[-1, :-1], yx[:, -1]
-    inputs: Array = xx[:-1, :-1] - np.outer(mean_x, mean_x)
+    inputs: Array = np.outer(mean_x, -mean_x)
+    inputs += xx[:-1, :-1]
     cross: Array = yx[:, :-1] - np.outer(mean_y, mean_x)
     outputs: Array = yy - np.outer(mean_y, mean_y)
     metric, weight_of_prior, factor = ridged(xx, inputs, ridge)
     weight = _solve(factor, cross + weight_of_prior * stored)
     signal = float(np.trace(outputs))
-    residual = signal - 2 * float(np.sum(weight * cross)) + float(np.sum((weight @ inputs) * weight))
+    residual = signal - float(np.vdot(weight, cross + weight_of_prior * (weight - stored)))
     return Fit(weight, metric, mean_x, mean_y, signal, max(0.0, residual))
 
 
 def ridged(moments: Array, covariance: Array, ridge: float) -> tuple[Array, float, tuple[Array, bool]]:
-    """M = C + l I (d, d), l, and scipy's Cholesky factor of M.
+    """M = C + l I (d, d), l, and scipy's Cholesky factor of M. The covariance C becomes M in place: they may be large.
 
     l = ridge * mean diagonal of the covariance C, but above the rounding errors of float32 second moments: where inputs
     have a large mean and vary little these grow with d, so l is raised until M is positive definite.
     """
     rounding = ROUNDING * float(np.trace(moments[:-1, :-1]))
     weight = max(ridge * float(np.trace(covariance)), rounding, TINY) / len(covariance)
+    variances: Array = np.diagonal(covariance).copy()
     while True:
-        metric: Array = covariance + weight * np.eye(len(covariance))
+        np.fill_diagonal(covariance, variances + weight)
         try:
-            return metric, weight, cho_factor(metric)
+            return covariance, weight, cho_factor(covariance.T)
         except LinAlgError:
             weight *= 10
 
@@ -91,4 +106,4 @@ def plain_fit(stored: Array, bias: Array | None) -> Fit:
     weight: Array = stored.astype(np.float64)
     mean_y = np.zeros(len(weight)) if bias is None else bias.astype(np.float64)
     mean_x = np.zeros_like(weight[0])
-    return Fit(weight, np.eye(len(mean_x)), mean_x, mean_y, float(np.sum(weight**2)), plain=True)
+    return Fit(weight, None, mean_x, mean_y, float(np.sum(weight**2)))

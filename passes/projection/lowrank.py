@@ -2,29 +2,43 @@
 
 In the metric M = L L^T the nearest weight of rank r to W* is a truncated SVD of W* L. Its left singular vectors P are
 the top eigenvectors of W* M W*^T, so  U = P,  V = P^T W*,  and the lost energy is the sum of the eigenvalues left out.
+A tall W* = Q R with R (d, d) is reduced first: the eigenvectors are Q times those of R M R^T, n - d eigenvalues are 0.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import eigh, eigvalsh
 
 from .fit import Array, Fit
 
 
 def lowrank_curve(fit: Fit) -> Array:
     """Lost energy at rank 0, 1, ..., n: (n + 1,), falling to 0."""
-    values = np.maximum(_eigen(fit)[0], 0.0)
-    return np.append(np.cumsum(values[::-1])[::-1], 0.0)
+    outputs, inputs = fit.weight.shape
+    small: Array = np.linalg.qr(fit.weight).R if outputs > inputs else fit.weight
+    energies: Array = np.maximum(eigvalsh(_energy(fit, small)), 0.0)
+    lost: Array = np.zeros(outputs + 1)
+    lost[: len(energies)] = energies.cumsum()[::-1]
+    return lost
 
 
 def lowrank(fit: Fit, rank: int) -> tuple[Array, Array]:
     """(V (rank, d), U (n, rank)) nearest to W* in the metric; U has orthonormal columns."""
-    basis = _eigen(fit)[1][:, :rank]
+    outputs, inputs = fit.weight.shape
+    if outputs > inputs >= rank:
+        outer, small = np.linalg.qr(fit.weight)
+        basis = outer @ _principal(fit, small, rank)
+    else:
+        basis = _principal(fit, fit.weight, rank)
     return basis.T @ fit.weight, basis
 
 
-def _eigen(fit: Fit) -> tuple[Array, Array]:
-    """Eigenvalues (n,) falling, and eigenvectors (n, n), of W* M W*^T."""
-    values, vectors = eigh(fit.weight @ fit.metric @ fit.weight.T)
-    return values[::-1], vectors[:, ::-1]
+def _principal(fit: Fit, weight: Array, rank: int) -> Array:
+    """The first eigenvectors of W M W^T as columns, the largest eigenvalue first."""
+    return eigh(_energy(fit, weight), driver="evd")[1][:, ::-1][:, :rank]
+
+
+def _energy(fit: Fit, weight: Array) -> Array:
+    """W M W^T."""
+    return fit.pulled(weight) @ weight.T

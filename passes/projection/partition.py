@@ -40,10 +40,8 @@ class Partition:
             return fit
         across = fit.metric[np.ix_(self.free, self.others)]
         schur = fit.metric[np.ix_(self.others, self.others)] - across.T @ self._solve(fit, across)
-        metric: Array = (schur + schur.T) / 2
-        return replace(
-            moments_of(fit), weight=fit.weight[:, self.others], metric=metric, mean_x=fit.mean_x[self.others]
-        )
+        gram: Array = (schur + schur.T) / 2
+        return replace(moments_of(fit), weight=fit.weight[:, self.others], gram=gram, mean_x=fit.mean_x[self.others])
 
     def joined(self, fit: Fit, low: Array) -> Array:
         """The weight (n, d) with the best S for this L (n, others)."""
@@ -61,8 +59,8 @@ class Partition:
 
 def input_scores(fit: Fit, rest: Array, taps: int) -> Array:
     """(channels,) energy of the error `rest` = W* - W (n, d) that a free S on one input channel alone would take."""
-    pulls: Array = rest @ fit.metric
-    scores = np.zeros(len(fit.metric) // taps)
+    pulls = fit.pulled(rest)
+    scores = np.zeros(rest.shape[1] // taps)
     for channel in range(len(scores)):
         own = slice(channel * taps, (channel + 1) * taps)
         pull = pulls[:, own]
@@ -72,7 +70,7 @@ def input_scores(fit: Fit, rest: Array, taps: int) -> Array:
 
 def output_scores(fit: Fit, rest: Array) -> Array:
     """(n,) energy of the error `rest` (n, d) of every output."""
-    return np.einsum("nd,nd->n", rest @ fit.metric, rest)
+    return np.einsum("nd,nd->n", fit.pulled(rest), rest)
 
 
 def rows_of(fit: Fit, kept: np.ndarray) -> Fit:
@@ -82,4 +80,4 @@ def rows_of(fit: Fit, kept: np.ndarray) -> Fit:
 
 def moments_of(fit: Fit) -> Fit:
     """A fit without what a subclass adds."""
-    return Fit(fit.weight, fit.metric, fit.mean_x, fit.mean_y, fit.signal, fit.residual, fit.plain)
+    return Fit(fit.weight, fit.gram, fit.mean_x, fit.mean_y, fit.signal, fit.residual)

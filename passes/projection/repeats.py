@@ -35,7 +35,7 @@ def best_values(
     def collect(weights: Sequence[Array]) -> Array:
         total = np.zeros(len(start))
         for weight, (fit, i, s) in zip(weights, parts, strict=True):
-            total += np.bincount(i.ravel(), ((weight @ fit.metric) * s[:, None]).ravel(), len(start))
+            total += np.bincount(i.ravel(), (fit.pulled(weight) * s[:, None]).ravel(), len(start))
         return total
 
     def apply(values: Array) -> Array:
@@ -48,6 +48,6 @@ def best_values(
 
 def best_scales(fit: Fit, unit: Array, stored: Array) -> Array:
     """The best scale (n,) per filter of `unit` (n, d); the stored one where `unit` has no energy or no overlap."""
-    weighted = unit @ fit.metric
+    weighted = fit.pulled(unit)
     energy, overlap = np.sum(weighted * unit, axis=1), np.sum(weighted * fit.weight, axis=1)
     return np.where((energy > 0) & (overlap != 0), overlap / np.maximum(energy, 1e-300), stored)

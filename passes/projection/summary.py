@@ -153,11 +153,11 @@ def _best_starts(
 ) -> tuple[Starts, Array]:
     """The best start of each filter of a group, the one it holds included, with its scale."""
     own = summary.vector[(held[:, None] + np.arange(summary.width)) % len(summary.vector)]
-    wanted = fit.weight @ fit.metric
+    wanted = fit.pulled(fit.weight)
     overlap: Array = segments @ wanted.T
-    energy: Array = np.sum((segments @ fit.metric) * segments, axis=1)[:, None]
+    energy: Array = np.sum(fit.pulled(segments) * segments, axis=1)[:, None]
     own_overlap: Array = np.sum(own * wanted, axis=1)
-    own_energy: Array = np.sum((own @ fit.metric) * own, axis=1)
+    own_energy: Array = np.sum(fit.pulled(own) * own, axis=1)
     gains, own_gains = _gain(overlap, energy, scaled), _gain(own_overlap, own_energy, scaled)
     chosen, every = np.argmax(gains, axis=0), np.arange(len(held))
     better = gains[chosen, every] > own_gains
@@ -181,10 +181,10 @@ def _fraction(fit: Fit, starts: Starts, scales: Array, summary: Summary) -> tupl
     """The best t (n,) from these starts on, and the error of each filter there."""
     here, ahead = (replace(summary, starts=[first]).units()[0] for first in (starts, starts + 1))
     slope, missing = scales[:, None] * (ahead - here), fit.weight - scales[:, None] * here
-    pull, energy = np.sum((slope @ fit.metric) * missing, axis=1), np.sum((slope @ fit.metric) * slope, axis=1)
+    pull, energy = np.sum(fit.pulled(slope) * missing, axis=1), np.sum(fit.pulled(slope) * slope, axis=1)
     t = np.clip(_ratio(pull, energy), 0, 1)
     left = missing - t[:, None] * slope
-    return t, np.sum((left @ fit.metric) * left, axis=1)
+    return t, np.sum(fit.pulled(left) * left, axis=1)
 
 
 def _gain(overlap: Array, energy: Array, scaled: bool) -> Array:

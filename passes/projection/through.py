@@ -81,7 +81,7 @@ class SeenFit(Fit):
 
     @staticmethod
     def of(fit: Fit, seen: Seen) -> SeenFit:
-        known = (fit.weight, fit.metric, fit.mean_x, fit.mean_y, fit.signal, fit.residual, fit.plain)
+        known = (fit.weight, fit.gram, fit.mean_x, fit.mean_y, fit.signal, fit.residual)
         return SeenFit(*known, seen=seen)
 
 

@@ -35,7 +35,7 @@ def test_alternating_never_loses_more_than_the_start_and_the_curve_says_what_the
 
 def test_each_factor_is_at_its_least_squares_optimum() -> None:
     fit = random_fit(4, 18, 3)
-    vertical, horizontal = separable(fit, SHAPE, 3, sweeps=60, steps=60)
+    vertical, horizontal = separable(fit, SHAPE, 3, sweeps=400)
     reached = fit.lost(compose(vertical, horizontal))
     rng = np.random.default_rng(0)
     for _ in range(50):
