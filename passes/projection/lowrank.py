@@ -18,9 +18,7 @@ def lowrank_curve(fit: Fit) -> Array:
     outputs, inputs = fit.weight.shape
     small: Array = np.linalg.qr(fit.weight).R if outputs > inputs else fit.weight
     energies: Array = np.maximum(eigvalsh(_energy(fit, small)), 0.0)
-    lost: Array = np.zeros(outputs + 1)
-    lost[: len(energies)] = energies.cumsum()[::-1]
-    return lost
+    return np.append(energies.cumsum()[::-1], np.zeros(outputs + 1 - len(energies)))
 
 
 def lowrank(fit: Fit, rank: int) -> tuple[Array, Array]:
