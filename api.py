@@ -39,6 +39,7 @@ from .compiler.report.call import spelled_call
 from .compiler.report.frontier import Frontier
 from .compiler.report.page import overview, written_as
 from .compiler.reproduction import Reproduction, versions
+from .compiler.shapes import infer_shapes
 from .compiler.spec import parse_pipeline
 from .compiler.targets import Target, find_target
 from .passes.decomposition.frontier import beside, resumed, split, write_frontier
@@ -127,6 +128,7 @@ def compress(
     sensitivity_file: PathLike | None = None,
     jobs: int = 1,
     cluster: str | None = None,
+    memory: int | str | None = None,
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress = silent,
@@ -155,6 +157,8 @@ def compress(
         power_mode: of the device, for the estimated latency: MAXN, 30W, 15W or 10W on a Xavier.
         jobs: processes that share work that can be split, -1: one per core; the result is the same.
         cluster: dask://host:port or ray://host:port, to share it with other machines.
+        memory: bytes, or "2GB": how far the process may grow while it works on samples. More of them wait in temporary
+            files, and fewer are worked on at once. Fine-tuning is not bounded by it.
         overwrite: replace existing files.
         command: what the report names as the command that repeats the run; this call, if None.
 
@@ -174,6 +178,8 @@ def compress(
     source = _load(model)
     _scoped(source, ctx, overrides, passes)
     ctx.data = None if data is None else load_samples(source.graph, data, preprocess, samples, labels)
+    if ctx.data is not None and memory is not None:
+        _bound(source, ctx, ctx.data, memory)
     wanted = max(entry.trains_on() for entry in passes) if passes else 0
     if wanted and data is not None:
         ctx.training = load_samples(source.graph, data, preprocess, wanted, labels)
@@ -376,6 +382,15 @@ def _scoped(model: Model, ctx: Context, overrides: Sequence[str], passes: Sequen
         check_matches(OPTION, entry.pattern, layers)
 
 
+def _bound(model: Model, ctx: Context, data: Samples, memory: int | str) -> None:
+    """Let the samples take what is left of `memory`."""
+    from .runtime.memory import parse_bytes, room
+
+    shapes = infer_shapes(model.graph, ctx.sample_shapes())
+    left = room(model.graph, shapes, parse_bytes(memory) if isinstance(memory, str) else memory)
+    ctx.activations, ctx.data = left.activations, replace(data, most=left.batch)
+
+
 def _load(model: PathLike | onnx.ModelProto) -> Model:
     source = from_proto(model) if isinstance(model, onnx.ModelProto) else load(model)
     if not any(is_conv(node) for node in source.graph.nodes):
@@ -409,7 +424,7 @@ def _identity(model: Model, ctx: Context) -> list[object]:
     """All that decides what comes out, but for the passes."""
     network = hashlib.sha256(to_proto(model).SerializeToString(deterministic=True)).hexdigest()
     samples = [data for data in (ctx.data, ctx.training) if isinstance(data, Samples)]
-    rows = [(data.digest, None if data.labels is None else data.labels.tobytes()) for data in samples]
+    rows = [(data.digest, data.most, None if data.labels is None else data.labels.tobytes()) for data in samples]
     scope = (ctx.include, ctx.exclude, ctx.seed, ctx.sensitivity_file, sorted(ctx.plugin_operators), ctx.overrides)
     return [network, rows, ctx.target, scope, versions()]
 

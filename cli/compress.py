@@ -18,6 +18,7 @@ from .options import (
     Exclude,
     Include,
     Jobs,
+    Memory,
     OptionalData,
     Overrides,
     Overwrite,
@@ -99,6 +100,7 @@ def compress(
     power_mode: PowerMode = "MAXN",
     jobs: Jobs = 1,
     cluster: Cluster = None,
+    memory: Memory = None,
     sensitivity: Annotated[
         Path | None,
         typer.Option(
@@ -149,6 +151,7 @@ def compress(
             power_mode=power_mode,
             jobs=jobs,
             cluster=cluster,
+            memory=memory,
             sensitivity_file=sensitivity,
             seed=seed,
             overwrite=overwrite,

@@ -77,6 +77,10 @@ Cluster = Annotated[
     str | None,
     typer.Option(help="dask://host:port or ray://host:port: workers that share the work.", rich_help_panel=WORK),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(help="How far the process may grow while it works on samples: 2GB.", rich_help_panel=WORK),
+]
 Seed = Annotated[int, typer.Option(help="Of everything random.", rich_help_panel=WORK)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.", rich_help_panel=WRITTEN)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]

@@ -18,6 +18,7 @@ from .targets import TARGETS, Target
 Feeds = Mapping[str, np.ndarray]
 T = TypeVar("T")
 HELD = "held as it is"
+ACTIVATIONS = 2**30
 
 
 class Data(Protocol):
@@ -86,6 +87,7 @@ class Context:
         overrides: options that differ from node to node.
         running: name of the pass that runs; set by the manager.
         fault: what is wrong with the model as it came in, where something is.
+        activations: bytes of the activations of calibration samples that are held in RAM at once, by network.
         held: nodes that stay as they are whatever a pass has chosen for them: a bisection holds all but the first few.
     """
 
@@ -105,6 +107,7 @@ class Context:
     overrides: tuple[Override, ...] = ()
     running: str = ""
     fault: str = ""
+    activations: int = ACTIVATIONS
     held: frozenset[str] = frozenset()
     _analyses: dict[str, Any] = field(default_factory=dict[str, Any])
 

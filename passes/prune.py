@@ -157,7 +157,7 @@ class Prune(Pass):
             divided = bool(budget.limits) or budget.rule in SEARCHED
             useful = divided and self._division() in ("loss", "even") and data is not None and held_out(data, 1)
             measure = "output" if useful else "energy"
-        return Weigher("energy" if measure == "energy" and file is None else "output", file)
+        return Weigher("energy" if measure == "energy" and file is None else "output", file, ctx.activations)
 
     def _score(self) -> Score | None:
         if self.criterion == "gaussian":

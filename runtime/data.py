@@ -57,6 +57,7 @@ class Samples:
         preprocess: how images become model input, or None.
         notes: what was assumed, a sentence each.
         fixed_batch: the only batch size the model takes, or None.
+        most: at most so many samples in a batch, or None.
     """
 
     rows: Mapping[str, Rows]
@@ -66,6 +67,7 @@ class Samples:
     preprocess: Preprocess | None = None
     notes: tuple[str, ...] = ()
     fixed_batch: int | None = None
+    most: int | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -81,7 +83,7 @@ class Samples:
         return total.hexdigest()
 
     def batches(self, size: int) -> Iterator[Feeds]:
-        step = self.fixed_batch or size
+        step = self.fixed_batch or min(size, self.most or size)
         for start in range(0, self.samples, step):
             yield {name: rows[start : min(start + step, self.samples)] for name, rows in self.rows.items()}
 

@@ -29,16 +29,16 @@ class Half:
     def rows(self) -> np.ndarray:
         """The positions of this half's samples in `data`."""
         every = np.arange(self.data.samples)
-        return every[every // (fixed_batch(self.data) or BLOCK) % 2 == int(self.odd)]
+        return every[every // _block(self.data) % 2 == int(self.odd)]
 
     def batches(self, size: int) -> Iterator[Feeds]:
-        fixed = fixed_batch(self.data)
+        fixed, most = fixed_batch(self.data), min(size, _largest_batch(self.data) or size)
         held: list[Feeds] = []
-        for position, block in enumerate(self.data.batches(fixed or BLOCK)):
+        for position, block in enumerate(self.data.batches(_block(self.data))):
             if position % 2 != int(self.odd):
                 continue
             held.append(block)
-            if fixed or sum(_count(one) for one in held) >= size:
+            if fixed or sum(_count(one) for one in held) >= most:
                 yield _joined(held)
                 held = []
         if held:
@@ -47,8 +47,20 @@ class Half:
 
 def fixed_batch(data: Data) -> int | None:
     """The only batch size that the model takes, or None; parts of data go by the whole."""
+    return _of_whole(data, "fixed_batch")
+
+
+def _largest_batch(data: Data) -> int | None:
+    return _of_whole(data, "most")
+
+
+def _of_whole(data: Data, attribute: str) -> int | None:
     whole = getattr(data, "data", None)
-    return getattr(data, "fixed_batch", None) if whole is None else fixed_batch(whole)
+    return getattr(data, attribute, None) if whole is None else _of_whole(whole, attribute)
+
+
+def _block(data: Data) -> int:
+    return fixed_batch(data) or min(BLOCK, _largest_batch(data) or BLOCK)
 
 
 def _count(feeds: Feeds) -> int:

@@ -23,18 +23,21 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..compiler.activation import Activation
-from ..compiler.context import Data
+from ..compiler.context import ACTIVATIONS, Data
 from ..compiler.graph.activations import activation_after
 from ..compiler.graph.convs import Conv
 from ..compiler.graph.gemms import Gemm
 from .moments import Moments, MomentSum, Rows
 from .patches import conv_patches, output_rows, sample_positions
+from .spool import Spool
 from .walk import Walk
 
 Layer = Conv | Gemm
 BATCH = 128
 ROWS = 2**15
 KEPT_BYTES = 2**28
+LARGEST = 8192
+"""Inputs of a fully connected layer whose moments are taken: 512 MB of float64."""
 
 
 def lockstep(
@@ -46,6 +49,7 @@ def lockstep(
     rows: int = ROWS,
     left: Mapping[str, np.ndarray] | None = None,
     keep: int = 0,
+    memory: int = ACTIVATIONS,
 ) -> Iterator[tuple[Layer, Moments]]:
     """Moments of each of `layers` (of `graph`, in graph order), see the module docstring.
 
@@ -56,10 +60,10 @@ def lockstep(
         rows: at most about so many input rows (Conv patches) are sampled per layer.
         left: by tensor, the channels (axis 1) of the original that `graph` still has; all where not named.
         keep: at most about so many of the rows themselves come with the moments, or `KEPT_BYTES` of them.
+        memory: bytes of activations of each network that are held in RAM.
     """
-    batches = list(data.batches(BATCH))
-    current = Walk(graph, batches)
-    original = current if reference is graph else Walk(reference, batches)
+    current = Walk(graph, data.batches(BATCH), memory)
+    original = current if reference is graph else Walk(reference, data.batches(BATCH), memory)
     pending = {id(layer.node) for layer in layers}
     for layer in layers:
         shortcut = _shortcut(layer, current, original, pending)
@@ -122,14 +126,14 @@ class Kept:
 
 def _moments(
     layer: Layer,
-    inputs: Sequence[np.ndarray],
+    inputs: Spool,
     targets: Iterable[tuple[np.ndarray, ...]],
     rng: np.random.Generator,
     rows: int,
     kept: Kept,
 ) -> Moments:
     total = MomentSum(layer.group, layer.fan_in, layer.filters // layer.group)
-    share = rows / sum(len(x) for x in inputs)
+    share = rows / sum(inputs.lengths)
     for x, outputs in zip(inputs, targets, strict=True):
         sampled = sampled_rows(layer, x, outputs, rng, int(share * len(x)))
         total.add(*sampled[:2])

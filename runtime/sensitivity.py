@@ -17,7 +17,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from scipy.special import log_softmax
 
-from ..compiler.context import Data
+from ..compiler.context import ACTIVATIONS, Data
 from ..compiler.graph.convs import Conv
 from ..compiler.graph.gemms import Gemm
 from .evaluate import class_scores
@@ -31,15 +31,17 @@ Outputs = Sequence[np.ndarray]
 
 
 class Probe:
-    """Tries other weights in the layers of `graph`, which is not changed; ask for the layers in graph order."""
+    """Tries other weights in the layers of `graph`, which is not changed; ask for the layers in graph order.
 
-    def __init__(self, graph: gs.Graph, data: Data):
+    `memory`: see `runtime.lockstep`.
+    """
+
+    def __init__(self, graph: gs.Graph, data: Data, memory: int = ACTIVATIONS):
         self._graph = graph.copy()
-        batches = list(data.batches(BATCH))
         self._names = [tensor.name for tensor in graph.outputs]
         session = graph_session(graph)
-        self._wanted = [[values[name] for name in self._names] for values in map(session.run, batches)]
-        self._walk = Walk(self._graph, batches)
+        self._wanted = [[values[name] for name in self._names] for values in map(session.run, data.batches(BATCH))]
+        self._walk = Walk(self._graph, data.batches(BATCH), memory)
 
     def divergences(self, layer: Conv | Gemm, weights: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
         """One per (weight (N, d), bias (N,))."""

@@ -1,19 +1,19 @@
 """Executing a graph a segment at a time over all calibration batches, while it may still be edited further down.
 
 A `Walk` holds the tensors of the live cut only: those already computed that a node not yet executed reads. Values
-beyond `memory` bytes go to temporary files that the operating system pages in as needed.
+beyond `memory` bytes go to temporary files.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.context import Feeds
+from ..compiler.context import ACTIVATIONS, Feeds
 from .session import reads, segment_session
+from .spool import Spool
 
 
 class Walk:
@@ -25,15 +25,19 @@ class Walk:
         memory: bytes of tensors held in RAM; the rest is held in temporary files.
     """
 
-    def __init__(self, graph: gs.Graph, batches: Sequence[Feeds], memory: int = 2**30):
+    def __init__(self, graph: gs.Graph, batches: Iterable[Feeds], memory: int = ACTIVATIONS):
         self._graph = graph
         self._memory = memory
-        self._batches = len(batches)
-        self._values = {name: [batch[name] for batch in batches] for name in batches[0]}
+        self._batches = 0
+        self._values: dict[str, Spool] = {}
+        for batch in batches:
+            self._batches += 1
+            for name, value in batch.items():
+                self._hold(self._values.setdefault(name, Spool()), value)
         self._done: set[int] = set()
         self._executed: list[gs.Node] = []
 
-    def __getitem__(self, name: str) -> list[np.ndarray]:
+    def __getitem__(self, name: str) -> Spool:
         """The value of a tensor, per batch; it must have been asked for in the last `advance`."""
         return self._values[name]
 
@@ -70,20 +74,14 @@ class Walk:
         inputs = {t.name: self._values[t.name] for node in nodes for t in reads(node) if t.name in self._values}
         outputs = [t.name for node in nodes for t in node.outputs if t.name in later and not t.is_empty()]
         session = segment_session(self._graph, nodes, {name: value[0] for name, value in inputs.items()}, outputs)
-        results: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
+        self._values.update((name, Spool()) for name in outputs)
         for index in range(self._batches):
             for name, value in session.run({name: value[index] for name, value in inputs.items()}).items():
-                results[name].append(self._hold(value))
-        self._values.update(results)
+                self._hold(self._values[name], value)
 
     def _read_later(self) -> set[str]:
         return {t.name for node in self._graph.nodes if id(node) not in self._done for t in reads(node)}
 
-    def _hold(self, value: np.ndarray) -> np.ndarray:
-        held = sum(v.nbytes for values in self._values.values() for v in values if not isinstance(v, np.memmap))
-        if held + value.nbytes * self._batches <= self._memory or value.size == 0:
-            return value
-        with tempfile.TemporaryFile() as file:
-            mapped = np.memmap(file, dtype=value.dtype, mode="w+", shape=value.shape)
-        mapped[...] = value
-        return mapped
+    def _hold(self, spool: Spool, value: np.ndarray) -> None:
+        held = sum(spool.held for spool in self._values.values())
+        spool.add(value, to_file=held + value.nbytes > self._memory)

@@ -149,7 +149,8 @@ class DecompositionPass(Pass):
 
     def _survey(self, graph: gs.Graph, ctx: Context, request: Request) -> Survey:
         asked = ctx.sensitivity_file is not None and self.sensitivity_file is None
-        weigher = Weigher("output" if asked else self.sensitivity, self.sensitivity_file or ctx.sensitivity_file)
+        measure = "output" if asked else self.sensitivity
+        weigher = Weigher(measure, self.sensitivity_file or ctx.sensitivity_file, ctx.activations)
         options = {
             "pass": self.name,
             "forms": [form.name for form in request.forms],

@@ -14,7 +14,7 @@ from ...compiler.context import Context, Data
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
-from ...runtime.lockstep import ROWS, Layer, lockstep
+from ...runtime.lockstep import LARGEST, ROWS, Layer, lockstep
 from ..projection.fit import Fit
 from .budget import Candidate
 from .forms import Form, Projection, emit
@@ -86,13 +86,12 @@ def _fits(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> Itera
         return
     reference = graph.copy()
     if plan.lockstep:
-        layers, walked = (
-            _in_graph_order(graph, [*chosen, *(g for g in find_gemms(graph) if not ctx.out_of_scope(g.name))]),
-            graph,
-        )
+        gemms = (gemm for gemm in find_gemms(graph) if gemm.fan_in <= LARGEST and not ctx.out_of_scope(gemm.name))
+        layers, walked = _in_graph_order(graph, [*chosen, *gemms]), graph
     else:
         layers, walked = [conv for conv in chosen if plan.choices[conv.name].size], reference
-    for layer, moments in lockstep(walked, reference, layers, data, ctx.rng(), plan.rows, keep=plan.keep):
+    memory = ctx.activations
+    for layer, moments in lockstep(walked, reference, layers, data, ctx.rng(), plan.rows, None, plan.keep, memory):
         yield layer, layer_fits(layer, moments, plan.ridge)
 
 

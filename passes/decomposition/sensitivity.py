@@ -54,9 +54,11 @@ class Weigher:
     """Gives every candidate its gain, from a table that is read, or measured while the candidates are surveyed.
 
     A `file` that exists is used as it is. Otherwise the cache is looked up, and a new table goes there and into `file`.
+    `memory`: see `runtime.lockstep`.
     """
 
-    def __init__(self, measure: str, file: str | None):
+    def __init__(self, measure: str, file: str | None, memory: int):
+        self._memory = memory
         self.measure, self._file = measure, None if file is None else Path(file)
         self._table: Table | None = None
         self._gauge: Gauge | None = None
@@ -75,7 +77,7 @@ class Weigher:
             raise CompressError(f"sensitivity={self.measure} needs data to hold out", "sensitivity", fix)
         self._cache = cache_file(table_key(graph, data, {"measure": self.measure, **options}))
         self._table = _cached(self._cache)
-        self._gauge = None if self._table else Gauge(Probe(graph, held), forms)
+        self._gauge = None if self._table else Gauge(Probe(graph, held, self._memory), forms)
 
     @property
     def gauge(self) -> Gauge | None:

@@ -14,14 +14,13 @@ from ...compiler.graph.channels import Channels, Group, Macs, Part
 from ...compiler.graph.convs import find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.shapes import Shapes
-from ...runtime.lockstep import Layer, lockstep
+from ...runtime.lockstep import LARGEST, Layer, lockstep
 from ..decomposition.sensitivity import Weigher
 from ..decomposition.survey import CURVE_ROWS, curve_samples, layer_fits
 from ..projection.elimination import Reader, eliminate
 from ..projection.fit import Array, Fit
 from .sensitivity import gains
 
-LARGEST = 8192  # inputs of a layer whose metric is taken: 512 MB of float64
 Score = Callable[[Array], Array]
 
 
@@ -147,7 +146,7 @@ def _readers(
         return
     data, ordered = curve_samples(request.data), [layers[id(n)] for n in graph.nodes if id(n) in layers]
     with ctx.progress("filters that can go", len(ordered)) as advance:
-        for layer, moments in lockstep(graph, graph, ordered, data, ctx.rng(), CURVE_ROWS):
+        for layer, moments in lockstep(graph, graph, ordered, data, ctx.rng(), CURVE_ROWS, memory=ctx.activations):
             fits = layer_fits(layer, moments, request.ridge)
             for group in [group for group in readers if id(layer.node) in waiting[group]]:
                 readers[group] += _dense(layer, fits, group, counts.get(layer.name, 1.0))

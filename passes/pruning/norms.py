@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.context import Data
+from ...compiler.context import ACTIVATIONS, Data
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
 from ...runtime.lockstep import BATCH
@@ -26,17 +26,23 @@ EPSILON, LEAST = 1e-5, 1e-12
 
 
 class Norms:
-    """The BatchNormalizations of `graph` from node `first` on; `left`: see `runtime.lockstep`."""
+    """The BatchNormalizations of `graph` from node `first` on; `left`, `memory`: see `runtime.lockstep`."""
 
     def __init__(
-        self, graph: gs.Graph, reference: gs.Graph, first: int, data: Data, left: Mapping[str, np.ndarray] | None = None
+        self,
+        graph: gs.Graph,
+        reference: gs.Graph,
+        first: int,
+        data: Data,
+        left: Mapping[str, np.ndarray] | None = None,
+        memory: int = ACTIVATIONS,
     ):
         self._rewriter = Rewriter(graph)
         self._left = left or {}
         self._pending = [node for node in graph.nodes[first:] if _is_constant_norm(node)]
         self._order = {id(node): place for place, node in enumerate(graph.nodes)}
-        batches = list(data.batches(BATCH)) if self._pending else []
-        self._walks = [Walk(each, batches) for each in (reference, graph)] if self._pending else []
+        both = (reference, graph) if self._pending else ()
+        self._walks = [Walk(each, data.batches(BATCH), memory) for each in both]
 
     def estimate_before(self, node: gs.Node | None) -> int:
         """Set the statistics of those before `node` in the graph, None: of all; how many."""

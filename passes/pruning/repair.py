@@ -24,10 +24,9 @@ from ...compiler.graph.convs import find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.shapes import Shapes
-from ...runtime.lockstep import ROWS, Layer, lockstep
+from ...runtime.lockstep import LARGEST, ROWS, Layer, lockstep
 from ..decomposition.survey import layer_fits
 from ..projection.fit import Fit
-from .candidates import LARGEST
 from .norms import Norms
 
 Kept = Mapping[str, np.ndarray]
@@ -62,12 +61,12 @@ def prune(
         return stayed, []
     first = next((i for i, node in enumerate(graph.nodes) if id(node) in missing), len(graph.nodes))
     layers = [layer for layer in _layers_from(graph, first) if not ctx.out_of_scope(layer.name)]
-    norms = Norms(graph, reference, first, data, left)
+    norms = Norms(graph, reference, first, data, left, ctx.activations)
     decisions: list[Decision] = []
     with ctx.progress("repair", len(layers)) as advance:
         places: list[gs.Node | None] = [*(layer.node for layer in layers), None]
         norms.estimate_before(places[0])
-        found = lockstep(graph, reference, layers, data, ctx.rng(), repair.rows, left)
+        found = lockstep(graph, reference, layers, data, ctx.rng(), repair.rows, left, memory=ctx.activations)
         for (layer, moments), after in zip(found, places[1:], strict=True):
             fits = layer_fits(layer, moments, repair.ridge)
             decisions.append(_store(rewriter, layer, fits, repair.mode))

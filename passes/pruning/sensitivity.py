@@ -49,7 +49,9 @@ def gains(
     )
     if weigher.gauge is not None and data is not None:
         with ctx.progress("sensitivities", len(layers)) as advance:
-            for layer, moments in lockstep(graph, graph, layers, curve_samples(data), ctx.rng(), CURVE_ROWS):
+            for layer, moments in lockstep(
+                graph, graph, layers, curve_samples(data), ctx.rng(), CURVE_ROWS, memory=ctx.activations
+            ):
                 weigher.gauge.points[layer.name] = _points(
                     weigher.gauge.probe, layer, layer_fits(layer, moments, ridge)
                 )

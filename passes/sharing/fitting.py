@@ -33,7 +33,7 @@ def fitted(
         return
     reference = graph.copy()
     walked = graph if refit else reference
-    for layer, moments in lockstep(walked, reference, layers, ctx.data, ctx.rng()):
+    for layer, moments in lockstep(walked, reference, layers, ctx.data, ctx.rng(), memory=ctx.activations):
         yield layer, layer_fits(layer, moments, ridge)
 
 

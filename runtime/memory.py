@@ -1,0 +1,88 @@
+"""How many samples fit into a given amount of memory at once.
+
+What a calibrated run takes beside the process as it stands:
+
+    moments      32 (d + n + 1)^2 bytes of the widest layer: their sum, the metric, its factor, what is made of them
+    activations  of the samples that wait between two layers, of two networks; what is beyond goes to temporary files
+    a batch      as a session holds the largest activation a few times
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+
+import onnx_graphsurgeon as gs
+
+from ..compiler.errors import UsageError
+from ..compiler.graph.convs import find_convs
+from ..compiler.shapes import Shapes
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+WHERE = "--memory"
+PER_MOMENT = 32
+COPIES = 8
+SHARE = 4
+
+
+@dataclass(frozen=True)
+class Room:
+    """Attributes:
+    activations: bytes that the samples of each network may hold between layers.
+    batch: samples at once.
+    """
+
+    activations: int
+    batch: int
+
+
+def parse_bytes(text: str) -> int:
+    """`2GB`, `512MiB` or a number of bytes.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", text.upper())
+    if found is None or not float(found[1]):
+        raise UsageError(f"'{text}' is no amount of memory", WHERE, "2GB, 512MiB or a number of bytes")
+    return int(float(found[1]) * UNITS[found[2] or ""])
+
+
+def room(graph: gs.Graph, shapes: Shapes, memory: int) -> Room:
+    """What is left of `memory` for samples of these shapes (the batch along axis 0 being 1).
+
+    Raises:
+        UsageError: not enough for one sample.
+    """
+    fixed = peak() + PER_MOMENT * _widest(graph)
+    largest = max((4 * prod(shape) for shape in shapes.values()), default=1)
+    share = (memory - fixed) // SHARE
+    if share < COPIES * largest:
+        least = (fixed + SHARE * COPIES * largest) / 1e9
+        raise UsageError(f"{memory / 1e9:.1f} GB are too little for this model", WHERE, f"at least {least:.1f}GB")
+    return Room(share, share // (COPIES * largest))
+
+
+def installed() -> int:
+    """Bytes of memory that this machine has; where it does not say, as many as can be addressed."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return sys.maxsize
+
+
+def peak() -> int:
+    """The most bytes that this process has held."""
+    resource = importlib.import_module("resource")  # not on Windows
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _widest(graph: gs.Graph) -> int:
+    rows: Iterable[int] = (conv.fan_in + conv.filters // conv.group + 1 for conv in find_convs(graph))
+    return max(rows, default=0) ** 2

@@ -1,0 +1,64 @@
+"""Arrays that may be too many for memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import IO, overload
+
+import numpy as np
+
+Place = tuple[int, np.dtype, tuple[int, ...]]
+
+
+class Spool(Sequence[np.ndarray]):
+    """Arrays in the order they were added, in memory or in a temporary file that goes with the spool.
+
+    One that lies in the file is read anew each time it is asked for, so that only it is in memory.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[np.ndarray | Place] = []
+        self._file: IO[bytes] | None = None
+        self.lengths: list[int] = []
+        self.held = 0
+        """Bytes in memory."""
+
+    def add(self, value: np.ndarray, to_file: bool = False) -> None:
+        """Append an array of one axis or more, or a number."""
+        self.lengths.append(len(value) if value.ndim else 1)
+        if to_file and value.size and not value.dtype.hasobject:
+            self._parts.append((self._write(value), value.dtype, value.shape))
+            return
+        self._parts.append(value)
+        self.held += value.nbytes
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[index] for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        part = self._parts[index]
+        return part if isinstance(part, np.ndarray) else self._read(*part)
+
+    def _write(self, value: np.ndarray) -> int:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        start = self._file.seek(0, 2)
+        self._file.write(np.ascontiguousarray(value).data)
+        return start
+
+    def _read(self, start: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+        assert self._file is not None
+        value = np.empty(shape, dtype)
+        self._file.seek(start)
+        self._file.readinto(value.data)  # type: ignore[attr-defined]
+        return value

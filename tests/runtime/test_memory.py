@@ -1,0 +1,58 @@
+"""Amounts of memory, and what of them is left for samples."""
+
+from __future__ import annotations
+
+import builders
+import numpy as np
+import pytest
+from onnx_compress.api import compress
+from onnx_compress.compiler.errors import UsageError
+from onnx_compress.runtime.memory import parse_bytes, peak, room
+
+GRAPH = "g (float[N,3,16,16] x) => (float[N,4,16,16] y) { a = Conv<pads=[1,1,1,1]>(x, w) y = Relu(a) }"
+SHAPES = {"x": (1, 3, 16, 16), "a": (1, 4, 16, 16), "y": (1, 4, 16, 16)}
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("2GB", 2 * 10**9), ("1.5 g", 15 * 10**8), ("512MiB", 2**29), ("4096", 4096), ("1kb", 1000)]
+)
+def test_amounts(text: str, count: int) -> None:
+    assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "2 TB of it", "GB", "0", "-1GB", "1e9"])
+def test_what_is_no_amount(text: str) -> None:
+    with pytest.raises(UsageError, match="no amount of memory"):
+        parse_bytes(text)
+
+
+@pytest.fixture
+def small_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnx_compress.runtime.memory.peak", lambda: 10**6)
+
+
+@pytest.mark.usefixtures("small_process")
+def test_the_more_memory_the_more_samples() -> None:
+    graph = builders.model(GRAPH, w=builders.normal(4, 3, 3, 3)).graph
+    small, large = (room(graph, SHAPES, 10**6 + extra) for extra in (2**20, 2**24))
+    assert 1 <= small.batch < large.batch
+    assert small.activations < large.activations < 2**24 / 2
+    with pytest.raises(UsageError, match=r"too little .*at least \d"):
+        room(graph, SHAPES, 10**6)
+
+
+def test_the_peak_is_one_of_bytes() -> None:
+    assert 2**24 < peak() < 2**40
+
+
+@pytest.mark.usefixtures("small_process")
+def test_a_run_that_is_bounded_gives_nearly_the_same_model() -> None:
+    """Rows are sampled by batch, so that the fits are those of other rows."""
+    model = builders.proto(GRAPH, w=builders.normal(4, 3, 3, 3))
+    x = builders.normal(40, 3, 16, 16)
+    free, bounded = (
+        compress(model, "basis:rank=3:form=channel", data=x, target="ort", memory=memory)
+        for memory in (None, 10**6 + 2**20)
+    )
+    one, two = (builders.run(result.model, x=x)["y"] for result in (free, bounded))
+    assert np.linalg.norm(one - two) < 0.02 * np.linalg.norm(one)

@@ -1,0 +1,37 @@
+"""Arrays in memory and in a file are read alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx_compress.runtime.spool import Spool
+
+ARRAYS = (
+    np.arange(12, dtype=np.float32).reshape(3, 4).T,
+    np.array([[True], [False]]),
+    np.empty((0, 2), np.float16),
+    np.array(7, np.int64),
+    np.array(["a", "bc"], object),
+)
+
+
+@pytest.mark.parametrize("in_file", [(), (0, 2, 4), (0, 1, 2, 3, 4)])
+def test_arrays_come_back_as_they_were(in_file: tuple[int, ...]) -> None:
+    spool = Spool()
+    for index, array in enumerate(ARRAYS):
+        spool.add(array, index in in_file)
+    for _ in range(2):
+        for found, array in zip(spool, ARRAYS, strict=True):
+            assert found.dtype == array.dtype
+            np.testing.assert_array_equal(found, array)
+    np.testing.assert_array_equal(spool[-5], ARRAYS[0])
+    assert [part.dtype for part in spool[1:3]] == [bool, np.float16]
+    assert spool.lengths == [4, 2, 0, 1, 2]
+
+
+def test_what_lies_in_the_file_is_not_held() -> None:
+    spool = Spool()
+    spool.add(ARRAYS[0], True)
+    assert spool.held == 0
+    spool.add(ARRAYS[0])
+    assert spool.held == ARRAYS[0].nbytes
