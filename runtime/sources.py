@@ -13,7 +13,7 @@ A batch is an array, or a dict of arrays. Nothing is ever unpickled.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -23,6 +23,7 @@ import numpy as np
 
 from ..compiler.errors import CompressError, UsageError
 from ..compiler.registry import load_file, nearest
+from .memory import installed
 from .preprocess import Preprocess, import_pillow
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -63,10 +64,11 @@ class ImageFiles:
         return np.stack([self._read(path) for path in self.paths[index]])
 
     def _read(self, path: Path) -> np.ndarray:
+        pillow = import_pillow()
         try:
-            with import_pillow().open(path) as image:
+            with pillow.open(path) as image:
                 pixels = np.asarray(image.convert(MODES.get(self.channels, "RGB")), np.uint8)
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
             raise CompressError("not a readable image", str(path), "remove it or store it again") from error
         framed = self.preprocess.frame(pixels.reshape(*pixels.shape[:2], -1))
         self._shape[:] = self._shape or [framed.shape]
@@ -132,9 +134,30 @@ def _archive(path: Path, inputs: Sequence[str], key: str | None, labels: str | N
         if isinstance(content, np.ndarray):
             return _pick({"data": cast("np.ndarray", content)}, inputs, str(path), key, labels)
         with content as archive:
-            return _pick(archive, inputs, str(path), key, labels)
+            return _pick(Unpacked(archive, str(path)), inputs, str(path), key, labels)
     except (OSError, ValueError, EOFError, BadZipFile, KeyError) as error:
         raise CompressError(f"cannot be read: {error}", str(path), "store plain arrays with numpy.savez") from error
+
+
+class Unpacked(Mapping[str, np.ndarray]):
+    """The arrays of an archive, read when they are asked for; `CompressError` for one that is too large for memory."""
+
+    def __init__(self, archive: Any, where: str):
+        self._archive, self._where = archive, where
+        self._sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.zip.infolist()}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._archive.files)
+
+    def __len__(self) -> int:
+        return len(self._archive.files)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        size, most = self._sizes.get(name, 0), installed() // 2
+        if size > most:
+            what = f"array '{name}' unpacks to {size / 1e9:.1f} GB, more than half of the memory ({most / 1e9:.1f} GB)"
+            raise CompressError(what, self._where, "numpy.save it as .npy, which is read as needed")
+        return self._archive[name]
 
 
 def _folder(path: Path, inputs: Sequence[str], channels: int, preprocess: Preprocess, labels: str | None) -> Source:

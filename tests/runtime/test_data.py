@@ -127,6 +127,12 @@ def test_a_broken_image_is_named(tmp_path: Path):
         load_data(tmp_path, [X])
 
 
+def test_an_image_that_unpacks_to_gigapixels_is_refused(tmp_path: Path):
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "x.png")
+    with pytest.raises(CompressError, match=r"x\.png: not a readable image"):
+        load_data(tmp_path, [X])
+
+
 LOADER = """
 import numpy as np
 def arrays():
@@ -220,6 +226,24 @@ def test_nothing_is_unpickled(tmp_path: Path):
     np.savez(tmp_path / "d.npz", images=np.array([{}], object))
     with pytest.raises(CompressError, match="cannot be read"):
         load_data(tmp_path / "d.npz", [X])
+
+
+def test_an_archive_that_would_fill_the_memory_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    np.savez_compressed(tmp_path / "d.npz", images=np.zeros((1000, 8, 8, 3), np.uint8), other=np.zeros(4))
+    monkeypatch.setattr("onnx_compress.runtime.sources.installed", lambda: 300_000)
+    with pytest.raises(CompressError, match=r"'images' unpacks to 0.0 GB, more than half .* as .npy"):
+        load_data(tmp_path / "d.npz", [X])
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.9])
+@pytest.mark.parametrize("suffix", ["npz", "npy"])
+def test_data_that_end_early(tmp_path: Path, suffix: str, kept: float):
+    path = tmp_path / f"d.{suffix}"
+    images = np.random.default_rng(0).integers(0, 255, (20, 8, 8, 3), np.uint8)
+    np.savez(path, images=images) if suffix == "npz" else np.save(path, images)
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(CompressError, match="cannot be read"):
+        load_data(path, [X])
 
 
 def test_what_is_no_data(tmp_path: Path):
