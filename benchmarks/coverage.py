@@ -1,10 +1,11 @@
-"""Every pass over models that others made: a JSON line per model and pipeline, and a table of them.
+"""Every pass over models that others made: a JSON line per model and pipeline, and a page about them.
 
-    python benchmarks/coverage.py --log coverage.jsonl [--sources light,packages,node,pytorch] [--folder MODELS]
-    python benchmarks/coverage.py --table coverage.jsonl > docs/coverage.md
+    python benchmarks/coverage.py --log coverage.jsonl [--page docs/coverage.md] [--sources light,...] [--folder MODELS]
 
 Sources: `light`, `node` and `pytorch` are the models that the onnx package ships or makes for backend tests; `packages`
-is every ONNX file of an installed package; --folder is a folder of files, such as `export_timm.py` writes.
+is every ONNX file of an installed package; --folder is a folder of files, such as `export_timm.py` writes. Models of
+`node` have their weights as inputs, those of `light` compute them; where there is a Conv they come once more, as
+`NAME+weights`, with stored ones.
 
 `outcome` is what a pipeline did: `rewritten` (so many nodes), `unchanged` (with the reasons), `refused` (a clear
 error); or what must not be: `failed` (an exception that is a bug), `invalid` (the checker, onnxruntime or the interface
@@ -16,18 +17,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from importlib.metadata import distributions
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from isolated import Isolated
-from onnx import helper
+from onnx import helper, numpy_helper
 
 FULL = (
     "cleanup",
@@ -51,10 +53,14 @@ CALIBRATED = "+data"
 SOURCES = ("light", "packages", "pytorch", "node")
 GOOD = ("rewritten", "unchanged", "refused")
 BAD = ("failed", "invalid", "wrong", "crash", "timeout")
+LEFT = ("skipped", "kept")
+MANY = ("node", "pytorch")
+REASONS = 30
 TOLERANCE = 1e-4
 OPEN = (1, 32, 64, 224, 8, 16000)
 """Sizes tried for open dimensions, the same for all of a model; the batch is 1."""
 SAMPLES = 4
+CONVS = ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "DeformConv")
 Feeds = dict[str, np.ndarray]
 
 
@@ -69,14 +75,42 @@ def models(sources: list[str], folder: Path | None) -> Iterator[tuple[str, str, 
             yield from ((source, *entry) for entry in _packaged())
         elif source == "light":
             place = Path(onnx.__file__).parent / "backend/test/data/light"
-            yield from ((source, path.stem, str(path)) for path in sorted(place.glob("*.onnx")))
+            for path in sorted(place.glob("*.onnx")):
+                yield source, path.stem, str(path)
+                yield source, f"{path.stem}+weights", _with_weights(onnx.load(path))
         elif source == "node":
             cases = (case for case in loader.load_node_model_tests() if case.model is not None)
-            yield from ((source, case.name, case.model.SerializeToString()) for case in cases)
+            yield from ((source, *entry) for case in cases for entry in _variants(case))
         else:
             kinds = ("simple", "pytorch-operator", "pytorch-converted")
             found = [case for kind in kinds for case in loader.load_model_tests(kind=kind)]
             yield from ((source, case.name, str(Path(case.model_dir) / "model.onnx")) for case in found)
+
+
+def _variants(case: Any) -> Iterator[tuple[str, bytes]]:
+    """A model of a backend test, and where it has a Conv, the same with its weights stored."""
+    model = case.model
+    yield case.name, model.SerializeToString()
+    if not any(node.op_type in CONVS for node in model.graph.node) or len(model.graph.input) == 1:
+        return
+    values = zip(model.graph.input, case.data_sets[0][0], strict=True)
+    stored = [numpy_helper.from_array(value, entry.name) for entry, value in values][1:]
+    model.graph.initializer.extend(stored)
+    del model.graph.input[1:]
+    yield f"{case.name}+weights", model.SerializeToString()
+
+
+def _with_weights(model: onnx.ModelProto) -> bytes:
+    """What a ConstantOfShape makes becomes a random initializer, positive where it has one axis (variances)."""
+    graph, rng = model.graph, np.random.default_rng(0)
+    shapes = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "ConstantOfShape" and node.input[0] in shapes]:
+        dims = tuple(shapes[node.input[0]])
+        values = rng.standard_normal(dims, np.float32) if len(dims) > 1 else rng.uniform(0.5, 1, dims)
+        scale = np.sqrt(2 / max(1, np.prod(dims[1:])))
+        graph.initializer.append(numpy_helper.from_array((values * scale).astype(np.float32), node.output[0]))
+        graph.node.remove(node)
+    return model.SerializeToString()
 
 
 def _packaged() -> Iterator[tuple[str, str]]:
@@ -142,7 +176,7 @@ class Examiner:
             found = compress(source, pipeline.removesuffix(CALIBRATED), data=data, target="ort")
         except CompressError as error:
             bug = "please report it" in str(error)
-            return {"outcome": "failed" if bug else "refused", "why": str(error)}
+            return {"outcome": "failed" if bug else "refused", "why": str(error) if bug else error.what}
         except Exception as error:
             return {"outcome": "failed", "why": f"{error!r}: {traceback.format_exc()[-600:]}"}
         return self._judged(pipeline, found)
@@ -165,7 +199,7 @@ class Examiner:
             line["error"] = self._error(found.proto)
             if not line["error"] <= TOLERANCE:
                 return {**line, "outcome": "wrong", "why": f"outputs differ by {line['error']}"}
-        done = sum(count for action, count in actions.items() if action not in ("skipped", "kept"))
+        done = sum(count for action, count in actions.items() if action not in LEFT)
         return {**line, "outcome": "rewritten" if done else "unchanged"}
 
     def _invalid(self, proto: onnx.ModelProto) -> str:
@@ -219,17 +253,68 @@ class Examiners:
         return {**found, "seconds": round(time.perf_counter() - started, 2)}
 
 
-def table(lines: list[dict[str, Any]]) -> str:
-    """Markdown: by source and pipeline how many models had which outcome; then the reasons of refusals."""
-    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for line in lines:
-        counts[line["source"], line["pipeline"]][line["outcome"]] += 1
-    rows = [
-        f"| {source} | `{pipeline}` | " + " | ".join(str(found[name] or "") for name in (*GOOD, *BAD)) + " |"
-        for (source, pipeline), found in counts.items()
+def page(lines: list[dict[str, Any]]) -> str:
+    """What was found, as Markdown."""
+    bad = sum(line["outcome"] in BAD for line in lines)
+    models = {(line["source"], line["model"]) for line in lines}
+    packages = ("onnx-compress", "onnx", "onnxruntime")
+    tools = ", ".join(f"{name} {version(name)}" for name in packages)
+    parts = [
+        "# Models of others",
+        f"Every pass over {len(models):,} models that others made: {len(lines):,} runs, of which {bad:,} failed, were "
+        f"invalid, wrong, too slow or a crash. Made by `benchmarks/coverage.py` with {tools}.",
+        "## By origin",
+        "`rewritten`: nodes were changed. `unchanged`: no node of the model can be; the report says why for each. "
+        "`refused`: one clear error, nothing written. Outputs of a rewrite at full size are within 1e-4 of the "
+        "original's; inputs and outputs keep names, types and shapes; onnxruntime runs what it ran before.",
+        _by_origin(lines),
+        "## By model",
+        "How many nodes a pass rewrote; `·` none, `r` refused.",
+        _by_model([line for line in lines if line["source"] not in MANY]),
+        "## Reasons",
+        "The most common ones, without names and numbers.",
+        _reasons(lines),
     ]
-    head = f"| models | pipeline | {' | '.join((*GOOD, *BAD))} |"
-    return "\n".join([head, "|---" * (2 + len(GOOD) + len(BAD)) + "|", *rows])
+    return "\n\n".join(parts) + "\n"
+
+
+def _by_origin(lines: list[dict[str, Any]]) -> str:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for line in lines:
+        counts[line["source"]][line["outcome"]] += 1
+    models = Counter(source for source, _ in {(line["source"], line["model"]) for line in lines})
+    shown = (*GOOD, *BAD)
+    rows = [[source, models[source], *(found[name] for name in shown)] for source, found in counts.items()]
+    return _table(["origin", "models", *shown], rows)
+
+
+def _by_model(lines: list[dict[str, Any]]) -> str:
+    pipelines = list(dict.fromkeys(line["pipeline"] for line in lines if line["pipeline"] in LOSSY))
+    cells = {(line["source"], line["model"], line["pipeline"]): _cell(line) for line in lines}
+    names = dict.fromkeys((line["source"], line["model"]) for line in lines)
+    rows = [[name, *(cells.get((source, name, each), "") for each in pipelines)] for source, name in names]
+    return _table(["model", *(f"`{each}`" for each in pipelines)], rows)
+
+
+def _cell(line: dict[str, Any]) -> str:
+    if line["outcome"] != "rewritten":
+        return {"unchanged": "·", "refused": "r"}.get(line["outcome"], line["outcome"])
+    return str(sum(count for action, count in line["actions"].items() if action not in LEFT))
+
+
+def _reasons(lines: list[dict[str, Any]]) -> str:
+    found = Counter[tuple[str, str]]()
+    for line in lines:
+        if line["outcome"] in GOOD[1:]:
+            reason = re.sub(r"'[^']*'|\"[^\"]*\"|\d+(\.\d+)?", "…", line["why"].split("; ")[0])
+            found[line["outcome"], reason] += 1
+    rows = [[outcome, count, reason.replace("|", "/")] for (outcome, reason), count in found.most_common(REASONS)]
+    return _table(["outcome", "runs", "reason"], rows)
+
+
+def _table(head: list[str], rows: list[list[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def main() -> None:
@@ -239,11 +324,8 @@ def main() -> None:
     parser.add_argument("--pipelines", default=None, help="separated by spaces")
     parser.add_argument("--limit", type=float, default=120, help="seconds for one pipeline")
     parser.add_argument("--log", type=Path)
-    parser.add_argument("--table", type=Path, help="print the table of a log")
+    parser.add_argument("--page", type=Path, help="write a page about the whole log")
     args = parser.parse_args()
-    if args.table is not None:
-        print(table([json.loads(line) for line in args.table.read_text().splitlines()]))
-        return
     pipelines = args.pipelines.split() if args.pipelines else [*FULL, *LOSSY, f"basis:energy=0.9,quantize{CALIBRATED}"]
     done = set[tuple[str, str, str]]()
     if args.log is not None and args.log.is_file():
@@ -262,6 +344,8 @@ def main() -> None:
             if args.log is not None:
                 with args.log.open("a", encoding="utf-8") as log:
                     log.write(json.dumps(line) + "\n")
+    if args.page is not None and args.log is not None:
+        args.page.write_text(page([json.loads(line) for line in args.log.read_text().splitlines()]))
 
 
 if __name__ == "__main__":
