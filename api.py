@@ -26,7 +26,7 @@ from .compiler.errors import CompressError, UsageError
 from .compiler.files import check_output, staged, writing
 from .compiler.graph.arrival import check_arrival
 from .compiler.graph.convs import blind_convs, find_convs, is_conv
-from .compiler.graph.io import Model, from_proto, load, save, to_proto
+from .compiler.graph.io import Model, from_proto, load, save, stored_size, to_proto
 from .compiler.graph.quantizable import is_layer
 from .compiler.instruments import Instrument, Lint, Timing
 from .compiler.jobs import Jobs
@@ -49,7 +49,7 @@ from .runtime.checks import parse_check
 from .runtime.culprit import Culprit, write_culprit
 from .runtime.data import Samples, class_count, load_data, model_inputs
 from .runtime.preprocess import parse_preprocess
-from .runtime.reporting import Run, file_size, stored_size
+from .runtime.reporting import Run, file_size
 
 PathLike = str | os.PathLike[str]
 DEFAULT_PIPELINE = "basis,quantize"

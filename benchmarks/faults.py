@@ -7,7 +7,9 @@ A case starts a compression over an existing output with --overwrite, --dump-dir
 after a random share of the time that a whole run takes, `disk` limits the size of files it writes (RLIMIT_FSIZE) and
 `memory` its address space (RLIMIT_AS), at random too. Then the files are looked at, the same command runs to its end,
 and its model is compared with the one of the undisturbed run, byte by byte. `told` counts the cases that ended in one
-line of error, `leftovers` those after which other files were there: temporary ones of a killed run.
+line of error, `died` in another way (libraries for linear algebra abort where they get no memory, or try for ever:
+after ten times the time of a whole run they are killed), `leftovers` those after which other files were there:
+temporary ones of a killed run.
 """
 
 from __future__ import annotations
@@ -51,13 +53,18 @@ def killed(words: list[str], folder: Path, after: float) -> str | None:
         return None
 
 
-def limited(words: list[str], folder: Path, what: int, most: float) -> str:
+def limited(words: list[str], folder: Path, what: int, most: float, seconds: float) -> str:
     """Run it with a resource limit; what it said."""
 
     def limit() -> None:
         resource.setrlimit(what, (int(most), int(most)))
 
-    run = subprocess.run(words, cwd=folder, stderr=subprocess.PIPE, text=True, preexec_fn=limit, check=False)
+    try:
+        run = subprocess.run(
+            words, cwd=folder, stderr=subprocess.PIPE, text=True, preexec_fn=limit, check=False, timeout=10 * seconds
+        )
+    except subprocess.TimeoutExpired:
+        return "no end"
     return run.stderr
 
 
@@ -67,9 +74,9 @@ def disturbed(kind: str, rng: random.Random, seconds: float, size: int) -> Calla
         return lambda words, folder: killed(words, folder, after)
     if kind == "disk":
         most = rng.uniform(0, 1.2) * size
-        return lambda words, folder: limited(words, folder, resource.RLIMIT_FSIZE, most)
+        return lambda words, folder: limited(words, folder, resource.RLIMIT_FSIZE, most, seconds)
     most = rng.uniform(*MEMORY) * 1e9
-    return lambda words, folder: limited(words, folder, resource.RLIMIT_AS, most)
+    return lambda words, folder: limited(words, folder, resource.RLIMIT_AS, most, seconds)
 
 
 def examine(args: argparse.Namespace, folder: Path, disturb: Callable[[list[str], Path], str | None], wanted: bytes):

@@ -11,8 +11,11 @@ from pathlib import Path
 from .base import Pass, PassRecord
 from .context import Context
 from .errors import Unavailable
-from .graph.io import Model, save, to_proto
+from .graph.io import Model, save, to_outline
 from .lint import Finding, lint
+
+BIG = 2**20
+"""Bytes of a weight whose numbers the rules are not shown."""
 
 
 class Instrument:
@@ -90,7 +93,7 @@ class Lint(Instrument):
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
         if record.position != self._last:
             return
-        findings = lint(to_proto(model), ctx.target, plugins=ctx.plugin_operators)
+        findings = lint(to_outline(model, BIG)[0], ctx.target, plugins=ctx.plugin_operators)
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
             others = f"; {len(errors) - 1} more such places" if len(errors) > 1 else ""

@@ -12,8 +12,8 @@ import onnx_graphsurgeon as gs
 from ..compiler.base import Pass, PassRecord
 from ..compiler.context import Context, Progress
 from ..compiler.cost import conv_costs
-from ..compiler.graph.external import graph_tensors, stored_bytes
-from ..compiler.graph.io import INLINE_LIMIT, Model, to_proto
+from ..compiler.graph.external import graph_tensors
+from ..compiler.graph.io import Model, stored_size
 from ..compiler.graph.operators import declared
 from ..compiler.latency import estimate
 from ..compiler.report import (
@@ -130,13 +130,6 @@ def file_size(path: Path) -> int:
     entries = [entry for tensor in graph_tensors(proto.graph) for entry in tensor.external_data]
     files = {path.parent / entry.value for entry in entries if entry.key == "location"}
     return path.stat().st_size + sum(file.stat().st_size for file in files)
-
-
-def stored_size(model: Model) -> int:
-    """The bytes that the model takes in a file, before it is written."""
-    proto = to_proto(model)
-    held = stored_bytes(proto)
-    return held if held > INLINE_LIMIT else proto.ByteSize()
 
 
 def _data_report(data: Samples) -> DataReport:

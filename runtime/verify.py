@@ -11,12 +11,13 @@
    (random operators).
 5. What onnxruntime cannot run, or a missing onnxruntime, is noted once.
 
-Each model runs once: the outputs after a pass are those before the next.
+Each model runs once, the outputs after a pass being those before the next; one that no pass changes does not run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -25,12 +26,13 @@ from ..compiler.base import Pass, PassRecord
 from ..compiler.context import Context, Feeds
 from ..compiler.errors import CompressError
 from ..compiler.graph.check import check_graph, check_structure
-from ..compiler.graph.io import Model, to_proto
+from ..compiler.graph.io import INLINE_LIMIT, Model, stored_size, to_proto
 from ..compiler.instruments import Failure, Instrument
 from ..compiler.shapes import input_shapes
 from .session import Session
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
+TOO_LARGE = "the model has more bytes than onnxruntime takes from memory"
 Outputs = Mapping[str, np.ndarray]
 
 
@@ -47,6 +49,7 @@ class Verify(Instrument):
         self._started = False
         self._runs = True
         self._exact = False
+        self._before: Model | None = None
         self._outputs: Outputs | None = None
         self._notes: list[str] = []
 
@@ -55,21 +58,23 @@ class Verify(Instrument):
             self._started = True
             self._check_original(model, ctx)
         self._exact = entry.exact
-        if self._outputs is None and self._runs and (entry.exact or ctx.data is not None):
-            self._outputs = self._first_run(model, ctx)
+        compared = self._runs and (entry.exact or ctx.data is not None)
+        self._before = replace(model, graph=model.graph.copy()) if compared and self._outputs is None else None
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
-        record.result.notes.extend(self._notes)
-        self._notes.clear()
         where = f"pass {record.position} '{record.name}'"
         try:
             self._check(model)
         except CompressError as error:
             raise CompressError(error.what, f"{where}, {error.where}", error.fix) from error
-        if not record.result.changed or self._outputs is None:
+        changed = record.result.changed
+        before = self._outputs_before(ctx) if changed else None
+        record.result.notes.extend(self._notes)
+        self._notes.clear()
+        if not changed:
             return
-        before, self._outputs = self._outputs, None
-        if not self._exact and ctx.data is None:
+        self._outputs = None
+        if before is None or (not self._exact and ctx.data is None):
             return
         self._outputs = self._run(model, ctx)
         record.figures.update(compare(before, self._outputs, agreement=ctx.data is not None))
@@ -92,9 +97,12 @@ class Verify(Instrument):
             self._check, ctx.fault = check_structure, error.what
             self._notes.append(f"the model as it came in fails the ONNX checker ({error}); checking the structure only")
 
-    def _first_run(self, model: Model, ctx: Context) -> Outputs | None:
+    def _outputs_before(self, ctx: Context) -> Outputs | None:
+        """Those of the model before the pass, which runs now if it has not yet; None where it cannot, or need not."""
+        if self._outputs is not None or self._before is None:
+            return self._outputs
         try:
-            return self._run(model, ctx)
+            return self._run(self._before, ctx)
         except CompressError as error:
             self._runs = False
             self._notes.append(f"outputs are not compared: {error.what}")
@@ -102,6 +110,8 @@ class Verify(Instrument):
 
     def _run(self, model: Model, ctx: Context) -> Outputs:
         """All outputs that are tensors, samples joined."""
+        if stored_size(model) > INLINE_LIMIT:
+            raise CompressError(TOO_LARGE)
         session = Session(to_proto(model))
         runs = [session.run(feeds) for feeds in self._feeds(model.graph, ctx)]
         return {name: _join([run[name] for run in runs]) for name, value in runs[0].items() if _is_array(value)}

@@ -7,18 +7,27 @@ can map it into memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 from pathlib import Path
 
+import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from ..errors import CompressError
 
 PAGE = 4096
 SMALL = 1024
 EXTERNAL = onnx.TensorProto.EXTERNAL
+Arrays = dict[str, np.ndarray]
+NUMPY = frozenset(
+    getattr(onnx.TensorProto, name)
+    for name in (
+        *("FLOAT", "DOUBLE", "FLOAT16", "BOOL", "INT8", "INT16", "INT32", "INT64"),
+        *("UINT8", "UINT16", "UINT32", "UINT64"),
+    )
+)
+"""Types that numpy has, too."""
 
 
 def graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
@@ -33,50 +42,52 @@ def graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield from graph_tensors(inner)
 
 
-def read_external(proto: onnx.ModelProto, folder: Path) -> None:
-    """Bring the external data of `proto` into memory."""
+def read_external(proto: onnx.ModelProto, folder: Path) -> Arrays:
+    """Bring the external data of `proto` into memory: weights as arrays by name, so that they lie there once, what
+    numpy has no type for into the proto."""
+    arrays: Arrays = {}
+    weights = {id(tensor) for tensor in proto.graph.initializer if tensor.data_type in NUMPY}
     for tensor in graph_tensors(proto.graph):
-        if tensor.data_location == EXTERNAL:
-            tensor.raw_data = _read(tensor, folder)
-            tensor.ClearField("external_data")
-            tensor.ClearField("data_location")
+        if tensor.data_location != EXTERNAL:
+            continue
+        if id(tensor) not in weights:
+            fill(tensor, folder)
+            continue
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        arrays[tensor.name] = np.frombuffer(_read(tensor, folder), dtype).reshape(tensor.dims)
+        tensor.ClearField("external_data")
+    return arrays
 
 
-def stored_bytes(proto: onnx.ModelProto) -> int:
-    """What all tensors hold. (ByteSize of a model beyond 2 GB fails.)"""
-    return sum(len(tensor.raw_data) or tensor.ByteSize() for tensor in graph_tensors(proto.graph))
+def fill(tensor: onnx.TensorProto, folder: Path) -> None:
+    """Bring the external data of `tensor` into it."""
+    tensor.raw_data = bytes(_read(tensor, folder))
+    tensor.ClearField("external_data")
+    tensor.ClearField("data_location")
 
 
-def write_external(proto: onnx.ModelProto, path: Path) -> None:
-    """Move every tensor of `SMALL` bytes or more from `proto` into the file `path`."""
+def write_external(proto: onnx.ModelProto, path: Path, values: Callable[[str], np.ndarray]) -> None:
+    """Write the tensors that `proto` leaves out into the file `path`; `values` gives them by name."""
     with path.open("wb") as file:
-        for tensor in proto.graph.initializer:
-            data = _raw(tensor)
-            if len(data) < SMALL:
+        for tensor in graph_tensors(proto.graph):
+            if tensor.data_location != EXTERNAL:
                 continue
+            data = np.ascontiguousarray(values(tensor.name))
             file.write(b"\0" * (-file.tell() % PAGE))
-            entries = {"location": path.name, "offset": file.tell(), "length": file.write(data)}
-            for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
-                tensor.ClearField(field)
-            tensor.data_location = EXTERNAL
+            entries = {"location": path.name, "offset": file.tell(), "length": file.write(data.data)}
             for key, value in entries.items():
                 tensor.external_data.add(key=key, value=str(value))
 
 
-def _raw(tensor: onnx.TensorProto) -> bytes:
-    if tensor.data_type == onnx.TensorProto.STRING:
-        return b""
-    return tensor.raw_data or numpy_helper.from_array(numpy_helper.to_array(tensor)).raw_data
-
-
-def _read(tensor: onnx.TensorProto, folder: Path) -> bytes:
+def _read(tensor: onnx.TensorProto, folder: Path) -> bytearray:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     path = _inside(entries.get("location", ""), folder, tensor.name)
     try:
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or 0) or None
         with path.open("rb") as file:
+            data = bytearray(length or _expected(tensor))
             file.seek(offset)
-            data = file.read(length)
+            del data[file.readinto(data) :]
     except (OSError, ValueError) as error:
         raise CompressError(
             f"cannot read the data of tensor '{tensor.name}': {error}", str(path), "copy it again"
@@ -88,7 +99,7 @@ def _read(tensor: onnx.TensorProto, folder: Path) -> bytes:
             str(path),
             "copy it again",
         )
-    return data[: _expected(tensor)] if length is None else data
+    return data
 
 
 def _inside(location: str, folder: Path, name: str) -> Path:

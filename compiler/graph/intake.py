@@ -19,7 +19,7 @@ import onnx
 from onnx import AttributeProto, inliner, numpy_helper
 
 from ..errors import CompressError
-from .external import EXTERNAL, graph_tensors
+from .external import EXTERNAL, Arrays, graph_tensors
 from .operators import DOMAIN
 
 DEFAULT_DOMAIN = "ai.onnx"
@@ -58,8 +58,12 @@ def inline_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
     return inlined
 
 
-def prepare(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Bring `proto` into the shape of the module docstring, in place; what was set aside, by node name."""
+def prepare(proto: onnx.ModelProto, arrays: Arrays) -> list[onnx.NodeProto]:
+    """Bring `proto` into the shape of the module docstring, in place; what was set aside, by node name.
+
+    Args:
+        arrays: the weights that it leaves out.
+    """
     for entry in proto.opset_import:
         if entry.domain == DEFAULT_DOMAIN:
             entry.domain = ""
@@ -75,7 +79,7 @@ def prepare(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
                 node.ClearField("domain")
             node.name = _unique(node.name or f"{node.op_type}_{index}", seen)
             stubs.append(_set_aside(node))
-    check_finite(proto.graph)
+    check_finite(proto.graph, arrays)
     return [stub for stub in stubs if len(stub.ListFields()) > 1]
 
 
@@ -127,7 +131,7 @@ def check_sizes(graph: onnx.GraphProto) -> None:
             )
 
 
-def check_finite(graph: onnx.GraphProto) -> None:
+def check_finite(graph: onnx.GraphProto, arrays: Arrays) -> None:
     """Refuse NaN and Inf in the weights of `WEIGHTED` nodes; elsewhere (a mask, a bound) they can be meant."""
     for part in graphs(graph):
         tensors = {tensor.name: tensor for tensor in part.initializer}
@@ -136,14 +140,14 @@ def check_finite(graph: onnx.GraphProto) -> None:
         for node in part.node:
             for name in node.input if node.op_type in WEIGHTED else ():
                 tensor = tensors.get(name)
-                if tensor is not None and tensor.data_type in FLOATS and not _finite(tensor):
+                if tensor is not None and tensor.data_type in FLOATS and not _finite(tensor, arrays):
                     raise CompressError(
                         f"the weight '{name}' holds NaN or Inf", f"node '{node.name}'", "train or export again"
                     )
 
 
-def _finite(tensor: onnx.TensorProto) -> bool:
-    values = numpy_helper.to_array(tensor)
+def _finite(tensor: onnx.TensorProto, arrays: Arrays) -> bool:
+    values = arrays[tensor.name] if tensor.data_location == EXTERNAL else numpy_helper.to_array(tensor)
     with np.errstate(all="ignore"):
         quick = np.isfinite(values.sum(dtype=np.float64))
     return bool(quick or np.isfinite(values).all())

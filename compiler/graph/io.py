@@ -18,8 +18,9 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ..errors import CompressError
-from .external import read_external, stored_bytes, write_external
+from .external import SMALL, Arrays, read_external, write_external
 from .intake import graphs, inline_functions, prepare, restore
+from .outline import Weights, file_bytes, outlined
 
 INLINE_LIMIT = 2**31 - 2**24
 MISLEADING = "TensorRT"
@@ -48,20 +49,34 @@ def load(path: str | os.PathLike[str]) -> Model:
     """Read an ONNX file with its external data; `CompressError` where it cannot be read."""
     path = Path(path)
     proto = inline_functions(parse(path))
-    read_external(proto, path.parent)
-    return _import(proto, path)
+    return _import(proto, path, read_external(proto, path.parent))
 
 
 def from_proto(proto: onnx.ModelProto, path: Path | None = None) -> Model:
     """The model of a proto that is in memory with all its data; the proto stays as it is."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
-    return _import(inline_functions(copy), path)
+    return _import(inline_functions(copy), path, {})
 
 
 def to_proto(model: Model) -> onnx.ModelProto:
     """The graph as a ModelProto, in the envelope it came in."""
-    proto = gs.export_onnx(model.graph, do_type_check=False)
+    return _enveloped(model, model.graph)
+
+
+def to_outline(model: Model, least: int = SMALL) -> tuple[onnx.ModelProto, Weights]:
+    """`to_proto` without the weights of so many bytes, and these by name; see `outline`."""
+    light, weights = outlined(model.graph, least)
+    return _enveloped(model, light), weights
+
+
+def stored_size(model: Model) -> int:
+    """The bytes that the model takes in a file, external data included."""
+    return file_bytes(*to_outline(model))
+
+
+def _enveloped(model: Model, graph: gs.Graph) -> onnx.ModelProto:
+    proto = gs.export_onnx(graph, do_type_check=False)
     envelope = model.envelope
     for field in FIELDS:
         setattr(proto, field, getattr(envelope, field))
@@ -80,13 +95,15 @@ def save(model: Model, path: str | os.PathLike[str]) -> int:
     """
     path = Path(path)
     data = path.with_name(f"{path.name}.data")
-    proto = to_proto(model)
+    proto, weights = to_outline(model)
+    split = file_bytes(proto, weights) > INLINE_LIMIT
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
             part, part_data = Path(folder) / path.name, Path(folder) / data.name
-            split = stored_bytes(proto) > INLINE_LIMIT
             if split:
-                write_external(proto, part_data)
+                write_external(proto, part_data, lambda name: weights[name].values)
+            else:
+                proto = to_proto(model)
             part.write_bytes(proto.SerializeToString(deterministic=True))
             if split:
                 path.unlink(missing_ok=True)
@@ -120,7 +137,7 @@ def parse(path: Path) -> onnx.ModelProto:
     return proto
 
 
-def _import(proto: onnx.ModelProto, path: Path | None) -> Model:
+def _import(proto: onnx.ModelProto, path: Path | None, arrays: Arrays) -> Model:
     envelope = onnx.ModelProto(ir_version=proto.ir_version)
     for field in FIELDS:
         setattr(envelope, field, getattr(proto, field))
@@ -129,7 +146,7 @@ def _import(proto: onnx.ModelProto, path: Path | None) -> Model:
     envelope.metadata_props.extend(proto.metadata_props)
     envelope.graph.input.extend(proto.graph.input)
     envelope.graph.output.extend(proto.graph.output)
-    envelope.graph.node.extend(prepare(proto))
+    envelope.graph.node.extend(prepare(proto, arrays))
     try:
         graph = gs.import_onnx(proto)
     except Exception as error:
@@ -138,6 +155,9 @@ def _import(proto: onnx.ModelProto, path: Path | None) -> Model:
         ) from error
     if proto.ir_version >= 4:
         _keep_defaults(graph, proto.graph)
+    for name, tensor in graph.tensors().items():
+        if name in arrays and isinstance(tensor, gs.Constant):
+            tensor.values, tensor.data_location = arrays[name], None
     inner = {tensor.name for part in list(graphs(proto.graph))[1:] for tensor in part.initializer}
     return Model(graph, envelope, path, frozenset(inner))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from ..errors import CompressError
-from ..graph.external import graph_tensors, read_external
+from ..graph.external import fill, graph_tensors
 from .network import Network
 from .node import shape_of
 from .rule import TENSORRT, TENSORRT_8, Problem, Problems, cache_only, every, model_rule
@@ -44,11 +44,10 @@ def external_missing(network: Network) -> Problems:
 
 def _probe(name: str, location: str, folder: Path) -> None:
     """Read the first byte of a data file."""
-    holder = onnx.ModelProto()
-    probe = holder.graph.initializer.add(name=name, data_type=onnx.TensorProto.INT8, data_location=EXTERNAL)
+    probe = onnx.TensorProto(name=name, data_type=onnx.TensorProto.INT8, data_location=EXTERNAL)
     for key, value in (("location", location), ("length", "1")):
         probe.external_data.add(key=key, value=value)
-    read_external(holder, folder)
+    fill(probe, folder)
 
 
 def _external(network: Network) -> Iterator[onnx.TensorProto]:

@@ -11,7 +11,7 @@ import onnx
 from onnx import numpy_helper
 
 from ..errors import CompressError
-from ..graph.external import read_external
+from ..graph.external import fill
 from ..targets import Target
 from ..targets.operators import Version
 from .light import OWN, Infos, infer
@@ -56,10 +56,10 @@ class Network:
             return tensor
         if self.folder is None:
             raise CompressError("its data lie in a file", tensor.name, "give the folder")
-        holder = onnx.ModelProto()
-        holder.graph.initializer.append(tensor)
-        read_external(holder, self.folder)
-        return holder.graph.initializer[0]
+        copy = onnx.TensorProto()
+        copy.CopyFrom(tensor)
+        fill(copy, self.folder)
+        return copy
 
     def _enter(self, scope: Scope, infos: Iterator[Infos]) -> None:
         """Collect the nodes of a graph and of those below it, in the order of `graphs`."""

@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.cost import graph_cost
 from ...compiler.graph.convs import Conv, find_convs
+from ...compiler.graph.outline import graph_bytes
 from ...compiler.pieces import Piece, Pricing, as_piece, chain_costs
 from ...compiler.shapes import Shapes
 from .forms import Form
@@ -53,7 +54,7 @@ class Bill:
         """The whole of `graph`, whose tensors have `shapes`."""
         cost = graph_cost(graph, self.shapes)
         pieces = [as_piece(conv, self.shapes) for conv in find_convs(graph)]
-        costs: Costs = {"macs": cost.macs, "params": cost.params, "bytes": file_bytes(graph)}
+        costs: Costs = {"macs": cost.macs, "params": cost.params, "bytes": graph_bytes(graph)}
         costs["activations"] = sum(piece.activations for piece in pieces)
         if self.pricing is not None and self.timed:
             costs["latency"] = self.pricing.graph(graph, self.shapes)
@@ -66,11 +67,6 @@ class Bill:
             **chain_costs(pieces, self.pricing if known else None),
             "bytes": stored + len(pieces) * structure_bytes(len(conv.name), len(conv.kernel)),
         }
-
-
-def file_bytes(graph: gs.Graph) -> int:
-    """The size of the model's file."""
-    return gs.export_onnx(graph, do_type_check=False).ByteSize()
 
 
 @cache

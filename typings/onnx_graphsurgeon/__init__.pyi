@@ -33,6 +33,8 @@ class Variable(Tensor):
 
 class Constant(Tensor):
     values: np.ndarray
+    data_location: int | None
+    export_dtype: Any
     def __init__(
         self, name: str, values: np.ndarray, data_location: int | None = ..., export_dtype: Any = ...
     ) -> None: ...
