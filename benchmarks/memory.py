@@ -72,17 +72,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = args.folder or Path(place)
         model = build(folder, args.gigabytes)
-        words = (
-            str(model),
-            "-p",
-            args.pipeline,
-            "-o",
-            str(folder / "out.onnx"),
-            "--target",
-            "ort",
-            "--overwrite",
-            "-q",
-        )
+        words = ("-p", args.pipeline, "-o", str(folder / "out.onnx"), "--target", "ort", "--overwrite", "-q")
         bare, _ = peak("-c", IMPORTS)
         most, seconds = peak("-m", "onnx_compress", str(model), *words)
         size = (folder / "big.data").stat().st_size

@@ -143,8 +143,8 @@ def view(node: gs.Node) -> Conv | None:
     rank = weight.ndim - 2
     return Conv(
         node=node,
-        weight=weight.astype(np.float32),
-        bias=None if bias is None else bias.astype(np.float32),
+        weight=weight.astype(np.float32, copy=False),
+        bias=None if bias is None else bias.astype(np.float32, copy=False),
         dtype=weight.dtype,
         group=int(node.attrs.get("group", 1)),
         strides=tuple(node.attrs.get("strides") or [1] * rank),

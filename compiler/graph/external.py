@@ -46,16 +46,14 @@ def read_external(proto: onnx.ModelProto, folder: Path) -> Arrays:
     """Bring the external data of `proto` into memory: weights as arrays by name, so that they lie there once, what
     numpy has no type for into the proto."""
     arrays: Arrays = {}
-    weights = {id(tensor) for tensor in proto.graph.initializer if tensor.data_type in NUMPY}
+    for tensor in proto.graph.initializer:
+        if tensor.data_location == EXTERNAL and tensor.data_type in NUMPY:
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+            arrays[tensor.name] = np.frombuffer(_read(tensor, folder), dtype).reshape(tensor.dims)
+            tensor.ClearField("external_data")
     for tensor in graph_tensors(proto.graph):
-        if tensor.data_location != EXTERNAL:
-            continue
-        if id(tensor) not in weights:
+        if tensor.data_location == EXTERNAL and tensor.name not in arrays:
             fill(tensor, folder)
-            continue
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-        arrays[tensor.name] = np.frombuffer(_read(tensor, folder), dtype).reshape(tensor.dims)
-        tensor.ClearField("external_data")
     return arrays
 
 

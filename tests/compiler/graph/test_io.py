@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 import pytest
 from builders import listing, model, normal, proto, run
 from onnx import TensorProto, helper, numpy_helper
@@ -103,6 +104,21 @@ def test_round_trip_of_the_light_models(path: Path, tmp_path: Path):
 def test_external_data_is_read(tmp_path: Path, location: str):
     loaded = load(write(tmp_path / "a.onnx", external(tmp_path, location)))
     np.testing.assert_array_equal(run(loaded, x=X)["y"], run(proto(CONV, w=normal(4, 3, 3, 3)), x=X)["y"])
+
+
+def test_external_weights_lie_in_memory_once(tmp_path: Path):
+    """The IR would otherwise keep the proto they came in."""
+    convs = (f"{after} = Conv({before}, w_{after})" for before, after in ("xa", "ab", "bc", "cd", "de", "ey"))
+    text = f"g (float[N,8,9,9] x) => (float[N,8,9,9] y) {{ {' '.join(convs)} }}"
+    weights = {f"w_{name}": normal(8, 8, 1, 1, seed=ord(name)) for name in "abcdey"}
+    content = proto(text, **weights)
+    onnx.save(content, tmp_path / "a.onnx", save_as_external_data=True, size_threshold=0)
+    loaded = load(tmp_path / "a.onnx")
+    stored = [tensor for tensor in loaded.graph.tensors().values() if isinstance(tensor, gs.Constant)]
+    assert len(stored) == 6
+    assert all(isinstance(tensor._values, np.ndarray) for tensor in stored)
+    x = normal(1, 8, 9, 9)
+    np.testing.assert_array_equal(run(loaded, x=x)["y"], run(model(text, **weights), x=x)["y"])
 
 
 def test_external_data_with_offset_and_length(tmp_path: Path):
