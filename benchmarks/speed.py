@@ -1,6 +1,7 @@
 """How long a compression takes, by stage: a JSON line per network and number of images.
 
     python benchmarks/speed.py [--networks resnet50,vgg16] [--images 0,256] [--pipeline basis:macs=0.5] [--jobs 2]
+                               [--memory 2GB]
     python benchmarks/speed.py --native [...]
 
 Networks are those of `architectures.py` with random weights, or ONNX files; images are random numbers of the input's
@@ -47,7 +48,7 @@ class Stages:
         self.seconds[stage] += time.perf_counter() - started
 
 
-def measure(model: str, pipeline: str, images: str | None, jobs: int) -> dict[str, Any]:
+def measure(model: str, pipeline: str, jobs: int, memory: str | None, images: str | None) -> dict[str, Any]:
     """One run, here."""
     import resource
 
@@ -55,7 +56,8 @@ def measure(model: str, pipeline: str, images: str | None, jobs: int) -> dict[st
 
     stages = Stages()
     started, used = time.perf_counter(), time.process_time()
-    found = compress(model, pipeline, data=images, samples=None, target="ort", jobs=jobs, progress=stages)
+    given: dict[str, Any] = {"data": images, "samples": None, "jobs": jobs, "memory": memory}
+    found = compress(model, pipeline, target="ort", progress=stages, **given)
     compressed = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         found.save(Path(folder) / "out.onnx")
@@ -111,25 +113,26 @@ def prepare(network: str, count: int, folder: Path) -> tuple[str, str | None]:
 
 def main() -> None:
     if sys.argv[1:2] == ["--worker"]:
-        model, pipeline, jobs, *images = sys.argv[2:]
-        print(json.dumps(measure(model, pipeline, *(images or [None]), int(jobs))), flush=True)
+        model, pipeline, jobs, memory, images = sys.argv[2:]
+        print(json.dumps(measure(model, pipeline, int(jobs), memory or None, images or None)), flush=True)
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", default="resnet50,vgg16")
     parser.add_argument("--images", default="0,256")
     parser.add_argument("--pipeline", default="basis:macs=0.5")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--memory", default="", help="as of a compression")
     parser.add_argument("--native", action="store_true", help="sample the process with py-spy")
     args = parser.parse_args()
     for network in args.networks.split(","):
         for count in map(int, args.images.split(",")):
             with tempfile.TemporaryDirectory() as folder:
                 model, images = prepare(network, count, Path(folder))
-                words = [model, args.pipeline, str(args.jobs), *([images] if images else [])]
+                words = [model, args.pipeline, str(args.jobs), args.memory, images or ""]
                 found = started(words, args.native)
             line = {"benchmark": "speed", "network": network, "images": count, "pipeline": args.pipeline}
             load = [round(value, 1) for value in os.getloadavg()]
-            print(json.dumps({**line, "jobs": args.jobs, **found, "load": load}), flush=True)
+            print(json.dumps({**line, "jobs": args.jobs, "memory": args.memory, **found, "load": load}), flush=True)
 
 
 if __name__ == "__main__":

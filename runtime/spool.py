@@ -8,6 +8,8 @@ from typing import IO, overload
 
 import numpy as np
 
+from ..compiler.errors import CompressError
+
 Place = tuple[int, np.dtype, tuple[int, ...]]
 
 
@@ -50,10 +52,15 @@ class Spool(Sequence[np.ndarray]):
         return part if isinstance(part, np.ndarray) else self._read(*part)
 
     def _write(self, value: np.ndarray) -> int:
-        if self._file is None:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115
-        start = self._file.seek(0, 2)
-        self._file.write(np.ascontiguousarray(value).data)
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115
+            start = self._file.seek(0, 2)
+            self._file.write(np.ascontiguousarray(value).data)
+            self._file.flush()
+        except OSError as error:
+            what = f"activations cannot be put aside: {error.strerror or error}"
+            raise CompressError(what, tempfile.gettempdir(), "TMPDIR on another disk, or fewer --samples") from error
         return start
 
     def _read(self, start: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import numpy as np
 import pytest
+from onnx_compress.compiler.errors import CompressError
 from onnx_compress.runtime.spool import Spool
 
 ARRAYS = (
@@ -27,6 +31,15 @@ def test_arrays_come_back_as_they_were(in_file: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(spool[-5], ARRAYS[0])
     assert [part.dtype for part in spool[1:3]] == [bool, np.float16]
     assert spool.lengths == [4, 2, 0, 1, 2]
+
+
+def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("onnx_compress.runtime.spool.tempfile.TemporaryFile", full)
+    with pytest.raises(CompressError, match=r"No space left on device.*TMPDIR"):
+        Spool().add(ARRAYS[0], True)
 
 
 def test_what_lies_in_the_file_is_not_held() -> None:
