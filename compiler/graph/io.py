@@ -20,7 +20,8 @@ import onnx_graphsurgeon as gs
 from ..errors import CompressError
 from .external import SMALL, Arrays, read_external, write_external
 from .intake import graphs, inline_functions, prepare, restore
-from .outline import Weights, file_bytes, outlined
+from .outline import outlined
+from .wire import Weights, size, write
 
 INLINE_LIMIT = 2**31 - 2**24
 MISLEADING = "TensorRT"
@@ -72,7 +73,7 @@ def to_outline(model: Model, least: int = SMALL) -> tuple[onnx.ModelProto, Weigh
 
 def stored_size(model: Model) -> int:
     """The bytes that the model takes in a file, external data included."""
-    return file_bytes(*to_outline(model))
+    return size(*to_outline(model))
 
 
 def _enveloped(model: Model, graph: gs.Graph) -> onnx.ModelProto:
@@ -96,18 +97,18 @@ def save(model: Model, path: str | os.PathLike[str]) -> int:
     path = Path(path)
     data = path.with_name(f"{path.name}.data")
     proto, weights = to_outline(model)
-    split = file_bytes(proto, weights) > INLINE_LIMIT
+    split = size(proto, weights) > INLINE_LIMIT
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
             part, part_data = Path(folder) / path.name, Path(folder) / data.name
             if split:
                 write_external(proto, part_data, lambda name: weights[name].values)
-            else:
-                proto = to_proto(model)
-            part.write_bytes(proto.SerializeToString(deterministic=True))
-            if split:
+                part.write_bytes(proto.SerializeToString(deterministic=True))
                 path.unlink(missing_ok=True)
                 os.replace(part_data, data)
+            else:
+                with part.open("wb") as file:
+                    write(proto, weights, file)
             os.replace(part, path)
     except OSError as error:
         raise CompressError(

@@ -6,17 +6,13 @@ types and shapes take it for any other, and nothing is copied, however big the m
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
-from .external import EXTERNAL, SMALL, graph_tensors
-
-Weights = dict[str, gs.Constant]
-FLAG = 2  # bytes of a data_location
+from .external import EXTERNAL, SMALL
+from .wire import Weights, size, stored_bytes
 
 
 def outlined(graph: gs.Graph, least: int = SMALL) -> tuple[gs.Graph, Weights]:
@@ -33,25 +29,7 @@ def outlined(graph: gs.Graph, least: int = SMALL) -> tuple[gs.Graph, Weights]:
 def graph_bytes(graph: gs.Graph) -> int:
     """The size of the graph's file."""
     light, weights = outlined(graph)
-    return file_bytes(gs.export_onnx(light, do_type_check=False), weights)
-
-
-def file_bytes(proto: onnx.ModelProto, weights: Weights) -> int:
-    """What `proto`, the export of an outlined graph, would take with its weights in it."""
-    added = 0
-    for tensor in graph_tensors(proto.graph):
-        if tensor.data_location == EXTERNAL and tensor.name in weights:
-            held, light = stored_bytes(weights[tensor.name]), tensor.ByteSize()
-            whole = light - FLAG + 1 + _varint(held) + held
-            added += whole + _varint(whole) - light - _varint(light)
-    light = proto.graph.ByteSize()
-    return proto.ByteSize() + added + _varint(light + added) - _varint(light)
-
-
-def stored_bytes(weight: gs.Constant) -> int:
-    dtype = weight.dtype
-    assert isinstance(dtype, np.dtype)
-    return prod(weight.shape) * dtype.itemsize
+    return size(gs.export_onnx(light, do_type_check=False), weights)
 
 
 def _stub(tensor: gs.Constant, least: int) -> onnx.TensorProto | None:
@@ -62,8 +40,3 @@ def _stub(tensor: gs.Constant, least: int) -> onnx.TensorProto | None:
         return None
     kind = onnx.helper.np_dtype_to_tensor_dtype(dtype)
     return onnx.TensorProto(name=tensor.name, data_type=kind, dims=tensor.shape, data_location=EXTERNAL)
-
-
-def _varint(value: int) -> int:
-    """Bytes of a protobuf length."""
-    return max(1, -(-value.bit_length() // 7))

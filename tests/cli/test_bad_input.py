@@ -229,7 +229,7 @@ def test_disk_full(refuse: Refusal, monkeypatch: pytest.MonkeyPatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+        patch.setattr("onnx_compress.compiler.graph.io.write", full)
         refuse(1, "net.compressed.onnx", "No space left on device")
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", full)

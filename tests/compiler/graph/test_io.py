@@ -175,7 +175,7 @@ def test_a_big_model_is_saved_with_external_data(tmp_path: Path, monkeypatch: py
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     target = write(tmp_path / "out.onnx", proto(CONV, w=normal(4, 3, 3, 3)))
     before = target.read_bytes()
-    monkeypatch.setattr(Path, "write_bytes", _disk_full)
+    monkeypatch.setattr(io, "write", _disk_full)
     with pytest.raises(CompressError, match="No space left"):
         save(model(CONV, w=normal(4, 3, 3, 3, seed=1)), target)
     assert target.read_bytes() == before
