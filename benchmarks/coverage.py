@@ -136,7 +136,8 @@ def random_feeds(model: onnx.ModelProto) -> Feeds | None:
 
 def _random(entry: onnx.ValueInfoProto, size: int) -> np.ndarray:
     tensor, rng = entry.type.tensor_type, np.random.default_rng(0)
-    dims = [dim.dim_value or (1 if axis == 0 else size) for axis, dim in enumerate(tensor.shape.dim)]
+    known = [dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim]
+    dims = [each or (1 if axis == 0 else size) for axis, each in enumerate(known)]
     kind = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
     return (rng.standard_normal(dims) if kind.kind == "f" else np.ones(dims)).astype(kind)
 
