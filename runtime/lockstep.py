@@ -63,7 +63,7 @@ def lockstep(
         memory: bytes of activations of each network that are held in RAM.
     """
     current = Walk(graph, data.batches(BATCH), memory)
-    original = current if reference is graph else Walk(reference, data.batches(BATCH), memory)
+    original = current if reference is graph else current.beside(reference)
     pending = {id(layer.node) for layer in layers}
     for layer in layers:
         shortcut = _shortcut(layer, current, original, pending)

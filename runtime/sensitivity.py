@@ -38,10 +38,11 @@ class Probe:
 
     def __init__(self, graph: gs.Graph, data: Data, memory: int = ACTIVATIONS):
         self._graph = graph.copy()
+        batches = list(data.batches(BATCH))
         self._names = [tensor.name for tensor in graph.outputs]
         session = graph_session(graph)
-        self._wanted = [[values[name] for name in self._names] for values in map(session.run, data.batches(BATCH))]
-        self._walk = Walk(self._graph, data.batches(BATCH), memory)
+        self._wanted = [[values[name] for name in self._names] for values in map(session.run, batches)]
+        self._walk = Walk(self._graph, batches, memory)
 
     def divergences(self, layer: Conv | Gemm, weights: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
         """One per (weight (N, d), bias (N,))."""

@@ -37,6 +37,12 @@ class Walk:
         self._done: set[int] = set()
         self._executed: list[gs.Node] = []
 
+    def beside(self, graph: gs.Graph) -> Walk:
+        """A walk over another graph with the same inputs, which are held once; before the first `advance`."""
+        walk = Walk(graph, (), self._memory)
+        walk._batches, walk._values = self._batches, dict(self._values)
+        return walk
+
     def __getitem__(self, name: str) -> Spool:
         """The value of a tensor, per batch; it must have been asked for in the last `advance`."""
         return self._values[name]

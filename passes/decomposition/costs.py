@@ -47,9 +47,6 @@ class Bill:
     def rewritten(self, conv: Conv, form: Form, size: int) -> Costs:
         return self._chain(conv, form.pieces(conv, size, self.shapes))
 
-    def macs(self, conv: Conv, form: Form, size: int) -> int:
-        return sum(piece.macs for piece in form.pieces(conv, size, self.shapes))
-
     def network(self, graph: gs.Graph) -> Costs:
         """The whole of `graph`, whose tensors have `shapes`."""
         cost = graph_cost(graph, self.shapes)

@@ -41,8 +41,8 @@ class Norms:
         self._left = left or {}
         self._pending = [node for node in graph.nodes[first:] if _is_constant_norm(node)]
         self._order = {id(node): place for place, node in enumerate(graph.nodes)}
-        both = (reference, graph) if self._pending else ()
-        self._walks = [Walk(each, data.batches(BATCH), memory) for each in both]
+        walk = Walk(graph, data.batches(BATCH), memory) if self._pending else None
+        self._walks = [walk.beside(reference), walk] if walk else []
 
     def estimate_before(self, node: gs.Node | None) -> int:
         """Set the statistics of those before `node` in the graph, None: of all; how many."""

@@ -61,6 +61,19 @@ def test_the_plan_names_the_nodes_still_to_run(graph) -> None:
     assert walk.plan(["x"]) == []
 
 
+def test_two_walks_share_their_inputs_and_nothing_else(graph) -> None:
+    drawn = iter(batches())
+    walk = Walk(graph, drawn)
+    other = walk.beside(builders.model(GRAPH, w=builders.normal(2, 2, 1, 1, seed=1)).graph)
+    assert walk["x"] is other["x"]
+    walk.advance(["b"])
+    assert set(other._values) == {"x"}
+    other.advance(["y", "x"])
+    expected = builders.run(builders.model(GRAPH, w=builders.normal(2, 2, 1, 1, seed=1)), x=batches()[1]["x"])["y"]
+    np.testing.assert_allclose(other["y"][1], expected, atol=1e-6)
+    assert set(walk._values) == {"b", "x"}
+
+
 def test_values_beyond_the_memory_bound_go_to_files(graph) -> None:
     walk = Walk(graph, batches(), memory=0)
     walk.advance(["b"])
