@@ -77,10 +77,11 @@ def frontier_drawings(frontier: Frontier) -> Iterator[Drawing]:
 
 
 def training_drawings(report: Report) -> Iterator[Drawing]:
-    """Loss and score by epoch."""
+    """Loss, and what held-out samples say, by epoch."""
     for entry in report["passes"]:
-        for word, key in (("Training loss", "loss"), ("Score on held-out samples", "score")):
+        for key in ("loss", "error", "agreement", "accuracy"):
             points = [Point(x, y, f"epoch {x:g}: {y:.4g}") for x, y in _epochs(entry["metrics"], key)]
+            word = "Training loss" if key == "loss" else f"{key.capitalize()} on held-out samples"
             if points:
                 yield Drawing(f"{word}, {entry['name']}", "", scatter("epoch", key, points, joined=True))
 

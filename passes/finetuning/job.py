@@ -74,9 +74,10 @@ class Job:
         program = self._program(goal)
         checkpoint = cache_folder() / "finetune" / f"{self._digest(program)}.npz"
         trained = [one for one in self.parameters if trained_name(one) in program.parameters]
-        state = self._train(program, trained, goal, checkpoint)
+        judge = self._judge(trained, goal)
+        state = self._train(program, trained, goal, judge, checkpoint)
         checkpoint.unlink(missing_ok=True)
-        return self._result(state, trained)
+        return self._result(state, trained, judge)
 
     @cached_property
     def parameters(self) -> list[Parameter]:
@@ -134,12 +135,16 @@ class Job:
         total.update(repr(words).encode())
         return total.hexdigest()[:32]
 
-    def _train(self, program: Program, trained: Sequence[Parameter], goal: Objective, checkpoint: Path) -> State:
-        plan, settings = self.plan, self.plan.settings
-        batches = self._batches(goal)
+    def _judge(self, trained: Sequence[Parameter], goal: Objective) -> HeldOut:
         held = self.rows[1]
         labels = None if self.data.labels is None or not goal.labelled else self.data.labels[held]
-        judge = HeldOut(self.graph, trained, self.original, Subset(self.data, held), labels)
+        return HeldOut(self.graph, trained, self.original, Subset(self.data, held), labels)
+
+    def _train(
+        self, program: Program, trained: Sequence[Parameter], goal: Objective, judge: HeldOut, checkpoint: Path
+    ) -> State:
+        plan, settings = self.plan, self.plan.settings
+        batches = self._batches(goal)
         masks = {trained_name(one): mask for one in trained if (mask := one.mask()) is not None}
         state = stored(checkpoint)
         total = settings.epochs * batches.steps
@@ -173,7 +178,7 @@ class Job:
             goal.shapes.get(ONE_HOT, (0, 0))[1],
         )
 
-    def _result(self, state: State, trained: Sequence[Parameter]) -> PassResult:
+    def _result(self, state: State, trained: Sequence[Parameter], judge: HeldOut) -> PassResult:
         result = PassResult()
         rewriter = Rewriter(self.graph, self.ctx.origins)
         for parameter in trained:
@@ -183,11 +188,12 @@ class Job:
             result.decisions.append(Decision(parameter.layer, "refitted" if moved else "kept", "", figures))
             parameter.write(rewriter, state.best[name])
         result.changed = any(decision.action == "refitted" for decision in result.decisions)
-        result.metrics = {"steps": state.step, "epochs": len(state.history), "score": state.score[0]}
+        result.metrics = {"steps": state.step, "epochs": len(state.history), **judge.figures(state.score)}
         result.metrics["seconds_per_step"] = state.seconds / max(state.step, 1)
         for epoch in state.history:
             result.metrics[f"loss_{epoch.number}"] = epoch.loss
-            result.metrics[f"score_{epoch.number}"] = epoch.score[0]
+            for name, value in judge.figures(epoch.score).items():
+                result.metrics[f"{name}_{epoch.number}"] = value
         if not result.changed:
             result.notes.append(NO_GAIN)
         return result

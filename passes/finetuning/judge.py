@@ -1,4 +1,10 @@
-"""How good trained parameters are: the network with them, on held-out samples, beside the original or the labels."""
+"""How good trained parameters are: the network with them, on held-out samples, beside the original or the labels.
+
+Without labels the error of the outputs decides, not the share of samples that get the class the original gives. Both
+networks are sure of nearly all of their training images, so of a thousand of these some ten change class: ResNet-20 in
+spatial basis filters went from 88.2 to 89.5 top-1 on test images while the agreement on held-out ones stayed at 0.95
+and the error fell from 0.29 to 0.26.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +25,8 @@ from .program import trained_name
 class HeldOut:
     """See `runtime.training.loop.Judge`.
 
-    score = (top-1 agreement with the original, or accuracy where labels are given; -error of the outputs), or the
-    error alone where the first output has no class scores.
+    score = (-error of the outputs, top-1 agreement with the original), the agreement only where the first output has
+    class scores; where labels are given, (accuracy, -error).
     """
 
     def __init__(
@@ -44,5 +50,9 @@ class HeldOut:
         found = agreement(self._reference, Session(self._model), self._data, labels=self._labels)
         if found.top1 is None:
             return (-found.error,)
-        rated = found.top1 if found.correct is None else found.correct[1]
-        return (rated, -found.error)
+        return (-found.error, found.top1) if found.correct is None else (found.correct[1], -found.error)
+
+    def figures(self, score: Sequence[float]) -> dict[str, float]:
+        """The parts of a score by name, an error as a positive number."""
+        names = ("error", "agreement") if self._labels is None else ("accuracy", "error")
+        return {name: abs(value) for name, value in zip(names, score, strict=False)}
