@@ -4,7 +4,7 @@
     python benchmarks/finetune.py --data cifar10.npz [--rows ROW,...] [--epochs N] [--options engine=torch]
 
 The 50,000 training images are used without their labels; `top1` is on all 10,000 test images with onnxruntime, before
-(`plain`), behind fine-tuning (`tuned`) and at the end of the pipeline (`top1`). `curve` has the mean loss of each epoch,
+(`plain`), behind fine-tuning (`tuned`) and at the end (`top1`). `curve` has the mean loss of each epoch,
 and the error and agreement on held-out samples after it. Networks are those of `accuracy.py`; rows are run one after
 the other, each in a fresh process. Steps lie in --steps: a row that was interrupted goes on from there.
 """

@@ -18,7 +18,7 @@ from .targets import TARGETS, Target
 Feeds = Mapping[str, np.ndarray]
 T = TypeVar("T")
 HELD = "held as it is"
-ACTIVATIONS = 2**30
+ACTIVATIONS = 2**32
 
 
 class Data(Protocol):

@@ -43,7 +43,7 @@ from ..compiler.graph.gemms import find_gemms
 from ..compiler.graph.packed import Rebuilder, stored_size
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.registry import register
-from ..runtime.lockstep import Layer
+from ..runtime.rows import Layer
 from .projection.codebook import SharedValues, codebook, table_sizes
 from .projection.fit import Fit
 from .sharing.base import Project, Shared, SharingPass

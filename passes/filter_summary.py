@@ -41,7 +41,7 @@ from ..compiler.graph.convs import find_convs
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.graph.segments import Vector, rebuild_segments
 from ..compiler.registry import register
-from ..runtime.lockstep import Layer
+from ..runtime.rows import Layer
 from .projection.fit import Array, Fit
 from .projection.summary import Summary, even_summary, fit_fractions, fit_starts, linear_bytes, summary_length
 from .sharing.base import Project, Shared, SharingPass

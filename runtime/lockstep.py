@@ -12,11 +12,13 @@ A caller may ask for the sampled rows too; they come with the activation that is
 then with the compressed shortcut as their shift.
 
 Where channels were removed, the target is what the original gives for those that are left.
+
+Where nothing is rewritten, what is wanted is what the layer computes, and follows from its inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,15 +27,12 @@ import onnx_graphsurgeon as gs
 from ..compiler.activation import Activation
 from ..compiler.context import ACTIVATIONS, Data
 from ..compiler.graph.activations import activation_after
-from ..compiler.graph.convs import Conv
-from ..compiler.graph.gemms import Gemm
-from .moments import Moments, MomentSum, Rows
-from .patches import conv_patches, output_rows, sample_positions
+from .moments import InputSum, Moments, MomentSum, Rows, blocks, own_moments
+from .patches import EVERY
+from .rows import Layer, Positions, input_rows, row_positions, target_rows
 from .spool import Spool
-from .walk import Walk
+from .walk import Walk, walk_batches
 
-Layer = Conv | Gemm
-BATCH = 128
 ROWS = 2**15
 KEPT_BYTES = 2**28
 LARGEST = 8192
@@ -62,27 +61,25 @@ def lockstep(
         keep: at most about so many of the rows themselves come with the moments, or `KEPT_BYTES` of them.
         memory: bytes of activations of each network that are held in RAM.
     """
-    current = Walk(graph, data.batches(BATCH), memory)
-    original = current if reference is graph else current.beside(reference)
+    current = Walk(graph, walk_batches(data), memory)
+    original = None if reference is graph else current.beside(reference)
     pending = {id(layer.node) for layer in layers}
     for layer in layers:
-        shortcut = _shortcut(layer, current, original, pending)
+        shortcut = None if original is None else _shortcut(layer, current, original, pending)
         also = [shortcut] if shortcut else []
-        if original is current:
-            current.advance([layer.input.name, layer.output.name])
+        current.advance([layer.input.name, *also])
+        sample = Sample(layer, current[layer.input.name], rng, rows)
+        kept = Kept(_activation(layer, shortcut), bool(shortcut), _affordable(layer, keep), rows)
+        if original is None:
+            yield layer, _own(sample, kept)
         else:
-            current.advance([layer.input.name, *also])
             original.advance([layer.output.name, *also])
-        targets = _targets(layer, current, original, shortcut, left or {})
-        kept = Kept(_activation(layer, shortcut), bool(shortcut), _affordable(layer, keep))
-        yield layer, _moments(layer, current[layer.input.name], targets, rng, rows, kept)
+            yield layer, _wanted(sample, kept, Targets(layer, current, original, shortcut, left or {}))
         pending.discard(id(layer.node))
 
 
 def _shortcut(layer: Layer, current: Walk, original: Walk, pending: set[int]) -> str | None:
     """The other operand of the Add that `layer` feeds, if both networks can compute it without a pending layer."""
-    if original is current:
-        return None
     consumers = layer.output.outputs
     if len(consumers) != 1 or consumers[0].op != "Add":
         return None
@@ -103,19 +100,41 @@ def _affordable(layer: Layer, keep: int) -> int:
     return min(keep, KEPT_BYTES // (4 * (layer.group * layer.fan_in + 2 * layer.filters)))
 
 
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """About `limit` input rows of a layer, out of `inputs` by batch."""
+
+    layer: Layer
+    inputs: Spool
+    rng: np.random.Generator
+    limit: int
+
+    def __iter__(self) -> Iterator[tuple[Positions, np.ndarray]]:
+        """The positions and the rows (samples, g, d), batch by batch."""
+        share = self.limit / sum(self.inputs.lengths)
+        for x in self.inputs:
+            positions = row_positions(self.layer, x, self.rng, int(share * len(x)))
+            yield positions, input_rows(self.layer, x, positions)
+
+
 @dataclass
 class Kept:
-    """At most about `limit` rows, evenly out of those of every batch; `shifted`: the activation is after a sum."""
+    """At most about `limit` rows, evenly out of those of every batch; `shifted`: the activation is after a sum.
+
+    `of`: how many rows all batches will bring.
+    """
 
     activation: Activation | None
     shifted: bool
     limit: int
+    of: int
     parts: list[tuple[np.ndarray, ...]] = field(default_factory=list["tuple[np.ndarray, ...]"])
 
-    def add(self, of: int, *rows: np.ndarray) -> None:
-        """Rows of one batch; `of`: how many all batches will bring."""
-        step = max(1, -(-of // self.limit))
-        self.parts.append(tuple(part[::step] for part in rows))
+    def add(self, *rows: np.ndarray) -> None:
+        """Rows of one batch."""
+        if self.limit:
+            step = max(1, -(-self.of // self.limit))
+            self.parts.append(tuple(np.ascontiguousarray(part[::step]) for part in rows))
 
     def result(self) -> Rows | None:
         if not self.parts:
@@ -124,60 +143,54 @@ class Kept:
         return Rows(x, y, shift[0] if shift else None, self.activation if bool(shift) == self.shifted else None)
 
 
-def _moments(
-    layer: Layer,
-    inputs: Spool,
-    targets: Iterable[tuple[np.ndarray, ...]],
-    rng: np.random.Generator,
-    rows: int,
-    kept: Kept,
-) -> Moments:
-    total = MomentSum(layer.group, layer.fan_in, layer.filters // layer.group)
-    share = rows / sum(inputs.lengths)
-    for x, outputs in zip(inputs, targets, strict=True):
-        sampled = sampled_rows(layer, x, outputs, rng, int(share * len(x)))
-        total.add(*sampled[:2])
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What a layer is wanted to give: see the module docstring.
+
+    Attributes:
+        shortcut: the tensor that its output is added to.
+        left: by tensor, the channels that are left.
+    """
+
+    layer: Layer
+    current: Walk
+    original: Walk
+    shortcut: str | None
+    left: Mapping[str, np.ndarray]
+
+    def rows(self, batch: int, positions: Positions) -> tuple[np.ndarray, ...]:
+        """(samples, g, n) of a batch, and of the compressed shortcut where it is added as it is, not broadcast."""
+        layer, name = self.layer, self.layer.output.name
+        y = self.original[name][batch]
+        wanted = target_rows(layer, y, positions, self.left.get(name, EVERY))
+        if self.shortcut is None:
+            return (wanted,)
+        before, after = self.original[self.shortcut][batch], self.current[self.shortcut][batch]
+        if before.shape != y.shape or after.shape != (len(y), layer.filters, *y.shape[2:]):
+            return (wanted,)
+        missed = target_rows(layer, before, positions, self.left.get(self.shortcut, EVERY))
+        shift = target_rows(layer, after, positions)
+        return wanted + (missed - shift), shift
+
+
+def _own(sample: Sample, kept: Kept) -> Moments:
+    """Moments of a layer as it is: what it computes is what is wanted."""
+    layer = sample.layer
+    weight = layer.matrix().reshape(layer.group, -1, layer.fan_in)
+    bias = np.zeros(weight.shape[:2]) if layer.bias is None else layer.bias.reshape(layer.group, -1)
+    total = InputSum(layer.group, layer.fan_in)
+    for (x,) in blocks((x,) for _, x in sample):
+        total.add(x)
         if kept.limit:
-            kept.add(rows, *sampled)
+            y = np.matmul(x.transpose(1, 0, 2), weight.transpose(0, 2, 1)).transpose(1, 0, 2) + bias
+            kept.add(x, y.astype(np.float32))
+    return replace(own_moments(total.result(), weight, bias), rows=kept.result())
+
+
+def _wanted(sample: Sample, kept: Kept, targets: Targets) -> Moments:
+    layer = sample.layer
+    total = MomentSum(layer.group, layer.fan_in, layer.filters // layer.group)
+    for x, y, *shift in blocks((x, *targets.rows(batch, at)) for batch, (at, x) in enumerate(sample)):
+        total.add(x, y)
+        kept.add(x, y, *shift)
     return replace(total.result(), rows=kept.result())
-
-
-def _targets(
-    layer: Layer, current: Walk, original: Walk, shortcut: str | None, left: Mapping[str, np.ndarray]
-) -> Iterator[tuple[np.ndarray, ...]]:
-    """The wanted output, batch by batch, and the compressed shortcut where it is added to it."""
-    for index, y in enumerate(original[layer.output.name]):
-        y = _left(y, layer.output.name, left)
-        compressed = current[shortcut][index] if shortcut else None
-        if shortcut and compressed is not None and compressed.shape == y.shape:
-            wanted = _left(original[shortcut][index], shortcut, left)
-            yield (_corrected(y, wanted, compressed), compressed)
-        else:
-            yield (y,)
-
-
-def _left(values: np.ndarray, name: str, left: Mapping[str, np.ndarray]) -> np.ndarray:
-    return values[:, left[name]] if name in left else values
-
-
-def _corrected(y: np.ndarray, shortcut: np.ndarray, compressed: np.ndarray) -> np.ndarray:
-    return y + (shortcut - compressed) if shortcut.shape == y.shape else y
-
-
-def layer_rows(
-    layer: Layer, x: np.ndarray, y: np.ndarray, rng: np.random.Generator, limit: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """About `limit` pairs of input row (samples, g, d) and output row (samples, g, n) of one batch."""
-    rows, outputs = sampled_rows(layer, x, [y], rng, limit)
-    return rows, outputs
-
-
-def sampled_rows(
-    layer: Layer, x: np.ndarray, outputs: Sequence[np.ndarray], rng: np.random.Generator, limit: int
-) -> tuple[np.ndarray, ...]:
-    """`layer_rows` for several tensors of the shape of the output, at the same positions."""
-    if isinstance(layer, Gemm):
-        return tuple(rows[:, None, :].astype(np.float32, copy=False) for rows in (x, *outputs))
-    positions = sample_positions(rng, len(x), outputs[0].shape[2:], limit)
-    found = (output_rows(y, positions, layer.group) for y in outputs)
-    return conv_patches(layer, x, positions), *found

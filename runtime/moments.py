@@ -2,13 +2,16 @@
 
 With x the input row (a patch, a 1 appended for the bias) and y the wanted output, streamed over samples:
 
-    XX = E[x x^T]    YX = E[y x^T]    YY = E[y y^T]        per group of the layer
+    XX = E[x x^T]    YX = E[y x^T]    P = E|y|^2        per group of the layer
 
-so that  E|y - W x|^2 = tr(YY) - 2 tr(W YX^T) + tr(W XX W^T)  for any W (N, d + 1).
+so that  E|y - W x|^2 = P - 2 tr(W YX^T) + tr(W XX W^T)  for any W (N, d + 1).
+
+Where y is what the layer itself computes, y = W0 x, the inputs say it all: YX = W0 XX, P = tr(W0 XX W0^T).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +19,7 @@ from scipy.linalg.blas import ssyrk
 
 from ..compiler.activation import Activation
 
-TILE = 256
+TILE, BLOCK = 256, 2**13
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,54 +46,102 @@ class Moments:
     Attributes:
         xx: (g, d + 1, d + 1); the last row and column hold the mean of x, and 1.
         yx: (g, n, d + 1); the last column is the mean of y.
-        yy: (g, n, n).
+        power: (g,), the mean of |y|^2.
         count: rows that were averaged.
         rows: those of them that were kept, if any were asked for.
     """
 
     xx: np.ndarray
     yx: np.ndarray
-    yy: np.ndarray
+    power: np.ndarray
     count: int
     rows: Rows | None = None
 
     @property
     def signal(self) -> float:
         """Total variance of y over all outputs: what relative errors are relative to."""
-        mean = self.yx[:, :, -1]
-        return float(np.trace(self.yy, axis1=1, axis2=2).sum() - (mean**2).sum())
+        return float(self.power.sum() - (self.yx[:, :, -1] ** 2).sum())
+
+
+class InputSum:
+    """Accumulates XX, in float32: rows are some ten thousands, as one product of them all would be."""
+
+    def __init__(self, group: int, fan_in: int):
+        self._lower = np.zeros((group, fan_in, fan_in), np.float32)
+        self._sums = np.zeros((group, fan_in))
+        self._count = 0
+
+    def add(self, x: np.ndarray) -> None:
+        """Rows x (samples, g, d), float32."""
+        for lower, sums, rows in zip(self._lower, self._sums, x.transpose(1, 0, 2), strict=True):
+            _add_lower_gram(lower, rows)
+            sums += _column_sums(rows)
+        self._count += len(x)
+
+    def result(self) -> tuple[np.ndarray, int]:
+        """XX (g, d + 1, d + 1) float64 and the number of rows."""
+        group, fan_in = self._sums.shape
+        xx = np.zeros((group, fan_in + 1, fan_in + 1))
+        xx[:, :-1, :-1], xx[:, -1, :-1], xx[:, -1, -1] = self._lower, self._sums, self._count
+        xx /= max(1, self._count)
+        for matrix in xx:
+            _mirror(matrix)
+        return xx, self._count
 
 
 class MomentSum:
-    """Accumulates moments batch by batch, in float64 over float32 products.
-
-    The rows (x, 1, y) of a group have one Gram matrix, which holds XX, YX and YY as blocks.
-    """
+    """Accumulates moments over float32 products."""
 
     def __init__(self, group: int, fan_in: int, outputs: int):
-        self._inputs = fan_in + 1
-        self._gram = np.zeros((group, fan_in + 1 + outputs, fan_in + 1 + outputs))
-        self._count = 0
+        self._inputs = InputSum(group, fan_in)
+        self._yx = np.zeros((group, outputs, fan_in + 1))
+        self._power = np.zeros(group)
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
         """Rows x (samples, g, d) and y (samples, g, n), float32."""
-        ones = np.ones((len(x), 1), np.float32)
-        for g in range(x.shape[1]):
-            self._gram[g] += _lower_gram(np.hstack([x[:, g], ones, y[:, g]]))
-        self._count += len(x)
+        self._inputs.add(x)
+        for g, total in enumerate(self._yx):
+            total[:, :-1] += y[:, g].T @ x[:, g]
+            total[:, -1] += _column_sums(y[:, g])
+        self._power += np.einsum("sgn,sgn->g", y, y, dtype=np.float64)
 
     def result(self) -> Moments:
-        """The sum itself, divided: nothing can be added any more."""
-        gram, split = self._gram, self._inputs
-        gram /= max(1, self._count)
-        for matrix in gram:
-            _mirror(matrix)
-        return Moments(gram[:, :split, :split], gram[:, split:, :split], gram[:, split:, split:], self._count)
+        xx, count = self._inputs.result()
+        most = max(1, count)
+        return Moments(xx, self._yx / most, self._power / most, count)
 
 
-def _lower_gram(rows: np.ndarray) -> np.ndarray:
-    """The lower triangle of rows^T rows, by a symmetric rank-k update: half the work of a matrix product."""
-    return np.asarray(ssyrk(1.0, rows.T, lower=1))
+def blocks(batches: Iterable[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
+    """Rows of several batches joined to `BLOCK` or more, as products of few rows are slow; the last may have fewer."""
+    held: list[tuple[np.ndarray, ...]] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(len(first) for first, *_ in held) >= BLOCK:
+            yield _joined(held)
+            held = []
+    if held:
+        yield _joined(held)
+
+
+def _joined(batches: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    return batches[0] if len(batches) == 1 else tuple(map(np.concatenate, zip(*batches, strict=True)))
+
+
+def own_moments(inputs: tuple[np.ndarray, int], weight: np.ndarray, bias: np.ndarray) -> Moments:
+    """Moments where y is what the layer with `weight` (g, n, d) and `bias` (g, n) computes, by XX and a row count."""
+    xx, count = inputs
+    whole = np.concatenate([weight, bias[:, :, None]], axis=2).astype(np.float64)
+    yx = whole @ xx
+    return Moments(xx, yx, np.einsum("gnd,gnd->g", yx, whole), count)
+
+
+def _add_lower_gram(lower: np.ndarray, rows: np.ndarray) -> None:
+    """Add the lower triangle of rows^T rows, by a symmetric rank-k update: half the work of a matrix product."""
+    ssyrk(1.0, rows.T, beta=1.0, c=lower.T, overwrite_c=1)  # in BLAS's order of axes it is the upper one
+
+
+def _column_sums(rows: np.ndarray) -> np.ndarray:
+    return np.ones(len(rows), np.float32) @ rows
 
 
 def _mirror(lower: np.ndarray) -> None:

@@ -10,6 +10,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ..compiler.graph.convs import Conv
 
+EVERY = slice(None)
+
 
 def sample_positions(rng: np.random.Generator, images: int, spatial: tuple[int, ...], limit: int) -> np.ndarray:
     """At most `limit` (but one per image) output positions, the same number in each: flat, sorted, (images, count)."""
@@ -28,6 +30,8 @@ def conv_patches(conv: Conv, x: np.ndarray, positions: np.ndarray) -> np.ndarray
     """
     windows = _windows(conv, x.astype(np.float32, copy=False))
     rank = len(conv.kernel)
+    if conv.fan_in == windows.shape[1] // conv.group:
+        return output_rows(windows.reshape(windows.shape[: 2 + rank]), positions, conv.group)
     grid = np.unravel_index(positions.reshape(-1), windows.shape[2 : 2 + rank])
     images = np.repeat(np.arange(len(x)), positions.shape[1])
     rows = windows[(images, slice(None), *grid)]
@@ -44,17 +48,24 @@ def output_shape(conv: Conv, spatial: tuple[int, ...]) -> tuple[int, ...]:
     )
 
 
-def output_rows(y: np.ndarray, positions: np.ndarray, group: int) -> np.ndarray:
-    """The outputs (images, N, ...) at the same positions: (images * count, group, N/group) float32."""
-    flat = y.reshape(*y.shape[:2], -1)
-    rows = np.take_along_axis(flat, positions[:, None, :], axis=2).transpose(0, 2, 1)
-    return rows.reshape(rows.shape[0] * rows.shape[1], group, -1).astype(np.float32, copy=False)
+def output_rows(
+    y: np.ndarray, positions: np.ndarray, group: int, channels: np.ndarray | slice = EVERY
+) -> np.ndarray:
+    """The outputs (images, N, ...) at the same positions: (images * count, group, N/group) float32.
+
+    `channels`: those of the N that are wanted.
+    """
+    images = y.reshape(*y.shape[:2], -1)[:, channels].transpose(0, 2, 1)
+    rows = np.empty((*positions.shape, images.shape[2]), np.float32)
+    for index, chosen in enumerate(positions):  # for all at once NumPy copies twice
+        rows[index] = images[index][chosen]
+    return rows.reshape(positions.size, group, -1)
 
 
 def _windows(conv: Conv, x: np.ndarray) -> np.ndarray:
     """A view (images, C, out..., k...) of the padded input."""
-    spatial = x.shape[2:]
-    padded = np.pad(x, [(0, 0), (0, 0), *conv.pads(spatial)])
+    pads = [(0, 0), (0, 0), *conv.pads(x.shape[2:])]
+    padded = np.pad(x, pads) if np.any(pads) else x
     extents = tuple(d * (k - 1) + 1 for d, k in zip(conv.dilations, conv.kernel, strict=True))
     view = sliding_window_view(padded, extents, axis=tuple(range(2, x.ndim)))
     strided = tuple(slice(None, None, stride) for stride in conv.strides)

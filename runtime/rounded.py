@@ -1,7 +1,7 @@
 """Moments of layers whose input is rounded to an INT8 grid: x as the quantized layer reads it, y as the float layer
 wrote it.
 
-    x = Q(input) in patches, y = output        XX = E[x x^T], YX = E[y x^T], YY = E[y y^T]
+    x = Q(input) in patches, y = output        XX = E[x x^T], YX = E[y x^T]
 
 They hold all that a fit of a layer's weight and bias to its rounded input needs. Layers share runs over the data as
 far as their moments stay within `MEMORY` bytes together.
@@ -18,8 +18,8 @@ from ..compiler.context import Data, Progress, silent
 from ..compiler.graph.convs import find_convs
 from ..compiler.graph.gemms import find_gemms
 from .calibration import observe
-from .lockstep import Layer, layer_rows
 from .moments import Moments, MomentSum
+from .rows import Layer, input_rows, row_positions, target_rows
 
 MEMORY = 512 << 20
 LOW, HIGH = -128, 127
@@ -47,8 +47,9 @@ def rounded_moments(
         for values in observe(graph, names, data, samples, progress, "moments"):
             for layer in chunk:
                 x = round_to_step(values[layer.input.name], scales.get(layer.input.name))
-                limit = round(share * len(x))
-                sums[layer.name].add(*layer_rows(layer, x, values[layer.output.name], rng, limit))
+                positions = row_positions(layer, x, rng, round(share * len(x)))
+                wanted = target_rows(layer, values[layer.output.name], positions)
+                sums[layer.name].add(input_rows(layer, x, positions), wanted)
         found.update((name, total.result()) for name, total in sums.items())
     return found
 
@@ -84,5 +85,4 @@ def _chunks(layers: Sequence[Layer]) -> Iterator[list[Layer]]:
 
 def _bytes(layer: Layer) -> int:
     """What its moments take."""
-    outputs = layer.filters // layer.group
-    return 8 * layer.group * ((layer.fan_in + 1) ** 2 + outputs * (layer.fan_in + 1 + outputs))
+    return 8 * (layer.fan_in + 1) * (layer.group * (layer.fan_in + 1) + layer.filters)

@@ -14,7 +14,8 @@ from ...compiler.context import Context, Data
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
-from ...runtime.lockstep import LARGEST, ROWS, Layer, lockstep
+from ...runtime.lockstep import LARGEST, ROWS, lockstep
+from ...runtime.rows import Layer
 from ..projection.fit import Fit
 from .budget import Candidate
 from .forms import Form, Projection, emit

@@ -16,8 +16,9 @@ from ...compiler.pieces import Pricing
 from ...compiler.shapes import infer_shapes
 from ...runtime.data import Slice
 from ...runtime.halves import fixed_batch
-from ...runtime.lockstep import Layer, lockstep
+from ...runtime.lockstep import lockstep
 from ...runtime.moments import Moments, Rows
+from ...runtime.rows import Layer
 from ..projection.activation_split import Pieces
 from ..projection.fit import Fit, best_fit, plain_fit
 from ..projection.through import Seen, SeenFit
@@ -25,7 +26,7 @@ from .budget import Candidate
 from .costs import Bill, Costs
 from .forms import Form
 
-CURVE_ROWS, CURVE_SAMPLES = 2**14, 256
+CURVE_ROWS, CURVE_SAMPLES = 2**13, 256
 FEW_ROWS = 100  # measured on ResNet-20 at half the MACs: top-1 88.8 -> 89.4 with 128 images, unchanged with 1,024
 Watch = Callable[[Conv, "list[Fit]", "Sequence[Choice]"], None]
 
@@ -118,7 +119,7 @@ def layer_fits(layer: Layer, moments: Moments, ridge: float) -> list[Fit]:
     """The best dense fit of every group; the fewer rows per input, the stronger the pull to the stored weight."""
     stored = layer.matrix().reshape(layer.group, -1, layer.fan_in)
     ridge *= 1 + FEW_ROWS * layer.fan_in / moments.count
-    fits = [best_fit(moments.xx[g], moments.yx[g], moments.yy[g], stored[g], ridge) for g in range(layer.group)]
+    fits = [best_fit(moments.xx[g], moments.yx[g], moments.power[g], stored[g], ridge) for g in range(layer.group)]
     return fits if moments.rows is None else seen_fits(fits, moments.rows)
 
 

@@ -51,6 +51,11 @@ class Fit:
         """M."""
         return np.eye(self.weight.shape[1]) if self.gram is None else self.gram
 
+    @cached_property
+    def wanted(self) -> Array:
+        """W* M, (n, d)."""
+        return self.pulled(self.weight)
+
     def pulled(self, weight: Array) -> Array:
         """W M of a weight (n, d)."""
         return weight if self.gram is None else weight @ self.gram
@@ -65,16 +70,15 @@ class Fit:
         return self.mean_y - weight @ self.mean_x
 
 
-def best_fit(xx: Array, yx: Array, yy: Array, stored: Array, ridge: float) -> Fit:
-    """The fit to second moments xx (d + 1, d + 1), yx (n, d + 1), yy (n, n) that carry a 1 as the last input."""
+def best_fit(xx: Array, yx: Array, power: float, stored: Array, ridge: float) -> Fit:
+    """The fit to second moments xx (d + 1, d + 1), yx (n, d + 1) that carry a 1 as the last input, and E|y|^2."""
     mean_x, mean_y = xx[-1, :-1], yx[:, -1]
     inputs: Array = np.outer(mean_x, -mean_x)
     inputs += xx[:-1, :-1]
     cross: Array = yx[:, :-1] - np.outer(mean_y, mean_x)
-    outputs: Array = yy - np.outer(mean_y, mean_y)
     metric, weight_of_prior, factor = ridged(xx, inputs, ridge)
     weight = _solve(factor, cross + weight_of_prior * stored)
-    signal = float(np.trace(outputs))
+    signal = float(power - mean_y @ mean_y)
     residual = signal - float(np.vdot(weight, cross + weight_of_prior * (weight - stored)))
     return Fit(weight, metric, mean_x, mean_y, signal, max(0.0, residual))
 

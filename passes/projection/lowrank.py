@@ -34,9 +34,13 @@ def lowrank(fit: Fit, rank: int) -> tuple[Array, Array]:
 
 def _principal(fit: Fit, weight: Array, rank: int) -> Array:
     """The first eigenvectors of W M W^T as columns, the largest eigenvalue first."""
-    return eigh(_energy(fit, weight), driver="evd")[1][:, ::-1][:, :rank]
+    energy = _energy(fit, weight)
+    if not rank:
+        return energy[:, :0]
+    last = len(energy) - 1
+    return eigh(energy, subset_by_index=[max(0, last + 1 - rank), last], driver="evr")[1][:, ::-1]
 
 
 def _energy(fit: Fit, weight: Array) -> Array:
     """W M W^T."""
-    return fit.pulled(weight) @ weight.T
+    return (fit.wanted if weight is fit.weight else fit.pulled(weight)) @ weight.T

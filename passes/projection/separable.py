@@ -41,7 +41,7 @@ def separable_curve(fit: Fit, shape: Shape, largest: int) -> Array:
     if fit.plain:
         return lowrank_curve(plain_fit(_matrix(fit.weight, shape), None))[: largest + 1]
     rows = _start(fit, shape, largest)
-    wanted = fit.pulled(fit.weight)
+    wanted = fit.wanted
     factor = cholesky(_spd(_at(_seen(fit, rows), rows, shape)), lower=True)
     explained = solve_triangular(factor, _at(wanted, rows, shape).T, lower=True) ** 2
     per_rank = explained.sum(axis=1).reshape(len(rows), shape[2]).sum(axis=1)
@@ -59,7 +59,7 @@ def separable(fit: Fit, shape: Shape, rank: int, sweeps: int = 4) -> tuple[Array
     if fit.plain:
         across, down = lowrank(plain_fit(_matrix(fit.weight, shape), None), rank)
         return _balanced(down.T, across.reshape(rank, -1, shape[2]).transpose(1, 0, 2), shape)
-    wanted, inner = fit.pulled(fit.weight), cho_factor(_spd(_averaged(fit, shape)))
+    wanted, inner = fit.wanted, cho_factor(_spd(_averaged(fit, shape)))
     vertical = _start(fit, shape, rank)
     seen = _seen(fit, vertical)
     horizontal = _horizontal(wanted, seen, vertical, shape)

@@ -153,7 +153,7 @@ def _best_starts(
 ) -> tuple[Starts, Array]:
     """The best start of each filter of a group, the one it holds included, with its scale."""
     own = summary.vector[(held[:, None] + np.arange(summary.width)) % len(summary.vector)]
-    wanted = fit.pulled(fit.weight)
+    wanted = fit.wanted
     overlap: Array = segments @ wanted.T
     energy: Array = np.sum(fit.pulled(segments) * segments, axis=1)[:, None]
     own_overlap: Array = np.sum(own * wanted, axis=1)

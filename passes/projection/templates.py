@@ -60,7 +60,7 @@ def templates_order(fit: Fit, shape: tuple[int, int, int], select: Select) -> tu
     Args:
         shape: (G, C/G, K).
     """
-    energy = np.sum(fit.pulled(fit.weight) * fit.weight, axis=1)
+    energy = np.sum(fit.wanted * fit.weight, axis=1)
     lost = np.maximum(energy[:, None] - _explained(fit, _grouped(fit.weight, shape).swapaxes(0, 1)), 0.0)
     np.fill_diagonal(lost, 0.0)
     order = np.argsort(-energy, kind="stable") if select == "magnitude" else _greedy(energy, lost)
@@ -108,7 +108,7 @@ def _moments(fit: Fit, basis: Array) -> tuple[Array, Array]:
     """Per template the moments of its features, (M, G K, G K), and with every filter's output, (N, M, G K)."""
     groups, count, channels, taps = basis.shape
     metric = fit.metric.reshape(groups, channels, taps, groups, channels, taps)
-    wanted = fit.pulled(fit.weight).reshape(-1, groups, channels, taps)
+    wanted = fit.wanted.reshape(-1, groups, channels, taps)
     grams = np.stack([_gram(metric, basis[:, m]) for m in range(count)])
     cross = np.einsum("gmck,ngck->nmgk", basis, wanted, optimize=True)
     return grams, cross.reshape(len(wanted), count, groups * taps)
@@ -160,6 +160,6 @@ def _with_basis(fit: Fit, current: Templates, shape: tuple[int, int, int]) -> Te
         return pull_back(replace(current, basis=flat.reshape(current.basis.shape)).dense() @ fit.metric)
 
     operator = LinearOperator((current.basis.size, current.basis.size), matvec=apply, dtype=np.float64)
-    wanted = pull_back(fit.pulled(fit.weight))
+    wanted = pull_back(fit.wanted)
     solved, _ = cg(operator, wanted, x0=current.basis.ravel(), maxiter=SOLVER_STEPS, rtol=1e-7)
     return replace(current, basis=solved.reshape(current.basis.shape))

@@ -24,7 +24,8 @@ from ...compiler.graph.convs import find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.shapes import Shapes
-from ...runtime.lockstep import LARGEST, ROWS, Layer, lockstep
+from ...runtime.lockstep import LARGEST, ROWS, lockstep
+from ...runtime.rows import Layer
 from ..decomposition.survey import layer_fits
 from ..projection.fit import Fit
 from .norms import Norms

@@ -24,7 +24,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.context import Context, Data
-from ...runtime.lockstep import Layer, lockstep
+from ...runtime.lockstep import lockstep
+from ...runtime.rows import Layer
 from ...runtime.sensitivity import Probe
 from ..decomposition.sensitivity import LEVELS, Weigher
 from ..decomposition.sensitivity import TEMPER as STORED

@@ -15,7 +15,7 @@ from ...compiler.context import Context
 from ...compiler.graph.convs import blind_convs
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.targets import Target
-from ...runtime.lockstep import Layer
+from ...runtime.rows import Layer
 from ..projection.fit import Array, Fit
 from .fitting import fitted, in_graph_order, signal
 

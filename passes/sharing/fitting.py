@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import onnx_graphsurgeon as gs
 
 from ...compiler.context import Context
-from ...runtime.lockstep import Layer, lockstep
+from ...runtime.lockstep import lockstep
+from ...runtime.rows import Layer
 from ..decomposition.survey import layer_fits
 from ..projection.fit import Fit, plain_fit
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx_compress.runtime.moments import MomentSum
+import pytest
+from onnx_compress.runtime.moments import BLOCK, InputSum, MomentSum, blocks, own_moments
 
 
 def test_batches_add_up_per_group() -> None:
@@ -18,5 +19,29 @@ def test_batches_add_up_per_group() -> None:
         ones = np.hstack([x[:, g], np.ones((50, 1), np.float32)])
         np.testing.assert_allclose(moments.xx[g], ones.T @ ones / 50, atol=1e-5)
         np.testing.assert_allclose(moments.yx[g], y[:, g].T @ ones / 50, atol=1e-5)
-        np.testing.assert_allclose(moments.yy[g], y[:, g].T @ y[:, g] / 50, atol=1e-5)
+        np.testing.assert_allclose(moments.power[g], np.square(y[:, g]).sum(axis=1).mean(), rtol=1e-5)
     np.testing.assert_allclose(moments.signal, y.var(axis=0).sum(), rtol=1e-4)
+
+
+def test_what_a_layer_computes_follows_from_its_inputs() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((50, 2, 4)).astype(np.float32)
+    weight, bias = rng.standard_normal((2, 3, 4)).astype(np.float32), rng.standard_normal((2, 3)).astype(np.float32)
+    inputs, both = InputSum(2, 4), MomentSum(2, 4, 3)
+    inputs.add(x)
+    both.add(x, np.einsum("sgd,gnd->sgn", x, weight) + bias)
+    found, expected = own_moments(inputs.result(), weight, bias), both.result()
+    np.testing.assert_allclose(found.yx, expected.yx, atol=1e-5)
+    np.testing.assert_allclose(found.power, expected.power, rtol=1e-5)
+    assert found.count == expected.count
+
+
+@pytest.mark.parametrize("sizes", [[], [3], [4000, 4000, 4000], [9000, 1, 9000, 2]])
+def test_few_rows_are_joined(sizes: list[int]) -> None:
+    batches = [(np.full((size, 1, 2), index), np.full(size, index)) for index, size in enumerate(sizes)]
+    found = list(blocks(batches))
+    assert all(len(x) >= BLOCK for x, _ in found[:-1])
+    assert sum(len(x) for x, _ in found) == sum(sizes)
+    for part in range(2 * bool(sizes)):
+        joined = np.concatenate([block[part] for block in found])
+        np.testing.assert_array_equal(joined, np.concatenate([batch[part] for batch in batches]))

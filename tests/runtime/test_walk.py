@@ -6,7 +6,7 @@ import builders
 import numpy as np
 import pytest
 from onnx_compress.compiler.graph.rewriter import Rewriter
-from onnx_compress.runtime.walk import Walk
+from onnx_compress.runtime.walk import Walk, walk_batches
 
 GRAPH = """g (float[N,2,4,4] x) => (float[N,2,4,4] y) {
     a = Conv(x, w)
@@ -100,3 +100,10 @@ def test_a_branch_reads_tensors_from_outside() -> None:
 
 def builders_node(graph, output: str):
     return next(node for node in graph.nodes if node.outputs[0].name == output)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((200, 3, 8, 8), 128), ((60, 3, 256, 256), 21), ((40, 3, 1024, 1024), 16)])
+def test_large_samples_come_in_small_batches(shape: tuple[int, ...], size: int) -> None:
+    found = [len(batch["x"]) for batch in walk_batches(builders.Images(np.zeros(shape, np.float32)))]
+    assert found[0] == size
+    assert sum(found) == shape[0]

@@ -19,7 +19,7 @@ def fit_in_metric(outputs: int = 6, inputs: int = 20, seed: int = 0) -> Fit:
     weight = builders.normal(outputs, inputs, seed=seed + 1).astype(np.float64)
     rows = np.hstack([x, np.ones((400, 1))])
     y = x @ weight.T
-    return best_fit(rows.T @ rows / 400, y.T @ rows / 400, y.T @ y / 400, weight, 1e-3)
+    return best_fit(rows.T @ rows / 400, y.T @ rows / 400, float(np.vdot(y, y)) / 400, weight, 1e-3)
 
 
 def best_split(values: np.ndarray, weights: np.ndarray, size: int) -> float:

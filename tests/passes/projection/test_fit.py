@@ -12,9 +12,9 @@ def rows(count: int = 400, inputs: int = 7, outputs: int = 3, seed: int = 0) -> 
     return x, x @ rng.standard_normal((inputs, outputs)) + rng.standard_normal((count, outputs)) - 2
 
 
-def moments(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def moments(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     ones = np.hstack([x, np.ones((len(x), 1))])
-    return ones.T @ ones / len(x), y.T @ ones / len(x), y.T @ y / len(x)
+    return ones.T @ ones / len(x), y.T @ ones / len(x), float(np.vdot(y, y)) / len(x)
 
 
 def test_weight_and_bias_are_those_of_ridge_regression_on_the_rows() -> None:
@@ -63,6 +63,6 @@ def test_constant_inputs_have_a_positive_definite_metric_in_spite_of_float32_mom
     x = np.full((1000, 4), 5.3, np.float32)
     ones = np.hstack([x, np.ones((1000, 1), np.float32)])
     xx = ((ones.T @ ones) / 1000).astype(np.float64) - 1e-5
-    fit = best_fit(xx, np.zeros((2, 5)), np.zeros((2, 2)), np.ones((2, 4)), ridge=1e-3)
+    fit = best_fit(xx, np.zeros((2, 5)), 0.0, np.ones((2, 4)), ridge=1e-3)
     assert np.linalg.eigvalsh(fit.metric)[0] > 0
     assert np.isfinite(fit.weight).all()

@@ -27,7 +27,7 @@ def layer(shift: bool = False, activation: Pieces = RELU, inputs: int = 12, coun
     total = MomentSum(1, inputs, 8)
     total.add(x[:, None], y[:, None])
     found = total.result()
-    fit = best_fit(found.xx[0], found.yx[0], found.yy[0], weight, 1e-3)
+    fit = best_fit(found.xx[0], found.yx[0], found.power[0], weight, 1e-3)
     added = np.random.default_rng(2).standard_normal(y.shape).astype(np.float32) if shift else 0.0
     return SeenFit.of(fit, Seen(x, y, added, activation))
 
