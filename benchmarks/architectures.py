@@ -190,6 +190,14 @@ def mobilenet_v1(net: Network) -> str:
     return net.classify(x)
 
 
+def chain(net: Network, layers: int, channels: int) -> str:
+    """So many 3 x 3 Convs in a row at 28 x 28, behind a stem: what is measured when one number grows at a time."""
+    x = net.conv_bn_relu("input", channels, 7, 8)
+    for _ in range(layers):
+        x = net.conv_bn_relu(x, channels, 3)
+    return net.classify(x)
+
+
 ARCHITECTURES: dict[str, Callable[[Network], str]] = {
     "alexnet": alexnet,
     "squeezenet1_0": partial(squeezenet, first=(96, 7, 0), pools=(3, 7)),
@@ -210,8 +218,13 @@ ARCHITECTURES: dict[str, Callable[[Network], str]] = {
 
 
 def build(name: str, weights: Weights = "random", seed: int = 0, batchnorm: bool = True) -> onnx.ModelProto:
-    """The network called `name` (a key of `ARCHITECTURES`) at opset 17; `batchnorm=False` as if folded."""
+    """The network called `name` at opset 17; `batchnorm=False` as if folded.
+
+    `name` is a key of `ARCHITECTURES`, or `chain-LAYERSxCHANNELS`.
+    """
     net = Network(weights, seed, batchnorm)
+    if name.startswith("chain-"):
+        return net.finish(chain(net, *map(int, name.removeprefix("chain-").split("x"))), name)
     return net.finish(ARCHITECTURES[name](net), name)
 
 

@@ -4,9 +4,9 @@
     python benchmarks/finetune.py --data cifar10.npz [--rows ROW,...] [--epochs N] [--options engine=torch]
 
 The 50,000 training images are used without their labels; `top1` is on all 10,000 test images with onnxruntime, before
-(`plain`), behind fine-tuning (`tuned`) and at the end (`top1`). `curve` has the mean loss of each epoch,
-and the error and agreement on held-out samples after it. Networks are those of `accuracy.py`; rows are run one after
-the other, each in a fresh process. Steps lie in --steps: a row that was interrupted goes on from there.
+(`plain`), behind fine-tuning (`tuned`) and at the end (`top1`). `curve` has the mean loss of each epoch, and the
+divergence and agreement on held-out samples after it. Networks are those of `accuracy.py`; rows are run one after the
+other, each in a fresh process. Steps lie in --steps: a row that was interrupted goes on from there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ROWS: dict[str, tuple[str, str, int, str]] = {
     "resnet56-int8": ("resnet56", "basis:macs=0.5", 3, "quantize"),
 }
 """Network, what compresses it, epochs, what follows fine-tuning."""
-CURVE = ("loss", "error", "agreement")
+CURVE = ("loss", "divergence", "agreement")
 
 
 def measure(row: str, data: str, assets: str, epochs: int | None, options: str, steps: str) -> dict[str, Any]:

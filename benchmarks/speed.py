@@ -3,6 +3,7 @@
     python benchmarks/speed.py [--networks resnet50,vgg16] [--images 0,256] [--pipeline basis:macs=0.5] [--jobs 2]
                                [--memory 2GB]
     python benchmarks/speed.py --native [...]
+    python benchmarks/speed.py --networks chain-8x64,chain-16x64,chain-8x128 --images 0,64,128       how it grows
 
 Networks are those of `architectures.py` with random weights, or ONNX files; images are random numbers of the input's
 shape, 0 of them compress from the weights alone. Every run is a fresh process. `stages` are the parts that a progress

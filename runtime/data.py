@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,11 @@ class Slice:
             position += count
             if position >= self.stop:
                 return
+
+
+def sample_bytes(data: Data) -> int:
+    """The bytes of the largest input of one sample."""
+    return max((array[:1].nbytes for feeds in islice(data.batches(1), 1) for array in feeds.values()), default=0)
 
 
 @dataclass(frozen=True)

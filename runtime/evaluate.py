@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
+from scipy.special import log_softmax
 
 from ..compiler.context import Data
 from ..compiler.errors import CompressError
@@ -36,12 +37,14 @@ class Agreement:
     """`top1` in [0, 1], None where the first output is not a row of class scores; `error` >= 0.
 
     `correct`: top-1 accuracy of the two models, where labels were given and there are class scores.
+    `divergence`: mean over samples of `kullback_leibler`, where there are class scores.
     """
 
     samples: int
     top1: float | None
     error: float
     correct: tuple[float, float] | None = None
+    divergence: float | None = None
 
 
 def accuracy(model: Runnable, data: Data, labels: np.ndarray, batch: int = BATCH) -> Accuracy:
@@ -65,9 +68,16 @@ def accuracy(model: Runnable, data: Data, labels: np.ndarray, batch: int = BATCH
 
 
 def agreement(
-    reference: Runnable, other: Runnable, data: Data, batch: int = BATCH, labels: np.ndarray | None = None
+    reference: Runnable,
+    other: Runnable,
+    data: Data,
+    batch: int = BATCH,
+    labels: np.ndarray | None = None,
+    temperature: float = 1.0,
 ) -> Agreement:
     """How alike two models with the same outputs answer, and how well where `labels` (samples,) are given.
+
+    `temperature`: of the divergence.
 
     Raises:
         CompressError: the outputs differ in number or shape.
@@ -75,12 +85,14 @@ def agreement(
     a, b = as_session(reference), as_session(other)
     count, rated, distance, energy = 0, True, 0.0, 0.0
     picks: list[tuple[np.ndarray, np.ndarray]] = []
+    divergences: list[np.ndarray] = []
     for left, right in _pairs(a, b, data, batch):
         count += len(left[0])
         first, second = class_scores(left[0]), class_scores(right[0])
         rated = rated and first is not None and second is not None
         if first is not None and second is not None:
             picks.append((first.argmax(1), second.argmax(1)))
+            divergences.append(kullback_leibler(first, second, temperature))
         distance += sum(_squares(x.astype(np.float64) - y) for x, y in zip(left, right, strict=True))
         energy += sum(_squares(x) for x in left)
     error = _relative(distance, energy)
@@ -88,7 +100,7 @@ def agreement(
         return Agreement(count, None, error)
     one, two = (np.concatenate(side) for side in zip(*picks, strict=True))
     correct = None if labels is None else (_same(one, labels), _same(two, labels))
-    return Agreement(count, _same(one, two), error, correct)
+    return Agreement(count, _same(one, two), error, correct, float(np.mean(np.concatenate(divergences))))
 
 
 def choices(model: Runnable, data: Data, batch: int = BATCH) -> np.ndarray:
@@ -114,6 +126,12 @@ def class_scores(output: np.ndarray) -> np.ndarray | None:
     if output.dtype.kind != "f" or output.ndim < 2 or output.shape[1] < 2 or output[0, 0].size != 1:
         return None
     return output.reshape(output.shape[:2])
+
+
+def kullback_leibler(scores: np.ndarray, others: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """T^2 KL(softmax(scores / T) || softmax(others / T)) per row of (N, classes): (N,) float64."""
+    p, q = (log_softmax(rows.astype(np.float64) / temperature, axis=1) for rows in (scores, others))
+    return temperature**2 * np.sum(np.exp(p) * (p - q), axis=1)
 
 
 def _pairs(a: Session, b: Session, data: Data, batch: int) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:

@@ -10,7 +10,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ..compiler.base import Pass, PassRecord
-from ..compiler.context import Context, Progress
+from ..compiler.context import Context, Data, Progress
 from ..compiler.cost import conv_costs
 from ..compiler.graph.external import graph_tensors
 from ..compiler.graph.io import Model, stored_size
@@ -30,12 +30,13 @@ from ..compiler.report import (
 from ..compiler.shapes import infer_shapes
 from ..compiler.spec import format_pipeline
 from ..compiler.targets.trtexec import TEMPLATE, command_line
-from .data import Samples
+from .data import Samples, Slice, sample_bytes
 from .environment import environment, now
 from .evaluate import agreement
 from .layer_costs import Costed, layer_reports
 
 CALIBRATION = ".calib"
+COMPARED = 2**26
 WITHOUT_DATA = (
     "without data the weights alone decide: a few hundred unlabelled inputs (--data) would buy factors fitted to them, "
     "INT8 activations and a measured agreement"
@@ -139,7 +140,7 @@ def _data_report(data: Samples) -> DataReport:
 
 def _quality(original: gs.Graph, compressed: gs.Graph, data: Samples, progress: Progress) -> QualityReport:
     with progress("compare", 1) as advance:
-        alike = agreement(original, compressed, data, labels=data.labels)
+        alike = agreement(original, compressed, _compared(data), labels=data.labels)
         advance()
     before, after = alike.correct or (None, None)
     return QualityReport(
@@ -149,3 +150,12 @@ def _quality(original: gs.Graph, compressed: gs.Graph, data: Samples, progress: 
         top1_before=before,
         top1_after=after,
     )
+
+
+def _compared(data: Samples) -> Data:
+    """All samples that have labels; of others as many as `COMPARED` holds, as the fit has seen them anyway."""
+    if data.labels is not None:
+        return data
+    whole = data.fixed_batch or 1
+    count = max(whole, COMPARED // max(1, sample_bytes(data)) // whole * whole)
+    return Slice(data, 0, min(count, data.samples))

@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from scipy.special import log_softmax
 
 from ..compiler.context import ACTIVATIONS, Data
 from ..compiler.graph.convs import Conv
 from ..compiler.graph.gemms import Gemm
-from .evaluate import class_scores
+from .evaluate import class_scores, kullback_leibler
 from .session import Session, graph_session, reads, segment_session
 from .walk import Walk
 
@@ -81,14 +80,8 @@ def divergence(wanted: Sequence[Outputs], found: Sequence[Outputs]) -> float:
     """See the module docstring; both are outputs by batch."""
     scores = [(class_scores(a[0]), class_scores(b[0])) for a, b in zip(wanted, found, strict=True)]
     if all(a is not None and b is not None for a, b in scores):
-        rows = [_kullback_leibler(a, b) for a, b in scores if a is not None and b is not None]
+        rows = [kullback_leibler(a, b) for a, b in scores if a is not None and b is not None]
         return float(np.mean(np.concatenate(rows)))
     pairs = [(a.astype(np.float64), b) for x, y in zip(wanted, found, strict=True) for a, b in zip(x, y, strict=True)]
     energy = sum(float(np.sum(a * a)) for a, _ in pairs)
     return sum(float(np.sum((a - b) ** 2)) for a, b in pairs) / max(energy, 1e-30)
-
-
-def _kullback_leibler(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Per sample, of the softmax of rows of scores."""
-    p, q = (log_softmax(rows.astype(np.float64), axis=1) for rows in (scores, others))
-    return np.sum(np.exp(p) * (p - q), axis=1)

@@ -79,7 +79,7 @@ def frontier_drawings(frontier: Frontier) -> Iterator[Drawing]:
 def training_drawings(report: Report) -> Iterator[Drawing]:
     """Loss, and what held-out samples say, by epoch."""
     for entry in report["passes"]:
-        for key in ("loss", "error", "agreement", "accuracy"):
+        for key in ("loss", "divergence", "agreement", "accuracy", "error"):
             points = [Point(x, y, f"epoch {x:g}: {y:.4g}") for x, y in _epochs(entry["metrics"], key)]
             word = "Training loss" if key == "loss" else f"{key.capitalize()} on held-out samples"
             if points:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -26,7 +25,7 @@ from ...runtime.training.checkpoint import State, store, stored
 from ...runtime.training.engine import Program
 from ...runtime.training.engines import find_engine
 from ...runtime.training.loop import Loop, Settings
-from ...runtime.training.optimizer import Optimizer
+from ...runtime.training.optimizer import Kind, Optimizer
 from .judge import HeldOut
 from .objective import ONE_HOT, Objective, feature_names, finished, objective, with_ortho
 from .parameters import Parameter, find_parameters
@@ -47,7 +46,7 @@ class Plan:
     ortho: float
     engine: str
     threads: int | None
-    optimizer: Literal["sgd", "adamw"]
+    optimizer: Kind
     momentum: float
     decay: float
     clip: float
@@ -138,7 +137,8 @@ class Job:
     def _judge(self, trained: Sequence[Parameter], goal: Objective) -> HeldOut:
         held = self.rows[1]
         labels = None if self.data.labels is None or not goal.labelled else self.data.labels[held]
-        return HeldOut(self.graph, trained, self.original, Subset(self.data, held), labels)
+        distilled = self.plan.temperature if "distill" in self.plan.losses else None
+        return HeldOut(self.graph, trained, self.original, Subset(self.data, held), labels, distilled)
 
     def _train(
         self, program: Program, trained: Sequence[Parameter], goal: Objective, judge: HeldOut, checkpoint: Path

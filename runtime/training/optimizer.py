@@ -3,11 +3,18 @@
     sgd     m <- mu m + g                                    p <- p - r (g + mu m + d p)          (Nesterov)
     adamw   m <- b1 m + (1 - b1) g    v <- b2 v + (1 - b2) g^2
             p <- p - r (m' / (sqrt(v') + eps) + d p)         m' = m / (1 - b1^t), v' = v / (1 - b2^t)
+    scaled  p <- p - r (s m' / (sqrt(v') + eps) + d p)       s = sqrt(mean p^2 + SMALL^2) of the whole array
+
+`scaled` is AdamW in steps that are a share of the array they change. Nothing normalises a network whose normalization
+was folded, and its arrays differ in size: in a spatial basis the templates have a root mean square of 0.03, what mixes
+them of 1. Steps of one length are too long for the one or too short for the other.
 
 Weight decay d pulls at weights, not at biases. Before the step the gradient is held to a norm over all parameters.
 
 Sources: Sutskever et al., ICML 2013 (Nesterov's momentum in this form); Loshchilov and Hutter, "Decoupled weight decay
-regularization", ICLR 2019 (arXiv 1711.05101); Pascanu et al., ICML 2013 (clipping).
+regularization", ICLR 2019 (arXiv 1711.05101); Shazeer and Stern, "Adafactor", ICML 2018, section 8 (steps relative to
+the array); Bernstein et al., NeurIPS 2020 (arXiv 2002.03432: why the share, by layer, is what keeps deep networks
+stable); Pascanu et al., ICML 2013 (clipping).
 """
 
 from __future__ import annotations
@@ -19,6 +26,8 @@ from typing import Literal
 from .engine import Array
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+SMALL = 1e-3
+Kind = Literal["sgd", "adamw", "scaled"]
 
 
 @dataclass
@@ -29,11 +38,11 @@ class Optimizer:
         momentum: of sgd.
         decay: weight decay, for parameters of two dimensions or more.
         clip: largest norm of the whole gradient; 0 lets it be.
-        slots: running sums by name: `m/NAME`, and for adamw `v/NAME`.
+        slots: running sums by name: `m/NAME`, and for the others `v/NAME`.
         steps: how many were taken.
     """
 
-    kind: Literal["sgd", "adamw"]
+    kind: Kind
     momentum: float = 0.9
     decay: float = 0.0
     clip: float = 0.0
@@ -49,6 +58,8 @@ class Optimizer:
             if scale < 1:
                 gradient *= scale
             update = self._sgd(name, gradient) if self.kind == "sgd" else self._adamw(name, gradient)
+            if self.kind == "scaled":
+                update = update * ((parameter * parameter).mean() + SMALL**2) ** 0.5
             if self.decay and parameter.ndim > 1:
                 update = update + self.decay * parameter
             parameter -= rate * update

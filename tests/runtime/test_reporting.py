@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import builders
+import front
+import numpy as np
 import pytest
 import reports
+from onnx_compress.api import compress
 from onnx_compress.compiler.cost import Cost
+from onnx_compress.runtime import reporting
 from onnx_compress.runtime.layer_costs import Costed, layer_reports
 
 
@@ -43,3 +47,13 @@ def test_what_stands_for_a_conv_is_summed():
         "a": {"macs": 4, "params": 6, "ms": None},
         "b": {"macs": 10, "params": 20, "ms": None},
     }
+
+
+@pytest.mark.parametrize(("labels", "count"), [(None, 10), (np.zeros(40, int), 40)])
+def test_large_samples_without_labels_are_not_all_compared(
+    labels: np.ndarray | None, count: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reporting, "COMPARED", 10 * 4 * 3 * front.SIDE**2)
+    found = compress(front.classifier(), "cleanup", data=front.images(40), labels=labels, preprocess="unit")
+    quality = found.report["quality"]
+    assert quality is not None and quality["samples"] == count

@@ -16,7 +16,7 @@ def scores(values: np.ndarray, labels: np.ndarray | None) -> tuple[HeldOut, tupl
     """Of `values` in the place of the weight, which `builders.normal(3, 4)` is."""
     graph = builders.model(TEXT, w=builders.normal(3, 4), b=np.zeros(3, np.float32)).graph
     parameters = find_parameters(graph)
-    judge = HeldOut(graph, parameters, graph.copy(), builders.Images(builders.normal(200, 4, seed=1)), labels)
+    judge = HeldOut(graph, parameters, graph.copy(), builders.Images(builders.normal(200, 4, seed=1)), labels, 4.0)
     trained = {trained_name(one): values if one.values.ndim > 1 else one.values for one in parameters}
     return judge, judge(trained)
 
@@ -26,7 +26,10 @@ def test_outputs_that_are_nearer_are_better_though_fewer_classes_agree() -> None
     judge, halved = scores(0.5 * weight, None)
     _, noisy = scores(weight + 0.1 * builders.normal(3, 4, seed=2), None)
     assert noisy > halved
-    assert judge.figures(halved) == {"error": pytest.approx(0.5, rel=1e-4), "agreement": 1.0}
+    figures = judge.figures(halved)
+    assert figures["divergence"] > 0
+    assert figures["agreement"] == 1.0
+    assert figures["error"] == pytest.approx(0.5, rel=1e-4)
 
 
 def test_with_labels_the_classes_decide() -> None:

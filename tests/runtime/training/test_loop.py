@@ -24,7 +24,7 @@ def loop(epochs=4, kind="adamw", **more):
     return Loop(Distance(WANTED), Optimizer(kind, clip=10.0), Noise(), judged, settings, **more)
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "scaled"])
 def test_training_comes_nearer_every_epoch(kind):
     state = loop(kind=kind, epochs=6).run(START)
     assert [epoch.number for epoch in state.history] == [1, 2, 3, 4, 5, 6]
@@ -56,7 +56,7 @@ def test_time_is_a_limit():
     assert len(state.history) >= 1
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "scaled"])
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path, kind):
     path = tmp_path / "run.npz"
     whole = loop(kind=kind, epochs=4).run(START)
