@@ -24,6 +24,18 @@ def test_adamw_by_its_formula():
     np.testing.assert_allclose(parameter["w"], w, rtol=1e-12)
 
 
+def test_scaled_steps_are_the_same_share_of_every_array():
+    """An array a thousand times as large, whose gradient is a thousandth, takes the same way."""
+    small = gradients(9, 3, 2)
+    parameters, optimizer = {"a": small.copy(), "b": 1000 * small}, Optimizer("scaled")
+    for t in range(1, 4):
+        g = gradients(t, 3, 2)
+        before = parameters["a"].copy()
+        optimizer.step(parameters, {"a": g, "b": g / 1000}, 0.01)
+        assert 0 < np.abs(parameters["a"] - before).max() <= 0.011 * np.sqrt(np.square(before).mean())
+    np.testing.assert_allclose(parameters["b"], 1000 * parameters["a"], rtol=1e-4)
+
+
 def test_sgd_by_its_formula():
     parameter, rate = {"w": gradients(9, 4)}, 0.1
     w, m = parameter["w"].copy(), np.zeros(4)
