@@ -7,7 +7,6 @@ print(result.report["after"]["macs"])
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -26,7 +25,7 @@ from .compiler.errors import CompressError, UsageError
 from .compiler.files import check_output, staged, writing
 from .compiler.graph.arrival import check_arrival
 from .compiler.graph.convs import blind_convs, find_convs, is_conv
-from .compiler.graph.io import Model, from_proto, load, save, stored_size, to_proto
+from .compiler.graph.io import Model, digest, from_proto, load, save, stored_size, to_proto
 from .compiler.graph.quantizable import is_layer
 from .compiler.instruments import Instrument, Lint, Timing
 from .compiler.jobs import Jobs
@@ -422,11 +421,10 @@ def _run(model: Model, plan: Plan, ctx: Context, dump_dir: Path | None, keep_goi
 
 def _identity(model: Model, ctx: Context) -> list[object]:
     """All that decides what comes out, but for the passes."""
-    network = hashlib.sha256(to_proto(model).SerializeToString(deterministic=True)).hexdigest()
     samples = [data for data in (ctx.data, ctx.training) if isinstance(data, Samples)]
     rows = [(data.digest, data.most, None if data.labels is None else data.labels.tobytes()) for data in samples]
     scope = (ctx.include, ctx.exclude, ctx.seed, ctx.sensitivity_file, sorted(ctx.plugin_operators), ctx.overrides)
-    return [network, rows, ctx.target, scope, versions()]
+    return [digest(model), rows, ctx.target, scope, versions()]
 
 
 def _write(result: Compressed, output: PathLike | None, report: PathLike | None, overwrite: bool) -> None:

@@ -9,6 +9,7 @@ and `to_proto` puts them back. An initializer that is listed as an input is
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from dataclasses import dataclass
@@ -76,6 +77,13 @@ def stored_size(model: Model) -> int:
     return size(*to_outline(model))
 
 
+def digest(model: Model) -> str:
+    """sha256 of the model as one file holds it."""
+    total = hashlib.sha256()
+    write(*to_outline(model), total.update)
+    return total.hexdigest()
+
+
 def _enveloped(model: Model, graph: gs.Graph) -> onnx.ModelProto:
     proto = gs.export_onnx(graph, do_type_check=False)
     envelope = model.envelope
@@ -108,7 +116,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> int:
                 os.replace(part_data, data)
             else:
                 with part.open("wb") as file:
-                    write(proto, weights, file)
+                    write(proto, weights, file.write)
             os.replace(part, path)
     except OSError as error:
         raise CompressError(

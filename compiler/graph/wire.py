@@ -13,9 +13,9 @@ Source: protobuf, "Encoding"; the numbers are those of onnx.proto.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -29,14 +29,14 @@ Piece = bytes | gs.Constant
 M = TypeVar("M", onnx.ModelProto, onnx.GraphProto)
 
 
-def write(proto: onnx.ModelProto, weights: Weights, file: BinaryIO) -> None:
-    """Write the model of which `proto` leaves out `weights`."""
+def write(proto: onnx.ModelProto, weights: Weights, sink: Callable[[bytes | memoryview], object]) -> None:
+    """Hand the bytes of the model of which `proto` leaves out `weights` to `sink`, one part after another."""
     for piece in _pieces(proto, weights):
-        file.write(piece if isinstance(piece, bytes) else np.ascontiguousarray(piece.values).data)
+        sink(piece if isinstance(piece, bytes) else np.ascontiguousarray(piece.values).data)
 
 
 def size(proto: onnx.ModelProto, weights: Weights) -> int:
-    """The bytes that `write` writes."""
+    """How many bytes `write` gives."""
     return _length(_pieces(proto, weights))
 
 

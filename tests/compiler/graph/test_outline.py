@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from io import BytesIO
 
 import builders
@@ -10,7 +11,7 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_compress.compiler.graph.io import Model, stored_size, to_outline, to_proto
+from onnx_compress.compiler.graph.io import Model, digest, stored_size, to_outline, to_proto
 from onnx_compress.compiler.graph.outline import graph_bytes
 from onnx_compress.compiler.graph.wire import write
 
@@ -26,7 +27,7 @@ BRANCHES = """g (float[N,300] x, bool c) => (float[N,300] y) {
 
 def written(model: Model) -> bytes:
     file = BytesIO()
-    write(*to_outline(model), file)
+    write(*to_outline(model), file.write)
     return file.getvalue()
 
 
@@ -40,6 +41,7 @@ def test_the_bytes_are_those_of_protobuf(channels: int, filters: int, dtype: typ
     model = builders.model(text, **weights)
     assert written(model) == to_proto(model).SerializeToString(deterministic=True)
     assert stored_size(model) == to_proto(model).ByteSize()
+    assert digest(model) == sha256(written(model)).hexdigest()
 
 
 @pytest.mark.parametrize("size", [10, 127, 128, 3_600, 3_700, 600_000])
