@@ -44,7 +44,7 @@ def text() -> str:
 def report() -> Report:
     """A copy to change; a search and a training are added to what was run."""
     value: dict[str, Any] = json.loads(text())
-    metrics = {"loss_1": 0.5, "loss_2": 0.25, "loss_10": 0.2, "error_1": 0.9, "error_2": 0.95, "loss_x": 3}
+    metrics = {"loss_1": 0.5, "loss_2": 0.25, "loss_10": 0.2, "divergence_1": 0.9, "divergence_2": 0.95, "loss_x": 3}
     value["passes"][3]["metrics"] |= metrics
     tried = [{"macs": macs, "value": 0.9 + macs / 20, "bound": 0.9, "passed": macs > 0.5} for macs in (0.6, 0.4)]
     value["passes"][3]["traces"]["searches"] = [{"rule": "agreement", "allowed": 0.92, "tried": tried}]

@@ -64,7 +64,7 @@ def test_every_conv_has_a_row_and_every_section_is_there():
     captions = page.of("figcaption")
     wanted = ["Multiply-accumulates, million", "Latency, ms", "Error, %", "Sensitivity, times the average"]
     assert captions[:4] == wanted
-    assert captions[4:7] == ["Search: agreement, %", "Training loss, basis", "Score on held-out samples, basis"]
+    assert captions[4:7] == ["Search: agreement, %", "Training loss, basis", "Divergence on held-out samples, basis"]
 
 
 def test_names_are_text_wherever_they_stand():
