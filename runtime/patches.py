@@ -48,9 +48,7 @@ def output_shape(conv: Conv, spatial: tuple[int, ...]) -> tuple[int, ...]:
     )
 
 
-def output_rows(
-    y: np.ndarray, positions: np.ndarray, group: int, channels: np.ndarray | slice = EVERY
-) -> np.ndarray:
+def output_rows(y: np.ndarray, positions: np.ndarray, group: int, channels: np.ndarray | slice = EVERY) -> np.ndarray:
     """The outputs (images, N, ...) at the same positions: (images * count, group, N/group) float32.
 
     `channels`: those of the N that are wanted.

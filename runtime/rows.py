@@ -30,9 +30,7 @@ def input_rows(layer: Layer, x: np.ndarray, positions: Positions) -> np.ndarray:
     return conv_patches(layer, x, positions)
 
 
-def target_rows(
-    layer: Layer, y: np.ndarray, positions: Positions, channels: np.ndarray | slice = EVERY
-) -> np.ndarray:
+def target_rows(layer: Layer, y: np.ndarray, positions: Positions, channels: np.ndarray | slice = EVERY) -> np.ndarray:
     """(samples, g, n) float32 of a tensor `y` of the output's shape, or of those of its channels that are named."""
     if positions is None:
         return y[:, None, channels].astype(np.float32, copy=False)
