@@ -4,8 +4,8 @@
 
 Without labels this decides, where there are class scores: it is what the training drives down. The share of samples
 that get the class the original gives is noise beside it, as both networks are sure of nearly all of their training
-images, and the distance of the outputs is what the passes before have fitted already. Of nine states of ResNet-20 and
-ResNet-56 in spatial basis filters it puts all but one in the order of their accuracy on test images.
+images, and the distance of the outputs is what the passes before have fitted already. Over seven states of one training
+of ResNet-20 in spatial basis filters it follows the accuracy on test images but for two steps of 0.1 points or less.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ def test_outputs_that_are_nearer_are_better_though_fewer_classes_agree() -> None
     judge, halved = scores(0.5 * weight, None)
     _, noisy = scores(weight + 0.1 * builders.normal(3, 4, seed=2), None)
     assert noisy > halved
+    assert judge.figures(noisy)["agreement"] < 1.0
     figures = judge.figures(halved)
     assert figures["divergence"] > 0
     assert figures["agreement"] == 1.0

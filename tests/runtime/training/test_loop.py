@@ -24,11 +24,11 @@ def loop(epochs=4, kind="adamw", rate=0.1, **more):
     return Loop(Distance(WANTED), Optimizer(kind, clip=10.0), Noise(), judged, settings, **more)
 
 
-@pytest.mark.parametrize(("kind", "rate"), [("sgd", 0.1), ("adamw", 0.1), ("scaled", 0.4)])
+@pytest.mark.parametrize(("kind", "rate"), [("sgd", 0.1), ("adamw", 0.1), ("scaled", 0.5)])
 def test_training_comes_nearer_every_epoch(kind, rate):
     state = loop(kind=kind, rate=rate, epochs=6).run(START)
     assert [epoch.number for epoch in state.history] == [1, 2, 3, 4, 5, 6]
-    assert state.history[-1].loss < state.history[0].loss / 2
+    assert state.history[-1].loss < state.history[0].loss / 4
     assert state.score == judge(state.best) > judge(START)
     assert state.step == 30
 
