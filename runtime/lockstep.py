@@ -33,7 +33,7 @@ from .rows import Layer, Positions, input_rows, row_positions, target_rows
 from .spool import Spool
 from .walk import Walk, walk_batches
 
-ROWS = 2**15
+ROWS, ENOUGH, PER_INPUT = 2**15, 2**14, 8
 KEPT_BYTES = 2**28
 LARGEST = 8192
 """Inputs of a fully connected layer whose moments are taken: 512 MB of float64."""
@@ -56,7 +56,8 @@ def lockstep(
         graph: the network being rewritten; the caller may edit a layer once it has been yielded.
         reference: the original network; it must produce the output tensor of every layer under the same name. The same
             object as `graph` where nothing is rewritten.
-        rows: at most about so many input rows (Conv patches) are sampled per layer.
+        rows: at most about so many input rows (Conv patches) are sampled per layer; `ENOUGH` of them where that is
+            `PER_INPUT` or more for every input.
         left: by tensor, the channels (axis 1) of the original that `graph` still has; all where not named.
         keep: at most about so many of the rows themselves come with the moments, or `KEPT_BYTES` of them.
         memory: bytes of activations of each network that are held in RAM.
@@ -68,8 +69,9 @@ def lockstep(
         shortcut = None if original is None else _shortcut(layer, current, original, pending)
         also = [shortcut] if shortcut else []
         current.advance([layer.input.name, *also])
-        sample = Sample(layer, current[layer.input.name], rng, rows)
-        kept = Kept(_activation(layer, shortcut), bool(shortcut), _affordable(layer, keep), rows)
+        limit = min(rows, max(ENOUGH, PER_INPUT * layer.fan_in))
+        sample = Sample(layer, current[layer.input.name], rng, limit)
+        kept = Kept(_activation(layer, shortcut), bool(shortcut), _affordable(layer, keep), limit)
         if original is None:
             yield layer, _own(sample, kept)
         else:

@@ -48,6 +48,7 @@ class Session:
         runtime = import_onnxruntime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4
+        options.enable_cpu_mem_arena = False  # it rounds up, and what it holds is of no use to the next session
         options.add_session_config_entry(UNFUSED, "0" if fused else "1")
         threads = threads or inner_threads()
         if threads is not None:

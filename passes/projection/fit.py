@@ -33,6 +33,7 @@ class Fit:
         mean_x, mean_y: (d,) and (n,); zeros and the stored bias without data.
         signal: variance of the wanted outputs (the squared norm of the weight without data).
         residual: variance of the wanted outputs that even W* misses.
+        rhs: W* M (n, d), the right-hand side of the normal equations, where they were solved.
     """
 
     weight: Array
@@ -41,6 +42,7 @@ class Fit:
     mean_y: Array
     signal: float
     residual: float = 0.0
+    rhs: Array | None = None
 
     @property
     def plain(self) -> bool:
@@ -54,7 +56,7 @@ class Fit:
     @cached_property
     def wanted(self) -> Array:
         """W* M, (n, d)."""
-        return self.pulled(self.weight)
+        return self.pulled(self.weight) if self.rhs is None else self.rhs
 
     def pulled(self, weight: Array) -> Array:
         """W M of a weight (n, d)."""
@@ -77,10 +79,11 @@ def best_fit(xx: Array, yx: Array, power: float, stored: Array, ridge: float) ->
     inputs += xx[:-1, :-1]
     cross: Array = yx[:, :-1] - np.outer(mean_y, mean_x)
     metric, weight_of_prior, factor = ridged(xx, inputs, ridge)
-    weight = _solve(factor, cross + weight_of_prior * stored)
+    rhs: Array = cross + weight_of_prior * stored
+    weight = _solve(factor, rhs)
     signal = float(power - mean_y @ mean_y)
     residual = signal - float(np.vdot(weight, cross + weight_of_prior * (weight - stored)))
-    return Fit(weight, metric, mean_x, mean_y, signal, max(0.0, residual))
+    return Fit(weight, metric, mean_x, mean_y, signal, max(0.0, residual), rhs)
 
 
 def ridged(moments: Array, covariance: Array, ridge: float) -> tuple[Array, float, tuple[Array, bool]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builders
 import numpy as np
+import pytest
 from onnx_compress.compiler.activation import Activation
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.gemms import find_gemms
@@ -74,6 +75,23 @@ def test_the_same_seed_gives_the_same_moments() -> None:
         return next(lockstep(graph, graph, convs, images(), np.random.default_rng(7), rows=500))[1].xx
 
     np.testing.assert_array_equal(moments(), moments())
+
+
+def test_layers_of_many_inputs_are_fitted_on_more_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnx_compress.runtime.lockstep.ENOUGH", 100)
+    text = """g (float[N,3,6,6] x) => (float[N,3,6,6] y) {
+        a = Conv(x, w1)
+        y = Conv<pads=[1,1,1,1]>(a, w2)
+    }"""
+    graph = builders.model(text, w1=builders.normal(9, 3, 1, 1), w2=builders.normal(3, 9, 3, 3)).graph
+
+    def counts(rows: int) -> list[int]:
+        convs = list(find_convs(graph))
+        found = lockstep(graph, graph, convs, images(), np.random.default_rng(0), rows)
+        return [moments.count for _, moments in found]
+
+    assert counts(2**15) == [100, 600]  # of 8 x 81 as many as go evenly into 100 images
+    assert counts(300) == [100, 300]
 
 
 def test_where_channels_were_removed_the_target_is_what_the_others_gave() -> None:
