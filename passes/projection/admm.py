@@ -159,14 +159,16 @@ class _Solver:
         self._product = self._x @ (self._sparse + self._low).T
 
     def _move_low(self, adapt: bool) -> None:
-        moved = _arranged(self._low - self._pull(), self._problem.separable)
+        arranged = _arranged(self._low - self._pull(), self._problem.separable)
+        tall = arranged.shape[0] > arranged.shape[1]
+        moved = arranged.T if tall else arranged
         squares, vectors = np.linalg.eigh(moved @ moved.T)
         values = np.sqrt(np.maximum(squares, 0))
         if adapt:
             self._thresholds = self._thresholds[0], _after(values, self._problem.rank)
         kept = np.maximum(0, 1 - self._thresholds[1] / np.maximum(values, 1e-30))
         lowered = ((vectors * kept) @ (vectors.T @ moved)).astype(np.float32)
-        self._low = _restored(lowered, self._low.shape, self._problem.separable)
+        self._low = _restored(lowered.T if tall else lowered, self._low.shape, self._problem.separable)
         self._product = self._x @ (self._sparse + self._low).T
 
 
