@@ -16,9 +16,8 @@ from scipy.special import log_softmax
 
 from ..compiler.context import Data
 from ..compiler.errors import CompressError
+from .data import BATCH, sized_batches
 from .session import Session, graph_session
-
-BATCH = 128
 
 Runnable = gs.Graph | onnx.ModelProto | Session
 
@@ -54,7 +53,7 @@ def accuracy(model: Runnable, data: Data, labels: np.ndarray, batch: int = BATCH
         CompressError: the first output is not (N, classes), or a label exceeds the classes.
     """
     session, hits, hits5, start, classes = as_session(model), 0, 0, 0, 0
-    for feeds in data.batches(batch):
+    for feeds in sized_batches(data, batch):
         scores = class_scores(session.run(feeds)[session.outputs[0]])
         if scores is None:
             raise CompressError(f"the first output '{session.outputs[0]}' is not (N, classes)", "eval", "use --against")
@@ -107,7 +106,7 @@ def choices(model: Runnable, data: Data, batch: int = BATCH) -> np.ndarray:
     """The class chosen for each sample, (samples,) int64; `CompressError` where the first output has no classes."""
     session = as_session(model)
     parts: list[np.ndarray] = []
-    for feeds in data.batches(batch):
+    for feeds in sized_batches(data, batch):
         scores = class_scores(session.run(feeds)[session.outputs[0]])
         if scores is None:
             raise CompressError(f"output '{session.outputs[0]}' is not (N, classes)", "agreement", "use macs=")
@@ -136,7 +135,7 @@ def kullback_leibler(scores: np.ndarray, others: np.ndarray, temperature: float 
 
 def _pairs(a: Session, b: Session, data: Data, batch: int) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
     """The outputs of both models, batch by batch, paired by position."""
-    for feeds in data.batches(batch):
+    for feeds in sized_batches(data, batch):
         left, right = list(a.run(feeds).values()), list(b.run(feeds).values())
         shapes = [[value.shape for value in side] for side in (left, right)]
         if shapes[0] != shapes[1]:

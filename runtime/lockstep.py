@@ -27,11 +27,12 @@ import onnx_graphsurgeon as gs
 from ..compiler.activation import Activation
 from ..compiler.context import ACTIVATIONS, Data
 from ..compiler.graph.activations import activation_after
+from .data import sized_batches
 from .moments import InputSum, Moments, MomentSum, Rows, blocks, own_moments
 from .patches import EVERY
 from .rows import Layer, Positions, input_rows, row_positions, target_rows
 from .spool import Spool
-from .walk import Walk, walk_batches
+from .walk import Walk
 
 ROWS, ENOUGH, PER_INPUT = 2**15, 2**14, 8
 KEPT_BYTES = 2**28
@@ -62,7 +63,7 @@ def lockstep(
         keep: at most about so many of the rows themselves come with the moments, or `KEPT_BYTES` of them.
         memory: bytes of activations of each network that are held in RAM.
     """
-    current = Walk(graph, walk_batches(data), memory)
+    current = Walk(graph, sized_batches(data), memory)
     original = None if reference is graph else current.beside(reference)
     pending = {id(layer.node) for layer in layers}
     for layer in layers:

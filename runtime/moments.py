@@ -49,6 +49,7 @@ class Moments:
         power: (g,), the mean of |y|^2.
         count: rows that were averaged.
         rows: those of them that were kept, if any were asked for.
+        own: y is what the layer itself computes.
     """
 
     xx: np.ndarray
@@ -56,6 +57,7 @@ class Moments:
     power: np.ndarray
     count: int
     rows: Rows | None = None
+    own: bool = False
 
     @property
     def signal(self) -> float:
@@ -132,7 +134,7 @@ def own_moments(inputs: tuple[np.ndarray, int], weight: np.ndarray, bias: np.nda
     xx, count = inputs
     whole = np.concatenate([weight, bias[:, :, None]], axis=2).astype(np.float64)
     yx = whole @ xx
-    return Moments(xx, yx, np.einsum("gnd,gnd->g", yx, whole), count)
+    return Moments(xx, yx, np.einsum("gnd,gnd->g", yx, whole), count, own=True)
 
 
 def _add_lower_gram(lower: np.ndarray, rows: np.ndarray) -> None:

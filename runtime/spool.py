@@ -20,7 +20,7 @@ class Spool(Sequence[np.ndarray]):
     """
 
     def __init__(self) -> None:
-        self._parts: list[np.ndarray | Place] = []
+        self._parts: list[np.ndarray | Place | None] = []
         self._file: IO[bytes] | None = None
         self.lengths: list[int] = []
         self.held = 0
@@ -34,6 +34,13 @@ class Spool(Sequence[np.ndarray]):
             return
         self._parts.append(value)
         self.held += value.nbytes
+
+    def drop(self, index: int) -> None:
+        """Give an array up; it is not asked for again."""
+        part = self._parts[index]
+        if isinstance(part, np.ndarray):
+            self.held -= part.nbytes
+        self._parts[index] = None
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -49,6 +56,8 @@ class Spool(Sequence[np.ndarray]):
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(len(self)))]
         part = self._parts[index]
+        if part is None:
+            raise IndexError(f"array {index} was given up")
         return part if isinstance(part, np.ndarray) else self._read(*part)
 
     def _write(self, value: np.ndarray) -> int:

@@ -32,6 +32,7 @@ from ..compiler.shapes import input_shapes
 from .session import Session
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
+BATCH, COMPARED = 8, 2**23
 TOO_LARGE = "the model has more bytes than onnxruntime takes from memory"
 Outputs = Mapping[str, np.ndarray]
 
@@ -40,7 +41,7 @@ class Verify(Instrument):
     """Checks and compares after every pass; see the module docstring.
 
     Args:
-        samples: how many calibration samples to compare on.
+        samples: how many calibration samples to compare on, fewer where they are large: `COMPARED` bytes.
     """
 
     def __init__(self, samples: int = 32):
@@ -120,11 +121,12 @@ class Verify(Instrument):
         if ctx.data is None:
             yield random_feeds(graph, ctx.rng())
             return
-        left = self._samples
-        for feeds in ctx.data.batches(self._samples):
+        count = size = 0
+        for feeds in ctx.data.batches(min(self._samples, BATCH)):
             yield feeds
-            left -= len(next(iter(feeds.values())))
-            if left <= 0:
+            count += len(next(iter(feeds.values())))
+            size += max(value.nbytes for value in feeds.values())
+            if count >= self._samples or size >= COMPARED:
                 return
 
     def _is_deterministic(self, model: Model, ctx: Context) -> bool:

@@ -119,7 +119,8 @@ def layer_fits(layer: Layer, moments: Moments, ridge: float) -> list[Fit]:
     """The best dense fit of every group; the fewer rows per input, the stronger the pull to the stored weight."""
     stored = layer.matrix().reshape(layer.group, -1, layer.fan_in)
     ridge *= 1 + FEW_ROWS * layer.fan_in / moments.count
-    fits = [best_fit(moments.xx[g], moments.yx[g], moments.power[g], stored[g], ridge) for g in range(layer.group)]
+    parts = zip(moments.xx, moments.yx, moments.power, stored, strict=True)
+    fits = [best_fit(xx, yx, power, weight, ridge, moments.own) for xx, yx, power, weight in parts]
     return fits if moments.rows is None else seen_fits(fits, moments.rows)
 
 

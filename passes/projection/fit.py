@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 Array = NDArray[np.float64]
-ROUNDING, TINY = 1e-5, 1e-12
+ROUNDING, SAFE, TINY = 1e-5, 30, 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,35 +72,49 @@ class Fit:
         return self.mean_y - weight @ self.mean_x
 
 
-def best_fit(xx: Array, yx: Array, power: float, stored: Array, ridge: float) -> Fit:
-    """The fit to second moments xx (d + 1, d + 1), yx (n, d + 1) that carry a 1 as the last input, and E|y|^2."""
+def best_fit(xx: Array, yx: Array, power: float, stored: Array, ridge: float, own: bool = False) -> Fit:
+    """The fit to second moments xx (d + 1, d + 1), yx (n, d + 1) that carry a 1 as the last input, and E|y|^2.
+
+    `own`: y is what the stored weight gives, so that W* = W0.
+    """
     mean_x, mean_y = xx[-1, :-1], yx[:, -1]
     inputs: Array = np.outer(mean_x, -mean_x)
     inputs += xx[:-1, :-1]
     cross: Array = yx[:, :-1] - np.outer(mean_y, mean_x)
-    metric, weight_of_prior, factor = ridged(xx, inputs, ridge)
-    rhs: Array = cross + weight_of_prior * stored
-    weight = _solve(factor, rhs)
+    metric, pull, factor = ridged(xx, inputs, ridge, factored=not own)
+    rhs: Array = cross + pull * stored
     signal = float(power - mean_y @ mean_y)
-    residual = signal - float(np.vdot(weight, cross + weight_of_prior * (weight - stored)))
+    if factor is None:
+        return Fit(stored.astype(np.float64), metric, mean_x, mean_y, signal, 0.0, rhs)
+    weight = _solve(factor, rhs)
+    residual = signal - float(np.vdot(weight, cross + pull * (weight - stored)))
     return Fit(weight, metric, mean_x, mean_y, signal, max(0.0, residual), rhs)
 
 
-def ridged(moments: Array, covariance: Array, ridge: float) -> tuple[Array, float, tuple[Array, bool]]:
-    """M = C + l I (d, d), l, and scipy's Cholesky factor of M. The covariance C becomes M in place: they may be large.
+def ridged(
+    moments: Array, covariance: Array, ridge: float, factored: bool = False
+) -> tuple[Array, float, tuple[Array, bool] | None]:
+    """M = C + l I (d, d), l, and scipy's Cholesky factor of M, if it is asked for or has to be tried.
 
-    l = ridge * mean diagonal of the covariance C, but above the rounding errors of float32 second moments: where inputs
-    have a large mean and vary little these grow with d, so l is raised until M is positive definite.
+    The covariance C becomes M in place: they may be large. l = ridge * mean diagonal of the covariance C, but above the
+    rounding errors of float32 second moments. Where inputs have a large mean and vary little these grow with d, so l is
+    raised until M is positive definite; from `SAFE` times their mean on it is.
     """
     rounding = ROUNDING * float(np.trace(moments[:-1, :-1]))
-    weight = max(ridge * float(np.trace(covariance)), rounding, TINY) / len(covariance)
+    energy = float(np.trace(covariance))
+    if not np.isfinite(energy):
+        raise ValueError("the inputs of the layer hold infinite values")
+    pull = max(ridge * energy, rounding, TINY) / len(covariance)
     variances: Array = np.diagonal(covariance).copy()
+    np.fill_diagonal(covariance, variances + pull)
+    if not factored and pull * len(covariance) > SAFE * rounding:
+        return covariance, pull, None
     while True:
-        np.fill_diagonal(covariance, variances + weight)
         try:
-            return covariance, weight, cho_factor(covariance.T)
+            return covariance, pull, cho_factor(covariance.T, check_finite=False)
         except LinAlgError:
-            weight *= 10
+            pull *= 10
+            np.fill_diagonal(covariance, variances + pull)
 
 
 def _solve(factor: tuple[Array, bool], cross: Array) -> Array:

@@ -18,7 +18,8 @@ import onnx_graphsurgeon as gs
 from ...compiler.context import ACTIVATIONS, Data
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
-from ...runtime.walk import Walk, walk_batches
+from ...runtime.data import sized_batches
+from ...runtime.walk import Walk
 from ..projection.fit import Array
 
 EPSILON, LEAST = 1e-5, 1e-12
@@ -40,7 +41,7 @@ class Norms:
         self._left = left or {}
         self._pending = [node for node in graph.nodes[first:] if _is_constant_norm(node)]
         self._order = {id(node): place for place, node in enumerate(graph.nodes)}
-        walk = Walk(graph, walk_batches(data), memory) if self._pending else None
+        walk = Walk(graph, sized_batches(data), memory) if self._pending else None
         self._walks = [walk.beside(reference), walk] if walk else []
 
     def estimate_before(self, node: gs.Node | None) -> int:

@@ -4,7 +4,6 @@ import resource
 
 import numpy as np
 import pytest
-
 from onnx_compress.runtime.allocation import reused_memory
 
 SIZE = 2**26

@@ -6,7 +6,8 @@ import builders
 import numpy as np
 import pytest
 from onnx_compress.compiler.graph.rewriter import Rewriter
-from onnx_compress.runtime.walk import Walk, walk_batches
+from onnx_compress.runtime.data import sized_batches
+from onnx_compress.runtime.walk import Walk
 
 GRAPH = """g (float[N,2,4,4] x) => (float[N,2,4,4] y) {
     a = Conv(x, w)
@@ -104,6 +105,6 @@ def builders_node(graph, output: str):
 
 @pytest.mark.parametrize(("shape", "size"), [((200, 3, 8, 8), 128), ((60, 3, 256, 256), 21), ((40, 3, 1024, 1024), 16)])
 def test_large_samples_come_in_small_batches(shape: tuple[int, ...], size: int) -> None:
-    found = [len(batch["x"]) for batch in walk_batches(builders.Images(np.zeros(shape, np.float32)))]
+    found = [len(batch["x"]) for batch in sized_batches(builders.Images(np.zeros(shape, np.float32)))]
     assert found[0] == size
     assert sum(found) == shape[0]
