@@ -43,7 +43,6 @@ from .compiler.spec import parse_pipeline
 from .compiler.targets import Target, find_target
 from .passes.decomposition.frontier import beside, resumed, split, write_frontier
 from .passes.decomposition.sweep import Sweep
-from .runtime.allocation import reused_memory
 from .runtime.bisection import bisect as search
 from .runtime.checks import parse_check
 from .runtime.culprit import Culprit, write_culprit
@@ -186,9 +185,8 @@ def compress(
     before = stored_size(source) if source.path is None else file_size(source.path)
     plan = Plan(PREPARE if prepare else (), passes, FINISH if legalize else ())
     written = None if output is None else str(output)
-    with reused_memory():
-        records = _run(source, plan, ctx, None if dump_dir is None else Path(dump_dir), keep_going)
-        content = Run(source, passes, records, ctx, before, written, power_mode, __version__, command).report()
+    records = _run(source, plan, ctx, None if dump_dir is None else Path(dump_dir), keep_going)
+    content = Run(source, passes, records, ctx, before, written, power_mode, __version__, command).report()
     result = Compressed(source, records, content, ctx.sidecars)
     _write(result, output, report, overwrite)
     return result

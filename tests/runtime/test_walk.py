@@ -103,8 +103,24 @@ def builders_node(graph, output: str):
     return next(node for node in graph.nodes if node.outputs[0].name == output)
 
 
-@pytest.mark.parametrize(("shape", "size"), [((200, 3, 8, 8), 128), ((60, 3, 256, 256), 21), ((40, 3, 1024, 1024), 16)])
+@pytest.mark.parametrize(("shape", "size"), [((200, 3, 8, 8), 128), ((60, 3, 192, 192), 9), ((40, 3, 1024, 1024), 8)])
 def test_large_samples_come_in_small_batches(shape: tuple[int, ...], size: int) -> None:
     found = [len(batch["x"]) for batch in sized_batches(builders.Images(np.zeros(shape, np.float32)))]
     assert found[0] == size
     assert sum(found) == shape[0]
+
+
+def test_what_no_node_reads_any_more_is_given_up_batch_by_batch(graph) -> None:
+    """Two walks share their inputs, which therefore stay until both are past them."""
+    walk = Walk(graph, batches())
+    other = walk.beside(graph.copy())
+    walk.advance(["a"])
+    spent = walk["a"]
+    walk.advance(["b"])
+    assert spent.held == 0
+    with pytest.raises(IndexError, match="given up"):
+        spent[0]
+    walk.advance(["y"])
+    other.advance(["y"])
+    for mine, its in zip(walk["y"], other["y"], strict=True):
+        np.testing.assert_array_equal(mine, its)
