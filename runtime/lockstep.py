@@ -30,7 +30,7 @@ from ..compiler.graph.activations import activation_after
 from .data import sized_batches
 from .moments import InputSum, Moments, MomentSum, Rows, blocks, own_moments
 from .patches import EVERY
-from .rows import Layer, Positions, input_rows, row_positions, target_rows
+from .rows import Layer, Positions, input_rows, row_positions, stored_weight, target_rows
 from .spool import Spool
 from .walk import Walk
 
@@ -179,8 +179,7 @@ class Targets:
 def _own(sample: Sample, kept: Kept) -> Moments:
     """Moments of a layer as it is: what it computes is what is wanted."""
     layer = sample.layer
-    weight = layer.matrix().reshape(layer.group, -1, layer.fan_in)
-    bias = np.zeros(weight.shape[:2]) if layer.bias is None else layer.bias.reshape(layer.group, -1)
+    weight, bias = stored_weight(layer)
     total = InputSum(layer.group, layer.fan_in)
     for (x,) in blocks((x,) for _, x in sample):
         total.add(x)

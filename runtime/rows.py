@@ -1,11 +1,14 @@
-"""The rows of a layer on a batch: the inputs that it multiplies its weight with, and the outputs at the same positions.
+"""A linear layer as rows: the inputs that it multiplies its weight with, and the outputs at the same positions.
 
 Of a Conv some output positions are sampled, of a fully connected layer every sample is a row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from ..compiler.graph.convs import Conv
 from ..compiler.graph.gemms import Gemm
@@ -14,6 +17,18 @@ from .patches import EVERY, conv_patches, output_rows, output_shape, sample_posi
 Layer = Conv | Gemm
 Positions = np.ndarray | None
 """Flat output positions of a Conv, (images, count); None for a fully connected layer."""
+
+
+def in_graph_order(graph: gs.Graph, layers: Iterable[Layer]) -> list[Layer]:
+    """The layers in the order of their nodes."""
+    by_node = {id(layer.node): layer for layer in layers}
+    return [by_node[id(node)] for node in graph.nodes if id(node) in by_node]
+
+
+def stored_weight(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """(g, n, d) and (g, n): weight and bias by group, zeros where there is no bias."""
+    weight = layer.matrix().reshape(layer.group, -1, layer.fan_in)
+    return weight, np.zeros(weight.shape[:2]) if layer.bias is None else layer.bias.reshape(layer.group, -1)
 
 
 def row_positions(layer: Layer, x: np.ndarray, rng: np.random.Generator, limit: int) -> Positions:

@@ -15,7 +15,7 @@ from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
 from ...runtime.lockstep import LARGEST, ROWS, lockstep
-from ...runtime.rows import Layer
+from ...runtime.rows import Layer, in_graph_order
 from ..projection.fit import Fit
 from .budget import Candidate
 from .forms import Form, Projection, emit
@@ -88,17 +88,12 @@ def _fits(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> Itera
     reference = graph.copy()
     if plan.lockstep:
         gemms = (gemm for gemm in find_gemms(graph) if gemm.fan_in <= LARGEST and not ctx.out_of_scope(gemm.name))
-        layers, walked = _in_graph_order(graph, [*chosen, *gemms]), graph
+        layers, walked = in_graph_order(graph, [*chosen, *gemms]), graph
     else:
         layers, walked = [conv for conv in chosen if plan.choices[conv.name].size], reference
     memory = ctx.activations
     for layer, moments in lockstep(walked, reference, layers, data, ctx.rng(), plan.rows, None, plan.keep, memory):
         yield layer, layer_fits(layer, moments, plan.ridge)
-
-
-def _in_graph_order(graph: gs.Graph, layers: Sequence[Layer]) -> list[Layer]:
-    by_node = {id(layer.node): layer for layer in layers}
-    return [by_node[id(node)] for node in graph.nodes if id(node) in by_node]
 
 
 def _write_layer(

@@ -18,7 +18,7 @@ from ...runtime.data import Slice
 from ...runtime.halves import fixed_batch
 from ...runtime.lockstep import lockstep
 from ...runtime.moments import Moments, Rows
-from ...runtime.rows import Layer
+from ...runtime.rows import Layer, stored_weight
 from ..projection.activation_split import Pieces
 from ..projection.fit import Fit, best_fit, plain_fit
 from ..projection.through import Seen, SeenFit
@@ -117,9 +117,8 @@ def _bill(graph: gs.Graph, ctx: Context, request: Request) -> Bill:
 
 def layer_fits(layer: Layer, moments: Moments, ridge: float) -> list[Fit]:
     """The best dense fit of every group; the fewer rows per input, the stronger the pull to the stored weight."""
-    stored = layer.matrix().reshape(layer.group, -1, layer.fan_in)
     ridge *= 1 + FEW_ROWS * layer.fan_in / moments.count
-    parts = zip(moments.xx, moments.yx, moments.power, stored, strict=True)
+    parts = zip(moments.xx, moments.yx, moments.power, stored_weight(layer)[0], strict=True)
     fits = [best_fit(xx, yx, power, weight, ridge, moments.own) for xx, yx, power, weight in parts]
     return fits if moments.rows is None else seen_fits(fits, moments.rows)
 
@@ -138,11 +137,9 @@ def seen_fits(fits: Sequence[Fit], rows: Rows) -> list[Fit]:
     return [SeenFit.of(fit, seen(group)) for group, fit in enumerate(fits)]
 
 
-def plain_fits(conv: Conv) -> list[Fit]:
+def plain_fits(layer: Layer) -> list[Fit]:
     """Without data: the stored weight of every group, in the identity metric."""
-    stored = conv.matrix().reshape(conv.group, -1, conv.fan_in)
-    biases = [None] * conv.group if conv.bias is None else conv.bias.reshape(conv.group, -1)
-    return [plain_fit(weight, bias) for weight, bias in zip(stored, biases, strict=True)]
+    return [plain_fit(weight, bias) for weight, bias in zip(*stored_weight(layer), strict=True)]
 
 
 def curve_samples(data: Data) -> Data:

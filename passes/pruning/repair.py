@@ -25,7 +25,7 @@ from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.shapes import Shapes
 from ...runtime.lockstep import LARGEST, ROWS, lockstep
-from ...runtime.rows import Layer
+from ...runtime.rows import Layer, in_graph_order
 from ..decomposition.survey import layer_fits
 from ..projection.fit import Fit
 from .norms import Norms
@@ -96,8 +96,9 @@ def _readers(groups: Iterable[Group]) -> set[int]:
 def _layers_from(graph: gs.Graph, first: int) -> list[Layer]:
     """The layers in graph order, from node `first` on: the first that misses a channel."""
     layers: list[Layer] = [*find_convs(graph), *find_gemms(graph)]
-    by_node = {id(layer.node): layer for layer in layers if layer.fan_in <= LARGEST}
-    return [by_node[id(node)] for node in graph.nodes[first:] if id(node) in by_node]
+    behind = {id(node) for node in graph.nodes[first:]}
+    small = [layer for layer in layers if layer.fan_in <= LARGEST and id(layer.node) in behind]
+    return in_graph_order(graph, small)
 
 
 def _store(rewriter: Rewriter, layer: Layer, fits: Sequence[Fit], mode: str) -> Decision:

@@ -15,9 +15,9 @@ from ...compiler.context import Context
 from ...compiler.graph.convs import blind_convs
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.targets import Target
-from ...runtime.rows import Layer
+from ...runtime.rows import Layer, in_graph_order
 from ..projection.fit import Array, Fit
-from .fitting import fitted, in_graph_order, signal
+from .fitting import fitted, signal
 
 FOLDED = "weights are stored in full, as {why}: the file does not shrink, but it zips better"
 
