@@ -34,7 +34,9 @@ from .rows import Layer, Positions, input_rows, row_positions, stored_weight, ta
 from .spool import Spool
 from .walk import Walk
 
-ROWS, ENOUGH, PER_INPUT = 2**15, 2**14, 8
+ROWS, ENOUGH, PER_INPUT = 2**15, 2**14, 16
+"""Top-1 of ResNet-20 at half the MACs, three seeds: 90.14 with `ROWS`, 90.11 with `ENOUGH`, 90.02 with 16 rows per input
+of a layer and 89.58 with 8."""
 KEPT_BYTES = 2**28
 LARGEST = 8192
 """Inputs of a fully connected layer whose moments are taken: 512 MB of float64."""

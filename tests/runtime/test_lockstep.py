@@ -90,7 +90,7 @@ def test_layers_of_many_inputs_are_fitted_on_more_rows(monkeypatch: pytest.Monke
         found = lockstep(graph, graph, convs, images(), np.random.default_rng(0), rows)
         return [moments.count for _, moments in found]
 
-    assert counts(2**15) == [100, 600]  # of 8 x 81 as many as go evenly into 100 images
+    assert counts(2**15) == [100, 1200]  # of 16 x 81 as many as go evenly into 100 images
     assert counts(300) == [100, 300]
 
 
