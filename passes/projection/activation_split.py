@@ -17,7 +17,7 @@ section 3.2.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
@@ -51,10 +51,12 @@ def split(y: np.ndarray, v: np.ndarray, penalty: float, activation: Pieces) -> n
 def convex_split(y: np.ndarray, v: np.ndarray, penalty: float, activation: Pieces) -> np.ndarray:
     """The minimum of the convex majorant; y is wanted before the activation."""
     wanted = activation(y)
-    below = split(wanted, v, penalty, Pieces(activation.low, leak=activation.leak))
-    above = split(wanted, v, penalty, Pieces(high=activation.high))
-    between = split(wanted, v, penalty, Pieces())
-    return np.where(y < activation.low, below, np.where(y > activation.high, above, between))
+    found = split(wanted, v, penalty, Pieces())
+    if activation.low > -inf:
+        found = np.where(y < activation.low, split(wanted, v, penalty, replace(activation, high=inf)), found)
+    if activation.high < inf:
+        found = np.where(y > activation.high, split(wanted, v, penalty, Pieces(high=activation.high)), found)
+    return found
 
 
 def _pieces(activation: Pieces) -> Iterator[Piece]:

@@ -25,7 +25,9 @@ The penalties follow from the size that is asked for. In the first half of the i
 leave q groups and r singular values (the (q+1)-th largest norm, the (r+1)-th largest value); in the second half they
 are constant, and the residuals |M - P| and |M - M_before|, relative to |P|, fall.
 
-Work: 8 m d n flops per iteration, with m at most `SAMPLES`.
+Without data X is the identity, P, M and U are weights, and nothing is multiplied.
+
+Work: 8 m d n flops per iteration, with m at most `SAMPLES`, and the eigenvectors of the smaller side of L.
 
 Source: Ma et al., "A unified approximation framework for compressing and accelerating deep neural networks" (arXiv
 1807.10119), for objective and solver; its group shape and penalties are not known here.
@@ -34,7 +36,7 @@ Source: Ma et al., "A unified approximation framework for compressing and accele
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -84,6 +86,19 @@ class Solution:
     dual: list[float]
 
 
+def solve_fit(fit: Fit, seen: Seen | None, problem: Problem) -> Solution:
+    """From L = W* and S = 0, on the rows seen; without any, on the metric."""
+    if seen is None and fit.plain:
+        weight = fit.weight.astype(np.float32)
+        return _Solver(Units(weight.shape[1]), weight.T, 0.0, Pieces(), weight, problem).run()
+    return solve(rows_for(fit, seen), fit.weight, problem)
+
+
+def solve(seen: Seen, start: np.ndarray, problem: Problem) -> Solution:
+    """From L = `start` (n, d) and S = 0."""
+    return _Solver(RowInputs(seen.x, problem.taps), seen.y, seen.shift, seen.activation, start, problem).run()
+
+
 def rows_for(fit: Fit, seen: Seen | None) -> Seen:
     """`SAMPLES` of the rows seen; without any, rows of mean 0 whose moments are the metric, or nearly."""
     if seen is None:
@@ -103,23 +118,80 @@ def _metric_rows(fit: Fit) -> np.ndarray:
     return np.concatenate([drawn, -drawn]).astype(np.float32)
 
 
-def solve(seen: Seen, start: np.ndarray, problem: Problem) -> Solution:
-    """From L = `start` (n, d) and S = 0."""
-    return _Solver(seen, start, problem).run()
+class Inputs(Protocol):
+    """X, centred.
+
+    Attributes:
+        scale: (d,) what its columns were divided by.
+    """
+
+    scale: np.ndarray
+
+    def outputs(self, weight: np.ndarray) -> np.ndarray:
+        """X W^T, (m, n), of a weight (n, d)."""
+        ...
+
+    def pull(self, gap: np.ndarray) -> np.ndarray:
+        """gap^T X / eta, (n, d), of a gap (m, n)."""
+        ...
+
+    def offset(self, gap: np.ndarray) -> np.ndarray | float:
+        """What the bias makes up for of a gap."""
+        ...
+
+
+class RowInputs:
+    """Sampled rows x (m, d)."""
+
+    def __init__(self, x: np.ndarray, taps: int):
+        centred = x - x.mean(0)
+        self.scale = _channel_scale(centred, taps)
+        self._x = centred / self.scale
+        self._eta = STEP_MARGIN * _largest_eigenvalue(self._x)
+
+    def outputs(self, weight: np.ndarray) -> np.ndarray:
+        return self._x @ weight.T
+
+    def pull(self, gap: np.ndarray) -> np.ndarray:
+        return (gap - gap.mean(0)).T @ self._x / self._eta
+
+    def offset(self, gap: np.ndarray) -> np.ndarray:
+        return gap.mean(0)
+
+
+class Units:
+    """The d unit vectors as rows of mean 0, which an output's weights are the outputs of."""
+
+    def __init__(self, fan_in: int):
+        self.scale = np.ones(fan_in, np.float32)
+
+    def outputs(self, weight: np.ndarray) -> np.ndarray:
+        return weight.T
+
+    def pull(self, gap: np.ndarray) -> np.ndarray:
+        return gap.T / np.float32(STEP_MARGIN)
+
+    def offset(self, gap: np.ndarray) -> float:
+        return 0.0
 
 
 class _Solver:
-    def __init__(self, seen: Seen, start: np.ndarray, problem: Problem):
-        self._problem, self._seen = problem, seen
-        centred = seen.x - seen.x.mean(0)
-        self._scale = _channel_scale(centred, problem.taps)
-        self._x = centred / self._scale
-        self._eta = STEP_MARGIN * _largest_eigenvalue(self._x)
-        self._low = (start * self._scale).astype(np.float32)
+    def __init__(
+        self,
+        inputs: Inputs,
+        wanted: np.ndarray,
+        shift: np.ndarray | float,
+        activation: Pieces,
+        start: np.ndarray,
+        problem: Problem,
+    ):
+        self._inputs, self._wanted, self._shift, self._activation = inputs, wanted, shift, activation
+        self._problem = problem
+        self._low = (start * inputs.scale).astype(np.float32)
         self._sparse = np.zeros_like(self._low)
-        self._split: np.ndarray = seen.y.copy()
-        self._dual_sum: np.ndarray = np.zeros_like(seen.y)
-        self._product: np.ndarray = self._x @ self._low.T
+        self._split: np.ndarray = wanted.copy()
+        self._dual_sum: np.ndarray = np.zeros_like(wanted)
+        self._product: np.ndarray = inputs.outputs(self._low)
         self._thresholds = (0.0, 0.0)
 
     def run(self) -> Solution:
@@ -128,7 +200,7 @@ class _Solver:
             adapt = 2 * step < self._problem.iterations
             self._move_sparse(adapt)
             self._move_low(adapt)
-            outputs = self._product + (self._split + self._dual_sum - self._product).mean(0)
+            outputs = self._product + self._inputs.offset(self._split + self._dual_sum - self._product)
             before = self._split
             self._split = self._split_of(outputs - self._dual_sum)
             self._dual_sum = self._dual_sum + self._split - outputs
@@ -136,18 +208,16 @@ class _Solver:
             primal.append(float(np.linalg.norm(self._split - outputs)) / size)
             dual.append(float(np.linalg.norm(self._split - before)) / size)
         norms = _norms(self._sparse, self._problem)
-        return Solution(self._sparse / self._scale, self._low / self._scale, norms, primal, dual)
+        scale = self._inputs.scale
+        return Solution(self._sparse / scale, self._low / scale, norms, primal, dual)
 
     def _split_of(self, values: np.ndarray) -> np.ndarray:
-        seen = self._seen
-        return (
-            convex_split(seen.y + seen.shift, values + seen.shift, self._problem.penalty, seen.activation) - seen.shift
-        )
+        wanted, shift = self._wanted, self._shift
+        return convex_split(wanted + shift, values + shift, self._problem.penalty, self._activation) - shift
 
     def _pull(self) -> np.ndarray:
         """(P - M - U)^T X / eta; b centres P - M - U."""
-        gap: np.ndarray = self._product - self._split - self._dual_sum
-        return (gap - gap.mean(0)).T @ self._x / self._eta
+        return self._inputs.pull(self._product - self._split - self._dual_sum)
 
     def _move_sparse(self, adapt: bool) -> None:
         moved = self._sparse - self._pull()
@@ -156,7 +226,7 @@ class _Solver:
             self._thresholds = _after(norms, self._problem.groups), self._thresholds[1]
         kept = np.maximum(0, 1 - self._thresholds[0] / np.maximum(norms, 1e-30))
         self._sparse = _spread(moved, kept, self._problem)
-        self._product = self._x @ (self._sparse + self._low).T
+        self._product = self._inputs.outputs(self._sparse + self._low)
 
     def _move_low(self, adapt: bool) -> None:
         arranged = _arranged(self._low - self._pull(), self._problem.separable)
@@ -169,7 +239,7 @@ class _Solver:
         kept = np.maximum(0, 1 - self._thresholds[1] / np.maximum(values, 1e-30))
         lowered = ((vectors * kept) @ (vectors.T @ moved)).astype(np.float32)
         self._low = _restored(lowered.T if tall else lowered, self._low.shape, self._problem.separable)
-        self._product = self._x @ (self._sparse + self._low).T
+        self._product = self._inputs.outputs(self._sparse + self._low)
 
 
 def _arranged(weight: np.ndarray, shape: tuple[int, int, int] | None) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..projection.admm import Problem, Solution, rows_for, solve
+from ..projection.admm import Problem, Solution, solve_fit
 from ..projection.fit import Array, Fit
 from ..projection.lowrank import lowrank
 from ..projection.through import Refitted, Seen, SeenFit, refit_through
@@ -53,7 +53,7 @@ def support(fit: Fit, problem: Problem, scores: np.ndarray, dense: Callable[[np.
     Args:
         dense: the weight (n, d) nearest to the fit with S on given groups.
     """
-    solution = solve(rows_for(fit, seen_of(fit)), fit.weight, problem)
+    solution = solve_fit(fit, seen_of(fit), problem)
     tried = {"admm": largest(solution.norms, problem.groups), "energy": largest(scores, problem.groups)}
     lost = {name: fit.lost(dense(groups)) for name, groups in tried.items()}
     best = min(lost, key=lambda name: lost[name])

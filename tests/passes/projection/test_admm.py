@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx_compress.passes.projection.activation_split import Pieces
-from onnx_compress.passes.projection.admm import SAMPLES, Axis, Problem, Solution, rows_for, solve
+from onnx_compress.passes.projection.admm import SAMPLES, Axis, Problem, Solution, rows_for, solve, solve_fit
 from onnx_compress.passes.projection.fit import plain_fit
 from onnx_compress.passes.projection.through import Seen
 
@@ -63,6 +63,16 @@ def test_without_rows_the_metric_stands_for_them() -> None:
     np.testing.assert_allclose(rows.x.T @ rows.x / len(rows.x), np.eye(weight.shape[1]), atol=1e-5)
     solution = solve(rows, weight, Problem("channels", TAPS, len(PLANTED), RANK))
     assert sorted(np.argsort(-solution.norms)[: len(PLANTED)]) == PLANTED
+
+
+@pytest.mark.parametrize("shape", [None, (4, 3, 3)])
+def test_without_data_the_weights_are_the_rows(shape: tuple[int, int, int] | None) -> None:
+    weight = np.random.default_rng(0).standard_normal((8, 36))
+    problem, fit = Problem("channels", 9, 1, 2, iterations=30, separable=shape), plain_fit(weight, None)
+    plain, drawn = solve_fit(fit, None, problem), solve(rows_for(fit, None), weight, problem)
+    np.testing.assert_allclose(plain.sparse, drawn.sparse, atol=1e-3)
+    np.testing.assert_allclose(plain.low, drawn.low, atol=1e-3)
+    np.testing.assert_allclose(plain.primal, drawn.primal, atol=1e-3)
 
 
 def test_a_large_metric_is_drawn_from() -> None:
