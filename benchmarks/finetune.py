@@ -27,6 +27,7 @@ ROWS: dict[str, tuple[str, str, int, str]] = {
     "resnet56-third": ("resnet56", "basis:macs=0.36", 10, ""),
     "resnet32-prune": ("resnet32", "prune:macs=0.58:params=0.4536", 10, ""),
     "resnet56-sbf": ("resnet56", "sbf:macs=0.52", 10, ""),
+    "resnet56-sbf-plugin": ("resnet56", "sbf:form=plugin:macs=0.52", 10, ""),
     "resnet56-summary": ("resnet56", "filter-summary:ratio=4:locations=learned", 10, ""),
     "resnet56-int8": ("resnet56", "basis:macs=0.5", 3, "quantize"),
 }
