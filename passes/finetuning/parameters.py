@@ -2,7 +2,8 @@
 
 1. From the weight and bias of every Conv, ConvTranspose, Gemm, MatMul and PRelu the walk goes up through what computes
    them (Gather, Mul, Concat, ...) to constants; so templates, vectors and codebooks are trained in the place of the
-   weights that they stand for, and what is shared stays shared.
+   weights that they stand for, and what is shared stays shared. The project's own Conv (`compiler.graph.operators`)
+   holds its templates itself.
 2. An INT8 weight behind a DequantizeLinear is trained as a float of which the graph sees the rounded value, and stored
    in its integers again.
 3. Zeros of a weight stay zero: what a pass left out stays out.
@@ -18,6 +19,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.graph.computed import constant_sources
+from ...compiler.graph.operators import is_template_conv
 from ...compiler.graph.rewriter import Rewriter
 
 LAYERS: Mapping[str, tuple[int, ...]] = {
@@ -43,6 +45,8 @@ VALUES: Mapping[str, tuple[int, ...]] = {
     "Sub": (0, 1),
 }
 """By operator, the inputs that carry values on (and not where they lie). Concat: all."""
+TEMPLATES = (1, 2, 4)
+"""Of a SpatialBasisConv: templates, transforms and bias."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +94,17 @@ def find_parameters(graph: gs.Graph) -> list[Parameter]:
     found: dict[int, Parameter] = {}
     inputs = {id(tensor) for tensor in graph.inputs}
     for node in graph.nodes:
-        for index in LAYERS.get(node.op, ()) if not node.domain else ():
+        for index in _trained_inputs(node):
             if index < len(node.inputs) and constant_sources(node.inputs[index], inputs) is not None:
                 for parameter in _sources(node.inputs[index], node, node.name):
                     found.setdefault(id(parameter.constant), parameter)
     return list(found.values())
+
+
+def _trained_inputs(node: gs.Node) -> tuple[int, ...]:
+    if is_template_conv(node):
+        return TEMPLATES
+    return () if node.domain else LAYERS.get(node.op, ())
 
 
 def _sources(tensor: gs.Tensor, reader: gs.Node, layer: str) -> Iterator[Parameter]:

@@ -1,7 +1,8 @@
 """A network and its losses as a training program (`runtime.training.engine.Program`).
 
 The parameters become inputs, the batch size is fixed, the losses are appended, and whatever they do not need is left
-out. An INT8 weight becomes a float parameter that a QuantizeLinear rounds: engines differentiate it straight through.
+out. Nodes of local functions become what their bodies say. An INT8 weight becomes a float parameter that a
+QuantizeLinear rounds: engines differentiate it straight through.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import onnx
 import onnx_graphsurgeon as gs
 from onnx import TensorProto, helper
+from onnx.inliner import inline_local_functions
 
 from ...runtime.training.engine import Program
 from .losses import nodes
@@ -30,7 +32,7 @@ def build(graph: gs.Graph, parameters: Sequence[Parameter], losses: str, batch: 
         batch: the shapes of the graph's inputs for one batch.
         extra: more inputs, float32: what the original says, labels.
     """
-    model = gs.export_onnx(graph, do_type_check=False)
+    model = inline_local_functions(gs.export_onnx(graph, do_type_check=False))
     body = model.graph
     del body.value_info[:]
     body.node.extend(nodes(losses))

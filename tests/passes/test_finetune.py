@@ -92,6 +92,7 @@ def test_the_network_comes_nearer_to_the_original(engine, before):
         "prune:macs=0.6",
         "sbf:rank=4",
         "sbf:rank=4:form=dense",
+        "sbf:rank=4:form=plugin",
         "filter-summary:ratio=2",
         "filter-summary:ratio=2:locations=learned",
         "codebook:entries=4",
@@ -108,6 +109,16 @@ def test_structure_stays(engine, before):
             assert np.array_equal(array, two[name])
         elif array.ndim > 1 and not array.all():
             assert not two[name][array == 0].any()
+
+
+def test_templates_of_the_plugin_are_trained(engine):
+    before = "sbf:rank=4:form=plugin"
+    plain, trained = tuned(before), tuned(f"{before},finetune:engine={engine}:threads=1:{OPTIONS}")
+    one, two = weights(plain), weights(trained)
+    nodes = [node for node in plain.proto.graph.node if node.op_type == "SpatialBasisConv"]
+    assert nodes
+    for node in nodes:
+        assert all(not np.array_equal(one[name], two[name]) for name in (node.input[1], node.input[2], node.input[4]))
 
 
 def test_a_layer_can_be_left_as_it_is(engine):
