@@ -41,7 +41,8 @@ Top-1 of ResNet-20 (91.73) on the 10,000 CIFAR-10 test images, 1,024 unlabelled 
 
 One run each, so differences of a few tenths say little: between `greedy`, `magnitude` and `groups` none can be told.
 One threshold, untrained, is worse by far: stock, it leaves 13 of 15 Convs 8 templates and one 53 of 64. It all needs
-data or training. At half the MACs `basis` is better (90.1). For storage, `codebook` is far better.
+data or training. At half the MACs `basis` is better (90.1). For storage, `codebook` is far better. ResNet-56 (93.39) at
+0.52 of the MACs: stock 91.5, plugin 92.0; after two epochs of `finetune` on 50,000 images 92.0 and 92.6.
 """
 
 from __future__ import annotations
