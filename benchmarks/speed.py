@@ -8,6 +8,8 @@
 Networks are those of `architectures.py` with random weights, or ONNX files; images are random numbers of the input's
 shape, 0 of them compress from the weights alone. Every run is a fresh process. `stages` are the parts that a progress
 bar is shown for and `passes` the passes around them, in seconds of wall time; `cpu` is processor time of all threads.
+`gflops` is how fast the machine was before and after, in float32 products: seconds of two runs can only be compared
+where it is alike.
 
 With --native the run is sampled by py-spy (`pip install py-spy`, and the right to trace a process), and `share` says
 where the time of all threads went: in BLAS and LAPACK, in onnxruntime, or elsewhere.
@@ -55,7 +57,7 @@ def measure(model: str, pipeline: str, jobs: int, memory: str | None, images: st
 
     from onnx_compress.api import compress
 
-    stages = Stages()
+    stages, before = Stages(), product_speed()
     started, used = time.perf_counter(), time.process_time()
     given: dict[str, Any] = {"data": images, "samples": None, "jobs": jobs, "memory": memory}
     found = compress(model, pipeline, target="ort", progress=stages, **given)
@@ -69,8 +71,21 @@ def measure(model: str, pipeline: str, jobs: int, memory: str | None, images: st
         "passes": {record.name: round(record.seconds, 1) for record in found.records},
         "stages": {name: round(value, 1) for name, value in stages.seconds.items()},
         "save": round(saved - compressed, 1),
+        "gflops": [before, product_speed()],
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
+
+
+def product_speed(size: int = 2000) -> int:
+    """GFLOP/s of a float32 matrix product: how fast the machine is just now, best of five."""
+    a = np.ones((size, size), np.float32)
+
+    def seconds() -> float:
+        started = time.perf_counter()
+        np.dot(a, a)
+        return time.perf_counter() - started
+
+    return round(2e-9 * size**3 / min(seconds() for _ in range(5)))
 
 
 def shares(samples: str) -> dict[str, float]:
