@@ -42,10 +42,9 @@ from ..compiler.graph.rewriter import Rewriter
 from ..compiler.graph.segments import Vector, rebuild_segments
 from ..compiler.registry import register
 from ..runtime.rows import Layer
-from .projection.fit import Array, Fit
+from .projection.fit import Array, Fit, total_signal
 from .projection.summary import Summary, even_summary, fit_fractions, fit_starts, linear_bytes, summary_length
 from .sharing.base import Project, Shared, SharingPass
-from .sharing.fitting import signal
 
 OVERHEAD = 100  # values that the nodes rebuilding a weight take the place of
 LOSSY, DESTROYED = 0.05, 0.3
@@ -100,7 +99,10 @@ class FilterSummary(SharingPass):
             scales = [scale.astype(layer.dtype).astype(np.float64) for scale in chosen.scales]
             final = replace(chosen, vector=vector.values().astype(np.float64), scales=scales)
             figures: dict[str, float | int | str] = {"length": length}
-            figures |= {"even_lost": even.lost(fits) / signal(fits), "lost": final.lost(fits) / signal(fits)}
+            figures |= {
+                "even_lost": even.lost(fits) / total_signal(fits),
+                "lost": final.lost(fits) / total_signal(fits),
+            }
             return Shared(final.dense(), lambda: _rebuild(rewriter, layer, vector, final, scaled), figures)
 
         return project

@@ -16,7 +16,7 @@ from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
 from ...runtime.lockstep import LARGEST, ROWS, lockstep
 from ...runtime.rows import Layer, in_graph_order
-from ..projection.fit import Fit
+from ..projection.fit import Fit, total_signal
 from .budget import Candidate
 from .forms import Form, Projection, emit
 from .survey import layer_fits, plain_fits
@@ -104,7 +104,7 @@ def _write_layer(
         return _decompose(rewriter, layer, fits, choice, projection, plan)
     weight = np.concatenate([fit.weight for fit in fits])
     layer.store(rewriter, weight, _bias(fits, [fit.weight for fit in fits]))
-    figures: dict[str, float | int | str] = {"error": sum(fit.residual for fit in fits) / _signal(fits)}
+    figures: dict[str, float | int | str] = {"error": sum(fit.residual for fit in fits) / total_signal(fits)}
     if choice is not None:
         figures |= _figures(plan.candidates[layer.name], choice)
     return Decision(layer.name, "refitted", DENSE if choice else "", figures)
@@ -118,7 +118,7 @@ def _decompose(
         "form": choice.form,
         "size": choice.size,
         "full_size": plan.forms[choice.form].limit(conv),
-        "error": lost / _signal(fits),
+        "error": lost / total_signal(fits),
     }
     figures |= {**_figures(plan.candidates[conv.name], choice), **projection.figures}
     bias = np.concatenate(projection.bias) if projection.bias else _bias(fits, projection.dense)
@@ -145,7 +145,3 @@ def _slower(figures: Mapping[str, float | int | str]) -> str:
 
 def _bias(fits: Sequence[Fit], dense: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([fit.bias(weight) for fit, weight in zip(fits, dense, strict=True)])
-
-
-def _signal(fits: Sequence[Fit]) -> float:
-    return max(sum(fit.signal for fit in fits), 1e-30)

@@ -38,7 +38,7 @@ from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.sensitivity import Sensitivity, Table, cache_file, table_key
 from ...compiler.shapes import infer_shapes
 from ...runtime.sensitivity import Probe
-from ..projection.fit import Fit
+from ..projection.fit import Fit, total_signal
 from .budget import Candidate
 from .forms import Form
 from .survey import Watch, held_out
@@ -168,7 +168,7 @@ def _spread(choices: Sequence[Choice]) -> list[Choice]:
 
 def _lost(fits: Sequence[Fit], dense: Sequence[np.ndarray]) -> float:
     lost = sum(fit.lost(weight) for fit, weight in zip(fits, dense, strict=True))
-    return lost / max(sum(fit.signal for fit in fits), 1e-30)
+    return lost / total_signal(fits)
 
 
 def _bias(fits: Sequence[Fit], dense: Sequence[np.ndarray]) -> np.ndarray:

@@ -20,7 +20,7 @@ from ...runtime.lockstep import lockstep
 from ...runtime.moments import Moments, Rows
 from ...runtime.rows import Layer, stored_weight
 from ..projection.activation_split import Pieces
-from ..projection.fit import Fit, best_fit, plain_fit
+from ..projection.fit import Fit, best_fit, plain_fit, total_signal
 from ..projection.through import Seen, SeenFit
 from .budget import Candidate
 from .costs import Bill, Costs
@@ -220,7 +220,7 @@ def _largest(offer: Offer, request: Request) -> list[tuple[Form, int]]:
 
 def _curves(conv: Conv, fits: list[Fit], forms: Sequence[tuple[Form, int]]) -> dict[str, np.ndarray]:
     """A job: relative errors by size, by form."""
-    signal = max(sum(fit.signal for fit in fits), 1e-30)
+    signal = total_signal(fits)
     return {form.name: form.curve(conv, fits, largest) / signal for form, largest in forms}
 
 

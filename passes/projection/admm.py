@@ -153,7 +153,7 @@ class RowInputs:
         return self._x @ weight.T
 
     def pull(self, gap: np.ndarray) -> np.ndarray:
-        return (gap - gap.mean(0)).T @ self._x / self._eta
+        return (gap - self.offset(gap)).T @ self._x / self._eta
 
     def offset(self, gap: np.ndarray) -> np.ndarray:
         return gap.mean(0)

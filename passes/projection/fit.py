@@ -11,6 +11,7 @@ Without data M is the identity and W* = W0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +21,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 Array = NDArray[np.float64]
 ROUNDING, SAFE, TINY = 1e-5, 30, 1e-12
+LEAST_SIGNAL = 1e-30
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,11 @@ class Fit:
     def bias(self, weight: Array) -> Array:
         """The bias (n,) that gives outputs of `weight` the wanted mean."""
         return self.mean_y - weight @ self.mean_x
+
+
+def total_signal(fits: Sequence[Fit]) -> float:
+    """The variance of a layer's wanted outputs, over its groups: what its errors are relative to."""
+    return max(sum(fit.signal for fit in fits), LEAST_SIGNAL)
 
 
 def best_fit(xx: Array, yx: Array, power: float, stored: Array, ridge: float, own: bool = False) -> Fit:

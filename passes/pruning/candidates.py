@@ -19,7 +19,7 @@ from ...runtime.rows import Layer
 from ..decomposition.sensitivity import Weigher
 from ..decomposition.survey import CURVE_ROWS, curve_samples, layer_fits
 from ..projection.elimination import Reader, eliminate
-from ..projection.fit import Array, Fit
+from ..projection.fit import Array, Fit, total_signal
 from .sensitivity import gains
 
 Score = Callable[[Array], Array]
@@ -177,7 +177,7 @@ def _dense(layer: Layer, fits: Sequence[Fit], group: Group, gain: float) -> list
     parts = [part for part in group.consumers if part.node is layer.node]
     span = layer.fan_in // layer.weight.shape[1]
     columns = [np.concatenate(each) for each in zip(*(_columns(p, group.size, span) for p in parts), strict=True)]
-    signal = max(sum(fit.signal for fit in fits), 1e-30) / gain
+    signal = total_signal(fits) / gain
     return [Reader(fit.weight, fit.metric, columns, signal) for fit in fits]
 
 

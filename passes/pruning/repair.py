@@ -27,7 +27,7 @@ from ...compiler.shapes import Shapes
 from ...runtime.lockstep import LARGEST, ROWS, lockstep
 from ...runtime.rows import Layer, in_graph_order
 from ..decomposition.survey import layer_fits
-from ..projection.fit import Fit
+from ..projection.fit import Fit, total_signal
 from .norms import Norms
 
 Kept = Mapping[str, np.ndarray]
@@ -107,4 +107,4 @@ def _store(rewriter: Rewriter, layer: Layer, fits: Sequence[Fit], mode: str) -> 
     bias = np.concatenate([fit.bias(weight) for fit, weight in zip(fits, weights, strict=True)])
     layer.store(rewriter, np.concatenate(weights), bias)
     lost = sum(fit.residual + fit.lost(weight) for fit, weight in zip(fits, weights, strict=True))
-    return Decision(layer.name, "refitted", "", {"error": lost / max(sum(fit.signal for fit in fits), 1e-30)})
+    return Decision(layer.name, "refitted", "", {"error": lost / total_signal(fits)})

@@ -31,7 +31,7 @@ from ..decomposition.sensitivity import LEVELS, Weigher
 from ..decomposition.sensitivity import TEMPER as STORED
 from ..decomposition.survey import CURVE_ROWS, curve_samples, layer_fits
 from ..projection.elimination import Reader, eliminate
-from ..projection.fit import Array, Fit
+from ..projection.fit import Array, Fit, total_signal
 
 TEMPER = 1.0
 LEAST = 1e-9
@@ -64,7 +64,7 @@ def _points(probe: Probe, layer: Layer, fits: Sequence[Fit]) -> list[tuple[float
     """(relative error, divergence) once some input channels are gone."""
     channels = layer.weight.shape[1]
     columns: list[np.ndarray] = list(np.arange(layer.fan_in).reshape(channels, -1))
-    signal = max(sum(fit.signal for fit in fits), 1e-30)
+    signal = total_signal(fits)
     found = eliminate([Reader(fit.weight, fit.metric, columns, signal) for fit in fits], np.ones(len(columns)))
     tried: list[tuple[np.ndarray, np.ndarray]] = []
     picked = _picked(found.losses)

@@ -16,8 +16,8 @@ from ...compiler.graph.convs import blind_convs
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.targets import Target
 from ...runtime.rows import Layer, in_graph_order
-from ..projection.fit import Array, Fit
-from .fitting import fitted, signal
+from ..projection.fit import Array, Fit, total_signal
+from .fitting import fitted
 
 FOLDED = "weights are stored in full, as {why}: the file does not shrink, but it zips better"
 
@@ -129,4 +129,4 @@ def _write(rewriter: Rewriter, layer: Layer, fits: Sequence[Fit], shared: Shared
     if not full:
         shared.rebuild()
     lost = sum(fit.lost(weight) + fit.residual for fit, weight in zip(fits, shared.dense, strict=True))
-    return Decision(layer.name, "rewritten", "", {**shared.figures, "error": lost / signal(fits)})
+    return Decision(layer.name, "rewritten", "", {**shared.figures, "error": lost / total_signal(fits)})

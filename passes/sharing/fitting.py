@@ -30,8 +30,3 @@ def fitted(
     walked = graph if refit else reference
     for layer, moments in lockstep(walked, reference, layers, ctx.data, ctx.rng(), memory=ctx.activations):
         yield layer, layer_fits(layer, moments, ridge)
-
-
-def signal(fits: Sequence[Fit]) -> float:
-    """The variance that relative errors of a layer are relative to."""
-    return max(sum(fit.signal for fit in fits), 1e-30)
