@@ -4,9 +4,9 @@
     python benchmarks/finetune.py --data cifar10.npz [--rows ROW,...] [--epochs N] [--options engine=torch]
 
 The 50,000 training images are used without their labels; `top1` is on all 10,000 test images with onnxruntime, before
-(`plain`), behind fine-tuning (`tuned`) and at the end (`top1`). `curve` has the mean loss of each epoch, and the
-divergence and agreement on held-out samples after it. Networks are those of `accuracy.py`; rows are run one after the
-other, each in a fresh process. Steps lie in --steps: a row that was interrupted goes on from there.
+(`plain`), behind fine-tuning (`tuned`) and at the end (`top1`). `curve` has the mean loss of each epoch of all rounds,
+and the divergence and agreement on held-out samples after it. Networks are those of `accuracy.py`; rows are run one
+after the other, each in a fresh process. Steps lie in --steps: a row that was interrupted goes on from there.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from typing import Any
 
 ASSETS = Path(__file__).resolve().parents[2] / "shared"
 PREPROCESS = "mean=0.485,0.456,0.406:std=0.229,0.224,0.225"
-ROWS: dict[str, tuple[str, str, int, str]] = {
-    "resnet20-half": ("resnet20", "basis:macs=0.5", 3, ""),
-    "resnet56-half": ("resnet56", "basis:macs=0.5", 3, ""),
-    "resnet56-third": ("resnet56", "basis:macs=0.36", 10, ""),
-    "resnet32-prune": ("resnet32", "prune:macs=0.58:params=0.4536", 10, ""),
-    "resnet56-sbf": ("resnet56", "sbf:macs=0.52", 10, ""),
-    "resnet56-sbf-plugin": ("resnet56", "sbf:form=plugin:macs=0.52", 10, ""),
-    "resnet56-summary": ("resnet56", "filter-summary:ratio=4:locations=learned", 10, ""),
-    "resnet56-int8": ("resnet56", "basis:macs=0.5", 3, "quantize"),
+ROWS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
+    "resnet20-half": ("resnet20", "basis:macs=0.5", ("epochs=3",), ""),
+    "resnet56-half": ("resnet56", "basis:macs=0.5", ("epochs=3",), ""),
+    "resnet56-third": ("resnet56", "basis:macs=0.36", ("epochs=10",), ""),
+    "resnet32-prune": ("resnet32", "prune:macs=0.58:params=0.4536", ("epochs=15:rate=5e-3", "epochs=10:rate=3e-3"), ""),
+    "resnet56-sbf": ("resnet56", "sbf:macs=0.52", ("epochs=10",), ""),
+    "resnet56-sbf-plugin": ("resnet56", "sbf:form=plugin:macs=0.52", ("epochs=10",), ""),
+    "resnet56-summary": ("resnet56", "filter-summary:ratio=4:locations=learned", ("epochs=10",), ""),
+    "resnet56-int8": ("resnet56", "basis:macs=0.5", ("epochs=3",), "quantize"),
 }
-"""Network, what compresses it, epochs, what follows fine-tuning."""
+"""Network, what compresses it, rounds of fine-tuning, what follows them."""
 CURVE = ("loss", "divergence", "agreement")
 
 
@@ -41,7 +41,8 @@ def measure(row: str, data: str, assets: str, epochs: int | None, options: str, 
     from onnx_compress.runtime.evaluate import accuracy
 
     network, before, known, behind = ROWS[row]
-    pipeline = ",".join(part for part in (before, f"finetune:epochs={epochs or known}{options}", behind) if part)
+    rounds = [f"finetune:{settings}{options}" for settings in ((f"epochs={epochs}",) if epochs else known)]
+    pipeline = ",".join(part for part in (before, *rounds, behind) if part)
     source = Path(assets) / "models" / f"{network}.onnx"
     given: dict[str, Any] = {"data": f"{data}#train_images", "preprocess": PREPROCESS, "target": "ort"}
     test = load_samples(compress(source, "cleanup", target="ort").graph, f"{assets}/data/cifar10_test.npz", PREPROCESS)
@@ -49,13 +50,12 @@ def measure(row: str, data: str, assets: str, epochs: int | None, options: str, 
     folder = Path(steps) / row
 
     def top1(behind: str) -> float:
-        (model,) = folder.glob(f"*-{behind}.onnx")
+        model = max(folder.glob(f"*-{behind}.onnx"))
         return round(100 * accuracy(onnx.load(model), test, test.labels).top1, 2)
 
     result = compress(source, pipeline, dump_dir=folder, **given)
-    trained = next(record for record in result.records if record.name == "finetune")
-    figures = trained.result.metrics
-    done = int(figures.get("epochs", 0))
+    trained = [record for record in result.records if record.name == "finetune"]
+    figures = [record.result.metrics for record in trained]
     costs = result.report["after"], result.report["before"]
     return {
         "benchmark": "finetune",
@@ -67,13 +67,19 @@ def measure(row: str, data: str, assets: str, epochs: int | None, options: str, 
         "plain": top1(before.partition(":")[0]),
         "tuned": top1("finetune"),
         "top1": round(100 * accuracy(result.proto, test, test.labels).top1, 2),
-        "steps": int(figures.get("steps", 0)),
-        "minutes": round(trained.seconds / 60, 1),
-        "seconds_per_step": round(figures.get("seconds_per_step", 0.0), 3),
-        "curve": [[round(figures[f"{key}_{n}"], 4) for key in CURVE] for n in range(1, done + 1)],
+        "steps": int(sum(one.get("steps", 0) for one in figures)),
+        "minutes": round(sum(record.seconds for record in trained) / 60, 1),
+        "seconds_per_step": round(max(one.get("seconds_per_step", 0.0) for one in figures), 3),
+        "curve": [point for one in figures for point in _curve(one)],
         "machine": f"{platform.machine()}, {multiprocessing.cpu_count()} cores",
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def _curve(figures: dict[str, float]) -> list[list[float]]:
+    """By epoch."""
+    done = int(figures.get("epochs", 0))
+    return [[round(figures[f"{key}_{n}"], 4) for key in CURVE] for n in range(1, done + 1)]
 
 
 def main() -> None:
@@ -81,7 +87,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="archive with train_images")
     parser.add_argument("--assets", type=Path, default=ASSETS)
     parser.add_argument("--rows", default=",".join(ROWS))
-    parser.add_argument("--epochs", type=int, help="instead of the row's own number")
+    parser.add_argument("--epochs", type=int, help="of one round, instead of the row's own")
     parser.add_argument("--options", default="", help="more options of finetune, as engine=torch:rate=3e-4")
     parser.add_argument("--steps", type=Path, default=Path("out/finetune"), help="folder for the models of each row")
     parser.add_argument("--log", type=Path, help="append the lines to this file")

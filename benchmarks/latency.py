@@ -4,8 +4,9 @@
 
 Each network is compressed without data by `basis:latency=L:clock=measured:batch=B`, then both models are timed with
 onnxruntime on --threads, in turns, so that what else the machine does falls on both alike. `ratio` is the ratio of
-their medians, `ratio_least` that of their shortest runs, which a busy machine disturbs less; `expected` is what the
-prices promise. `seconds` is the wall time of the pass, the timing of its shapes included where they are not known yet.
+their medians, `ratio_least` that of their shortest runs, which a busy machine disturbs less; `share` is the speed-up as
+a share of the ratio of MACs; `expected` is what the prices promise. `seconds` is the wall time of the pass, the timing
+of its shapes included where they are not known yet.
 
 Networks are those of `architectures.py` with random weights, or `models/<network>.onnx` in the folder --assets.
 """
@@ -46,6 +47,7 @@ def measure(network: str, latency: float, batch: int, threads: int, assets: Path
         "expected": round(found.metrics["latency_kept"], 4),
         "ratio": round(medians[1] / medians[0], 4),
         "ratio_least": round(min(times[1]) / min(times[0]), 4),
+        "share": round(float(found.metrics["macs_kept"]) * medians[0] / medians[1], 4),
         "ms": [round(1e3 * value, 3) for value in medians],
         "runs": len(times[0]),
         "seconds": round(seconds, 1),
