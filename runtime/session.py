@@ -19,6 +19,8 @@ from ..compiler.jobs import inner_threads
 
 PROVIDERS = ("CPUExecutionProvider",)
 UNFUSED = "session.disable_quant_qdq"
+LOSES_OUTPUTS = "ConvAddActivationFusion"
+"""Fuses an Add with one of two Convs before it even where the result of that Conv is an output of the model."""
 
 
 def import_onnxruntime() -> Any:
@@ -54,8 +56,15 @@ class Session:
         if threads is not None:
             options.intra_op_num_threads = threads
         self.outputs = [output.name for output in model.graph.output]
+        read = {name for node in model.graph.node for name in node.input}
         try:
-            self._session = runtime.InferenceSession(model.SerializeToString(), options, providers=list(PROVIDERS))
+            self._session = runtime.InferenceSession(
+                model.SerializeToString(),
+                options,
+                providers=list(PROVIDERS),
+                disabled_optimizers=[] if read.isdisjoint(self.outputs) else [LOSES_OUTPUTS],
+                enable_fallback=0,  # to the same provider once more, with a banner on standard output
+            )
         except Exception as error:
             raise CompressError(
                 f"onnxruntime cannot load the model: {_first_line(error)}",

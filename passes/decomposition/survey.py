@@ -12,8 +12,8 @@ from ...compiler.allocate import Choice
 from ...compiler.base import Decision
 from ...compiler.context import Context, Data
 from ...compiler.graph.convs import Conv, blind_convs, find_convs
-from ...compiler.pieces import Pricing
-from ...compiler.shapes import infer_shapes
+from ...compiler.pieces import Pricing, spatial
+from ...compiler.shapes import Shapes, infer_shapes
 from ...runtime.data import Slice
 from ...runtime.halves import fixed_batch
 from ...runtime.lockstep import lockstep
@@ -26,7 +26,8 @@ from .budget import Candidate
 from .costs import Bill, Costs
 from .forms import Form
 
-CURVE_ROWS, CURVE_SAMPLES = 2**13, 256
+CURVE_ROWS, CURVE_SAMPLES, FEWEST_SAMPLES = 2**13, 256, 64
+SPARE = 2  # rows that samples have for every one that a curve reads: neighbours in an image are alike
 FEW_ROWS = 100  # measured on ResNet-20 at half the MACs: top-1 88.8 -> 89.4 with 128 images, unchanged with 1,024
 Watch = Callable[[Conv, "list[Fit]", "Sequence[Choice]"], None]
 
@@ -104,7 +105,7 @@ def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
                 continue
             offers[conv.name] = offer
             convs.append(conv)
-    drawn = _original_fits(graph, ctx, convs, request)
+    drawn = _original_fits(graph, ctx, convs, request, bill.shapes)
     calls = (((conv, fits), (conv, fits, _largest(offers[conv.name], request))) for conv, fits in drawn)
     curves = ctx.jobs.run(_curves, calls)
     candidates = [_candidate(conv, fits, offers[conv.name], found, request) for (conv, fits), found in curves]
@@ -142,9 +143,14 @@ def plain_fits(layer: Layer) -> list[Fit]:
     return [plain_fit(weight, bias) for weight, bias in zip(*stored_weight(layer), strict=True)]
 
 
-def curve_samples(data: Data) -> Data:
-    """The samples that error curves are drawn from; the others are held out. Whole batches where the model insists."""
-    return Slice(data, 0, _whole(data, min(CURVE_SAMPLES, data.samples // 2)) or data.samples)
+def curve_samples(data: Data, positions: int = 1) -> Data:
+    """The samples that error curves are drawn from; the others are held out. Whole batches where the model insists.
+
+    Args:
+        positions: rows that every layer has of one sample; where there are many, fewer samples do.
+    """
+    enough = max(FEWEST_SAMPLES, -(-SPARE * CURVE_ROWS // positions))
+    return Slice(data, 0, _whole(data, min(CURVE_SAMPLES, enough, data.samples // 2)) or data.samples)
 
 
 def held_out(data: Data, count: int) -> Data | None:
@@ -167,13 +173,13 @@ class Offer:
 
 
 def _original_fits(
-    graph: gs.Graph, ctx: Context, convs: list[Conv], request: Request
+    graph: gs.Graph, ctx: Context, convs: list[Conv], request: Request, shapes: Shapes
 ) -> Iterator[tuple[Conv, list[Fit]]]:
     if request.data is None:
         yield from ((conv, plain_fits(conv)) for conv in convs)
         return
     with ctx.progress("error curves", len(convs)) as advance:
-        data = curve_samples(request.data)
+        data = curve_samples(request.data, min((spatial(conv.output, shapes) for conv in convs), default=1))
         for layer, moments in lockstep(graph, graph, convs, data, ctx.rng(), CURVE_ROWS, memory=ctx.activations):
             assert isinstance(layer, Conv)
             yield layer, layer_fits(layer, moments, request.ridge)

@@ -135,6 +135,17 @@ def test_output_without_data_is_refused() -> None:
         apply("basis:macs=0.5:sensitivity=output", None)
 
 
+def test_layers_with_many_positions_need_fewer_samples() -> None:
+    data = images(1024)
+    assert [curve_samples(data, positions).samples for positions in (1, 64, 128, 14 * 14, 10**6)] == [
+        256,
+        256,
+        128,
+        84,
+        64,
+    ]
+
+
 @pytest.mark.parametrize("count", [2, 100, 400, 1024])
 def test_what_is_held_out_no_curve_has_seen(count: int) -> None:
     data = images(count)

@@ -1,0 +1,34 @@
+"""Tensors inside a network can be asked for, and failures are said in one error."""
+
+from __future__ import annotations
+
+import builders
+import numpy as np
+import pytest
+from onnx_compress.compiler.errors import CompressError
+from onnx_compress.runtime.session import graph_session
+
+TWO_BRANCHES = """g (float[N,18,4,4] x) => (float[N,16,4,4] y) {
+    a = Conv(x, v, c)
+    b = Conv(x, w, c)
+    s = Add(b, a)
+    y = Relu(s)
+}"""
+
+
+def test_a_conv_before_an_add_can_be_asked_for() -> None:
+    weights = {"v": builders.normal(16, 18, 1, 1), "w": builders.normal(16, 18, 1, 1, seed=1)}
+    graph = builders.model(TWO_BRANCHES, **weights, c=np.zeros(16, np.float32)).graph
+    x = builders.normal(3, 18, 4, 4, seed=2)
+    found = graph_session(graph, ["a", "y"]).run({"x": x})
+    a, b = (np.einsum("nc,bchw->bnhw", weight[:, :, 0, 0], x) for weight in weights.values())
+    np.testing.assert_allclose(found["a"], a, atol=1e-5)
+    np.testing.assert_allclose(found["y"], np.maximum(a + b, 0), atol=1e-5)
+
+
+def test_a_model_that_cannot_be_loaded_is_one_error(capfd: pytest.CaptureFixture[str]) -> None:
+    model = builders.model("g (float[1] x) => (float[1] y) { y = Neg(x) }")
+    model.graph.nodes[0].op = "NoSuchOperator"
+    with pytest.raises(CompressError, match="cannot load the model"):
+        graph_session(model.graph)
+    assert capfd.readouterr() == ("", "")
