@@ -63,8 +63,8 @@ class Finetune(Pass):
     schedule: Literal["cosine", "step", "constant"] = option("cosine", "how the learning rate falls")
     warmup: float = option(0.05, "share of the run over which the rate rises")
     batch: int = option(128, "samples per step")
-    augment: Literal["none", "flip", "crop", "flip-crop"] = option(
-        "flip-crop", "random flips and shifts of image inputs"
+    augment: Literal["none", "flip", "crop", "flip-crop", "flip-crop-mix"] = option(
+        "flip-crop", "random flips and shifts of image inputs, and mixtures of two of them"
     )
     threads: int | None = option(None, "of the engine; all cores where none is given")
     samples: int = option(50_000, "samples used at most")
@@ -82,6 +82,8 @@ class Finetune(Pass):
         for name, value in positive.items():
             if value <= 0:
                 raise ValueError(f"{name}={value}: expected a positive number")
+        if "mix" in self.augment and "ce" in parse_losses(self.loss):
+            raise ValueError(f"augment={self.augment}: a mixture has no label, and loss={self.loss} needs one")
         if self.minutes is not None and self.minutes <= 0:
             raise ValueError(f"minutes={self.minutes}: expected a positive number")
         for name, value in {"held_out": self.held_out, "warmup": self.warmup}.items():

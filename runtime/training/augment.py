@@ -1,8 +1,13 @@
-"""Random flips and shifts of images that are model inputs already, (N, C, H, W).
+"""Random flips, shifts and mixtures of images that are model inputs already, (N, C, H, W).
 
 flip    every other image, left to right
 crop    the image, padded by an eighth of its size on every side, and a random window of its size in that; the border
         repeats the edge, as zero need not be black after normalisation
+mix     every other image, with up to as much of another one of the batch
+
+A mixture has no label, but the original network has an answer to it. Source of `mix`: Zhang et al., "mixup: beyond
+empirical risk minimization", ICLR 2018; for distillation Beyer et al., "Knowledge distillation: a good teacher is
+patient and consistent", CVPR 2022.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-Augment = Literal["none", "flip", "crop", "flip-crop"]
+Augment = Literal["none", "flip", "crop", "flip-crop", "flip-crop-mix"]
 MARGIN = 8
 
 
@@ -21,12 +26,22 @@ def augmented(images: np.ndarray, kind: Augment, rng: np.random.Generator) -> np
         return images
     if "crop" in kind:
         images = _cropped(images, rng)
-    return _flipped(images, rng) if "flip" in kind else images
+    if "flip" in kind:
+        images = _flipped(images, rng)
+    return _mixed(images, rng) if "mix" in kind else images
 
 
 def _flipped(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     chosen = rng.random(len(images)) < 0.5
     return np.where(chosen[:, None, None, None], images[:, :, :, ::-1], images)
+
+
+def _mixed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    count = len(images)
+    chosen, most = rng.random(count) < 0.5, rng.random(count) / 2
+    share = np.where(chosen, most, 0).astype(np.float32)[:, None, None, None]
+    mixed = (1 - share) * images + share * images[rng.permutation(count)]
+    return (np.rint(mixed) if images.dtype.kind in "iu" else mixed).astype(images.dtype)
 
 
 def _cropped(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:

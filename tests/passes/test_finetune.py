@@ -161,7 +161,10 @@ def test_labels_are_asked_for():
         tuned("finetune:loss=ce")
 
 
-@pytest.mark.parametrize("text", ["finetune:loss=distil", "finetune:epochs=0", "finetune:held_out=1.5"])
+@pytest.mark.parametrize(
+    "text",
+    ["finetune:loss=distil", "finetune:epochs=0", "finetune:held_out=1.5", "finetune:loss=ce:augment=flip-crop-mix"],
+)
 def test_options_that_cannot_be(text):
     with pytest.raises(UsageError):
         parse_pipeline(text)
