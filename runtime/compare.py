@@ -17,18 +17,17 @@ Tensors that are not floating-point, or differ in shape, are not compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 
 from ..compiler.context import Data, Feeds, Progress, silent
 from ..compiler.errors import CompressError
-from ..compiler.graph.io import Model, to_proto
+from ..compiler.graph.io import Model
 from .evaluate import class_scores
-from .session import Session
+from .session import model_session
 
 BATCH = 16
 
@@ -109,8 +108,8 @@ def compare_models(
     """
     outputs = output_pairs(first.graph, second.graph)
     pairs = [*outputs, *layer_pairs(first.graph, second.graph, origins or {})]
-    a = _session(first, [pair.first for pair in pairs])
-    b = _session(second, [pair.second for pair in pairs])
+    a = model_session(first, list(dict.fromkeys(pair.first for pair in pairs)))
+    b = model_session(second, list(dict.fromkeys(pair.second for pair in pairs)))
     sums, apart, count = [_Sums() for _ in pairs], set[int](), 0
     with progress("compare", -(-data.samples // batch)) as advance:
         for feeds in data.batches(batch):
@@ -156,14 +155,6 @@ def layer_pairs(first: gs.Graph, second: gs.Graph, origins: Mapping[str, str]) -
 
 def _maker(tensor: gs.Tensor) -> tuple[str, str]:
     return (tensor.inputs[0].name, tensor.inputs[0].op) if tensor.inputs else ("", "")
-
-
-def _session(model: Model, names: Sequence[str]) -> Session:
-    """A session that returns the named tensors, each once."""
-    proto = to_proto(model)
-    del proto.graph.output[:]
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names))
-    return Session(proto)
 
 
 def _renamed(feeds: Feeds, first: gs.Graph, second: gs.Graph) -> Feeds:

@@ -3,6 +3,9 @@
 Q/DQ pairs are run as they are written, not fused into INT8 kernels. On x86-64 processors without VNNI onnxruntime's
 kernels add products in 16 bits and saturate, which TensorRT's (and those of newer processors) do not: a ResNet-20 whose
 Convs are factorized and quantized loses 1.3 points of accuracy to that alone.
+
+Weights of `LARGE` bytes or more are handed over where they lie, so that they are neither copied nor serialized: a model
+may have more than the 2 GB that a protobuf message holds.
 """
 
 from __future__ import annotations
@@ -15,10 +18,15 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError, Unavailable
+from ..compiler.graph.external import EXTERNAL
+from ..compiler.graph.io import Model, to_outline
+from ..compiler.graph.outline import outlined
+from ..compiler.graph.wire import Weights
 from ..compiler.jobs import inner_threads
 
 PROVIDERS = ("CPUExecutionProvider",)
 UNFUSED = "session.disable_quant_qdq"
+LARGE = 2**20
 LOSES_OUTPUTS = "ConvAddActivationFusion"
 """Fuses an Add with one of two Convs before it even where the result of that Conv is an output of the model."""
 
@@ -41,12 +49,15 @@ class Session:
         model: the model; its graph outputs are what `run` returns.
         threads: intra-op threads; None takes all cores, inside a job one.
         fused: Q/DQ pairs become INT8 kernels, see the module docstring.
+        weights: those that the model leaves out (`compiler.graph.outline`).
 
     Raises:
         CompressError: onnxruntime is missing or cannot load the model (a custom op, say).
     """
 
-    def __init__(self, model: onnx.ModelProto, threads: int | None = None, fused: bool = False):
+    def __init__(
+        self, model: onnx.ModelProto, threads: int | None = None, fused: bool = False, weights: Weights | None = None
+    ):
         runtime = import_onnxruntime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4
@@ -55,6 +66,11 @@ class Session:
         threads = threads or inner_threads()
         if threads is not None:
             options.intra_op_num_threads = threads
+        absent = [entry.name for entry in model.graph.initializer if entry.data_location == EXTERNAL]
+        if weights and absent:
+            values = [np.ascontiguousarray(weights[name].values) for name in absent]
+            self._weights = [runtime.OrtValue.ortvalue_from_numpy(value) for value in values]
+            options.add_external_initializers(absent, self._weights)
         self.outputs = [output.name for output in model.graph.output]
         read = {name for node in model.graph.node for name in node.input}
         try:
@@ -85,11 +101,20 @@ class Session:
 
 def graph_session(graph: gs.Graph, outputs: Sequence[str] | None = None) -> Session:
     """A session over a whole graph that returns the named tensors (default: the graph's outputs)."""
-    proto = gs.export_onnx(graph, do_type_check=False)
+    light, weights = outlined(graph, LARGE)
+    return _session(gs.export_onnx(light, do_type_check=False), weights, outputs)
+
+
+def model_session(model: Model, outputs: Sequence[str] | None = None) -> Session:
+    """A session over a whole model that returns the named tensors (default: the model's outputs)."""
+    return _session(*to_outline(model, LARGE), outputs)
+
+
+def _session(proto: onnx.ModelProto, weights: Weights, outputs: Sequence[str] | None) -> Session:
     if outputs is not None:
         del proto.graph.output[:]
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-    return Session(proto)
+    return Session(proto, weights=weights)
 
 
 def segment_session(
@@ -103,13 +128,13 @@ def segment_session(
         functions=graph.functions,
         ir_version=graph.ir_version,
     )
-    proto = gs.export_onnx(piece, do_type_check=False)
+    light, weights = outlined(piece, LARGE)
+    proto = gs.export_onnx(light, do_type_check=False)
     for name, example in inputs.items():
         kind = onnx.helper.np_dtype_to_tensor_dtype(example.dtype)
         proto.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, [None] * example.ndim))
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
     del proto.graph.value_info[:]
-    return Session(proto)
+    return _session(proto, weights, outputs)
 
 
 def reads(node: gs.Node) -> Iterator[gs.Tensor]:

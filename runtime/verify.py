@@ -26,14 +26,13 @@ from ..compiler.base import Pass, PassRecord
 from ..compiler.context import Context, Feeds
 from ..compiler.errors import CompressError
 from ..compiler.graph.check import check_graph, check_structure
-from ..compiler.graph.io import INLINE_LIMIT, Model, stored_size, to_proto
+from ..compiler.graph.io import Model
 from ..compiler.instruments import Failure, Instrument
 from ..compiler.shapes import input_shapes
-from .session import Session
+from .session import model_session
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
 BATCH, COMPARED = 8, 2**23
-TOO_LARGE = "the model has more bytes than onnxruntime takes from memory"
 Outputs = Mapping[str, np.ndarray]
 
 
@@ -111,9 +110,7 @@ class Verify(Instrument):
 
     def _run(self, model: Model, ctx: Context) -> Outputs:
         """All outputs that are tensors, samples joined."""
-        if stored_size(model) > INLINE_LIMIT:
-            raise CompressError(TOO_LARGE)
-        session = Session(to_proto(model))
+        session = model_session(model)
         runs = [session.run(feeds) for feeds in self._feeds(model.graph, ctx)]
         return {name: _join([run[name] for run in runs]) for name, value in runs[0].items() if _is_array(value)}
 
@@ -131,7 +128,7 @@ class Verify(Instrument):
 
     def _is_deterministic(self, model: Model, ctx: Context) -> bool:
         """Whether one session gives the same outputs twice; random operators draw on."""
-        session, feeds = Session(to_proto(model)), next(self._feeds(model.graph, ctx))
+        session, feeds = model_session(model), next(self._feeds(model.graph, ctx))
         first, second = ({n: v for n, v in session.run(feeds).items() if _is_array(v)} for _ in range(2))
         return compare(first, second)["relative_error"] <= tolerance(model.graph)
 

@@ -6,7 +6,9 @@ import builders
 import numpy as np
 import pytest
 from onnx_compress.compiler.errors import CompressError
-from onnx_compress.runtime.session import graph_session
+from onnx_compress.compiler.graph import outline
+from onnx_compress.runtime import session
+from onnx_compress.runtime.session import graph_session, model_session
 
 TWO_BRANCHES = """g (float[N,18,4,4] x) => (float[N,16,4,4] y) {
     a = Conv(x, v, c)
@@ -24,6 +26,17 @@ def test_a_conv_before_an_add_can_be_asked_for() -> None:
     a, b = (np.einsum("nc,bchw->bnhw", weight[:, :, 0, 0], x) for weight in weights.values())
     np.testing.assert_allclose(found["a"], a, atol=1e-5)
     np.testing.assert_allclose(found["y"], np.maximum(a + b, 0), atol=1e-5)
+
+
+def test_large_weights_are_read_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "g (float[N,4] x) => (float[N,8] y) { y = Gemm<transB=1>(x, w, b) }"
+    weights = {"w": builders.normal(8, 4), "b": builders.normal(8, seed=1)}
+    x = builders.normal(3, 4, seed=2)
+    monkeypatch.setattr(session, "LARGE", 1)
+    monkeypatch.setattr(outline, "stored_bytes", lambda _: 2**40)
+    model = builders.model(text, **weights)
+    for found in (graph_session(model.graph), model_session(model)):
+        np.testing.assert_allclose(found.run({"x": x})["y"], x @ weights["w"].T + weights["b"], atol=1e-6)
 
 
 def test_a_model_that_cannot_be_loaded_is_one_error(capfd: pytest.CaptureFixture[str]) -> None:
