@@ -215,7 +215,13 @@ PEERS = {
     "onnx-compress": Peer(
         ours,
         "onnx_compress.api",
-        ("quantize", "basis:macs=0.5", "basis:macs=0.5,quantize", "basis:macs=0.5 without data"),
+        (
+            "quantize",
+            "quantize without data",
+            "basis:macs=0.5",
+            "basis:macs=0.5,quantize",
+            "basis:macs=0.5 without data",
+        ),
     ),
     "onnxruntime": Peer(
         onnxruntime,
