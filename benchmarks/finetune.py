@@ -25,7 +25,12 @@ ROWS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
     "resnet20-half": ("resnet20", "basis:macs=0.5", ("epochs=3",), ""),
     "resnet56-half": ("resnet56", "basis:macs=0.5", ("epochs=3",), ""),
     "resnet56-third": ("resnet56", "basis:macs=0.36", ("epochs=10",), ""),
-    "resnet32-prune": ("resnet32", "prune:macs=0.58:params=0.4536", ("epochs=15:rate=5e-3", "epochs=10:rate=3e-3"), ""),
+    "resnet32-prune": (
+        "resnet32",
+        "prune:macs=0.58:params=0.4536",
+        ("epochs=15:rate=5e-3", "epochs=10:rate=3e-3:augment=flip-crop-mix", "epochs=3:rate=1e-3"),
+        "",
+    ),
     "resnet56-sbf": ("resnet56", "sbf:macs=0.52", ("epochs=10",), ""),
     "resnet56-sbf-plugin": ("resnet56", "sbf:form=plugin:macs=0.52", ("epochs=10",), ""),
     "resnet56-summary": ("resnet56", "filter-summary:ratio=4:locations=learned", ("epochs=10",), ""),
