@@ -108,8 +108,8 @@ def compare_models(
     """
     outputs = output_pairs(first.graph, second.graph)
     pairs = [*outputs, *layer_pairs(first.graph, second.graph, origins or {})]
-    a = model_session(first, list(dict.fromkeys(pair.first for pair in pairs)))
-    b = model_session(second, list(dict.fromkeys(pair.second for pair in pairs)))
+    a = model_session(first, [pair.first for pair in pairs])
+    b = model_session(second, [pair.second for pair in pairs])
     sums, apart, count = [_Sums() for _ in pairs], set[int](), 0
     with progress("compare", -(-data.samples // batch)) as advance:
         for feeds in data.batches(batch):

@@ -4,8 +4,8 @@ Q/DQ pairs are run as they are written, not fused into INT8 kernels. On x86-64 p
 kernels add products in 16 bits and saturate, which TensorRT's (and those of newer processors) do not: a ResNet-20 whose
 Convs are factorized and quantized loses 1.3 points of accuracy to that alone.
 
-Weights of `LARGE` bytes or more are handed over where they lie, so that they are neither copied nor serialized: a model
-may have more than the 2 GB that a protobuf message holds.
+Weights of `LARGE` bytes or more are handed over as arrays, not serialized: a model may have more than the 2 GB that a
+protobuf message holds.
 """
 
 from __future__ import annotations
@@ -100,20 +100,20 @@ class Session:
 
 
 def graph_session(graph: gs.Graph, outputs: Sequence[str] | None = None) -> Session:
-    """A session over a whole graph that returns the named tensors (default: the graph's outputs)."""
+    """A session over a whole graph that returns the named tensors, each once (default: the graph's outputs)."""
     light, weights = outlined(graph, LARGE)
     return _session(gs.export_onnx(light, do_type_check=False), weights, outputs)
 
 
 def model_session(model: Model, outputs: Sequence[str] | None = None) -> Session:
-    """A session over a whole model that returns the named tensors (default: the model's outputs)."""
+    """A session over a whole model that returns the named tensors, each once (default: the model's outputs)."""
     return _session(*to_outline(model, LARGE), outputs)
 
 
 def _session(proto: onnx.ModelProto, weights: Weights, outputs: Sequence[str] | None) -> Session:
     if outputs is not None:
         del proto.graph.output[:]
-        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(outputs))
     return Session(proto, weights=weights)
 
 
