@@ -1,6 +1,7 @@
-"""Every pass over models that others made: a JSON line per model and pipeline, and a page about them.
+"""Every pass over models that others made: a JSON line per model, and a page about them.
 
-    python benchmarks/coverage.py --log coverage.jsonl [--page docs/coverage.md] [--sources light,...] [--folder MODELS]
+    python benchmarks/coverage.py --log benchmarks/results/coverage.jsonl --page docs/coverage.md
+    python benchmarks/coverage.py --log benchmarks/results/coverage.jsonl --sources "" --folder MODELS
 
 Sources: `light`, `node` and `pytorch` are the models that the onnx package ships or makes for backend tests; `packages`
 is every ONNX file of an installed package; --folder is a folder of files, such as `export_timm.py` writes. Models of
@@ -10,7 +11,8 @@ is every ONNX file of an installed package; --folder is a folder of files, such 
 `outcome` is what a pipeline did: `rewritten` (so many nodes), `unchanged` (with the reasons), `refused` (a clear
 error); or what must not be: `failed` (an exception that is a bug), `invalid` (the checker, onnxruntime or the interface
 of the model say so), `wrong` (a pipeline at full size whose outputs differ by more than 1e-4), `crash`, `timeout`.
-Models run in a process of their own. What is in --log already is not done again.
+Models run in a process of their own. In a line, pipelines of one result stand together. A model that is in --log is not
+done again: all of them take a day.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ SOURCES = ("light", "packages", "pytorch", "node")
 GOOD = ("rewritten", "unchanged", "refused")
 BAD = ("failed", "invalid", "wrong", "crash", "timeout")
 LEFT = ("skipped", "kept")
+RESULT = ("outcome", "actions", "why")
 MANY = ("node", "pytorch")
 REASONS = 30
 TOLERANCE = 1e-4
@@ -197,9 +200,9 @@ class Examiner:
         if problem:
             return {**line, "outcome": "invalid", "why": problem}
         if pipeline in FULL and self.outputs is not None:
-            line["error"] = self._error(found.proto)
-            if not line["error"] <= TOLERANCE:
-                return {**line, "outcome": "wrong", "why": f"outputs differ by {line['error']}"}
+            error = self._error(found.proto)
+            if not error <= TOLERANCE:
+                return {**line, "outcome": "wrong", "why": f"outputs differ by {error}"}
         done = sum(count for action, count in actions.items() if action not in LEFT)
         return {**line, "outcome": "rewritten" if done else "unchanged"}
 
@@ -244,14 +247,32 @@ class Examiners:
         self._examiner: Examiner | None = None
 
     def __call__(self, given: str | bytes, pipeline: str) -> dict[str, Any]:
-        started = time.perf_counter()
         try:
             if self._examiner is None or given != self._given:
                 self._given, self._examiner = given, Examiner(given)
             found = self._examiner(pipeline)
         except Exception as error:
             found = {"outcome": "failed", "why": f"{error!r}: {traceback.format_exc()[-600:]}"}
-        return {**found, "seconds": round(time.perf_counter() - started, 2)}
+        return found
+
+
+def condensed(runs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Results by pipeline, those that are equal once: {"pipelines": [...], "outcome": ..., ...}."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for pipeline, result in runs.items():
+        found[json.dumps({key: result[key] for key in RESULT if result.get(key)})].append(pipeline)
+    return [{"pipelines": pipelines, **json.loads(result)} for result, pipelines in found.items()]
+
+
+def read(log: Path) -> list[dict[str, Any]]:
+    """A line per model and pipeline."""
+    models = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return [
+        {"source": one["source"], "model": one["model"], "pipeline": pipeline, **{key: run.get(key) for key in RESULT}}
+        for one in models
+        for run in one["runs"]
+        for pipeline in run["pipelines"]
+    ]
 
 
 def page(lines: list[dict[str, Any]]) -> str:
@@ -307,7 +328,7 @@ def _reasons(lines: list[dict[str, Any]]) -> str:
     found = Counter[tuple[str, str]]()
     for line in lines:
         if line["outcome"] in GOOD[1:]:
-            reason = re.sub(r"'[^']*'|\"[^\"]*\"|\d+(\.\d+)?", "…", line["why"].split("; ")[0])
+            reason = re.sub(r"'[^']*'|\"[^\"]*\"|\d+(\.\d+)?", "…", (line["why"] or "").split("; ")[0])
             found[line["outcome"], reason] += 1
     rows = [[outcome, count, reason.replace("|", "/")] for (outcome, reason), count in found.most_common(REASONS)]
     return _table(["outcome", "runs", "reason"], rows)
@@ -328,25 +349,29 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="write a page about the whole log")
     args = parser.parse_args()
     pipelines = args.pipelines.split() if args.pipelines else [*FULL, *LOSSY, f"basis:energy=0.9,quantize{CALIBRATED}"]
-    done = set[tuple[str, str, str]]()
-    if args.log is not None and args.log.is_file():
-        known = [json.loads(line) for line in args.log.read_text().splitlines()]
-        done = {(line["source"], line["model"], line["pipeline"]) for line in known}
+    logged = read(args.log) if args.log is not None and args.log.is_file() else []
+    done = {(line["source"], line["model"]) for line in logged}
     ask = Isolated(Examiners, args.limit)
     for source, name, given in models([entry for entry in args.sources.split(",") if entry], args.folder):
-        for pipeline in pipelines:
-            if (source, name, pipeline) in done:
-                continue
-            found, problem = ask(given, pipeline)
-            found = found or {"outcome": (problem or "").split(" ")[0], "why": problem}
-            line = {"source": source, "model": name, "pipeline": pipeline, **found}
-            if args.log is None or line["outcome"] in BAD:
-                print(json.dumps(line), flush=True)
-            if args.log is not None:
-                with args.log.open("a", encoding="utf-8") as log:
-                    log.write(json.dumps(line) + "\n")
+        if (source, name) in done:
+            continue
+        started = time.perf_counter()
+        runs = {pipeline: examine(ask, given, pipeline) for pipeline in pipelines}
+        seconds = round(time.perf_counter() - started, 1)
+        line = json.dumps({"source": source, "model": name, "runs": condensed(runs), "seconds": seconds})
+        if args.log is None or any(result["outcome"] in BAD for result in runs.values()):
+            print(line, flush=True)
+        if args.log is not None:
+            with args.log.open("a", encoding="utf-8") as log:
+                log.write(line + "\n")
     if args.page is not None and args.log is not None:
-        args.page.write_text(page([json.loads(line) for line in args.log.read_text().splitlines()]))
+        args.page.write_text(page(read(args.log)), encoding="utf-8")
+
+
+def examine(ask: Isolated, given: str | bytes, pipeline: str) -> dict[str, Any]:
+    """What a pipeline did to a model; a process that died or took too long is an outcome, too."""
+    found, problem = ask(given, pipeline)
+    return found or {"outcome": (problem or "").split(" ")[0], "why": problem}
 
 
 if __name__ == "__main__":
