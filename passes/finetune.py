@@ -34,7 +34,7 @@ from ..runtime.training.loop import Settings
 from .finetuning.job import Job, Plan
 from .finetuning.objective import parse_losses
 
-RATES: Mapping[str, float] = {"scaled": 1e-3, "adamw": 3e-4, "sgd": 1e-2}
+RATES: Mapping[str, float] = {"scaled": 1e-3, "muon": 1e-3, "adamw": 3e-4, "sgd": 1e-2}
 FIX = "--data with some thousand samples; labels are not needed"
 
 
@@ -53,10 +53,12 @@ class Finetune(Pass):
     temperature: float = option(4.0, "class scores of both networks are divided by this before they are compared")
     ortho: float = option(0.0, "weight of the term that keeps basis filters orthogonal; the paper's is 1e-3")
     engine: Literal["auto", "ort", "torch"] = option("auto", "what computes gradients: onnxruntime-training or PyTorch")
-    optimizer: Literal["scaled", "adamw", "sgd"] = option(
-        "scaled", "AdamW in steps relative to each array's size, AdamW, or SGD with momentum"
+    optimizer: Literal["scaled", "muon", "adamw", "sgd"] = option(
+        "scaled", "AdamW or Muon in steps relative to each array's size, AdamW, or SGD with momentum"
     )
-    rate: float | None = option(None, "peak of the learning rate; scaled 1e-3, adamw 3e-4, sgd 1e-2 if none is given")
+    rate: float | None = option(
+        None, "peak of the learning rate; scaled and muon 1e-3, adamw 3e-4, sgd 1e-2 if none is given"
+    )
     momentum: float = option(0.9, "of sgd")
     decay: float = option(1e-4, "weight decay")
     clip: float = option(1.0, "largest norm of a gradient; 0: any")

@@ -94,12 +94,12 @@ class Loop:
         arrays = self.trainer.arrays(state.parameters)
         self.optimizer.slots = self.trainer.arrays(state.slots)
         self.optimizer.steps = state.step
-        masks = self.trainer.arrays(self.masks)
+        self.optimizer.masks = self.trainer.arrays(self.masks)
         begun = kept = monotonic()
         spent = state.seconds
         while not self._over(state):
             epoch, step = divmod(state.step, self.batches.steps)
-            state.losses.append(self._step(arrays, masks, epoch, step, state))
+            state.losses.append(self._step(arrays, epoch, step, state))
             state.step += 1
             state.seconds = spent + monotonic() - begun
             if step == self.batches.steps - 1 or self._late(state):
@@ -111,10 +111,8 @@ class Loop:
             kept = monotonic()
         return state
 
-    def _step(self, arrays: Mapping[str, Array], masks: Mapping[str, Array], epoch: int, step: int, at: State) -> float:
+    def _step(self, arrays: Mapping[str, Array], epoch: int, step: int, at: State) -> float:
         loss, gradients = self.trainer.gradients(arrays, self.batches.batch(epoch, step))
-        for name, mask in masks.items():
-            gradients[name] *= mask
         settings = self.settings
         rate = settings.rate * rate_factor(settings.schedule, self._done(at), settings.warmup)
         self.optimizer.step(arrays, gradients, rate)

@@ -39,9 +39,10 @@ def test_what_went_in_stays_where_nothing_is_better():
     assert state.score == (0.0,)
 
 
-def test_masked_values_stay():
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "scaled", "muon"])
+def test_masked_values_stay(kind):
     mask = np.array([[1, 0, 1], [0, 1, 0]], np.float32)
-    state = loop(masks={"w": mask}).run(START)
+    state = loop(kind=kind, masks={"w": mask}).run(START)
     assert np.array_equal(state.parameters["w"] == START["w"], mask == 0)
 
 
@@ -56,7 +57,7 @@ def test_time_is_a_limit():
     assert len(state.history) >= 1
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw", "scaled"])
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "scaled", "muon"])
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path, kind):
     path = tmp_path / "run.npz"
     whole = loop(kind=kind, epochs=4).run(START)
