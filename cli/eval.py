@@ -26,15 +26,15 @@ def evaluate(
 ) -> None:
     """Measure a model: top-1 and top-5, or its agreement with another."""
     from ..api import load_samples
-    from ..compiler.graph.io import load, to_proto
-    from ..runtime.evaluate import as_session
+    from ..compiler.graph.io import load
+    from ..runtime.session import model_session
 
     loaded = load(model)
     found = load_samples(loaded.graph, data, preprocess, samples, labels)
     if found.labels is None and against is None:
         raise UsageError("no labels to measure accuracy with", data, "--labels KEY, or --against OTHER.onnx")
-    session = as_session(to_proto(loaded))
-    other = None if against is None else as_session(to_proto(load(against)))
+    session = model_session(loaded)
+    other = None if against is None else model_session(load(against))
     figures = {"model": model, "data": data, "samples": found.samples, **measure(session, other, found)}
     if as_json:
         typer.echo(json.dumps(figures))

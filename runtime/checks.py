@@ -18,9 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..compiler.errors import CompressError, UsageError
-from ..compiler.graph.io import Model, save, to_proto
+from ..compiler.graph.io import Model, save
 from .data import Samples
-from .evaluate import accuracy, agreement, as_session
+from .evaluate import accuracy, agreement
+from .session import model_session
 
 Check = Callable[[Model], bool]
 FIGURES = {"agreement": ">=", "accuracy": ">=", "error": "<="}
@@ -56,11 +57,11 @@ def _measure(name: str, original: Model, data: Samples | None) -> Callable[[Mode
         labels = data.labels
         if labels is None:
             raise UsageError("accuracy is measured with labels", "--check", "--labels KEY, or agreement>=")
-        return lambda model: accuracy(to_proto(model), data, labels).top1
-    reference = as_session(to_proto(original))
+        return lambda model: accuracy(model_session(model), data, labels).top1
+    reference = model_session(original)
 
     def measured(model: Model) -> float:
-        found = agreement(reference, to_proto(model), data)
+        found = agreement(reference, model_session(model), data)
         if name == "error":
             return found.error
         if found.top1 is None:
