@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import time
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -52,6 +51,9 @@ LOSSY = (
     "basis:energy=0.9,quantize",
 )
 CALIBRATED = "+data"
+PIPELINES = (*FULL, *LOSSY, f"basis:energy=0.9,quantize{CALIBRATED}")
+REST = "rest"
+"""All pipelines that no other result in the line names."""
 SOURCES = ("light", "packages", "pytorch", "node")
 GOOD = ("rewritten", "unchanged", "refused")
 BAD = ("failed", "invalid", "wrong", "crash", "timeout")
@@ -261,18 +263,20 @@ def condensed(runs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     found: dict[str, list[str]] = defaultdict(list)
     for pipeline, result in runs.items():
         found[json.dumps({key: result[key] for key in RESULT if result.get(key)})].append(pipeline)
-    return [{"pipelines": pipelines, **json.loads(result)} for result, pipelines in found.items()]
+    most = max(found.values(), key=len) if tuple(runs) == PIPELINES else None
+    return [{"pipelines": REST if it is most else it, **json.loads(result)} for result, it in found.items()]
 
 
-def read(log: Path) -> list[dict[str, Any]]:
+def read(log: Path) -> Iterator[dict[str, Any]]:
     """A line per model and pipeline."""
-    models = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    return [
-        {"source": one["source"], "model": one["model"], "pipeline": pipeline, **{key: run.get(key) for key in RESULT}}
-        for one in models
-        for run in one["runs"]
-        for pipeline in run["pipelines"]
-    ]
+    for line in log.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        named = {pipeline for run in entry["runs"] if run["pipelines"] != REST for pipeline in run["pipelines"]}
+        rest = [pipeline for pipeline in PIPELINES if pipeline not in named]
+        for run in entry["runs"]:
+            result = {key: run.get(key) for key in RESULT}
+            for pipeline in rest if run["pipelines"] == REST else run["pipelines"]:
+                yield {"source": entry["source"], "model": entry["model"], "pipeline": pipeline, **result}
 
 
 def page(lines: list[dict[str, Any]]) -> str:
@@ -348,24 +352,22 @@ def main() -> None:
     parser.add_argument("--log", type=Path)
     parser.add_argument("--page", type=Path, help="write a page about the whole log")
     args = parser.parse_args()
-    pipelines = args.pipelines.split() if args.pipelines else [*FULL, *LOSSY, f"basis:energy=0.9,quantize{CALIBRATED}"]
+    pipelines = args.pipelines.split() if args.pipelines else PIPELINES
     logged = read(args.log) if args.log is not None and args.log.is_file() else []
     done = {(line["source"], line["model"]) for line in logged}
     ask = Isolated(Examiners, args.limit)
     for source, name, given in models([entry for entry in args.sources.split(",") if entry], args.folder):
         if (source, name) in done:
             continue
-        started = time.perf_counter()
         runs = {pipeline: examine(ask, given, pipeline) for pipeline in pipelines}
-        seconds = round(time.perf_counter() - started, 1)
-        line = json.dumps({"source": source, "model": name, "runs": condensed(runs), "seconds": seconds})
+        line = json.dumps({"source": source, "model": name, "runs": condensed(runs)})
         if args.log is None or any(result["outcome"] in BAD for result in runs.values()):
             print(line, flush=True)
         if args.log is not None:
             with args.log.open("a", encoding="utf-8") as log:
                 log.write(line + "\n")
     if args.page is not None and args.log is not None:
-        args.page.write_text(page(read(args.log)), encoding="utf-8")
+        args.page.write_text(page(list(read(args.log))), encoding="utf-8")
 
 
 def examine(ask: Isolated, given: str | bytes, pipeline: str) -> dict[str, Any]:

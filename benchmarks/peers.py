@@ -218,6 +218,7 @@ PEERS = {
         (
             "quantize",
             "quantize without data",
+            "codebook:entries=256 without data",
             "basis:macs=0.5",
             "basis:macs=0.5,quantize",
             "basis:macs=0.5 without data",
