@@ -28,7 +28,7 @@ ROWS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
     "resnet32-prune": (
         "resnet32",
         "prune:macs=0.58:params=0.4536",
-        ("epochs=15:rate=5e-3", "epochs=10:rate=3e-3:augment=flip-crop-mix", "epochs=3:rate=1e-3"),
+        ("epochs=24:optimizer=muon:rate=1.5e-3:augment=flip-crop-mix",),
         "",
     ),
     "resnet56-sbf": ("resnet56", "sbf:macs=0.52", ("epochs=10",), ""),
