@@ -65,7 +65,8 @@ class Optimizer:
         """One step of size `rate`; the gradients are used up."""
         self.steps += 1
         for name, mask in self.masks.items():
-            gradients[name] *= mask
+            gradient = gradients[name]
+            gradient *= mask
         scale = self._clipping(gradients)
         for name, parameter in parameters.items():
             gradient = gradients[name]
