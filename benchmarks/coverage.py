@@ -252,10 +252,9 @@ class Examiners:
         try:
             if self._examiner is None or given != self._given:
                 self._given, self._examiner = given, Examiner(given)
-            found = self._examiner(pipeline)
+            return self._examiner(pipeline)
         except Exception as error:
-            found = {"outcome": "failed", "why": f"{error!r}: {traceback.format_exc()[-600:]}"}
-        return found
+            return {"outcome": "failed", "why": f"{error!r}: {traceback.format_exc()[-600:]}"}
 
 
 def condensed(runs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
