@@ -1,13 +1,13 @@
-"""Symmetric INT8 quantization by Q/DQ pairs, for engines that fuse them into INT8 kernels.
+"""INT8 quantization by Q/DQ pairs, for engines that fuse them into INT8 kernels.
 
-    x  ->  s_x clip(round(x / s_x))        one scale per activation tensor, zero point 0
-    W  ->  s_n clip(round(W[n] / s_n))     one scale per output channel n, zero point 0
+    x  ->  s_x (clip(round(x / s_x) + z) - z)    one scale per activation tensor; z = 0 but for `Target.unsigned`
+    W  ->  s_n clip(round(W[n] / s_n))           one scale per output channel n
     b      stays in float32
 
 With data, in this order:
 
     1. balance     where two Convs follow one another, the channels between get equal ranges      (`projection.balance`)
-    2. ranges      s_x = T / 127, T from histograms of |x| over the calibration data              (`projection.ranges`)
+    2. ranges      s_x from a threshold T, T from histograms of |x| over the calibration data     (`projection.ranges`)
     3. weights     on the grid, with error feedback in the metric M = C + l I, C = cov(Q(x)) over the input patches
                    of the layer                                                                  (`projection.grid`)
     4. bias        b = E[y] - W E[Q(x)], so that no channel's mean moves
@@ -20,11 +20,14 @@ every tensor: the ranges go into a calibration cache beside the model (`quantiza
 Where pairs go: `compiler.graph.qdq`. Which layers: `compiler.graph.quantizable`; the last ones before NonMaxSuppression
 or TopK stay in float unless heads=true (`compiler.graph.heads`). How they are written: `Target.weights`.
 
-Measured on CIFAR-10 ResNet-20 / 56 (512 images): squared error of the logits relative to the float network's, in 1e-3.
+Measured on CIFAR-10 ResNet-20 / 56 (512 images): squared error of the logits relative to the float network's, in 1e-3,
+symmetric pairs as for TensorRT.
 
     ranges alone    minmax 1.89 / 3.60   percentile 1.92 / 2.61   entropy 1.55 / 2.48   mse 1.44 / 2.08
     all steps       minmax 1.61 / 3.46   percentile 1.50 / 2.20   entropy 1.29 / 2.24   mse 1.22 / 1.94
     mse without balance 1.29 / 1.97, without feedback 1.27, without bias correction 1.25
+
+With onnxruntime's pairs (UINT8, residual sums rounded, too) 0.74 / 0.95, on 2,000 images.
 
 What is left is the rounding of the activations. Re-fitting the weights layer by layer beside the float network gained
 nothing (ResNet-20: 1.37 against 1.36 with feedback alone) and lost where rows were few (ResNet-56, 256 images: 3.49).
@@ -69,7 +72,7 @@ WITHOUT_DATA = (
 @register
 @dataclass(frozen=True)
 class Quantize(Pass):
-    """Symmetric INT8 for Conv, Gemm and MatMul: weights per output channel, activations per tensor, as Q/DQ pairs."""
+    """INT8 for Conv, Gemm and MatMul: weights per output channel, activations per tensor, as Q/DQ pairs."""
 
     name: ClassVar[str] = "quantize"
     per_node: ClassVar[frozenset[str]] = frozenset(("skip", "method", "percentile", "weights"))

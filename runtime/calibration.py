@@ -34,11 +34,13 @@ class Histogram:
         counts: (BINS,) int64.
         exponent: the histogram reaches to 2^exponent.
         peak: the largest |x| seen.
+        low: the least x seen, 0 where none is negative.
     """
 
     counts: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
     exponent: int = -60
     peak: float = 0.0
+    low: float = 0.0
 
     @property
     def width(self) -> float:
@@ -49,10 +51,12 @@ class Histogram:
         flat = values.reshape(-1)
         if not flat.size:
             return
-        peak = max(float(flat.max()), -float(flat.min()))
+        low = float(flat.min())
+        peak = max(float(flat.max()), -low)
         if not np.isfinite(peak):
             raise ValueError("not finite")
         self._reach(peak)
+        self.low = min(self.low, low)
         step = 2 * (flat.size // COUNTED // 2) + 1
         bins = (np.abs(flat[::step]) * np.float32(1 / self.width)).astype(np.int32)
         self.counts += np.bincount(bins, minlength=BINS)
@@ -63,6 +67,7 @@ class Histogram:
         other.widen(self.exponent)
         self.widen(other.exponent)
         self.counts += other.counts
+        self.low = min(self.low, other.low)
 
     def widen(self, exponent: int) -> None:
         """Merge bins until the histogram reaches to 2^exponent."""

@@ -1,4 +1,4 @@
-"""Moments of layers whose input is rounded to an INT8 grid: x as the quantized layer reads it, y as the float layer
+"""Moments of layers whose input is rounded to a grid of 8 bits: x as the quantized layer reads it, y as the float layer
 wrote it.
 
     x = Q(input) in patches, y = output        XX = E[x x^T], YX = E[y x^T]
@@ -17,18 +17,18 @@ import onnx_graphsurgeon as gs
 from ..compiler.context import Data, Progress, silent
 from ..compiler.graph.convs import find_convs
 from ..compiler.graph.gemms import find_gemms
+from ..compiler.graph.quantizers import Grid
 from .calibration import observe
 from .moments import Moments, MomentSum
 from .rows import Layer, input_rows, row_positions, target_rows
 
 MEMORY = 512 << 20
-LOW, HIGH = -128, 127
 
 
 def rounded_moments(
     graph: gs.Graph,
     layers: Sequence[Layer],
-    scales: Mapping[str, float],
+    grids: Mapping[str, Grid],
     data: Data,
     samples: int,
     rows: int,
@@ -37,7 +37,7 @@ def rounded_moments(
 ) -> dict[str, Moments]:
     """Layer name -> moments, from about `rows` rows a layer, spread over the first `samples` of `data`.
 
-    `scales`: the step of the grid by tensor name; a tensor without one is taken as it is.
+    `grids`: by tensor name; a tensor without one is taken as it is.
     """
     found: dict[str, Moments] = {}
     share = rows / max(1, min(samples, data.samples))
@@ -46,7 +46,8 @@ def rounded_moments(
         names = [tensor.name for layer in chunk for tensor in (layer.input, layer.output)]
         for values in observe(graph, names, data, samples, progress, "moments"):
             for layer in chunk:
-                x = round_to_step(values[layer.input.name], scales.get(layer.input.name))
+                x, grid = values[layer.input.name], grids.get(layer.input.name)
+                x = x if grid is None else grid.rounded(x)
                 positions = row_positions(layer, x, rng, round(share * len(x)))
                 wanted = target_rows(layer, values[layer.output.name], positions)
                 sums[layer.name].add(input_rows(layer, x, positions), wanted)
@@ -63,13 +64,6 @@ def measurable(graph: gs.Graph, accepts: Callable[[gs.Node], bool]) -> list[Laye
         *convs,
         *(gemm for gemm in gemms if all(gemm.node.attrs.get(key, 1.0) == one for key, one in plain.items())),
     ]
-
-
-def round_to_step(x: np.ndarray, step: float | None) -> np.ndarray:
-    """What a Q/DQ pair with scale `step` makes of `x`."""
-    if step is None:
-        return x
-    return np.clip(np.rint(x / np.float32(step)), LOW, HIGH) * np.float32(step)
 
 
 def _chunks(layers: Sequence[Layer]) -> Iterator[list[Layer]]:

@@ -15,8 +15,15 @@
      in INT8 only between two pairs. Each side has its own scale.
   7. A tensor that comes from DequantizeLinear, or that a QuantizeLinear already reads, is left alone.
 
+Where kernels write INT8 as well as read it (`closed`), rules 2 and 3 give way to these:
+
+  8. One pair per tensor serves all that read it.
+  9. The result of a quantized Conv gets a pair, after the Relu or Clip that alone reads it. So do both operands and the
+     result of a residual Add.
+
 Sources: NVIDIA TensorRT developer guide 8.5, "Explicit quantization" and "Q/DQ placement recommendations";
-onnx-tensorrt 8.5-GA, QuantDequantLinearHelper; NVIDIA/TensorRT#3861 (Add, Concat), #2976 (Resize).
+onnx-tensorrt 8.5-GA, QuantDequantLinearHelper; NVIDIA/TensorRT#3861 (Add, Concat), #2976 (Resize);
+onnxruntime, "Quantize ONNX models" and its QDQ selectors (rules 8 and 9).
 """
 
 from __future__ import annotations
@@ -31,6 +38,8 @@ from .quantizable import channel_axis, is_layer
 REARRANGES = frozenset(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "DepthToSpace", "SpaceToDepth"))
 MOVES = REARRANGES | {"MaxPool", "Identity", "Dropout", "Slice", "Split", "Pad"}
 AVERAGES = frozenset(("AveragePool", "GlobalAveragePool"))
+CLAMPS = frozenset(("Relu", "Clip"))
+Slot = tuple[gs.Node, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +47,7 @@ class Site:
     """A tensor that gets a pair, and the (node, input index) slots that read the pair's result."""
 
     tensor: gs.Tensor
-    slots: list[tuple[gs.Node, int]] = field(default_factory=list[tuple[gs.Node, int]])
+    slots: list[Slot] = field(default_factory=list["Slot"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +63,10 @@ class Placement:
     weights: list[Site]
 
 
-def place(graph: gs.Graph, accepts: Callable[[gs.Node], bool]) -> Placement:
+def place(graph: gs.Graph, accepts: Callable[[gs.Node], bool], closed: bool = False) -> Placement:
     """The pairs for the layers of `graph` that `accepts` takes; the rules are in the module docstring."""
     layers = [node for node in graph.nodes if is_layer(node) and accepts(node)]
-    return Placement(_Activations(graph, layers).groups(), _weight_sites(layers))
+    return Placement(_Activations(graph, layers, closed).groups(), _weight_sites(layers))
 
 
 def _weight_sites(layers: Iterable[gs.Node]) -> list[Site]:
@@ -69,11 +78,12 @@ def _weight_sites(layers: Iterable[gs.Node]) -> list[Site]:
 
 
 class _Activations:
-    """Builds the activation sites: seeds from rules 1 and 3, closure under rules 4 to 6."""
+    """Builds the activation sites: seeds from rules 1, 3 and 9, closure under rules 4 to 6."""
 
-    def __init__(self, graph: gs.Graph, layers: list[gs.Node]):
+    def __init__(self, graph: gs.Graph, layers: list[gs.Node], closed: bool):
         self._graph = graph
         self._layers = layers
+        self._readers = _readers(graph) if closed else {}
         self._sites: dict[int, Site] = {}
         self._queue: list[gs.Tensor] = []
         self._leader: dict[int, int] = {}
@@ -81,8 +91,12 @@ class _Activations:
     def groups(self) -> list[list[Site]]:
         for node in self._layers:
             self._add(node, 0)
-        for node, index in _shortcuts(self._graph, self._layers):
+        shortcuts = _shortcuts(self._graph, self._layers)
+        for node, index in shortcuts:
             self._add(node, index)
+        convs = [node for node in self._layers if node.op == "Conv"]
+        for node in (*convs, *(node for node, _ in shortcuts)):
+            self._add_result(node)
         while self._queue:
             self._close(self._queue.pop(0))
         for site in list(self._sites.values()):
@@ -94,12 +108,19 @@ class _Activations:
         if isinstance(tensor, gs.Constant) or _is_quantized(tensor):
             return False
         if id(tensor) not in self._sites:
-            self._sites[id(tensor)] = Site(tensor)
+            self._sites[id(tensor)] = Site(tensor, list(self._readers.get(id(tensor), ())))
             self._queue.append(tensor)
         slots = self._sites[id(tensor)].slots
         if not any(other is node and at == index for other, at in slots):
             slots.append((node, index))
         return True
+
+    def _add_result(self, writer: gs.Node) -> None:
+        """Rule 9; nothing where no reader is known."""
+        tensor = _clamped(writer.outputs[0])
+        if not any(tensor is output for output in self._graph.outputs):
+            for node, index in self._readers.get(id(tensor), [])[:1]:
+                self._add(node, index)
 
     def _close(self, tensor: gs.Tensor) -> None:
         node = _producer(_origin(tensor)[-1])
@@ -138,6 +159,21 @@ def _origin(tensor: gs.Tensor) -> list[gs.Tensor]:
     while (node := _producer(chain[-1])) is not None and node.op in MOVES:
         chain.append(node.inputs[0])
     return chain
+
+
+def _readers(graph: gs.Graph) -> dict[int, list[Slot]]:
+    """Tensor -> the slots of `graph` itself that read it."""
+    found: dict[int, list[Slot]] = {}
+    for node in graph.nodes:
+        for index, tensor in enumerate(node.inputs):
+            found.setdefault(id(tensor), []).append((node, index))
+    return found
+
+
+def _clamped(tensor: gs.Tensor) -> gs.Tensor:
+    """`tensor`, or what the Relu or Clip that alone reads it makes of it."""
+    reader = tensor.outputs[0] if len(tensor.outputs) == 1 else None
+    return reader.outputs[0] if reader is not None and reader.op in CLAMPS else tensor
 
 
 def _producer(tensor: gs.Tensor) -> gs.Node | None:

@@ -4,12 +4,13 @@
     weight, float-qdq    FP32 initializer -> QuantizeLinear -> DequantizeLinear
     weight, int8-dq      INT8 initializer -> DequantizeLinear
 
-Every node has three inputs and an INT8 zero point of zeros; a per-channel one writes `axis`, because engines
-disagree about its default (ONNX: 1, onnx-tensorrt 8.5: 0).
+Every node has three inputs; its zero point says the type of the codes. One that is per channel writes `axis`, because
+engines disagree about its default (ONNX: 1, onnx-tensorrt 8.5: 0).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -19,13 +20,28 @@ from .qdq import Site
 from .rewriter import Rewriter
 
 Form = Literal["float-qdq", "int8-dq"]
+SYMMETRIC = np.int8(0)
 
 
-def quantize_activation(rewriter: Rewriter, site: Site, scale: float) -> None:
+@dataclass(frozen=True)
+class Grid:
+    """What an activation is rounded to: scale (code - zero), the codes being all that the type of `zero` has."""
+
+    scale: float
+    zero: np.int8 | np.uint8 = SYMMETRIC
+
+    def rounded(self, x: np.ndarray) -> np.ndarray:
+        """What a Q/DQ pair makes of `x`."""
+        codes, scale = np.iinfo(self.zero.dtype), np.float32(self.scale)
+        low, high = codes.min - int(self.zero), codes.max - int(self.zero)
+        return np.clip(np.rint(x / scale), low, high) * scale
+
+
+def quantize_activation(rewriter: Rewriter, site: Site, grid: Grid) -> None:
     """Put a pair on the site's tensor and let its slots read the result."""
     name = site.tensor.name
-    parameters = _parameters(rewriter, name, np.float32(scale))
-    quantized, result = rewriter.variable(f"{name}.q", np.int8), rewriter.variable(f"{name}.dq", np.float32)
+    parameters = _parameters(rewriter, name, np.float32(grid.scale), grid.zero)
+    quantized, result = rewriter.variable(f"{name}.q", grid.zero.dtype), rewriter.variable(f"{name}.dq", np.float32)
     nodes = [
         rewriter.node("QuantizeLinear", [site.tensor, *parameters], [quantized], f"{name}.QuantizeLinear"),
         rewriter.node("DequantizeLinear", [quantized, *parameters], [result], f"{name}.DequantizeLinear"),
@@ -40,7 +56,7 @@ def quantize_weight(
     """Let the slots read `codes` (int8, in the weight's shape) times `scale` (one per slice of `axis`, or one)."""
     node = site.slots[0][0]
     name = f"{node.name}.weight"
-    parameters = _parameters(rewriter, name, scale.astype(np.float32))
+    parameters = _parameters(rewriter, name, scale.astype(np.float32), SYMMETRIC)
     attrs: dict[str, Any] = {"axis": axis} if scale.ndim else {}
     result = rewriter.variable(f"{name}.dq", np.float32)
     source: gs.Tensor
@@ -71,12 +87,11 @@ def along(scale: np.ndarray, axis: int, rank: int) -> np.ndarray:
     return scale.astype(np.float32).reshape(shape)
 
 
-def _parameters(rewriter: Rewriter, name: str, scale: Any) -> list[gs.Tensor]:
+def _parameters(rewriter: Rewriter, name: str, scale: Any, zero: np.int8 | np.uint8) -> list[gs.Tensor]:
     values = np.asarray(scale, np.float32)
-    zero = np.zeros(values.shape, np.int8)
     return [
         gs.Constant(rewriter.fresh_name(f"{name}.{part}"), array)
-        for part, array in (("scale", values), ("zero_point", zero))
+        for part, array in (("scale", values), ("zero_point", np.full(values.shape, zero)))
     ]
 
 

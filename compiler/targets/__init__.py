@@ -28,6 +28,8 @@ class Target:
         group_multiple: what the channels of one group of a grouped INT8 Conv must be a multiple of.
         calibration: the version in the header of a calibration cache (`compiler.targets.calibration_cache`).
         device: name of the device in `compiler.latency.devices`, or None where no latency is estimated.
+        unsigned: activations in INT8 are UINT8 with a zero point, not symmetric.
+        closed: INT8 kernels write INT8, too, never float (`compiler.graph.qdq`, rules 8 and 9).
         dla: the deep-learning accelerator runs what it can, the GPU the rest.
     """
 
@@ -42,6 +44,8 @@ class Target:
     group_multiple: int
     calibration: str | None = None
     device: str | None = None
+    unsigned: bool = False
+    closed: bool = False
     dla: bool = False
 
 
@@ -109,6 +113,8 @@ TARGETS: dict[str, Target] = {
             int8_multiple=1,
             half_multiple=1,
             group_multiple=1,
+            unsigned=True,
+            closed=True,
         ),
     )
 }

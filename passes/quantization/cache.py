@@ -43,7 +43,7 @@ def tensor_scales(
         merged.setdefault(leader[name], Histogram()).merge(seen[name])
     tops = {key: threshold(h.counts, h.width, h.peak, method, percentile) for key, h in merged.items()}
     scales = {name: float(safe_scale(np.array(tops[leader[name]] / HIGH))) for name in names}
-    return scales, [activation_spread(key, held, scales[key]) for key, held in merged.items()]
+    return scales, [activation_spread(key, held, scales[key] * HIGH) for key, held in merged.items()]
 
 
 def float_tensors(graph: gs.Graph) -> Iterator[str]:

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from ...compiler.context import Context, Data
 from ...compiler.graph.qdq import Placement, Site, place
 from ...compiler.graph.quantizable import channel_axis
-from ...compiler.graph.quantizers import quantize_activation, quantize_weight
+from ...compiler.graph.quantizers import SYMMETRIC, Grid, quantize_activation, quantize_weight
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
 from ...compiler.traces import Spread, gathered, weight_spread
@@ -29,7 +29,7 @@ from ..projection.grid import (
     safe_scale,
     to_grid,
 )
-from ..projection.ranges import Method, threshold
+from ..projection.ranges import Method, symmetric, threshold, with_zero_point
 
 ROWS = 2**12
 METRIC_SAMPLES = 128
@@ -58,11 +58,11 @@ class Quantizer:
     per_channel: bool
     samples: int
     spreads: list[Spread] = field(default_factory=list[Spread])
-    _scales: dict[str, float] = field(default_factory=dict[str, float])
+    _grids: dict[str, Grid] = field(default_factory=dict[str, Grid])
 
     def run(self, accepts: Callable[[gs.Node], bool]) -> dict[str, LayerReport]:
         """Write all pairs; node name -> figures for the report."""
-        placement = place(self.rewriter.graph, accepts)
+        placement = place(self.rewriter.graph, accepts, self.ctx.target.closed)
         moments: Mapping[str, Moments] = {}
         if self.ctx.data is not None:
             self._calibrate(placement, self.ctx.data)
@@ -70,8 +70,8 @@ class Quantizer:
         reports: dict[str, LayerReport] = {}
         for site in placement.weights:
             reports.update(self._weight(site, moments))
-        for site in (site for group in placement.activations for site in group if self._scales):
-            quantize_activation(self.rewriter, site, self._scales[site.tensor.name])
+        for site in (site for group in placement.activations for site in group if self._grids):
+            quantize_activation(self.rewriter, site, self._grids[site.tensor.name])
         return reports
 
     def _calibrate(self, placement: Placement, data: Data) -> None:
@@ -83,10 +83,18 @@ class Quantizer:
                 total.merge(seen[site.tensor.name])
             own = self._settings(group)
             method, share = own.get("method", self.method), own.get("percentile", self.percentile)
-            top = threshold(total.counts, total.width, total.peak, method, share)
-            scale = float(safe_scale(np.array(top / HIGH)))
-            self._scales.update((site.tensor.name, scale) for site in group)
-            self.spreads.append(activation_spread(group[0].tensor.name, total, scale))
+            grid, top = self._grid(total, method, share)
+            self._grids.update((site.tensor.name, grid) for site in group)
+            self.spreads.append(activation_spread(group[0].tensor.name, total, top))
+
+    def _grid(self, seen: Histogram, method: Method, percentile: float) -> tuple[Grid, float]:
+        """The grid of a tensor and how far it reaches."""
+        unsigned = self.ctx.target.unsigned
+        step = with_zero_point(seen.low) if unsigned else symmetric
+        top = threshold(seen.counts, seen.width, seen.peak, method, percentile, step)
+        scale = float(safe_scale(np.array(step(top))))
+        zero = np.uint8(round(-max(seen.low, -top) / scale)) if unsigned else SYMMETRIC
+        return Grid(scale, zero), top
 
     def _settings(self, sites: Sequence[Site]) -> dict[str, Any]:
         """What is set for the nodes that read a tensor; where they disagree, for the last of them."""
@@ -100,7 +108,7 @@ class Quantizer:
             return {}
         graph, ctx = self.rewriter.graph, self.ctx
         layers, samples = measurable(graph, accepts), min(self.samples, METRIC_SAMPLES)
-        return rounded_moments(graph, layers, self._scales, data, samples, ROWS, ctx.rng(), ctx.progress)
+        return rounded_moments(graph, layers, self._grids, data, samples, ROWS, ctx.rng(), ctx.progress)
 
     def _weight(self, site: Site, moments: Mapping[str, Moments]) -> dict[str, LayerReport]:
         """Round and write one weight, and correct the biases of the layers that read it."""
@@ -116,7 +124,7 @@ class Quantizer:
         self.spreads.append(weight_spread(nodes[0].name, rows, scale * HIGH))
         rounded = from_grid(codes, np.broadcast_to(scale, len(rows)))
         stored = np.moveaxis(codes.reshape(channels_first.shape), 0, axis)
-        inputs = {node.name: self._scales.get(node.inputs[0].name) for node in nodes}
+        inputs = {node.name: self._grids.get(node.inputs[0].name) for node in nodes}
         form = "int8-dq" if self.ctx.target.quantization == "int8-dq" else "float-qdq"
         quantize_weight(self.rewriter, site, stored, scale, axis, form)
         for node in nodes:
@@ -138,10 +146,10 @@ class Quantizer:
         return np.concatenate(codes), np.concatenate(scales)
 
 
-def activation_spread(tensor: str, seen: Histogram, scale: float) -> Spread:
-    """Of a calibrated tensor, for the report."""
+def activation_spread(tensor: str, seen: Histogram, reach: float) -> Spread:
+    """Of a calibrated tensor that is clipped at `reach`, for the report."""
     counts, top = gathered(seen.counts, seen.width, seen.peak)
-    return Spread(tensor, "activation", counts, top, scale * HIGH, scale * HIGH)
+    return Spread(tensor, "activation", counts, top, reach, reach)
 
 
 def _metrics(moments: Sequence[Moments]) -> Sequence[np.ndarray | None]:
@@ -160,11 +168,11 @@ def _bias(rounded: np.ndarray, moments: Moments) -> np.ndarray:
 
 
 def _figures(
-    rows: np.ndarray, rounded: np.ndarray, metrics: Sequence[np.ndarray | None], scale: float | None
+    rows: np.ndarray, rounded: np.ndarray, metrics: Sequence[np.ndarray | None], grid: Grid | None
 ) -> LayerReport:
     parts = zip(np.split(rows, len(metrics)), np.split(rounded, len(metrics)), metrics, strict=True)
-    error = float(np.mean([relative_error(part, grid, metric) for part, grid, metric in parts]))
+    error = float(np.mean([relative_error(*part) for part in parts]))
     figures: LayerReport = {"channels": len(rows), "weight_error": error}
-    if scale is not None:
-        figures["input_scale"] = scale
+    if grid is not None:
+        figures["input_scale"] = grid.scale
     return figures

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
+import onnxruntime as ort
 import pytest
 from builders import Images, model, node, normal, run
 from onnx_compress.compiler.base import PassResult
@@ -33,11 +36,11 @@ def quantize(subject: Model, target: str = "xavier", data: Images | None = IMAGE
     check_graph(subject)
     onnx.checker.check_model(to_proto(subject))
     assert result.changed == (to_proto(subject) != before)
-    assert_pairs_are_sound(subject.graph)
+    assert_pairs_are_sound(subject.graph, TARGETS[target].unsigned)
     return result
 
 
-def assert_pairs_are_sound(graph: gs.Graph) -> None:
+def assert_pairs_are_sound(graph: gs.Graph, unsigned: bool) -> None:
     for entry in graph.nodes:
         if entry.op not in ("QuantizeLinear", "DequantizeLinear"):
             continue
@@ -45,10 +48,10 @@ def assert_pairs_are_sound(graph: gs.Graph) -> None:
         assert scale is not None
         assert zero is not None
         assert scale.dtype == np.float32
-        assert zero.dtype == np.int8
+        assert zero.dtype == (np.uint8 if unsigned and not scale.ndim else np.int8)
         assert scale.shape == zero.shape
         assert (scale >= np.finfo(np.float32).tiny).all()
-        assert not zero.any()
+        assert zero.dtype == np.uint8 or not zero.any()
         assert ("axis" in entry.attrs) == (scale.ndim == 1)
 
 
@@ -96,13 +99,39 @@ def test_form_of_weights(target: str, form: list[str], data: Images | None):
     assert conv.inputs[2].values.dtype == np.float32
 
 
-@pytest.mark.parametrize("target", ["xavier", "ort"])
-def test_both_forms_compute_the_same(target: str):
+def test_both_forms_compute_the_same():
     before, after, other = (model(BLOCK, **WEIGHTS) for _ in range(3))
-    quantize(after, target)
+    quantize(after, "xavier")
     quantize(other, "trt10")
     assert error(before, after) < 0.02
     np.testing.assert_allclose(run(after, x=IMAGES.x)["y"], run(other, x=IMAGES.x)["y"], atol=1e-4)
+
+
+def test_zero_points_spend_no_code_on_values_that_never_come():
+    subject = model(TEXT % "r = Relu(x) a = Conv(r, v) e = Elu(a) y = Conv(e, u)", u=normal(4, 4, 1, 1), **WEIGHTS)
+    quantize(subject, "ort", method="minmax", balance="none")
+    pairs = {entry.inputs[0].name: entry for entry in subject.graph.nodes if entry.op == "QuantizeLinear"}
+    scale, zero = (pairs["r"].inputs[index].values for index in (1, 2))
+    assert (scale, zero) == (pytest.approx(IMAGES.x.max() / 255), 0)
+    scale, zero = (pairs["e"].inputs[index].values for index in (1, 2))
+    assert zero * scale == pytest.approx(1, abs=0.05)  # all that is below -1 after an Elu
+
+
+def test_onnxruntime_runs_every_conv_in_int8(tmp_path: Path):
+    subject = model(BLOCK, **WEIGHTS)
+    quantize(subject, "ort")
+    ops = fused_ops(subject, tmp_path)
+    assert ops.count("QLinearConv") == 2
+    assert "Conv" not in ops
+
+
+def fused_ops(subject: Model, folder: Path) -> list[str]:
+    """The operators that onnxruntime makes of a model."""
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(folder / "fused.onnx")
+    options.log_severity_level = 3
+    ort.InferenceSession(to_proto(subject).SerializeToString(), options, ["CPUExecutionProvider"])
+    return [entry.op_type for entry in onnx.load(folder / "fused.onnx").graph.node]
 
 
 def test_int8_files_are_a_quarter():

@@ -8,6 +8,7 @@ from builders import Images, model, normal
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_compress.compiler.errors import CompressError
+from onnx_compress.compiler.graph.quantizers import Grid
 from onnx_compress.runtime.calibration import (
     BINS,
     COUNTED,
@@ -18,7 +19,7 @@ from onnx_compress.runtime.calibration import (
     histograms,
     observe,
 )
-from onnx_compress.runtime.rounded import measurable, round_to_step, rounded_moments
+from onnx_compress.runtime.rounded import measurable, rounded_moments
 
 
 def counted(*parts: np.ndarray) -> Histogram:
@@ -67,6 +68,13 @@ def test_large_tensors_are_thinned_but_for_the_peak():
     assert histogram.peak == 7.0
 
 
+def test_the_least_value():
+    one, other = counted(np.array([0.5, 2.0])), counted(np.array([-0.25, 1.0]))
+    assert (one.low, other.low) == (0.0, -0.25)
+    one.merge(other)
+    assert one.low == -0.25
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_non_finite_values_are_refused(bad: float):
     with pytest.raises(ValueError, match="finite"):
@@ -113,19 +121,13 @@ def test_first_samples():
     assert [len(feeds["x"]) for feeds in first_samples(DATA, 64, 1000)] == [64, 64, 22]
 
 
-def test_rounding_is_that_of_a_pair():
-    x = np.array([0.05, 0.15, -0.25, 99.0, -99.0], np.float32)
-    np.testing.assert_allclose(round_to_step(x, 0.1), [0.0, 0.2, -0.2, 12.7, -12.8], atol=1e-6)
-    assert round_to_step(x, None) is x
-
-
 def test_rounded_moments_are_those_of_all_rows():
     graph = model(NET, **W).graph
     layers = measurable(graph, lambda node: True)
-    found = rounded_moments(graph, layers, {"r": 0.5}, DATA, 150, 150 * 16, np.random.default_rng(0))
+    found = rounded_moments(graph, layers, {"r": Grid(0.5)}, DATA, 150, 150 * 16, np.random.default_rng(0))
     r = np.maximum(DATA.x, 0)
     y = np.einsum("nc,bchw->bhwn", W["w"][:, :, 0, 0], r).reshape(-1, 2)
-    x = np.hstack([round_to_step(r, 0.5).transpose(0, 2, 3, 1).reshape(-1, 3), np.ones((len(y), 1))])
+    x = np.hstack([Grid(0.5).rounded(r).transpose(0, 2, 3, 1).reshape(-1, 3), np.ones((len(y), 1))])
     (moments,) = found.values()
     np.testing.assert_allclose(moments.xx[0], x.T @ x / len(x), rtol=1e-4)
     np.testing.assert_allclose(moments.yx[0], y.T @ x / len(x), rtol=1e-3, atol=1e-5)

@@ -179,3 +179,28 @@ def test_refusal_of_weights_that_a_pass_left_broken():
 def test_depthwise_and_wide_groups_pass(op: str, shape: tuple[int, ...]):
     graph = model(f"g ({X}) => (float y) {{ y = {op}(x, w) }}", w=normal(*shape)).graph
     assert refusal(graph.nodes[0], 4) is None
+
+
+def closed(body: str, **weights: np.ndarray) -> list[list[str]]:
+    graph = model(f"g ({X}) => ({Y}) {{ {body} }}", **(W3 | weights)).graph
+    found = place(graph, lambda node: refusal(node) is None, closed=True)
+    return [[line(site) for site in group] for group in found.activations]
+
+
+def test_rule_8_one_pair_serves_all_readers():
+    assert closed("a = Conv(x, v) s = Sigmoid(x) y = Mul(a, s)") == [["x -> a:0 s:0"], ["a -> y:0"]]
+
+
+def test_rule_9_results_of_convs():
+    assert closed("a = Conv(x, v) r = Relu(a) s = Sigmoid(r) y = Mul(r, s)") == [["x -> a:0"], ["r -> s:0 y:0"]]
+    assert closed("a = Conv(x, v) s = Sigmoid(a) y = Mul(a, s)") == [["x -> a:0"], ["a -> s:0 y:0"]]
+
+
+def test_rule_9_an_output_of_the_model_stays():
+    assert closed("a = Conv(x, v) y = Relu(a)") == [["x -> a:0"]]
+    assert closed("y = Conv(x, v)") == [["x -> y:0"]]
+
+
+def test_rule_9_residual_adds():
+    body = "a = Conv(x, v) s = Add(a, x) r = Relu(s) y = Sigmoid(r)"
+    assert closed(body) == [["x -> a:0 s:1"], ["a -> s:0"], ["r -> y:0"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_compress.passes.projection.ranges import Method, threshold
+from onnx_compress.passes.projection.ranges import Method, symmetric, threshold, with_zero_point
 
 RNG = np.random.default_rng(0)
 WIDTH = 1 / 256
@@ -50,6 +50,21 @@ def test_mse_is_the_best_of_a_fine_scan():
 
     least = min(error(top) for top in np.linspace(1, np.abs(values).max(), 400))
     assert error(chosen(values, "mse")) <= 1.03 * least
+
+
+def test_steps():
+    assert symmetric(127.0) == 1.0
+    assert with_zero_point(0.0)(255.0) == 1.0
+    assert with_zero_point(-27.0)(228.0) == 1.0
+    assert with_zero_point(-9000.0)(255.0) == 2.0
+
+
+@pytest.mark.parametrize("method", ["mse", "entropy"])
+def test_twice_as_many_steps_clip_less(method: Method):
+    values = np.abs(RNG.laplace(size=100_000))
+    counts, peak = histogram(values)
+    finer = threshold(counts, WIDTH, peak, method, step=with_zero_point(0.0))
+    assert chosen(values, method) < finer <= peak
 
 
 @pytest.mark.parametrize("method", ["minmax", "percentile", "mse", "entropy"])
