@@ -38,8 +38,6 @@ ROWS, ENOUGH, PER_INPUT = 2**15, 2**14, 16
 """Top-1 of ResNet-20 at half the MACs, mean of three seeds: 90.14 with `ROWS`, 90.11 with `ENOUGH`; 90.02 with 16 rows
 per input and no more, 89.58 with 8."""
 KEPT_BYTES = 2**28
-LARGEST = 8192
-"""Inputs of a fully connected layer whose moments are taken: 512 MB of float64."""
 
 
 def lockstep(

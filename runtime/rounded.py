@@ -20,7 +20,7 @@ from ..compiler.graph.gemms import find_gemms
 from ..compiler.graph.quantizers import Grid
 from .calibration import observe
 from .moments import Moments, MomentSum
-from .rows import Layer, input_rows, row_positions, target_rows
+from .rows import LARGEST, Layer, input_rows, row_positions, target_rows
 
 MEMORY = 512 << 20
 
@@ -56,14 +56,13 @@ def rounded_moments(
 
 
 def measurable(graph: gs.Graph, accepts: Callable[[gs.Node], bool]) -> list[Layer]:
-    """The accepted layers whose rows can be read off their tensors: y = W x + b with the weight as it is stored."""
-    convs: list[Layer] = [conv for conv in find_convs(graph) if accepts(conv.node)]
-    plain = {"alpha": 1.0, "beta": 1.0}
-    gemms = [gemm for gemm in find_gemms(graph) if accepts(gemm.node)]
-    return [
-        *convs,
-        *(gemm for gemm in gemms if all(gemm.node.attrs.get(key, 1.0) == one for key, one in plain.items())),
-    ]
+    """The accepted layers whose rows can be read off their tensors: y = W x + b with the weight as it is stored.
+
+    Fully connected ones with more than `LARGEST` inputs are left out.
+    """
+    convs = [conv for conv in find_convs(graph) if accepts(conv.node)]
+    gemms = [gemm for gemm in find_gemms(graph) if accepts(gemm.node) and gemm.fan_in <= LARGEST]
+    return [*convs, *(gemm for gemm in gemms if all(gemm.node.attrs.get(key, 1.0) == 1.0 for key in ("alpha", "beta")))]
 
 
 def _chunks(layers: Sequence[Layer]) -> Iterator[list[Layer]]:

@@ -15,6 +15,8 @@ from ..compiler.graph.gemms import Gemm
 from .patches import EVERY, conv_patches, output_rows, output_shape, sample_positions
 
 Layer = Conv | Gemm
+LARGEST = 8192
+"""Inputs of a fully connected layer whose moments are taken: 512 MB of float64."""
 Positions = np.ndarray | None
 """Flat output positions of a Conv, (images, count); None for a fully connected layer."""
 

@@ -14,8 +14,8 @@ from ...compiler.context import Context, Data
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
-from ...runtime.lockstep import LARGEST, ROWS, lockstep
-from ...runtime.rows import Layer, in_graph_order
+from ...runtime.lockstep import ROWS, lockstep
+from ...runtime.rows import LARGEST, Layer, in_graph_order
 from ..projection.fit import Fit, total_signal
 from .budget import Candidate
 from .forms import Form, Projection, emit

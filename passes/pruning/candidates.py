@@ -14,8 +14,8 @@ from ...compiler.graph.channels import Channels, Group, Macs, Part
 from ...compiler.graph.convs import find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.shapes import Shapes
-from ...runtime.lockstep import LARGEST, lockstep
-from ...runtime.rows import Layer
+from ...runtime.lockstep import lockstep
+from ...runtime.rows import LARGEST, Layer
 from ..decomposition.sensitivity import Weigher
 from ..decomposition.survey import CURVE_ROWS, curve_samples, layer_fits
 from ..projection.elimination import Reader, eliminate

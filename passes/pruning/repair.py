@@ -24,8 +24,8 @@ from ...compiler.graph.convs import find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.shapes import Shapes
-from ...runtime.lockstep import LARGEST, ROWS, lockstep
-from ...runtime.rows import Layer, in_graph_order
+from ...runtime.lockstep import ROWS, lockstep
+from ...runtime.rows import LARGEST, Layer, in_graph_order
 from ..decomposition.survey import layer_fits
 from ..projection.fit import Fit, total_signal
 from .norms import Norms

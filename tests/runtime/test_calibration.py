@@ -133,6 +133,13 @@ def test_rounded_moments_are_those_of_all_rows():
     np.testing.assert_allclose(moments.yx[0], y.T @ x / len(x), rtol=1e-3, atol=1e-5)
 
 
+def test_layers_too_wide_for_their_moments_are_not_measured(monkeypatch: pytest.MonkeyPatch):
+    graph = model("g (float[N,3] x) => (float[N,2] y) { y = Gemm(x, w) }", w=normal(3, 2)).graph
+    assert [layer.name for layer in measurable(graph, lambda node: True)] == ["Gemm_0"]
+    monkeypatch.setattr("onnx_compress.runtime.rounded.LARGEST", 2)
+    assert measurable(graph, lambda node: True) == []
+
+
 def test_moments_in_chunks_are_the_same(monkeypatch: pytest.MonkeyPatch):
     text = "g (float[N,3,4,4] x) => (float[N,2,4,4] y) { a = Conv(x, v) y = Conv(a, w) }"
     graph = model(text, v=normal(3, 3, 1, 1), **W).graph
