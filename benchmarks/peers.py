@@ -11,9 +11,11 @@ in `failed`.
 
 `seconds` and `cpu_seconds` are those of the rewriting without the imports, `peak_mb` is the process's peak memory, with
 them. `macs` is relative to the original, null where Convs have weights that cannot be seen. `top1` is with Q/DQ pairs
-run as they are written, `top1_fused` with onnxruntime's INT8 kernels, which saturate on processors without VNNI
-(`vnni` says which this is). `ms` is the median of a batch of 1 on one thread with those kernels, `latency_ratio` that
-of the ratios to the original, the two timed in turns, with its 95 % interval.
+run as they are written, `top1_fused` with onnxruntime's INT8 kernels, which saturate on processors without VNNI (`vnni`
+says which this is). `agreement` is the share of images for which the original network chooses the same class,
+`output_error` the distance of all outputs to the original's, relative to their norm, both as written. `ms` is the
+median of a batch of 1 on one thread with those kernels, `latency_ratio` that of the ratios to the original, the two
+timed in turns, with its 95 % interval.
 
 No tool takes gradient steps; Torch-Pruning, TensorLy, onnx-shrink-ray and the setting `without data` see the weights
 alone. `macs=0.5` is met from below, to the step that the method has. onnxruntime 1.31's entropy calibration has as many
@@ -323,18 +325,21 @@ def judge(source: str, small: str, test: str, images: int) -> dict[str, Any]:
     from onnx_compress.api import load_samples
     from onnx_compress.compiler.graph.io import load
     from onnx_compress.runtime.clock import processor
-    from onnx_compress.runtime.evaluate import accuracy
+    from onnx_compress.runtime.evaluate import accuracy, agreement
     from onnx_compress.runtime.session import Session
 
     data = load_samples(load(source).graph, Path(test), PREPROCESS, images)
     model = onnx.load(small)
     integer = any(node.op_type == "DequantizeLinear" for node in model.graph.node)
-    top1 = accuracy(Session(model), data, data.labels).top1
+    alike = agreement(Session(onnx.load(source)), Session(model), data, labels=data.labels)
+    top1 = alike.correct[1]
     fused = accuracy(Session(model, fused=True), data, data.labels).top1 if integer else top1
     whole, kept = macs(source), macs(small)
     return {
         "top1": round(100 * top1, 2),
         "top1_fused": round(100 * fused, 2),
+        "agreement": round(100 * alike.top1, 2),
+        "output_error": round(alike.error, 4),
         "bytes": Path(small).stat().st_size,
         "macs": None if whole is None or kept is None else round(kept / whole, 4),
         **in_turns(onnx.load(source), model, next(iter(data.batches(1)))),

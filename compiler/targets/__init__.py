@@ -29,6 +29,8 @@ class Target:
         calibration: the version in the header of a calibration cache (`compiler.targets.calibration_cache`).
         device: name of the device in `compiler.latency.devices`, or None where no latency is estimated.
         unsigned: activations in INT8 are UINT8 with a zero point, not symmetric.
+        weight_bits: of weights beside activations in INT8. Kernels for x86-64 without VNNI add two products of UINT8
+            and INT8 in 16 bits, which saturate where weights have more than 7.
         closed: INT8 kernels write INT8, too, never float (`compiler.graph.qdq`, rules 8 and 9).
         dla: the deep-learning accelerator runs what it can, the GPU the rest.
     """
@@ -45,6 +47,7 @@ class Target:
     calibration: str | None = None
     device: str | None = None
     unsigned: bool = False
+    weight_bits: int = 8
     closed: bool = False
     dla: bool = False
 
@@ -114,6 +117,7 @@ TARGETS: dict[str, Target] = {
             half_multiple=1,
             group_multiple=1,
             unsigned=True,
+            weight_bits=7,
             closed=True,
         ),
     )

@@ -1,8 +1,9 @@
 """Weights on a symmetric INT8 grid.
 
-A filter w (one row of W, N x d) becomes s * q with integers q in [-128, 127] and one scale s > 0 per row.
+A filter w (one row of W, N x d) becomes s * q with integers q in [-128, 127] and one scale s > 0 per row. Of fewer bits
+b than 8 they are in [-h - 1, h], h = 2^(b - 1) - 1.
 
-    nearest     q = clip(round(w / s)),   s = c max|w| / 127,   c = argmin over clip ratios of (w - s q) M (w - s q)^T
+    nearest     q = clip(round(w / s)),   s = c max|w| / h,   c = argmin over clip ratios of (w - s q) M (w - s q)^T
     feedback    as above, but the columns are rounded one after another and the error made on column j is carried to the
                 columns still to come, so that w - s q is small in the metric M and not entry by entry:
 
@@ -27,7 +28,7 @@ import numpy as np
 from .feedback import carry
 from .fit import ridged
 
-LOW, HIGH = -128, 127
+BITS, HIGH = 8, 127
 SPREAD = 1e-6
 TINY = 1e-12
 RATIOS = np.linspace(1.0, 0.7, 13)
@@ -43,15 +44,20 @@ def safe_scale(scale: np.ndarray) -> np.ndarray:
     return np.maximum(floored, max(top * SPREAD, TINY)).astype(np.float32)
 
 
-def row_scale(weight: np.ndarray) -> np.ndarray:
+def highest(bits: int) -> int:
+    """The greatest code of so many bits."""
+    return 2 ** (bits - 1) - 1
+
+
+def row_scale(weight: np.ndarray, bits: int = BITS) -> np.ndarray:
     """The scale per row that reaches the largest entry: (N,) for W of (N, d)."""
-    return safe_scale(np.abs(weight).max(axis=1) / HIGH)
+    return safe_scale(np.abs(weight).max(axis=1) / highest(bits))
 
 
-def round_to_grid(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def round_to_grid(weight: np.ndarray, scale: np.ndarray, bits: int = BITS) -> np.ndarray:
     """Nearest codes, (N, d) int8, for one scale per row."""
-    steps = np.rint(weight.astype(np.float32) / scale[:, None])
-    return np.clip(steps, LOW, HIGH).astype(np.int8)
+    steps, high = np.rint(weight.astype(np.float32) / scale[:, None]), highest(bits)
+    return np.clip(steps, -high - 1, high).astype(np.int8)
 
 
 def from_grid(codes: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -59,12 +65,14 @@ def from_grid(codes: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return codes.astype(np.float32) * scale[:, None]
 
 
-def to_grid(weight: np.ndarray, metric: np.ndarray | None, carry: bool) -> tuple[np.ndarray, np.ndarray]:
+def to_grid(
+    weight: np.ndarray, metric: np.ndarray | None, carry: bool, bits: int = BITS
+) -> tuple[np.ndarray, np.ndarray]:
     """Codes (N, d) and scales (N,) of `weight`, in the metric of its inputs if known; `carry`: with feedback."""
-    scale = search_scale(weight, metric)
+    scale = search_scale(weight, metric, bits)
     if metric is None or not carry:
-        return round_to_grid(weight, scale), scale
-    return feedback(weight, scale, metric), scale
+        return round_to_grid(weight, scale, bits), scale
+    return feedback(weight, scale, metric, bits), scale
 
 
 def relative_error(weight: np.ndarray, rounded: np.ndarray, metric: np.ndarray | None) -> float:
@@ -86,25 +94,25 @@ def metric_error(error: np.ndarray, metric: np.ndarray | None) -> np.ndarray:
     return np.einsum("nd,nd->n", weighted, error)
 
 
-def search_scale(weight: np.ndarray, metric: np.ndarray | None = None) -> np.ndarray:
+def search_scale(weight: np.ndarray, metric: np.ndarray | None = None, bits: int = BITS) -> np.ndarray:
     """The scale per row whose nearest rounding has the smallest error in the metric, among clip ratios 1.0 to 0.7."""
-    full = row_scale(weight)
+    full = row_scale(weight, bits)
     best, least = full, np.full(len(full), np.inf)
     for ratio in RATIOS:
         scale = safe_scale(full * ratio)
-        error = metric_error(weight - from_grid(round_to_grid(weight, scale), scale), metric)
+        error = metric_error(weight - from_grid(round_to_grid(weight, scale, bits), scale), metric)
         best, least = np.where(error < least, scale, best), np.minimum(error, least)
     return best
 
 
-def feedback(weight: np.ndarray, scale: np.ndarray, metric: np.ndarray) -> np.ndarray:
+def feedback(weight: np.ndarray, scale: np.ndarray, metric: np.ndarray, bits: int = BITS) -> np.ndarray:
     """Codes (N, d) whose error is small in `metric` (d, d); see the module docstring.
 
     Columns go in the order of falling energy. It must be positive definite.
     """
 
     def nearest(column: np.ndarray) -> np.ndarray:
-        return round_to_grid(column[:, None], scale)[:, 0] * scale
+        return round_to_grid(column[:, None], scale, bits)[:, 0] * scale
 
     rounded = carry(weight, metric, nearest)
     return np.rint(rounded / scale[:, None]).astype(np.int8)

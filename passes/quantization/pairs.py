@@ -20,8 +20,9 @@ from ...runtime.calibration import Histogram, histograms
 from ...runtime.moments import Moments
 from ...runtime.rounded import measurable, rounded_moments
 from ..projection.grid import (
-    HIGH,
+    BITS,
     from_grid,
+    highest,
     input_metric,
     relative_error,
     round_to_grid,
@@ -96,6 +97,11 @@ class Quantizer:
         zero = np.uint8(round(-max(seen.low, -top) / scale)) if unsigned else SYMMETRIC
         return Grid(scale, zero), top
 
+    @property
+    def _bits(self) -> int:
+        """Of weights; where activations stay in float no INT8 kernel runs."""
+        return self.ctx.target.weight_bits if self._grids else BITS
+
     def _settings(self, sites: Sequence[Site]) -> dict[str, Any]:
         """What is set for the nodes that read a tensor; where they disagree, for the last of them."""
         found: dict[str, Any] = {}
@@ -121,7 +127,7 @@ class Quantizer:
         metrics = _metrics([moments[node.name] for node in nodes if node.name in moments])
         carry = self._settings([site]).get("weights", "feedback" if self.carry else "nearest") == "feedback"
         codes, scale = self._round(rows, metrics, carry)
-        self.spreads.append(weight_spread(nodes[0].name, rows, scale * HIGH))
+        self.spreads.append(weight_spread(nodes[0].name, rows, scale * highest(self._bits)))
         rounded = from_grid(codes, np.broadcast_to(scale, len(rows)))
         stored = np.moveaxis(codes.reshape(channels_first.shape), 0, axis)
         inputs = {node.name: self._grids.get(node.inputs[0].name) for node in nodes}
@@ -137,11 +143,10 @@ class Quantizer:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Codes (N, d), and scales (N,) or () for a weight whose groups have the given metrics."""
         if not self.per_channel:
-            scale = row_scale(rows.reshape(1, -1))[0]
-            return round_to_grid(rows, np.full(len(rows), scale)), np.asarray(scale)
-        parts = [
-            to_grid(part, metric, carry) for part, metric in zip(np.split(rows, len(metrics)), metrics, strict=True)
-        ]
+            scale = row_scale(rows.reshape(1, -1), self._bits)[0]
+            return round_to_grid(rows, np.full(len(rows), scale), self._bits), np.asarray(scale)
+        groups = zip(np.split(rows, len(metrics)), metrics, strict=True)
+        parts = [to_grid(part, metric, carry, self._bits) for part, metric in groups]
         codes, scales = zip(*parts, strict=True)
         return np.concatenate(codes), np.concatenate(scales)
 

@@ -134,6 +134,14 @@ def fused_ops(subject: Model, folder: Path) -> list[str]:
     return [entry.op_type for entry in onnx.load(folder / "fused.onnx").graph.node]
 
 
+@pytest.mark.parametrize(("data", "most"), [(IMAGES, 64), (None, 127)])
+def test_weights_of_seven_bits_where_kernels_would_saturate(data: Images | None, most: int):
+    subject = model(ONE, **WEIGHTS)
+    quantize(subject, "ort", data, weights="nearest", balance="none")
+    stored = node(subject.graph, "Conv").inputs[1].inputs[0].inputs[0].values
+    assert 0.7 * most < np.abs(stored.astype(int)).max() <= most
+
+
 def test_int8_files_are_a_quarter():
     text = "g (float[N,64,8,8] x) => (float[N,64,8,8] y) { y = Conv(x, w) }"
     subject = model(text, w=normal(64, 64, 1, 1))

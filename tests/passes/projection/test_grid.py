@@ -33,6 +33,15 @@ def test_rounding_is_half_to_even_and_clamped():
     assert codes.tolist() == [[0, 2, 2, 0, 127, -128]]
 
 
+@pytest.mark.parametrize("carry", [False, True])
+def test_fewer_bits_have_fewer_codes(carry: bool):
+    weight, metric = RNG.standard_normal((6, 40)), correlated(40) + 0.1 * np.eye(40)
+    codes, scale = to_grid(weight, metric, carry, bits=7)
+    assert -64 <= codes.min() <= codes.max() <= 63
+    assert np.abs(codes.astype(int)).max() >= 63
+    assert relative_error(weight, from_grid(codes, scale), metric) < 1e-3
+
+
 def test_row_scale_reaches_the_largest_entry():
     weight = RNG.standard_normal((5, 7))
     codes = round_to_grid(weight, row_scale(weight))
