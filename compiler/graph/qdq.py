@@ -19,7 +19,7 @@ Where kernels write INT8 as well as read it (`closed`), rules 2 and 3 give way t
 
   8. One pair per tensor serves all that read it.
   9. The result of a quantized Conv gets a pair, after the Relu or Clip that alone reads it. So do both operands and the
-     result of a residual Add.
+     result of a residual Add. What no other quantized layer depends on stays in float.
 
 Sources: NVIDIA TensorRT developer guide 8.5, "Explicit quantization" and "Q/DQ placement recommendations";
 onnx-tensorrt 8.5-GA, QuantDequantLinearHelper; NVIDIA/TensorRT#3861 (Add, Concat), #2976 (Resize);
@@ -84,6 +84,7 @@ class _Activations:
         self._graph = graph
         self._layers = layers
         self._readers = _readers(graph) if closed else {}
+        self._needed = _ancestors(graph, layers)
         self._sites: dict[int, Site] = {}
         self._queue: list[gs.Tensor] = []
         self._leader: dict[int, int] = {}
@@ -116,9 +117,9 @@ class _Activations:
         return True
 
     def _add_result(self, writer: gs.Node) -> None:
-        """Rule 9; nothing where no reader is known."""
+        """Rule 9."""
         tensor = _clamped(writer.outputs[0])
-        if not any(tensor is output for output in self._graph.outputs):
+        if id(tensor) in self._needed:
             for node, index in self._readers.get(id(tensor), [])[:1]:
                 self._add(node, index)
 
@@ -167,6 +168,15 @@ def _readers(graph: gs.Graph) -> dict[int, list[Slot]]:
     for node in graph.nodes:
         for index, tensor in enumerate(node.inputs):
             found.setdefault(id(tensor), []).append((node, index))
+    return found
+
+
+def _ancestors(graph: gs.Graph, layers: Iterable[gs.Node]) -> set[int]:
+    """The tensors that some layer depends on. Nodes are in topological order."""
+    chosen, found = {id(node) for node in layers}, set[int]()
+    for node in reversed(graph.nodes):
+        if id(node) in chosen or any(id(tensor) in found for tensor in node.outputs):
+            found.update(id(tensor) for tensor in node.inputs)
     return found
 
 

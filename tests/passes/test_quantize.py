@@ -117,12 +117,14 @@ def test_zero_points_spend_no_code_on_values_that_never_come():
     assert zero * scale == pytest.approx(1, abs=0.05)  # all that is below -1 after an Elu
 
 
-def test_onnxruntime_runs_every_conv_in_int8(tmp_path: Path):
-    subject = model(BLOCK, **WEIGHTS)
+def test_onnxruntime_runs_convs_and_sums_in_int8(tmp_path: Path):
+    body = "a = Conv(x, v, b) c = Relu(a) d = Conv(c, v, b) s = Add(d, x) r = Relu(s) p = GlobalAveragePool(r)"
+    text = f"g (float[N,4,8,8] x) => (float[N,5] y) {{ {body} f = Flatten(p) y = Gemm(f, m) }}"
+    subject = model(text, m=normal(4, 5), **WEIGHTS)
     quantize(subject, "ort")
     ops = fused_ops(subject, tmp_path)
-    assert ops.count("QLinearConv") == 2
-    assert "Conv" not in ops
+    assert (ops.count("QLinearConv"), ops.count("QLinearAdd")) == (2, 1)
+    assert not {"Conv", "Add"} & set(ops)
 
 
 def fused_ops(subject: Model, folder: Path) -> list[str]:
