@@ -17,9 +17,9 @@ pytestmark = pytest.mark.skipif(not available(), reason="TensorRT for RTX is not
 
 NETWORK = Path(__file__).resolve().parents[1] / "models" / "resnet20_cifar10.onnx"
 TRAINING = f"{NETWORK.with_name('cifar10_sample.npz')}#train_images"
-TARGETS = ("xavier", "trt10", "ort")
+TARGETS = ("xavier", "trt10")
 PASSES = [name for name in BUILTIN if name != "finetune"]  # it writes no node
-CASES = [(name, target) for name in PASSES for target in TARGETS if target != "ort" or name == "quantize"]
+CASES = [(name, target) for name in PASSES for target in TARGETS]
 ASSETS = Path(__file__).resolve().parents[2] / "shared"
 PIPED = "prune:macs=0.7,basis:macs=0.45,quantize"
 OPTIONS = {
