@@ -31,6 +31,7 @@ import numpy as np
 import onnx
 from isolated import Isolated
 from onnx import helper, numpy_helper
+from tables import table
 
 FULL = (
     "cleanup",
@@ -310,7 +311,7 @@ def _by_origin(lines: list[dict[str, Any]]) -> str:
     models = Counter(source for source, _ in {(line["source"], line["model"]) for line in lines})
     shown = (*GOOD, *BAD)
     rows = [[source, models[source], *(found[name] for name in shown)] for source, found in counts.items()]
-    return _table(["origin", "models", *shown], rows)
+    return table(["origin", "models", *shown], rows)
 
 
 def _by_model(lines: list[dict[str, Any]]) -> str:
@@ -318,7 +319,7 @@ def _by_model(lines: list[dict[str, Any]]) -> str:
     cells = {(line["source"], line["model"], line["pipeline"]): _cell(line) for line in lines}
     names = dict.fromkeys((line["source"], line["model"]) for line in lines)
     rows = [[name, *(cells.get((source, name, each), "") for each in pipelines)] for source, name in names]
-    return _table(["model", *(f"`{each}`" for each in pipelines)], rows)
+    return table(["model", *(f"`{each}`" for each in pipelines)], rows)
 
 
 def _cell(line: dict[str, Any]) -> str:
@@ -334,12 +335,7 @@ def _reasons(lines: list[dict[str, Any]]) -> str:
             reason = re.sub(r"'[^']*'|\"[^\"]*\"|\d+(\.\d+)?", "…", (line["why"] or "").split("; ")[0])
             found[line["outcome"], reason] += 1
     rows = [[outcome, count, reason.replace("|", "/")] for (outcome, reason), count in found.most_common(REASONS)]
-    return _table(["outcome", "runs", "reason"], rows)
-
-
-def _table(head: list[str], rows: list[list[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    return table(["outcome", "runs", "reason"], rows)
 
 
 def main() -> None:

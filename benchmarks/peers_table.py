@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tables import table
+
 HEAD = ["network", "tool", "setting", "bytes", "MACs", "top-1", "fused", "agreement", "error", "time", "s", "peak MB"]
 
 
@@ -22,8 +24,7 @@ def row(line: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     lines = [json.loads(line) for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()]
-    for cells in (HEAD, ["---"] * len(HEAD), *map(row, lines)):
-        print(f"| {' | '.join(cells)} |")
+    print(table(HEAD, map(row, lines)))
 
 
 if __name__ == "__main__":

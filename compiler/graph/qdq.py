@@ -84,7 +84,6 @@ class _Activations:
         self._graph = graph
         self._layers = layers
         self._readers = _readers(graph) if closed else {}
-        self._needed = _ancestors(graph, layers)
         self._sites: dict[int, Site] = {}
         self._queue: list[gs.Tensor] = []
         self._leader: dict[int, int] = {}
@@ -95,9 +94,8 @@ class _Activations:
         shortcuts = _shortcuts(self._graph, self._layers)
         for node, index in shortcuts:
             self._add(node, index)
-        convs = [node for node in self._layers if node.op == "Conv"]
-        for node in (*convs, *(node for node, _ in shortcuts)):
-            self._add_result(node)
+        if self._readers:
+            self._add_results([node for node, _ in shortcuts])
         while self._queue:
             self._close(self._queue.pop(0))
         for site in list(self._sites.values()):
@@ -116,12 +114,13 @@ class _Activations:
             slots.append((node, index))
         return True
 
-    def _add_result(self, writer: gs.Node) -> None:
-        """Rule 9."""
-        tensor = _clamped(writer.outputs[0])
-        if id(tensor) in self._needed:
-            for node, index in self._readers.get(id(tensor), [])[:1]:
-                self._add(node, index)
+    def _add_results(self, sums: list[gs.Node]) -> None:
+        """Rule 9, of Convs and of `sums`."""
+        needed = _ancestors(self._graph, self._layers)
+        convs = [node for node in self._layers if node.op == "Conv"]
+        for tensor in (_clamped(node.outputs[0]) for node in (*convs, *sums)):
+            if id(tensor) in needed:
+                self._add(*self._readers[id(tensor)][0])
 
     def _close(self, tensor: gs.Tensor) -> None:
         node = _producer(_origin(tensor)[-1])

@@ -1,7 +1,7 @@
 """Where to clip a tensor: the threshold T of a grid of 256 values, from a histogram of |x|.
 
     symmetric    step s = T / 127                        from -128 s to T
-    zero point   step s = (T - max(low, -T)) / 255       from max(low, -T) to T        low: the least x, at most 0
+    zero point   step s = (T - B) / 255                  from B = max(low, -T) to T    low: the least x, at most 0
 
     minmax       T = max |x|
     percentile   T = the value that a fraction p of |x| does not exceed
@@ -38,7 +38,12 @@ def symmetric(top: float) -> float:
 
 def with_zero_point(low: float) -> Step:
     """`low`: the least x, at most 0."""
-    return lambda top: (top - max(low, -top)) / CODES
+    return lambda top: (top - bottom(low, top)) / CODES
+
+
+def bottom(low: float, top: float) -> float:
+    """B."""
+    return max(low, -top)
 
 
 def threshold(

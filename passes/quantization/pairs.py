@@ -30,7 +30,7 @@ from ..projection.grid import (
     safe_scale,
     to_grid,
 )
-from ..projection.ranges import Method, symmetric, threshold, with_zero_point
+from ..projection.ranges import Method, bottom, symmetric, threshold, with_zero_point
 
 ROWS = 2**12
 METRIC_SAMPLES = 128
@@ -94,7 +94,7 @@ class Quantizer:
         step = with_zero_point(seen.low) if unsigned else symmetric
         top = threshold(seen.counts, seen.width, seen.peak, method, percentile, step)
         scale = float(safe_scale(np.array(step(top))))
-        zero = np.uint8(round(-max(seen.low, -top) / scale)) if unsigned else SYMMETRIC
+        zero = np.uint8(round(-bottom(seen.low, top) / scale)) if unsigned else SYMMETRIC
         return Grid(scale, zero), top
 
     @property
