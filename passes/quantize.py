@@ -12,7 +12,8 @@ With data, in this order:
                    of the layer                                                                  (`projection.grid`)
     4. bias        b = E[y] - W E[Q(x)], so that no channel's mean moves
 
-Without data only the weights are quantized, to the nearest grid point.
+Without data only the weights are quantized, to the nearest grid point. For `Target.packed` they get a zero point, too,
+and are rebuilt by arithmetic (`quantization.weights`).
 
 With `form=cache` (the default for the DLA, which takes no Q/DQ) the model stays as it is, and step 2 alone is done, for
 every tensor: the ranges go into a calibration cache beside the model (`quantization.cache`).
@@ -54,7 +55,8 @@ from ..compiler.targets.calibration_cache import format_cache
 from ..compiler.traces import Traces
 from .quantization.balancing import balance
 from .quantization.cache import tensor_scales
-from .quantization.pairs import LayerReport, Quantizer
+from .quantization.pairs import Quantizer
+from .quantization.weights import LayerReport, pack_weights
 
 CACHE_SUFFIX = ".calib"
 CACHE_TARGETS = "one of the xavier targets does, the others take form=pairs"
@@ -145,6 +147,9 @@ class Quantize(Pass):
         rewriter = Rewriter(graph, ctx.origins)
         if self.balance != "none":
             balance(rewriter, lambda node: id(node) in chosen, ctx.data, self.balance == "relu")
+        per_channel = graph.opset >= PER_CHANNEL_OPSET
+        if ctx.data is None and ctx.target.packed and per_channel:
+            return pack_weights(rewriter, accepted, traces.spreads)
         quantizer = Quantizer(
             rewriter=rewriter,
             ctx=ctx,
@@ -152,7 +157,7 @@ class Quantize(Pass):
             percentile=self.percentile,
             carry=self.weights == "feedback",
             shift_bias=self.bias_correction,
-            per_channel=graph.opset >= PER_CHANNEL_OPSET,
+            per_channel=per_channel,
             samples=self.samples,
             spreads=traces.spreads,
         )

@@ -1,4 +1,6 @@
-"""Weights stored as small integers and rebuilt when the model is loaded or run: scales * entries[codes].
+"""Weights stored as small integers and rebuilt when the model is loaded or run.
+
+scales * entries[codes]:
 
     8 bits    uint8 -> Cast -> Gather(entries)
     4, 2      several codes a byte, p = sum_i code_i 2^(bits i): code_i is element i P + position of the flat weight,
@@ -7,8 +9,12 @@
               A weight whose size is no multiple of 8 / bits is padded, and Slice cuts the padding off.
     scales    -> Mul(scales): one factor per filter
 
-Every operator is as old as opset 10, and the arithmetic is on int32, because Div takes no uint8 before opset 14. Names
-are short: a weight of 2,304 values takes 1,152 bytes at 4 bits, and a name is written three times.
+scales * (codes - zeros):
+
+    8 bits    uint8 -> Cast -> Sub(zeros) -> Mul(scales)
+
+Every operator is as old as opset 10, and the arithmetic on codes is on int32, because Div takes no uint8 before opset
+14. Names are short: a weight of 2,304 values takes 1,152 bytes at 4 bits, and a name is written three times.
 
 onnxruntime computes these nodes once, when it loads the model, and then runs the dense Conv. TensorRT 10 takes them
 into its engine (checked with the builder of TensorRT for RTX). An engine that needs constant weights gets the dense
@@ -16,6 +22,8 @@ weight.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -63,6 +71,22 @@ class Rebuilder:
         if scales is not None:
             tensor = chain.add("Mul", tensor, self._rewriter.constant("w", scales))
         chain.place(1, tensor)
+
+    def rescale(self, nodes: Sequence[gs.Node], codes: np.ndarray, scales: np.ndarray, zeros: np.ndarray) -> None:
+        """Make input 1 of `nodes` the weight scales * (codes - zeros), computed in the graph before the first of them.
+
+        Args:
+            codes: uint8, of the shape of the weight.
+            scales, zeros: float32, broadcast against the weight.
+        """
+        first, *others = nodes
+        chain = Chain(self._rewriter, first)
+        tensor = chain.add("Cast", self._rewriter.constant("w", codes), to=onnx.TensorProto.FLOAT)
+        tensor = chain.add("Sub", tensor, self._rewriter.constant("w", zeros))
+        tensor = chain.add("Mul", tensor, self._rewriter.constant("w", scales))
+        chain.place(1, tensor)
+        for node in others:
+            self._rewriter.set_input(node, 1, tensor)
 
     def _codes(self, chain: Chain, codes: np.ndarray, bits: int) -> gs.Tensor:
         """The codes as int32, of their shape."""

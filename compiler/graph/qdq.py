@@ -66,10 +66,11 @@ class Placement:
 def place(graph: gs.Graph, accepts: Callable[[gs.Node], bool], closed: bool = False) -> Placement:
     """The pairs for the layers of `graph` that `accepts` takes; the rules are in the module docstring."""
     layers = [node for node in graph.nodes if is_layer(node) and accepts(node)]
-    return Placement(_Activations(graph, layers, closed).groups(), _weight_sites(layers))
+    return Placement(_Activations(graph, layers, closed).groups(), weight_sites(layers))
 
 
-def _weight_sites(layers: Iterable[gs.Node]) -> list[Site]:
+def weight_sites(layers: Iterable[gs.Node]) -> list[Site]:
+    """One site per weight tensor and channel axis."""
     sites: dict[tuple[int, int], Site] = {}
     for node in layers:
         weight = node.inputs[1]

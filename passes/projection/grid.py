@@ -9,6 +9,10 @@ b than 8 they are in [-h - 1, h], h = 2^(b - 1) - 1.
 
                     e_j = (w_j - s q_j) / R_jj,   w_k -= e_j R_jk  (k > j),   R^T R = M^-1,  R upper triangular
 
+Where a row has a zero point z, its codes are unsigned and its grid reaches from its least entry to its greatest:
+
+    w ~ s (q - z),   0 <= q, z <= 255,   s = (max(w, 0) - min(w, 0)) / 255,   z = round(-min(w, 0) / s)
+
 Rounding is half to even, as in ONNX QuantizeLinear. M (d x d) is the metric of the inputs that the filter sees,
 their covariance plus a ridge; without it the metric is the identity, and feedback is plain rounding. The mean is the
 bias's work.
@@ -29,6 +33,7 @@ from .feedback import carry
 from .fit import ridged
 
 BITS, HIGH = 8, 127
+CODES = 2**BITS - 1
 SPREAD = 1e-6
 TINY = 1e-12
 RATIOS = np.linspace(1.0, 0.7, 13)
@@ -73,6 +78,20 @@ def to_grid(
     if metric is None or not carry:
         return round_to_grid(weight, scale, bits), scale
     return feedback(weight, scale, metric, bits), scale
+
+
+def to_unsigned_grid(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Nearest codes (N, d) uint8, scales (N,) float32 and zero points (N,) uint8 of `weight`."""
+    low, high = weight.min(axis=1, initial=0.0), weight.max(axis=1, initial=0.0)
+    scale = safe_scale((high - low) / CODES)
+    zero = np.rint(-low / scale)[:, None]
+    codes = np.clip(np.rint(weight / scale[:, None]) + zero, 0, CODES)
+    return codes.astype(np.uint8), scale, zero[:, 0].astype(np.uint8)
+
+
+def from_unsigned_grid(codes: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+    """The float32 weights that codes with a zero point per row stand for."""
+    return from_grid(codes.astype(np.int16) - zero[:, None], scale)
 
 
 def relative_error(weight: np.ndarray, rounded: np.ndarray, metric: np.ndarray | None) -> float:

@@ -23,12 +23,11 @@ from typing import Literal
 
 import numpy as np
 
-from .grid import HIGH
+from .grid import CODES, HIGH
 
 Method = Literal["minmax", "percentile", "mse", "entropy"]
 Step = Callable[[float], float]
 """Of T: the step of the grid."""
-CODES = 255
 CANDIDATES = 120
 
 

@@ -31,12 +31,11 @@ from ..projection.grid import (
     to_grid,
 )
 from ..projection.ranges import Method, bottom, symmetric, threshold, with_zero_point
+from .weights import LayerReport
 
 ROWS = 2**12
 METRIC_SAMPLES = 128
 RIDGE = 1e-2
-
-LayerReport = dict[str, float | int | str]
 
 
 @dataclass(frozen=True, eq=False)

@@ -81,20 +81,22 @@ def chain(graph: gs.Graph, layer: gs.Node) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("target", "form"),
+    ("target", "data", "form"),
     [
-        ("xavier", ["float32", "QuantizeLinear", "DequantizeLinear"]),
-        ("ort", ["int8", "DequantizeLinear"]),
-        ("trt10", ["int8", "DequantizeLinear"]),
+        ("xavier", IMAGES, ["float32", "QuantizeLinear", "DequantizeLinear"]),
+        ("xavier", None, ["float32", "QuantizeLinear", "DequantizeLinear"]),
+        ("trt10", IMAGES, ["int8", "DequantizeLinear"]),
+        ("trt10", None, ["int8", "DequantizeLinear"]),
+        ("ort", IMAGES, ["int8", "DequantizeLinear"]),
+        ("ort", None, ["uint8", "Cast", "Sub", "Mul"]),
     ],
 )
-@pytest.mark.parametrize("data", [None, IMAGES])
-def test_form_of_weights(target: str, form: list[str], data: Images | None):
+def test_form_of_weights(target: str, data: Images | None, form: list[str]):
     subject = model(ONE, **WEIGHTS)
     quantize(subject, target, data)
     conv = node(subject.graph, "Conv")
     assert chain(subject.graph, conv) == form
-    assert conv.attrs["kernel_shape"] == [3, 3]
+    assert form[-1] == "Mul" or conv.attrs["kernel_shape"] == [3, 3]
     assert isinstance(conv.inputs[2], gs.Constant)
     assert conv.inputs[2].values.dtype == np.float32
 
@@ -136,12 +138,32 @@ def fused_ops(subject: Model, folder: Path) -> list[str]:
     return [entry.op_type for entry in onnx.load(folder / "fused.onnx").graph.node]
 
 
-@pytest.mark.parametrize(("data", "most"), [(IMAGES, 64), (None, 127)])
-def test_weights_of_seven_bits_where_kernels_would_saturate(data: Images | None, most: int):
+def test_weights_of_seven_bits_where_kernels_would_saturate():
     subject = model(ONE, **WEIGHTS)
-    quantize(subject, "ort", data, weights="nearest", balance="none")
+    quantize(subject, "ort", weights="nearest", balance="none")
     stored = node(subject.graph, "Conv").inputs[1].inputs[0].inputs[0].values
-    assert 0.7 * most < np.abs(stored.astype(int)).max() <= most
+    assert 0.7 * 64 < np.abs(stored.astype(int)).max() <= 64
+
+
+def test_onnxruntime_rebuilds_weights_alone_once(tmp_path: Path):
+    before, after = (model(BLOCK, **WEIGHTS) for _ in range(2))
+    quantize(after, "ort", None)
+    assert sorted(fused_ops(after, tmp_path)) == sorted(fused_ops(before, tmp_path))
+    assert error(before, after) < 0.01
+
+
+def test_weights_alone_of_all_kinds_of_layers():
+    body = "a = Conv<group = 2>(x, g) c = Conv(a, v) d = Conv(c, v) f = Flatten(d) e = Gemm<transB = 1>(f, m)"
+    text = f"g (float[N,4,8,8] x) => (float[N,5] y) {{ {body} y = MatMul(e, n) }}"
+    weights = {"g": normal(4, 2, 1, 1), "v": normal(4, 4, 1, 1), "m": normal(7, 256), "n": normal(7, 5)}
+    before, after = (model(text, **weights) for _ in range(2))
+    result = quantize(after, "ort", None, balance="none")
+    assert result.metrics == {"quantized": 5, "skipped": 0}
+    assert error(before, after) < 0.01
+    convs = [entry for entry in after.graph.nodes if entry.op == "Conv"]
+    assert convs[1].inputs[1] is convs[2].inputs[1]
+    again = quantize(after, "ort", None)
+    assert set(reasons(again).values()) == {"its weight is not constant"}
 
 
 def test_int8_files_are_a_quarter():

@@ -97,8 +97,29 @@ def test_a_weight_that_hangs_on_an_input_is_not_counted() -> None:
     assert list(computed_convs(model.graph, infer_shapes(model.graph))) == []
 
 
-def test_cleanup_leaves_codes_packed() -> None:
-    model = rebuilt(builders.normal(16), draw((6, 4, 3, 3), 16))
+@pytest.mark.parametrize("opset", [10, 13, 17])
+def test_the_graph_scales_codes(opset: int) -> None:
+    codes, scales, zeros = draw((6, 4, 3, 3), 256), builders.normal(6, 1, 1, 1), draw((6, 1, 1, 1), 256)
+    model = rescaled(codes, scales, zeros, opset)
+    check_graph(model)
+    dense = builders.model(CONV, opset, w=(codes - zeros.astype(np.float32)) * scales, b=builders.normal(6))
+    x = builders.normal(2, 4, 8, 8, seed=3)
+    np.testing.assert_array_equal(builders.run(model, x=x)["y"], builders.run(dense, x=x)["y"])
+
+
+def rescaled(codes: np.ndarray, scales: np.ndarray, zeros: np.ndarray, opset: int = 17) -> Model:
+    model = builders.model(CONV, opset, w=builders.normal(*codes.shape), b=builders.normal(6))
+    conv = builders.node(model.graph, "Conv")
+    Rebuilder(Rewriter(model.graph)).rescale([conv], codes, scales, zeros.astype(np.float32))
+    model.graph.cleanup()
+    return model
+
+
+RESCALED = rescaled(draw((6, 4, 3, 3), 256), builders.normal(6, 1, 1, 1), np.full((6, 1, 1, 1), 128))
+
+
+@pytest.mark.parametrize("model", [rebuilt(builders.normal(16), draw((6, 4, 3, 3), 16)), RESCALED])
+def test_cleanup_leaves_codes_packed(model: Model) -> None:
     before = builders.listing(model.graph)
     fold_all(model.graph)
     assert builders.listing(model.graph) == before

@@ -6,10 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx_compress.passes.projection.grid import (
     HIGH,
     feedback,
     from_grid,
+    from_unsigned_grid,
     input_metric,
     metric_error,
     relative_error,
@@ -18,6 +21,7 @@ from onnx_compress.passes.projection.grid import (
     safe_scale,
     search_scale,
     to_grid,
+    to_unsigned_grid,
 )
 
 RNG = np.random.default_rng(0)
@@ -46,6 +50,25 @@ def test_row_scale_reaches_the_largest_entry():
     weight = RNG.standard_normal((5, 7))
     codes = round_to_grid(weight, row_scale(weight))
     assert (np.abs(codes.astype(int)).max(axis=1) == HIGH).all()
+
+
+@given(st.integers(1, 4), st.integers(1, 30), st.floats(-3, 3), st.floats(1e-4, 1e4), st.integers(0, 99))
+def test_a_zero_point_takes_all_codes_and_keeps_zero(rows: int, size: int, mean: float, spread: float, seed: int):
+    weight = spread * (mean + np.random.default_rng(seed).standard_normal((rows, size)))
+    weight[:, ::5] = 0
+    codes, scale, zero = to_unsigned_grid(weight)
+    rounded = from_unsigned_grid(codes, scale, zero)
+    assert codes.dtype == zero.dtype == np.uint8
+    assert not rounded[:, ::5].any()
+    assert (np.abs(rounded - weight) <= 1.01 * scale[:, None]).all()
+    assert (codes.max(axis=1).astype(int) - np.minimum(codes.min(axis=1), zero) >= 254 * weight.any(axis=1)).all()
+
+
+def test_a_zero_point_is_at_least_as_near():
+    weight = RNG.standard_normal((50, 200)) + 0.5
+    codes, scale, zero = to_unsigned_grid(weight)
+    symmetric = relative_error(weight, from_grid(*to_grid(weight, None, carry=False)), None)
+    assert relative_error(weight, from_unsigned_grid(codes, scale, zero), None) < 0.8 * symmetric
 
 
 @pytest.mark.parametrize(

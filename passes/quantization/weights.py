@@ -1,0 +1,48 @@
+"""Weights alone, for an engine that rebuilds them once, when it loads the model (`Target.packed`).
+
+W[n]  ->  s_n (q - z_n)        0 <= q, z_n <= 255, nearest codes (`projection.grid`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...compiler.graph.packed import Rebuilder
+from ...compiler.graph.qdq import Site, weight_sites
+from ...compiler.graph.quantizable import channel_axis
+from ...compiler.graph.quantizers import along, remove_unread
+from ...compiler.graph.rewriter import Rewriter
+from ...compiler.graph.weights import resolve
+from ...compiler.traces import Spread, weight_spread
+from ..projection.grid import CODES, from_unsigned_grid, relative_error, to_unsigned_grid
+
+LayerReport = dict[str, float | int | str]
+
+
+def pack_weights(rewriter: Rewriter, layers: Iterable[gs.Node], spreads: list[Spread]) -> dict[str, LayerReport]:
+    """Round and write the weights of `layers`; node name -> figures for the report. What was rounded: `spreads`."""
+    rebuilder, reports = Rebuilder(rewriter), dict[str, LayerReport]()
+    for site in weight_sites(layers):
+        figures, spread = _pack(rebuilder, site)
+        remove_unread(rewriter, site.tensor)
+        spreads.append(spread)
+        reports.update((node.name, figures) for node, _ in site.slots)
+    return reports
+
+
+def _pack(rebuilder: Rebuilder, site: Site) -> tuple[LayerReport, Spread]:
+    nodes = [node for node, _ in site.slots]
+    axis = channel_axis(nodes[0])
+    values = resolve(site.tensor)
+    assert values is not None
+    channels_first = np.moveaxis(values, axis, 0)
+    rows = channels_first.reshape(len(channels_first), -1)
+    codes, scale, zero = to_unsigned_grid(rows)
+    stored = np.moveaxis(codes.reshape(channels_first.shape), 0, axis)
+    rebuilder.rescale(nodes, stored, along(scale, axis, values.ndim), along(zero, axis, values.ndim))
+    error = relative_error(rows, from_unsigned_grid(codes, scale, zero), None)
+    reach = scale * np.maximum(zero, CODES - zero)
+    return {"channels": len(rows), "weight_error": error}, weight_spread(nodes[0].name, rows, reach)
