@@ -1,5 +1,7 @@
 """Runs passes in order, with instruments around each.
 
+What no output needs any more after a pass goes with it: a computed weight that was replaced, say.
+
 A pass that raises, or that an instrument refuses, leaves the model and the context as they were before it:
 
 1. what was asked for cannot be had (`CompressError.is_answer`): the error goes through as it is;
@@ -57,6 +59,7 @@ class PassManager:
         ctx.running = entry.name
         record.result = entry.run(model.graph, ctx)
         if record.result.changed:
+            model.graph.cleanup(recurse_subgraphs=False, recurse_functions=False)
             ctx.invalidate(record.result.preserves)
         for instrument in self.instruments:
             instrument.after(record, model, ctx)

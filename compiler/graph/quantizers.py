@@ -103,17 +103,3 @@ def _first(graph: gs.Graph, site: Site) -> gs.Node:
 def _connect(rewriter: Rewriter, site: Site, result: gs.Tensor) -> None:
     for node, index in site.slots:
         rewriter.set_input(node, index, result)
-    remove_unread(rewriter, site.tensor)
-
-
-def remove_unread(rewriter: Rewriter, tensor: gs.Tensor) -> None:
-    """Remove the nodes (Constant, Cast, Transpose, ...) that produced `tensor`, as far as nobody reads them."""
-    if tensor.outputs or not tensor.inputs or any(tensor is output for output in rewriter.graph.outputs):
-        return
-    node = tensor.inputs[0]
-    if any(output.outputs for output in node.outputs):
-        return
-    sources = list(node.inputs)
-    rewriter.remove(node)
-    for source in sources:
-        remove_unread(rewriter, source)

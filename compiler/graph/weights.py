@@ -1,4 +1,5 @@
-"""Weights resolved to numpy: through initializers, Constant nodes, Identity, Cast, Transpose, and the Q/DQ pair."""
+"""Weights resolved to numpy: through initializers, Constant nodes, Identity, Cast, Transpose, the Q/DQ pair, and the
+arithmetic that stands in for it (`packed`)."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-READ_THROUGH = frozenset({"Identity", "Cast", "Transpose", "QuantizeLinear", "DequantizeLinear"})
+ARITHMETIC = {"Sub": np.subtract, "Mul": np.multiply}
+READ_THROUGH = frozenset({"Identity", "Cast", "Transpose", "QuantizeLinear", "DequantizeLinear", *ARITHMETIC})
 SCALARS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
 
@@ -62,6 +64,8 @@ def _evaluate(node: gs.Node) -> np.ndarray | None:
         return x.astype(onnx.helper.tensor_dtype_to_np_dtype(node.attrs["to"]))
     if node.op == "Transpose":
         return np.transpose(x, node.attrs.get("perm"))
+    if node.op in ARITHMETIC:
+        return None if node.attrs else ARITHMETIC[node.op](*inputs)
     convert = _quantize if node.op == "QuantizeLinear" else _dequantize
     return convert(x, inputs[1:], node.attrs.get("axis", 1))
 

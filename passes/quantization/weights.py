@@ -1,6 +1,8 @@
 """Weights alone, for an engine that rebuilds them once, when it loads the model (`Target.packed`).
 
-W[n]  ->  s_n (q - z_n)        0 <= q, z_n <= 255, nearest codes (`projection.grid`)
+    W[n]  ->  s_n (q - z_n)        0 <= q, z_n <= 255
+
+Codes are the nearest ones (`projection.grid`), and arithmetic in the graph undoes them (`compiler.graph.packed`).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import onnx_graphsurgeon as gs
 from ...compiler.graph.packed import Rebuilder
 from ...compiler.graph.qdq import Site, weight_sites
 from ...compiler.graph.quantizable import channel_axis
-from ...compiler.graph.quantizers import along, remove_unread
+from ...compiler.graph.quantizers import along
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
 from ...compiler.traces import Spread, weight_spread
@@ -27,7 +29,6 @@ def pack_weights(rewriter: Rewriter, layers: Iterable[gs.Node], spreads: list[Sp
     rebuilder, reports = Rebuilder(rewriter), dict[str, LayerReport]()
     for site in weight_sites(layers):
         figures, spread = _pack(rebuilder, site)
-        remove_unread(rewriter, site.tensor)
         spreads.append(spread)
         reports.update((node.name, figures) for node, _ in site.slots)
     return reports

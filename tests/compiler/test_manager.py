@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
-from builders import listing, model
+from builders import listing, model, node, normal
 from onnx_compress.compiler.base import Pass, PassRecord, PassResult
 from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.errors import CompressError, UsageError
@@ -66,6 +67,20 @@ def test_passes_run_in_order_with_instruments_nested_around_them():
         (1, "step", "step"),
         (2, "step", "step"),
     ]
+
+
+def test_what_no_output_needs_goes_with_the_pass_that_freed_it():
+    def work(graph: gs.Graph, ctx: Context) -> PassResult:
+        Rewriter(graph).set_weight(node(graph, "Conv"), 1, normal(2, 3, 1, 1))
+        return PassResult(changed=True)
+
+    text = "g (float[1,3,4,4] x) => (float[1,2,4,4] y) { c = Cast<to = 1>(q) k = Mul(c, s) y = Conv(x, k) }"
+    subject = model(text, q=np.ones((2, 3, 1, 1), np.uint8), s=normal(2, 1, 1, 1))
+    PassManager([Step()]).run(subject, Context())
+    assert [entry.op for entry in subject.graph.nodes] == ["Cast", "Mul", "Conv"]
+    PassManager([Step(work)]).run(subject, Context())
+    assert [entry.op for entry in subject.graph.nodes] == ["Conv"]
+    assert not {"q", "s"} & set(subject.graph.tensors())
 
 
 def test_an_instrument_can_veto_a_pass():

@@ -56,6 +56,17 @@ def test_quantize_then_dequantize(attributes: str, scale: np.ndarray, zero: np.n
     np.testing.assert_allclose(values, run(source, x=np.zeros((2, 30), np.float32))["y"], atol=1e-6)
 
 
+@pytest.mark.parametrize("zero", [np.float32(3), 128 * np.ones((2, 1, 1), np.float32)])
+def test_arithmetic_on_codes(zero: np.ndarray):
+    text = "g (float[2,3,4] x) => (float[2,3,4] y) { c = Cast<to = 1>(q) d = Sub(c, z) v = Mul(d, s) y = Add(x, v) }"
+    source = model(text, q=Q.view(np.uint8), s=normal(2, 1, 1), z=np.asarray(zero))
+    weight = source.graph.nodes[3].inputs[1]
+    values = resolve(weight)
+    assert values is not None
+    np.testing.assert_array_equal(values, run(source, x=np.zeros((2, 3, 4), np.float32))["y"])
+    assert not is_quantized(weight)
+
+
 def test_what_depends_on_an_input_is_not_constant():
     source = model("g (float[2] x) => (float[2] y) { a = Identity(x) b = Neg(w) y = Add(a, b) }", w=normal(2))
     assert [resolve(tensor) for tensor in source.graph.nodes[-1].inputs] == [None, None]
