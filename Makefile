@@ -2,6 +2,7 @@
 # make test    lint, types and tests
 # make docs    the pages of docs/ as a site in out/docs
 # make lock    constraints.txt anew, with the newest versions that pyproject.toml allows
+# make audit   known vulnerabilities of those versions, as pypi.org tells them
 # make soak    thousands of random networks: the pruned one computes what the masked one does
 # Each sets up .venv first, once; PYTHON=python3.12 chooses the interpreter.
 
@@ -14,7 +15,7 @@ OUT := out/resnet20_cifar10.compressed.onnx
 export ONNX_COMPRESS_TRAIN_ENV ?= $(CURDIR)/.stamp/train-env
 TRAIN_ENV := $(ONNX_COMPRESS_TRAIN_ENV)/onnx-compress-requirements.txt
 
-.PHONY: demo test docs lock soak clean
+.PHONY: demo test docs lock audit soak clean
 
 demo: .stamp/demo
 	mkdir -p out
@@ -38,6 +39,10 @@ lock: .stamp/venv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate \
 		$(foreach extra,cpu docs nvrtc test trt-rtx,--extra $(extra)) pyproject.toml >> constraints.new
 	mv constraints.new constraints.txt
+
+audit: .stamp/venv
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv tool run --quiet pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 soak: .stamp/test
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest tests/compiler/graph/channels/test_random_networks.py \
