@@ -13,8 +13,8 @@ scales * (codes - zeros):
 
     8 bits    uint8 -> Cast -> Sub(zeros) -> Mul(scales)
 
-Every operator is as old as opset 10, and the arithmetic on codes is on int32, because Div takes no uint8 before opset
-14. Names are short: a weight of 2,304 values takes 1,152 bytes at 4 bits, and a name is written three times.
+Every operator is as old as opset 10, and codes are taken apart as int32, because Div takes no uint8 before opset 14.
+Names are short: a weight of 2,304 values takes 1,152 bytes at 4 bits, and a name is written three times.
 
 onnxruntime computes these nodes once, when it loads the model, and then runs the dense Conv. TensorRT 10 takes them
 into its engine (checked with the builder of TensorRT for RTX). An engine that needs constant weights gets the dense
