@@ -34,8 +34,9 @@ with `basis` before it 71; emulated, 20 images).
 
 Weights alone: 0.21 / 0.13, with zero points 0.12 / 0.07.
 
-What is left with data is the rounding of the activations. Re-fitting the weights layer by layer beside the float network gained
-nothing (ResNet-20: 1.37 against 1.36 with feedback alone) and lost where rows were few (ResNet-56, 256 images: 3.49).
+What is left with data is the rounding of the activations. Re-fitting the weights layer by layer beside the float
+network gained nothing (ResNet-20: 1.37 against 1.36 with feedback alone) and lost where rows were few (ResNet-56, 256
+images: 3.49).
 """
 
 from __future__ import annotations

@@ -107,18 +107,31 @@ def _greedy(energy: Array, lost: Array) -> Choice:
 def _moments(fit: Fit, basis: Array) -> tuple[Array, Array]:
     """Per template the moments of its features, (M, G K, G K), and with every filter's output, (N, M, G K)."""
     groups, count, channels, taps = basis.shape
-    metric = fit.metric.reshape(groups, channels, taps, groups, channels, taps)
     wanted = fit.wanted.reshape(-1, groups, channels, taps)
-    grams = np.stack([_gram(metric, basis[:, m]) for m in range(count)])
     cross = np.einsum("gmck,ngck->nmgk", basis, wanted, optimize=True)
-    return grams, cross.reshape(len(wanted), count, groups * taps)
+    return _raised(_grams(fit, basis)), cross.reshape(len(wanted), count, groups * taps)
 
 
-def _gram(metric: Array, template: Array) -> Array:
-    """A X A^T (G K, G K) for one template (G, C/G, K)."""
-    size = template.shape[0] * template.shape[2]
-    gram = np.einsum("gck,gckhdl,hdl->gkhl", template, metric, template, optimize=True).reshape(size, size)
-    return gram + max(1e-10 * float(np.trace(gram)), 1e-30) * np.eye(size)
+def _grams(fit: Fit, basis: Array) -> Array:
+    """A_m X A_m^T of every template, (M, G K, G K)."""
+    groups, count, channels, taps = basis.shape
+    size = groups * taps
+    if fit.gram is None:
+        return np.einsum("gmck,gmck->mgk", basis, basis).reshape(count, size, 1) * np.eye(size)
+    metric = fit.gram.reshape(groups, channels, taps, -1)
+    whole = basis.swapaxes(0, 1)
+    grams = np.empty((count, size, size))
+    for group, tap in np.ndindex(groups, taps):
+        pulled = (basis[group, :, :, tap] @ metric[group, :, tap]).reshape(whole.shape)
+        grams[:, group * taps + tap] = np.einsum("mgck,mgck->mgk", pulled, whole).reshape(count, size)
+    return grams
+
+
+def _raised(grams: Array) -> Array:
+    """A little more on the diagonals, so that a template that sees nothing can be solved for."""
+    size = grams.shape[-1]
+    raised = np.maximum(1e-10 * np.trace(grams, axis1=1, axis2=2), 1e-30)
+    return grams + raised[:, None, None] * np.eye(size)
 
 
 def _explained(fit: Fit, basis: Array) -> Array:
@@ -157,7 +170,7 @@ def _with_basis(fit: Fit, current: Templates, shape: tuple[int, int, int]) -> Te
         return total.swapaxes(0, 1).ravel()
 
     def apply(flat: Array) -> Array:
-        return pull_back(replace(current, basis=flat.reshape(current.basis.shape)).dense() @ fit.metric)
+        return pull_back(fit.pulled(replace(current, basis=flat.reshape(current.basis.shape)).dense()))
 
     operator = LinearOperator((current.basis.size, current.basis.size), matvec=apply, dtype=np.float64)
     wanted = pull_back(fit.wanted)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import builders
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx_compress.passes.projection.fit import Fit
+from onnx_compress.passes.projection.fit import Fit, plain_fit
 from onnx_compress.passes.projection.templates import templates, templates_order
 
 SHAPE = (1, 3, 4)
@@ -57,3 +60,30 @@ def test_greedy_beats_magnitude_where_a_small_filter_explains_the_others() -> No
     greedy, magnitude = (templates_order(fit, SHAPE, select)[1] for select in ("greedy", "magnitude"))
     assert greedy[3] < 1e-6
     assert greedy[1] <= magnitude[1]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 99), st.sampled_from([1, 3]), st.integers(1, 7))
+def test_no_metric_is_the_identity(seed: int, groups: int, size: int) -> None:
+    plain = plain_fit(builders.normal(7, 12, seed=seed), None)
+    identity, shape = replace(plain, gram=np.eye(12)), (groups, 3 // groups, 4)
+    (order, curve), (also, same) = (templates_order(fit, shape, "greedy") for fit in (plain, identity))
+    np.testing.assert_array_equal(order, also)
+    np.testing.assert_allclose(curve, same, atol=1e-9)
+    found, wanted = (templates(fit, shape, order[:size], equal=True).dense() for fit in (plain, identity))
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 99), st.sampled_from([1, 3]))
+def test_lost_energy_is_that_of_the_best_transforms(seed: int, groups: int) -> None:
+    fit, shape = drawn(seed), (groups, 3 // groups, 4)
+    order, curve = templates_order(fit, shape, "greedy")
+    first = fit.weight[order[0]].reshape(shape)
+    features = np.zeros((groups * 4, *shape))
+    for group, tap in np.ndindex(groups, 4):
+        features[group * 4 + tap, group, :, tap] = first[group, :, tap]
+    root = np.linalg.cholesky(fit.metric).T
+    seen, wanted = root @ features.reshape(-1, 12).T, root @ fit.weight.T
+    missed = wanted - seen @ np.linalg.lstsq(seen, wanted)[0]
+    assert curve[1] == pytest.approx(float(np.sum(missed**2)), rel=1e-6, abs=1e-7 * curve[0])
