@@ -6,7 +6,7 @@ With M split into the inputs of S (s) and the others (r), the best S for a given
     M' = M_rr - M_rs M_ss^-1 M_sr             (Schur complement)
 
 so L is the projection of W*_r in the metric M', and both are optimal together. L needs no inputs of S: whatever it did
-there, S can do.
+there, S can do. Where M is the identity so is M', and S is W*_s.
 """
 
 from __future__ import annotations
@@ -38,33 +38,36 @@ class Partition:
         """What L is projected from."""
         if not len(self.free):
             return fit
-        across = fit.metric[np.ix_(self.free, self.others)]
-        schur = fit.metric[np.ix_(self.others, self.others)] - across.T @ self._solve(fit, across)
-        gram: Array = (schur + schur.T) / 2
-        return replace(moments_of(fit), weight=fit.weight[:, self.others], gram=gram, mean_x=fit.mean_x[self.others])
+        rest = replace(moments_of(fit), weight=fit.weight[:, self.others], mean_x=fit.mean_x[self.others])
+        if fit.gram is None:
+            return rest
+        across = fit.gram[np.ix_(self.free, self.others)]
+        schur = fit.gram[np.ix_(self.others, self.others)] - across.T @ self._solve(fit.gram, across)
+        return replace(rest, gram=(schur + schur.T) / 2)
 
     def joined(self, fit: Fit, low: Array) -> Array:
         """The weight (n, d) with the best S for this L (n, others)."""
-        weight = np.empty_like(fit.weight)
+        weight = fit.weight.copy()
         weight[:, self.others] = low
-        if len(self.free):
-            across = fit.metric[np.ix_(self.free, self.others)]
-            change = self._solve(fit, across @ (fit.weight[:, self.others] - low).T)
-            weight[:, self.free] = fit.weight[:, self.free] + change.T
+        if len(self.free) and fit.gram is not None:
+            across = fit.gram[np.ix_(self.free, self.others)]
+            weight[:, self.free] += self._solve(fit.gram, across @ (fit.weight[:, self.others] - low).T).T
         return weight
 
-    def _solve(self, fit: Fit, values: Array) -> Array:
-        return np.asarray(cho_solve(cho_factor(fit.metric[np.ix_(self.free, self.free)]), values))
+    def _solve(self, gram: Array, values: Array) -> Array:
+        return np.asarray(cho_solve(cho_factor(gram[np.ix_(self.free, self.free)]), values))
 
 
 def input_scores(fit: Fit, rest: Array, taps: int) -> Array:
     """(channels,) energy of the error `rest` = W* - W (n, d) that a free S on one input channel alone would take."""
+    if fit.gram is None:
+        return np.square(rest).sum(axis=0).reshape(-1, taps).sum(axis=1)
     pulls = fit.pulled(rest)
     scores = np.zeros(rest.shape[1] // taps)
     for channel in range(len(scores)):
         own = slice(channel * taps, (channel + 1) * taps)
         pull = pulls[:, own]
-        scores[channel] = np.sum(pull * np.linalg.solve(fit.metric[own, own], pull.T).T)
+        scores[channel] = np.sum(pull * np.linalg.solve(fit.gram[own, own], pull.T).T)
     return scores
 
 

@@ -77,7 +77,7 @@ class ChannelGroups:
 
     def _narrow(self, conv: Conv) -> Conv:
         """A Conv with as many input channels as L reads."""
-        return reading(conv, np.arange(conv.channels - self._count(conv)))
+        return replace(conv, weight=conv.weight[:, : conv.channels - self._count(conv)])
 
     def _first(self, conv: Conv, fit: Fit) -> np.ndarray:
         return largest(input_scores(fit, first_error(fit), prod(conv.kernel)), self._count(conv))
