@@ -3,11 +3,13 @@ arithmetic that stands in for it (`packed`)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-ARITHMETIC = {"Sub": np.subtract, "Mul": np.multiply}
+ARITHMETIC: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"Sub": np.subtract, "Mul": np.multiply}
 READ_THROUGH = frozenset({"Identity", "Cast", "Transpose", "QuantizeLinear", "DequantizeLinear", *ARITHMETIC})
 SCALARS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
@@ -53,11 +55,11 @@ def _evaluate(node: gs.Node) -> np.ndarray | None:
         return None if tensor is None else values_of(tensor)
     if node.op not in READ_THROUGH or node.domain:
         return None
-    inputs = [resolve(tensor) for tensor in node.inputs if not tensor.is_empty()]
-    if any(value is None for value in inputs):
+    found = [resolve(tensor) for tensor in node.inputs if not tensor.is_empty()]
+    inputs = [value for value in found if value is not None]
+    if len(inputs) < len(found):
         return None
     x = inputs[0]
-    assert x is not None
     if node.op == "Identity":
         return x
     if node.op == "Cast":
@@ -65,16 +67,16 @@ def _evaluate(node: gs.Node) -> np.ndarray | None:
     if node.op == "Transpose":
         return np.transpose(x, node.attrs.get("perm"))
     if node.op in ARITHMETIC:
-        return None if node.attrs else ARITHMETIC[node.op](*inputs)
+        return None if node.attrs else ARITHMETIC[node.op](x, inputs[1])
     convert = _quantize if node.op == "QuantizeLinear" else _dequantize
     return convert(x, inputs[1:], node.attrs.get("axis", 1))
 
 
-def _quantize(x: np.ndarray, parameters: list[np.ndarray | None], axis: int) -> np.ndarray | None:
+def _quantize(x: np.ndarray, parameters: Sequence[np.ndarray], axis: int) -> np.ndarray | None:
     """round(x / scale) + zero point, clipped to the type of the zero point; per tensor or per slice of `axis`."""
     scale = parameters[0]
     zero = parameters[1] if len(parameters) > 1 else np.zeros((), np.uint8)
-    if scale is None or scale.ndim > 1 or zero is None or zero.dtype.kind not in "iu":
+    if scale.ndim > 1 or zero.dtype.kind not in "iu":
         return None
     shape = [1] * x.ndim
     if scale.size > 1:
@@ -84,11 +86,11 @@ def _quantize(x: np.ndarray, parameters: list[np.ndarray | None], axis: int) -> 
     return np.clip(steps + zero.reshape(shape if zero.size > 1 else ()), limits.min, limits.max).astype(zero.dtype)
 
 
-def _dequantize(x: np.ndarray, parameters: list[np.ndarray | None], axis: int) -> np.ndarray | None:
+def _dequantize(x: np.ndarray, parameters: Sequence[np.ndarray], axis: int) -> np.ndarray | None:
     """(x - zero point) * scale, per tensor or per slice of `axis`; block-wise scales are not resolved."""
     scale = parameters[0]
     zero = parameters[1] if len(parameters) > 1 else None
-    if scale is None or scale.ndim > 1:
+    if scale.ndim > 1:
         return None
     shape = [1] * x.ndim
     if scale.size > 1:
