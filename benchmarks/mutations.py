@@ -33,6 +33,9 @@ g (float[N,3,8,8] x) => (float[N,4] y) {
     a = Conv<pads=[1,1,1,1], kernel_shape=[3,3]>(x, w, b)
     n = BatchNormalization(a, s, o, m, v)
     r = Relu(n)
+    t = Cast<to=1>(codes)
+    h = Sub(t, zeros)
+    u = Mul(h, scales)
     c = Conv<group=2, strides=[2,2]>(r, u)
     k = Concat<axis=1>(c, c)
     p = GlobalAveragePool(k)
@@ -44,9 +47,12 @@ PIPELINES = ("basis:energy=0.9,quantize", "prune:macs=0.9", "codebook,quantize",
 
 def network() -> bytes:
     rng, model = np.random.default_rng(0), parser.parse_model(TEXT)
-    sizes = {"w": (8, 3, 3, 3), "b": (8,), "s": (8,), "o": (8,), "m": (8,), "v": (8,), "u": (8, 4, 3, 3), "f": (4, 16)}
+    sizes = {"w": (8, 3, 3, 3), "b": (8,), "s": (8,), "o": (8,), "m": (8,), "v": (8,), "f": (4, 16)}
+    sizes["scales"] = (8, 1, 1, 1)
     arrays = {name: np.abs(rng.standard_normal(size)).astype(np.float32) for name, size in sizes.items()}
     arrays["shape"] = np.array([0, -1])
+    arrays["codes"] = rng.integers(0, 256, (8, 4, 3, 3), np.uint8)
+    arrays["zeros"] = np.full((8, 1, 1, 1), 128, np.float32)
     model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in arrays.items())
     return model.SerializeToString()
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from .rewriter import Rewriter
-from .weights import READ_THROUGH, resolve
+from .weights import resolve, sources
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,22 +160,16 @@ def _blind(node: gs.Node, graph: gs.Graph) -> str | None:
     """Why `view` does not see the Conv `node`, or must not: an input with a default value can change."""
     parts = {"weight": node.inputs[1], **({"bias": node.inputs[2]} if has_bias(node) else {})}
     for part, tensor in parts.items():
-        source = _source(tensor)
-        if any(source is declared for declared in graph.inputs):
-            return f"its {part} is the model input '{source.name}'"
+        found = list(sources(tensor))
+        declared = next((source for source in found if any(source is each for each in graph.inputs)), None)
+        if declared is not None:
+            return f"its {part} is the model input '{declared.name}'"
         values = resolve(tensor)
-        if values is None and isinstance(source, gs.Constant):
+        if values is None and all(isinstance(source, gs.Constant) for source in found):
             return f"its {part} is of a type or form that cannot be read"
         if values is None:
-            producer = source.inputs[0] if len(source.inputs) == 1 else None
+            producer = next((source.inputs[0] for source in found if len(source.inputs) == 1), None)
             return f"its {part} is computed" + (f" by {producer.op} '{producer.name}'" if producer else "")
         if values.dtype.kind != "f":
             return f"its {part} is of type {values.dtype}"
     return None
-
-
-def _source(tensor: gs.Tensor) -> gs.Tensor:
-    """Where the value of `tensor` comes from, past the nodes that `resolve` reads through."""
-    while len(tensor.inputs) == 1 and tensor.inputs[0].op in READ_THROUGH and tensor.inputs[0].inputs:
-        tensor = tensor.inputs[0].inputs[0]
-    return tensor

@@ -3,7 +3,7 @@ arithmetic that stands in for it (`packed`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -15,12 +15,27 @@ SCALARS = {"value_float": np.float32, "value_floats": np.float32, "value_int": n
 
 
 def resolve(tensor: gs.Tensor) -> np.ndarray | None:
-    """The constant value of `tensor`, or None where it depends on a model input or numpy has no such type."""
+    """The constant value of `tensor`.
+
+    None where it depends on a model input, numpy has no such type, or a node that computes it is broken.
+    """
     if isinstance(tensor, gs.Constant):
         return values_of(tensor)
     if len(tensor.inputs) != 1:
         return None
-    return _evaluate(tensor.inputs[0])
+    try:
+        return _evaluate(tensor.inputs[0])
+    except (ValueError, LookupError):
+        return None
+
+
+def sources(tensor: gs.Tensor) -> Iterator[gs.Tensor]:
+    """What the value of `tensor` comes from, past the nodes that `resolve` reads through."""
+    if len(tensor.inputs) != 1 or tensor.inputs[0].op not in READ_THROUGH or not tensor.inputs[0].inputs:
+        yield tensor
+        return
+    for each in tensor.inputs[0].inputs:
+        yield from sources(each)
 
 
 def values_of(tensor: gs.Constant) -> np.ndarray | None:

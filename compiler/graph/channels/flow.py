@@ -21,7 +21,7 @@ import onnx_graphsurgeon as gs
 
 from ...shapes import Shapes
 from ..rewriter import Rewriter
-from ..weights import READ_THROUGH, resolve
+from ..weights import resolve, sources
 
 Role = Literal["filter", "input", "parameter"]
 
@@ -148,7 +148,7 @@ class Flow:
     def constant(self, tensor: gs.Tensor) -> np.ndarray | None:
         """The value of `tensor` where it is the same in every run; a default of a model input is not."""
         if tensor.name not in self._values:
-            fixed = _source(tensor).name not in self._declared
+            fixed = not any(source.name in self._declared for source in sources(tensor))
             self._values[tensor.name] = resolve(tensor) if fixed else None
         return self._values[tensor.name]
 
@@ -160,9 +160,3 @@ def title(node: gs.Node) -> str:
 def given(node: gs.Node, index: int) -> bool:
     """Whether the optional input number `index` is there."""
     return len(node.inputs) > index and not node.inputs[index].is_empty()
-
-
-def _source(tensor: gs.Tensor) -> gs.Tensor:
-    while len(tensor.inputs) == 1 and tensor.inputs[0].op in READ_THROUGH and tensor.inputs[0].inputs:
-        tensor = tensor.inputs[0].inputs[0]
-    return tensor

@@ -1,8 +1,8 @@
 """Constants cut along their axes, through the nodes that a weight may pass on its way to its layer.
 
 What stands between an initializer and the node that reads it (Identity, Cast, Transpose, a Q/DQ pair with one scale
-per channel) is built again around the cut initializer, so a quantized weight stays one. Readers of the same constant
-that cut it in the same way share the result; one that cuts it differently gets its own.
+per channel, arithmetic on codes) is built again around the cut initializer, so a quantized weight stays one. Readers of
+the same constant that cut it in the same way share the result; one that cuts it differently gets its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..rewriter import Rewriter
-from ..weights import resolve
+from ..weights import ARITHMETIC, resolve
 
 Cuts = Mapping[int, np.ndarray]
 Key = tuple[int, tuple[tuple[int, bytes], ...]]
@@ -58,7 +58,10 @@ class Slicer:
             rank = len(old.inputs[0].shape or ())
             perm: list[int] = list(old.attrs.get("perm") or reversed(range(rank)))
             cuts = {perm[axis]: mask for axis, mask in cuts.items()}
-        inputs = [self._cut(old.inputs[0], cuts), *(self._scale(old, t, cuts) for t in old.inputs[1:])]
+        if old.op in ARITHMETIC:
+            inputs = [self._operand(old, tensor, cuts) for tensor in old.inputs]
+        else:
+            inputs = [self._cut(old.inputs[0], cuts), *(self._scale(old, t, cuts) for t in old.inputs[1:])]
         output = self._rewriter.variable(old.outputs[0].name, old.outputs[0].dtype)
         new = self._rewriter.node(old.op, inputs, [output], old.name, old.attrs, old.name)
         self._rewriter.insert_before(old, [new])
@@ -72,6 +75,15 @@ class Slicer:
         whole = resolve(node.inputs[0])
         axis = node.attrs.get("axis", 1) % (1 if whole is None else whole.ndim)
         return self._cut(tensor, {0: cuts[axis]}) if axis in cuts else tensor
+
+    def _operand(self, node: gs.Node, tensor: gs.Tensor, cuts: Cuts) -> gs.Tensor:
+        """An operand of arithmetic: cut where it runs along an axis that is cut, and is not broadcast."""
+        values, whole = resolve(tensor), resolve(node.outputs[0])
+        assert values is not None
+        assert whole is not None
+        before = whole.ndim - values.ndim
+        own = {axis - before: mask for axis, mask in cuts.items() if axis >= before and values.shape[axis - before] > 1}
+        return self._cut(tensor, own) if own else tensor
 
     def _is_output(self, node: gs.Node) -> bool:
         return any(tensor is output for tensor in node.outputs for output in self._rewriter.graph.outputs)

@@ -67,6 +67,11 @@ def test_arithmetic_on_codes(zero: np.ndarray):
     assert not is_quantized(weight)
 
 
+def test_arithmetic_that_does_not_fit_is_not_constant():
+    source = model("g (float[2] x) => (float[2] y) { v = Mul(a, b) y = Add(x, v) }", a=normal(2), b=normal(3))
+    assert resolve(source.graph.nodes[1].inputs[1]) is None
+
+
 def test_what_depends_on_an_input_is_not_constant():
     source = model("g (float[2] x) => (float[2] y) { a = Identity(x) b = Neg(w) y = Add(a, b) }", w=normal(2))
     assert [resolve(tensor) for tensor in source.graph.nodes[-1].inputs] == [None, None]

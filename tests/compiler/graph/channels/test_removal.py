@@ -95,6 +95,28 @@ def test_quantizers_around_a_weight_stay():
     assert (last.inputs[0].shape, last.inputs[1].shape) == ((2, 3, 1, 1), (2,))
 
 
+@pytest.mark.parametrize("zeros", [np.float32(7), np.arange(6, dtype=np.float32).reshape(6, 1, 1, 1)])
+def test_codes_and_what_scales_them_are_cut(zeros: np.ndarray):
+    text = """g (float[N,2,4,4] x) => (float[N,2,4,4] y) {
+        c = Cast <to = 1> (q) d = Sub(c, z) w = Mul(d, s) a = Conv(x, w)
+        e = Cast <to = 1> (u) v = Mul(t, e) y = Conv(a, v) }"""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "q": rng.integers(0, 256, (6, 2, 1, 1)).astype(np.uint8),
+        "z": np.asarray(zeros),
+        "s": normal(6, 1, 1, 1),
+        "u": rng.integers(0, 256, (2, 6, 1, 1)).astype(np.uint8),
+        "t": normal(6, 1, 1),
+    }
+    result = prune(proto(text, **arrays), half)
+    check_equal(result, x=normal(2, 2, 4, 4))
+    ops = [each.op for each in result.pruned.graph.nodes]
+    assert ops == ["Cast", "Sub", "Mul", "Conv", "Cast", "Mul", "Conv"]
+    first, last = [each for each in result.pruned.graph.nodes if each.op == "Mul"]
+    assert first.inputs[1].shape == (3, 1, 1, 1)
+    assert last.inputs[0].shape == (3, 1, 1)
+
+
 def test_a_transposed_weight_is_cut_where_it_is_stored():
     text = "g (float[N,2] x) => (float[N,3] y) { t = Transpose(w) h = MatMul(x, t) r = Relu(h) y = MatMul(r, v) }"
     result = prune(proto(text, w=normal(6, 2), v=normal(6, 3)), half)
