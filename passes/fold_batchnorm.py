@@ -86,10 +86,13 @@ def _trains(node: gs.Node, opset: int) -> bool:
 
 
 def _fold(node: gs.Node, rewriter: Rewriter) -> str | None:
-    """Fold `node`; the reason where its shapes do not fit the layer's."""
+    """Fold `node`; the reason where its numbers do not allow it, or its shapes do not fit the layer's."""
     layer = node.inputs[0].inputs[0]
     gamma, beta, mean, variance = (_float64(tensor) for tensor in node.inputs[1:5])
-    scale = gamma / np.sqrt(variance + node.attrs.get("epsilon", 1e-5))
+    spread = variance + node.attrs.get("epsilon", 1e-5)
+    if not (spread > 0).all():
+        return "its variance is not positive"
+    scale = gamma / np.sqrt(spread)
     stored = resolve(layer.inputs[1])
     assert stored is not None
     filters = filter_scale(layer, stored.shape, scale)

@@ -24,7 +24,7 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.base import Pass, PassRecord
 from ..compiler.context import Context, Feeds
-from ..compiler.errors import CompressError
+from ..compiler.errors import CompressError, Unavailable
 from ..compiler.graph.check import check_graph, check_structure
 from ..compiler.graph.io import Model
 from ..compiler.instruments import Failure, Instrument
@@ -66,7 +66,7 @@ class Verify(Instrument):
         try:
             self._check(model)
         except CompressError as error:
-            raise CompressError(error.what, f"{where}, {error.where}", error.fix) from error
+            raise CompressError(error.what, f"{where}, {error.where}", self._fix(error, ctx)) from error
         changed = record.result.changed
         before = self._outputs_before(ctx) if changed else None
         record.result.notes.extend(self._notes)
@@ -96,6 +96,16 @@ class Verify(Instrument):
         except CompressError as error:
             self._check, ctx.fault = check_structure, error.what
             self._notes.append(f"the model as it came in fails the ONNX checker ({error}); checking the structure only")
+
+    def _fix(self, error: CompressError, ctx: Context) -> str:
+        """What mends a graph that is not whole: the model, where it did not run before the pass either."""
+        try:
+            if self._runs and self._before is not None:
+                self._run(self._before, ctx)
+        except CompressError as before:
+            if not isinstance(before, Unavailable):
+                return f"the model did not run before this pass either, export it again: {before.what}"
+        return error.fix
 
     def _outputs_before(self, ctx: Context) -> Outputs | None:
         """Those of the model before the pass, which runs now if it has not yet; None where it cannot, or need not."""

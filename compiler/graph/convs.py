@@ -172,4 +172,6 @@ def _blind(node: gs.Node, graph: gs.Graph) -> str | None:
             return f"its {part} is computed" + (f" by {producer.op} '{producer.name}'" if producer else "")
         if values.dtype.kind != "f":
             return f"its {part} is of type {values.dtype}"
+        if part == "weight" and values.ndim < 3:
+            return f"its weight has {values.ndim} dimensions, and so no kernel"
     return None

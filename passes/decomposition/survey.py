@@ -97,7 +97,7 @@ def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
     every = list(find_convs(graph))
     with ctx.progress("costs", len(every)) as advance:
         for conv in every:
-            reason = ctx.unselected(conv.name) or request.check(conv) or _unformed(conv, request)
+            reason = ctx.unselected(conv.name) or _broken(conv) or request.check(conv) or _unformed(conv, request)
             offer = None if reason else _offer(conv, bill, request)
             advance()
             if offer is None or not any(offer.sizes.values()):
@@ -184,6 +184,10 @@ def _original_fits(
             assert isinstance(layer, Conv)
             yield layer, layer_fits(layer, moments, request.ridge)
             advance(layer.name)
+
+
+def _broken(conv: Conv) -> str | None:
+    return None if np.isfinite(conv.weight).all() else "its weight holds NaN or Inf"
 
 
 def _unformed(conv: Conv, request: Request) -> str | None:

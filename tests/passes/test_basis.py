@@ -187,6 +187,14 @@ def test_every_conv_has_a_decision_and_a_depthwise_one_is_left_alone_with_the_re
     assert depthwise.action == "skipped"
 
 
+def test_a_computed_weight_with_nan_is_left_alone() -> None:
+    text = "g (float[N,4,8,8] x) => (float[N,6,h,w] y) { w = Mul(v, s) a = Conv(x, w) y = Conv(a, u) }"
+    scales = np.array([1, np.nan, 1, 1, 1, 1], np.float32).reshape(6, 1, 1, 1)
+    arrays = {"v": builders.normal(6, 4, 3, 3), "s": scales, "u": builders.normal(6, 6, 3, 3)}
+    result = Basis(energy=0.5).run(builders.model(text, **arrays).graph, Context())
+    assert {d.node: d.reason for d in result.decisions}["Conv_1"] == "its weight holds NaN or Inf"
+
+
 def test_excluded_convs_keep_their_weights() -> None:
     model = network()
     first = next(find_convs(model.graph))

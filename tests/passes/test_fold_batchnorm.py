@@ -152,6 +152,13 @@ def test_kept_with_the_reason(body: str, reason: str):
     assert reason in decision.reason
 
 
+def test_a_variance_below_zero_is_not_folded():
+    text = f"g (float[N,3,8,8] x) => (float[N,3,8,8] y) {{ {CONV} }}"
+    before = model(text, w=normal(3, 3, 1, 1), **{**parameters(3), "v": np.array([1, -1, 1], np.float32)})
+    (decision,) = FoldBatchnorm().run(before.graph, Context()).decisions
+    assert (decision.action, decision.reason) == ("kept", "its variance is not positive")
+
+
 def test_a_conv_whose_output_is_a_model_output_is_left_alone():
     before = model(
         f"g (float[N,3,8,8] x) => (float[N,3,8,8] y, float[N,3,8,8] c) {{ {CONV} }}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -128,6 +129,23 @@ def test_a_broken_graph_names_the_pass():
 
     with pytest.raises(CompressError, match=r"pass 1 'break'.*nowhere"):
         run(classifier(), Break(damage))
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("y = com.example.Magic(x)", r"did not run before this pass either.*Magic"),
+        ("y = Relu(x)", "a pass broke the graph"),
+    ],
+)
+def test_a_model_that_never_ran_is_at_fault_itself(text: str, fix: str):
+    def damage(graph: gs.Graph) -> None:
+        graph.nodes[0].inputs[0] = gs.Variable("nowhere")
+
+    source = model(f"g (float[N,2] x) => (float[N,2] y) {{ {text} }}", domains=', "com.example" : 1')
+    with pytest.raises(CompressError) as caught:
+        run(source, Break(damage), data=Rows(normal(4, 2)))
+    assert re.search(fix, caught.value.fix)
 
 
 def test_several_outputs_have_a_figure_each():

@@ -117,6 +117,12 @@ def test_blind_convs_have_a_reason(head: str, body: str, reason: str):
     assert [reason for _, reason in blind_convs(source.graph)] == [reason]
 
 
+def test_a_weight_without_a_kernel_is_none():
+    source = model("g (float[N,3,8,8] x) => (float y) { y = Conv(x, w) }", w=W)
+    source.graph.nodes[0].inputs[1].values = W[:, :, 0, 0]
+    assert dict(blind_convs(source.graph)) == {"Conv_0": "its weight has 2 dimensions, and so no kernel"}
+
+
 def test_a_weight_that_callers_may_override_is_an_input():
     content = proto("g (float[N,3,8,8] x, float[4,3,3,3] w) => (float y) { y = Conv(x, w) }", w=W)
     assert dict(blind_convs(from_proto(content).graph)) == {"Conv_0": "its weight is the model input 'w'"}
