@@ -100,7 +100,7 @@ def known_dims(light: gs.Graph) -> dict[str, tuple[int | None, ...]]:
 def _infer(proto: onnx.ModelProto) -> onnx.ModelProto:
     try:
         return onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    except onnx.shape_inference.InferenceError:
+    except (onnx.shape_inference.InferenceError, ValueError):
         return proto
 
 

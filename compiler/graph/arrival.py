@@ -89,7 +89,11 @@ def _fits(x: Shape, weight: Shape, bias: Shape, group: int) -> bool:
 
 
 def _shapes(proto: onnx.ModelProto) -> Mapping[str, Shape]:
-    graph = onnx.shape_inference.infer_shapes(proto).graph
+    """By tensor, as far as they can be inferred; a contradiction is for the checker to name."""
+    try:
+        graph = onnx.shape_inference.infer_shapes(proto).graph
+    except (onnx.shape_inference.InferenceError, ValueError):
+        return {}
     found = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for info in (*graph.value_info, *graph.input):
         found.setdefault(info.name, tuple(dim.dim_value for dim in info.type.tensor_type.shape.dim))

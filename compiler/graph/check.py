@@ -46,7 +46,7 @@ def check_onnx(model: Model) -> None:
         onnx.shape_inference.infer_shapes(
             proto, check_type=True, strict_mode=not _open_ended(model.graph), data_prop=True
         )
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise _error(f"not a valid ONNX model: {str(error).strip().splitlines()[0]}", "graph") from error
 
 

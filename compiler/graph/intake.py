@@ -6,7 +6,8 @@
 4. What the IR cannot hold is set aside in `stubs` and comes back on export: documentation and metadata of nodes,
    attributes without elements, of bytes that are not text, and of unusual types. A list of subgraphs is refused.
 5. Types other than tensors are taken off declarations (the envelope keeps those of the model's inputs and outputs).
-6. Names are text. Every stored tensor has the size that its type and shape call for; weights are finite.
+6. Names are text. Every stored tensor has the size that its type and shape call for, and every attribute the data that
+   its type does; weights are finite.
 """
 
 from __future__ import annotations
@@ -25,6 +26,18 @@ from .operators import DOMAIN
 DEFAULT_DOMAIN = "ai.onnx"
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"})
 FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE})
+FIELDS = {
+    AttributeProto.FLOAT: "f",
+    AttributeProto.INT: "i",
+    AttributeProto.STRING: "s",
+    AttributeProto.TENSOR: "t",
+    AttributeProto.GRAPH: "g",
+    AttributeProto.FLOATS: "floats",
+    AttributeProto.INTS: "ints",
+    AttributeProto.STRINGS: "strings",
+    AttributeProto.TENSORS: "tensors",
+    AttributeProto.GRAPHS: "graphs",
+}
 HELD = frozenset(
     {
         AttributeProto.FLOAT,
@@ -69,6 +82,7 @@ def prepare(proto: onnx.ModelProto, arrays: Arrays) -> list[onnx.NodeProto]:
             entry.domain = ""
     check_names(proto.graph)
     check_sizes(proto.graph)
+    check_attributes(proto.graph)
     seen: set[str] = set()
     stubs: list[onnx.NodeProto] = []
     for graph in graphs(proto.graph):
@@ -129,6 +143,21 @@ def check_sizes(graph: onnx.GraphProto) -> None:
             raise CompressError(
                 f"its data are not {sizes} of {name}", f"tensor '{tensor.name}'", "copy the model or export it again"
             )
+
+
+def check_attributes(graph: onnx.GraphProto) -> None:
+    """Refuse attributes with data of another type than theirs, and tensors and graphs that are not there."""
+    for node in (node for part in graphs(graph) for node in part.node):
+        for attribute in node.attribute:
+            own = FIELDS.get(attribute.type)
+            found = {field.name for field, _ in attribute.ListFields()} & set(FIELDS.values())
+            if own is not None and (found - {own} or (own in ("t", "g") and not found)):
+                kind = AttributeProto.AttributeType.Name(attribute.type)
+                raise CompressError(
+                    f"its attribute '{attribute.name}' is of type {kind}, its data are not",
+                    f"node '{node.name or node.op_type}'",
+                    "copy the model or export it again",
+                )
 
 
 def check_finite(graph: onnx.GraphProto, arrays: Arrays) -> None:

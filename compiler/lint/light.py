@@ -85,7 +85,7 @@ def _declare(name: str, tensor: onnx.TensorProto) -> onnx.ValueInfoProto:
 def _infer(light: onnx.ModelProto) -> onnx.ModelProto:
     try:
         return onnx.shape_inference.infer_shapes(light, data_prop=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError):
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         return light
 
 

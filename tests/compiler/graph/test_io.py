@@ -10,7 +10,7 @@ import onnx
 import onnx_graphsurgeon as gs
 import pytest
 from builders import listing, model, normal, proto, run
-from onnx import TensorProto, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph import io
 from onnx_compress.compiler.graph.check import check_graph
@@ -290,6 +290,14 @@ def test_attributes_that_the_ir_cannot_hold_come_back():
     after = to_proto(from_proto(content)).graph.node[0].attribute
     assert sorted(a.name for a in after) == ["blob", "kind", "none", "two"]
     assert {a.name: a for a in after}["blob"].s == b"\xff\xfe\x00"
+
+
+@pytest.mark.parametrize("kind", [AttributeProto.FLOATS, AttributeProto.GRAPH, AttributeProto.TENSORS])
+def test_attributes_with_data_of_another_type_are_refused(kind: int):
+    content = proto("g (float[N,3,8,8] x) => (float y) { y = Conv<pads = [1, 1, 1, 1]>(x, w) }", w=normal(4, 3, 3, 3))
+    content.graph.node[0].attribute[0].type = kind
+    with pytest.raises(CompressError, match="its attribute 'pads' is of type"):
+        from_proto(content)
 
 
 def test_a_list_of_graphs_is_refused():
