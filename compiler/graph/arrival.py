@@ -5,7 +5,9 @@
 3. Every node keeps the rules of its operator. Those that ONNX has never heard of pass: engines have plug-ins.
 4. The weight of every Conv fits its groups, bias and input, which neither checker nor shape inference look at.
 
-Weights that do not fill their shape are refused before, by `intake`.
+5. Weights that are computed from constants are finite.
+
+Weights that do not fill their shape, or are stored as NaN or Inf, are refused before, by `intake`.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
+import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 
 from ..errors import CompressError
 from .check import check_structure, light_proto
-from .intake import graphs
+from .intake import WEIGHTED, graphs
 from .io import Model
+from .weights import resolve
 
 AGAIN = "export the network again; onnx.checker says more"
 Shape = tuple[int, ...]
@@ -30,10 +35,19 @@ def check_arrival(model: Model) -> None:
         check_structure(model)
     except CompressError as error:
         raise _broken(error.what, error.where) from error
+    _check_computed(model.graph)
     _check_declarations(model.envelope.graph)
     proto = light_proto(model)
     _check_nodes(proto)
     _check_convs(proto)
+
+
+def _check_computed(graph: gs.Graph) -> None:
+    for node in graph.nodes:
+        for tensor in node.inputs[1:] if node.op in WEIGHTED else ():
+            values = None if isinstance(tensor, gs.Constant) else resolve(tensor)
+            if values is not None and values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise _broken(f"the weight '{tensor.name}' holds NaN or Inf", f"node '{node.name}'")
 
 
 def _check_declarations(graph: onnx.GraphProto) -> None:

@@ -24,7 +24,8 @@ def resolve(tensor: gs.Tensor) -> np.ndarray | None:
     if len(tensor.inputs) != 1:
         return None
     try:
-        return _evaluate(tensor.inputs[0])
+        with np.errstate(all="ignore"):
+            return _evaluate(tensor.inputs[0])
     except (ValueError, LookupError):
         return None
 
