@@ -4,7 +4,6 @@
 2. Inputs and outputs have types, opsets are numbers that there can be.
 3. Every node keeps the rules of its operator. Those that ONNX has never heard of pass: engines have plug-ins.
 4. The weight of every Conv fits its groups, bias and input, which neither checker nor shape inference look at.
-
 5. Weights that are computed from constants are finite.
 
 Weights that do not fill their shape, or are stored as NaN or Inf, are refused before, by `intake`.

@@ -10,6 +10,7 @@ engines disagree about its default (ONNX: 1, onnx-tensorrt 8.5: 0).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,10 +74,15 @@ def quantize_weight(
         rewriter.node("DequantizeLinear", [source, *parameters], [result], f"{name}.DequantizeLinear", attrs, node.name)
     )
     rewriter.insert_before(_first(rewriter.graph, site), nodes)
-    for layer, _ in site.slots:
-        if layer.op == "Conv":
-            layer.attrs.setdefault("kernel_shape", list(codes.shape[2:]))
+    write_kernel_shapes((layer for layer, _ in site.slots), codes.shape)
     _connect(rewriter, site, result)
+
+
+def write_kernel_shapes(layers: Iterable[gs.Node], shape: tuple[int, ...]) -> None:
+    """Say in the Convs among `layers` what engines no longer see in the weight, of this shape."""
+    for layer in layers:
+        if layer.op == "Conv":
+            layer.attrs.setdefault("kernel_shape", list(shape[2:]))
 
 
 def along(scale: np.ndarray, axis: int, rank: int) -> np.ndarray:

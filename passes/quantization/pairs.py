@@ -14,7 +14,6 @@ from ...compiler.graph.qdq import Placement, Site, place
 from ...compiler.graph.quantizable import channel_axis
 from ...compiler.graph.quantizers import SYMMETRIC, Grid, quantize_activation, quantize_weight
 from ...compiler.graph.rewriter import Rewriter
-from ...compiler.graph.weights import resolve
 from ...compiler.traces import Spread, gathered, weight_spread
 from ...runtime.calibration import Histogram, histograms
 from ...runtime.moments import Moments
@@ -31,7 +30,7 @@ from ..projection.grid import (
     to_grid,
 )
 from ..projection.ranges import Method, bottom, symmetric, threshold, with_zero_point
-from .weights import LayerReport
+from .weights import LayerReport, channel_rows
 
 ROWS = 2**12
 METRIC_SAMPLES = 128
@@ -119,19 +118,15 @@ class Quantizer:
         """Round and write one weight, and correct the biases of the layers that read it."""
         nodes = [node for node, _ in site.slots]
         axis = channel_axis(nodes[0])
-        values = resolve(site.tensor)
-        assert values is not None
-        channels_first = np.moveaxis(values, axis, 0)
-        rows = channels_first.reshape(len(channels_first), -1)
+        rows, shaped = channel_rows(site, axis)
         metrics = _metrics([moments[node.name] for node in nodes if node.name in moments])
         carry = self._settings([site]).get("weights", "feedback" if self.carry else "nearest") == "feedback"
         codes, scale = self._round(rows, metrics, carry)
         self.spreads.append(weight_spread(nodes[0].name, rows, scale * highest(self._bits)))
         rounded = from_grid(codes, np.broadcast_to(scale, len(rows)))
-        stored = np.moveaxis(codes.reshape(channels_first.shape), 0, axis)
         inputs = {node.name: self._grids.get(node.inputs[0].name) for node in nodes}
         form = "int8-dq" if self.ctx.target.quantization == "int8-dq" else "float-qdq"
-        quantize_weight(self.rewriter, site, stored, scale, axis, form)
+        quantize_weight(self.rewriter, site, shaped(codes), scale, axis, form)
         for node in nodes:
             if self.shift_bias and node.name in moments:
                 self.rewriter.set_weight(node, 2, _bias(rounded, moments[node.name]))

@@ -7,7 +7,7 @@ Codes are the nearest ones (`projection.grid`), and arithmetic in the graph undo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -15,7 +15,7 @@ import onnx_graphsurgeon as gs
 from ...compiler.graph.packed import Rebuilder
 from ...compiler.graph.qdq import Site, weight_sites
 from ...compiler.graph.quantizable import channel_axis
-from ...compiler.graph.quantizers import along
+from ...compiler.graph.quantizers import along, write_kernel_shapes
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
 from ...compiler.traces import Spread, weight_spread
@@ -34,16 +34,23 @@ def pack_weights(rewriter: Rewriter, layers: Iterable[gs.Node], spreads: list[Sp
     return reports
 
 
-def _pack(rebuilder: Rebuilder, site: Site) -> tuple[LayerReport, Spread]:
-    nodes = [node for node, _ in site.slots]
-    axis = channel_axis(nodes[0])
+def channel_rows(site: Site, axis: int) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """The weight of `site` as (channels, d), its channels along `axis`, and what gives such rows its shape again."""
     values = resolve(site.tensor)
     assert values is not None
     channels_first = np.moveaxis(values, axis, 0)
-    rows = channels_first.reshape(len(channels_first), -1)
+    shape = channels_first.shape
+    return channels_first.reshape(len(channels_first), -1), lambda rows: np.moveaxis(rows.reshape(shape), 0, axis)
+
+
+def _pack(rebuilder: Rebuilder, site: Site) -> tuple[LayerReport, Spread]:
+    nodes = [node for node, _ in site.slots]
+    axis = channel_axis(nodes[0])
+    rows, shaped = channel_rows(site, axis)
     codes, scale, zero = to_unsigned_grid(rows)
-    stored = np.moveaxis(codes.reshape(channels_first.shape), 0, axis)
-    rebuilder.rescale(nodes, stored, along(scale, axis, values.ndim), along(zero, axis, values.ndim))
+    stored = shaped(codes)
+    rebuilder.rescale(nodes, stored, along(scale, axis, stored.ndim), along(zero, axis, stored.ndim))
+    write_kernel_shapes(nodes, stored.shape)
     error = relative_error(rows, from_unsigned_grid(codes, scale, zero), None)
     reach = scale * np.maximum(zero, CODES - zero)
     return {"channels": len(rows), "weight_error": error}, weight_spread(nodes[0].name, rows, reach)
