@@ -288,8 +288,8 @@ def work(tool: str, setting: str, source: Path, target: Path, images: Path) -> d
     peer.rewrite(source, target, given, setting)
     return {
         "version": version(tool) if tool != "original" else None,
-        "seconds": round(time.perf_counter() - started, 1),
-        "cpu_seconds": round(time.process_time() - used, 1),
+        "seconds": round(time.perf_counter() - started, 2),
+        "cpu_seconds": round(time.process_time() - used, 2),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
 

@@ -68,7 +68,8 @@ class Jobs:
             CompressError: the cluster's package is missing, or it cannot be reached.
         """
         if self.count == 1 and self.cluster is None:
-            yield from ((key, _pinned(function, *arguments)) for key, arguments in calls)
+            libraries = _libraries()
+            yield from ((key, _pinned(function, *arguments, libraries=libraries)) for key, arguments in calls)
             return
         with _backend(self) as workers:
             yield from _overlapped(workers, function, iter(calls))
@@ -137,14 +138,19 @@ def _deaths() -> tuple[type[BaseException], ...]:
     return tuple(found)
 
 
-def _pinned(function: Callable[..., R], *arguments: Any) -> R:
-    limits = importlib.import_module("threadpoolctl").threadpool_limits
+def _pinned(function: Callable[..., R], *arguments: Any, libraries: Any = None) -> R:
+    """A job with its limits; `libraries`, where they have been looked for already, are those with threads."""
     token = _inside.set(True)
     try:
-        with limits(THREADS):
+        with (libraries or _libraries()).limit(limits=THREADS):
             return function(*arguments)
     finally:
         _inside.reset(token)
+
+
+def _libraries() -> Any:
+    """The libraries in this process that have threads of their own, those that a job's module imports included."""
+    return importlib.import_module("threadpoolctl").ThreadpoolController()
 
 
 def _backend(jobs: Jobs) -> AbstractContextManager[_Workers]:

@@ -73,7 +73,7 @@ def cache_file(key: str) -> Path:
 def table_key(graph: gs.Graph, data: Data, options: Mapping[str, object]) -> str:
     """sha256 over the model (structure and weights), the samples and the options."""
     total = hashlib.sha256(json.dumps({"schema": SCHEMA, **options}, sort_keys=True, default=str).encode())
-    total.update(gs.export_onnx(skeleton(graph), do_type_check=False).SerializeToString(deterministic=True))
+    total.update(skeleton(graph).SerializeToString(deterministic=True))
     for name, tensor in sorted(graph.tensors().items()):
         if isinstance(tensor, gs.Constant):
             _update(total, name, tensor.values)

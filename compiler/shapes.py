@@ -9,6 +9,7 @@ copy without the big weights.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -19,6 +20,7 @@ from .graph.skeleton import skeleton
 Shapes = Mapping[str, tuple[int, ...]]
 Dims = Sequence[int | str | None]
 NOMINAL = 224
+KEPT = 4  # a pass, the report and the check after it ask for the shapes of one graph in turn
 
 
 def input_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
@@ -60,16 +62,24 @@ def infer_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tup
 
     `sample` gives input shapes (a calibration sample's) for dimensions that the model leaves open.
     """
-    light = skeleton(graph)
-    sizes = input_shapes(graph, sample)
-    for tensor in light.inputs:
-        if isinstance(tensor, gs.Variable) and tensor.name in sizes:
-            tensor.shape = list(sizes[tensor.name])
-    shapes = known_dims(light)
-    while fold(light, shapes):
-        shapes = {**shapes, **known_dims(light)}
-    shapes.update({name: tuple(t.shape) for name, t in light.tensors().items() if isinstance(t, gs.Constant)})
-    return {name: _whole(dims) for name, dims in shapes.items() if dims and all(dims)}
+    proto, sizes = skeleton(graph), input_shapes(graph, sample)
+    for info in proto.graph.input:
+        if info.name in sizes and info.type.HasField("tensor_type"):
+            kind = info.type.tensor_type.elem_type
+            info.CopyFrom(onnx.helper.make_tensor_value_info(info.name, kind, sizes[info.name]))
+    return dict(_inferred(proto.SerializeToString(deterministic=True)))
+
+
+@lru_cache(maxsize=KEPT)
+def _inferred(content: bytes) -> Shapes:
+    proto = onnx.ModelProto.FromString(content)
+    light = gs.import_onnx(proto)
+    dims = known_dims(proto)
+    while fold(light, dims):
+        proto = gs.export_onnx(light, do_type_check=False)
+        dims.update(known_dims(proto))
+    dims.update({tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer})
+    return {name: _whole(found) for name, found in dims.items() if found and all(found)}
 
 
 def symbolic_shapes(graph: gs.Graph) -> dict[str, tuple[int | None, ...]]:
@@ -77,15 +87,14 @@ def symbolic_shapes(graph: gs.Graph) -> dict[str, tuple[int | None, ...]]:
     return known_dims(skeleton(graph))
 
 
-def known_dims(light: gs.Graph) -> dict[str, tuple[int | None, ...]]:
-    """One run of shape inference over a graph without big weights.
+def known_dims(proto: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
+    """One run of shape inference over a model without big weights; its declarations change.
 
     Declared shapes count for inputs and for the outputs of custom operators only; others may be stale.
     """
-    proto = gs.export_onnx(light, do_type_check=False)
     for declared in proto.graph.output:
         declared.type.tensor_type.ClearField("shape")
-    custom = {tensor.name for node in light.nodes if node.domain for tensor in node.outputs}
+    custom = {name for node in proto.graph.node if node.domain for name in node.output}
     trusted = [info for info in proto.graph.value_info if info.name in custom]
     del proto.graph.value_info[:]
     proto.graph.value_info.extend(trusted)

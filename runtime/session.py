@@ -101,8 +101,7 @@ class Session:
 
 def graph_session(graph: gs.Graph, outputs: Sequence[str] | None = None) -> Session:
     """A session over a whole graph that returns the named tensors, each once (default: the graph's outputs)."""
-    light, weights = outlined(graph, LARGE)
-    return _session(gs.export_onnx(light, do_type_check=False), weights, outputs)
+    return _session(*outlined(graph, LARGE), outputs)
 
 
 def model_session(model: Model, outputs: Sequence[str] | None = None) -> Session:
@@ -128,8 +127,7 @@ def segment_session(
         functions=graph.functions,
         ir_version=graph.ir_version,
     )
-    light, weights = outlined(piece, LARGE)
-    proto = gs.export_onnx(light, do_type_check=False)
+    proto, weights = outlined(piece, LARGE)
     for name, example in inputs.items():
         kind = onnx.helper.np_dtype_to_tensor_dtype(example.dtype)
         proto.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, [None] * example.ndim))

@@ -13,8 +13,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ..errors import CompressError
-from .io import Model, to_proto
-from .skeleton import skeleton
+from .io import Model, to_skeleton
 
 
 def check_graph(model: Model) -> None:
@@ -52,7 +51,7 @@ def check_onnx(model: Model) -> None:
 
 def light_proto(model: Model) -> onnx.ModelProto:
     """The model without its big weights, declared types and all."""
-    proto = to_proto(Model(skeleton(model.graph), model.envelope, None, model.local))
+    proto = to_skeleton(model)
     del proto.graph.value_info[:]
     return proto
 

@@ -22,6 +22,7 @@ from ..errors import CompressError
 from .external import SMALL, Arrays, read_external, write_external
 from .intake import graphs, inline_functions, prepare, restore
 from .outline import outlined
+from .skeleton import skeleton
 from .wire import Weights, size, write
 
 INLINE_LIMIT = 2**31 - 2**24
@@ -63,13 +64,18 @@ def from_proto(proto: onnx.ModelProto, path: Path | None = None) -> Model:
 
 def to_proto(model: Model) -> onnx.ModelProto:
     """The graph as a ModelProto, in the envelope it came in."""
-    return _enveloped(model, model.graph)
+    return _enveloped(model, gs.export_onnx(model.graph, do_type_check=False))
 
 
 def to_outline(model: Model, least: int = SMALL) -> tuple[onnx.ModelProto, Weights]:
     """`to_proto` without the weights of so many bytes, and these by name; see `outline`."""
-    light, weights = outlined(model.graph, least)
-    return _enveloped(model, light), weights
+    proto, weights = outlined(model.graph, least)
+    return _enveloped(model, proto), weights
+
+
+def to_skeleton(model: Model) -> onnx.ModelProto:
+    """`to_proto` with its big weights as inputs; see `skeleton`."""
+    return _enveloped(model, skeleton(model.graph))
 
 
 def stored_size(model: Model) -> int:
@@ -84,8 +90,8 @@ def digest(model: Model) -> str:
     return total.hexdigest()
 
 
-def _enveloped(model: Model, graph: gs.Graph) -> onnx.ModelProto:
-    proto = gs.export_onnx(graph, do_type_check=False)
+def _enveloped(model: Model, proto: onnx.ModelProto) -> onnx.ModelProto:
+    """`proto`, an export of the model's graph, with what the graph cannot hold."""
     envelope = model.envelope
     for field in FIELDS:
         setattr(proto, field, getattr(envelope, field))

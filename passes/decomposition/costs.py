@@ -9,7 +9,7 @@ latency       milliseconds, where the target or a table of times has a price for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -40,6 +40,12 @@ class Bill:
     shapes: Shapes
     pricing: Pricing | None = None
     timed: bool = False
+
+    def geometry(self, conv: Conv) -> tuple[Hashable, ...]:
+        """All that a price of `conv` and of its rewrites hangs on: everything but the values of its weight."""
+        ends = (self.shapes.get(tensor.name) for tensor in (conv.input, conv.output))
+        attrs = repr(sorted(conv.node.attrs.items()))
+        return (conv.weight.shape, conv.dtype, conv.bias is None, attrs, len(conv.name), *ends)
 
     def dense(self, conv: Conv) -> Costs:
         return self._chain(conv, [as_piece(conv, self.shapes)])

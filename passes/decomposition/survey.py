@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,12 +93,13 @@ def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
     bill, before = _bill(graph, ctx, request), _bill(ctx.original or graph, ctx, request)
     skipped = [Decision(name, "skipped", reason) for name, reason in blind_convs(graph)]
     offers: dict[str, Offer] = {}
+    alike: dict[Hashable, Offer] = {}
     convs: list[Conv] = []
     every = list(find_convs(graph))
     with ctx.progress("costs", len(every)) as advance:
         for conv in every:
             reason = ctx.unselected(conv.name) or _broken(conv) or request.check(conv) or _unformed(conv, request)
-            offer = None if reason else _offer(conv, bill, request)
+            offer = None if reason else _offer(conv, bill, request, alike)
             advance()
             if offer is None or not any(offer.sizes.values()):
                 skipped.append(Decision(conv.name, "skipped", reason or _too_small(offer, request)))
@@ -202,10 +203,14 @@ def _too_small(offer: Offer | None, request: Request) -> str:
     return f"no size that is a multiple of {request.align} is {unit} than the Conv itself"
 
 
-def _offer(conv: Conv, bill: Bill, request: Request) -> Offer:
-    dense = bill.dense(conv)
+def _offer(conv: Conv, bill: Bill, request: Request, alike: dict[Hashable, Offer]) -> Offer:
+    """That of a Conv of the same geometry in `alike`, where there is one, or a new one, which joins them."""
     forms = [form for form in request.forms if not form.check(conv)]
-    return Offer(dense, {form.name: _sizes(conv, form, dense, bill, request) for form in forms})
+    key = (tuple(form.name for form in forms), *bill.geometry(conv))
+    if key not in alike:
+        dense = bill.dense(conv)
+        alike[key] = Offer(dense, {form.name: _sizes(conv, form, dense, bill, request) for form in forms})
+    return alike[key]
 
 
 def _sizes(conv: Conv, form: Form, dense: Costs, bill: Bill, request: Request) -> dict[int, Costs]:

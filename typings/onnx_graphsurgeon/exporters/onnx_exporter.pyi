@@ -1,0 +1,3 @@
+from typing import Any
+
+def dtype_to_onnx(dtype: Any) -> int: ...
