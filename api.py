@@ -48,7 +48,7 @@ from .runtime.checks import parse_check
 from .runtime.culprit import Culprit, write_culprit
 from .runtime.data import Samples, class_count, load_data, model_inputs
 from .runtime.preprocess import parse_preprocess
-from .runtime.reporting import Run, file_size
+from .runtime.reporting import Run
 
 PathLike = str | os.PathLike[str]
 DEFAULT_PIPELINE = "basis,quantize"
@@ -182,7 +182,7 @@ def compress(
     wanted = max(entry.trains_on() for entry in passes) if passes else 0
     if wanted and data is not None:
         ctx.training = load_samples(source.graph, data, preprocess, wanted, labels)
-    before = stored_size(source) if source.path is None else file_size(source.path)
+    before = source.stored or stored_size(source)
     plan = Plan(PREPARE if prepare else (), passes, FINISH if legalize else ())
     written = None if output is None else str(output)
     records = _run(source, plan, ctx, None if dump_dir is None else Path(dump_dir), keep_going)

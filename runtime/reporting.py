@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
 import onnx_graphsurgeon as gs
 
 from ..compiler.base import Pass, PassRecord
 from ..compiler.context import Context, Data, Progress
 from ..compiler.cost import conv_costs
-from ..compiler.graph.external import graph_tensors
 from ..compiler.graph.io import Model, stored_size
 from ..compiler.graph.operators import declared
 from ..compiler.latency import estimate
@@ -123,14 +121,6 @@ class Run:
         costs = costed.convs.values()
         macs, params = sum(cost.macs for cost in costs), sum(cost.params for cost in costs)
         return SizeReport(macs=macs, params=params, bytes=stored, latency=latency)
-
-
-def file_size(path: Path) -> int:
-    """The bytes of a model on disk, external data included."""
-    proto = onnx.load(path, load_external_data=False)
-    entries = [entry for tensor in graph_tensors(proto.graph) for entry in tensor.external_data]
-    files = {path.parent / entry.value for entry in entries if entry.key == "location"}
-    return path.stat().st_size + sum(file.stat().st_size for file in files)
 
 
 def _data_report(data: Samples) -> DataReport:

@@ -1,4 +1,4 @@
-"""Weights kept in files beside the model (ONNX external data).
+"""Weights beside their model: as arrays in memory, and in files (ONNX external data).
 
 Reading: a location is relative to the model's folder and stays inside it, symbolic links resolved; anything else is
 refused, because a model may come from anywhere. Writing: one data file, every tensor aligned to a page so that engines
@@ -40,6 +40,29 @@ def graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield attribute.t
             for inner in [attribute.g] if attribute.HasField("g") else []:
                 yield from graph_tensors(inner)
+
+
+def data_files(proto: onnx.ModelProto, folder: Path) -> set[Path]:
+    """The files in which data of `proto` lie, whether they are there or not."""
+    entries = (entry for tensor in graph_tensors(proto.graph) for entry in tensor.external_data)
+    return {folder / entry.value for entry in entries if entry.key == "location"}
+
+
+def take_weights(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, Arrays]:
+    """A model without the weights that `proto` holds as bytes, and these by name, so that they lie in memory once.
+
+    What does not fill its shape stays: it is for `intake` to name.
+    """
+    arrays: Arrays = {}
+    for tensor in proto.graph.initializer:
+        if tensor.data_type not in NUMPY or tensor.data_location == EXTERNAL:
+            continue
+        dtype, data = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type), tensor.raw_data
+        if data and min(tensor.dims, default=0) >= 0 and len(data) == prod(tensor.dims) * dtype.itemsize:
+            arrays[tensor.name] = np.frombuffer(data, dtype).reshape(tensor.dims)
+            tensor.ClearField("raw_data")
+            tensor.data_location = EXTERNAL
+    return onnx.ModelProto.FromString(proto.SerializeToString()) if arrays else proto, arrays
 
 
 def read_external(proto: onnx.ModelProto, folder: Path) -> Arrays:

@@ -12,14 +12,15 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
 from ..errors import CompressError
-from .external import SMALL, Arrays, read_external, write_external
+from .external import EXTERNAL, SMALL, Arrays, data_files, read_external, take_weights, write_external
 from .intake import graphs, inline_functions, prepare, restore
 from .outline import outlined
 from .skeleton import skeleton
@@ -39,6 +40,7 @@ class Model:
         graph: the IR; passes edit it.
         envelope: the ModelProto without weights: metadata, declarations, and of each node what the IR cannot hold.
         path: the file it came from, if any.
+        stored: bytes of that file and of the data files beside it, 0 without one.
         local: names of the initializers that belong to subgraphs.
     """
 
@@ -46,20 +48,25 @@ class Model:
     envelope: onnx.ModelProto
     path: Path | None = None
     local: frozenset[str] = frozenset()
+    stored: int = 0
 
 
 def load(path: str | os.PathLike[str]) -> Model:
     """Read an ONNX file with its external data; `CompressError` where it cannot be read."""
     path = Path(path)
     proto = inline_functions(parse(path))
-    return _import(proto, path, read_external(proto, path.parent))
+    files = {path, *data_files(proto, path.parent)}
+    beside = read_external(proto, path.parent)
+    light, inside = take_weights(proto)
+    del proto
+    return replace(_import(light, {**beside, **inside}, path), stored=sum(file.stat().st_size for file in files))
 
 
 def from_proto(proto: onnx.ModelProto, path: Path | None = None) -> Model:
     """The model of a proto that is in memory with all its data; the proto stays as it is."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
-    return _import(inline_functions(copy), path, {})
+    return _import(*take_weights(inline_functions(copy)), path)
 
 
 def to_proto(model: Model) -> onnx.ModelProto:
@@ -152,7 +159,7 @@ def parse(path: Path) -> onnx.ModelProto:
     return proto
 
 
-def _import(proto: onnx.ModelProto, path: Path | None, arrays: Arrays) -> Model:
+def _import(proto: onnx.ModelProto, arrays: Arrays, path: Path | None) -> Model:
     envelope = onnx.ModelProto(ir_version=proto.ir_version)
     for field in FIELDS:
         setattr(envelope, field, getattr(proto, field))
@@ -168,22 +175,25 @@ def _import(proto: onnx.ModelProto, path: Path | None, arrays: Arrays) -> Model:
         raise CompressError(
             f"cannot be read as a graph: {error}", str(path or "model"), "run onnx.checker on it"
         ) from error
+    for tensor in (tensor for part in [graph, *graph.subgraphs(recursive=True)] for tensor in part.tensors().values()):
+        if isinstance(tensor, gs.Constant) and tensor.data_location == EXTERNAL:
+            tensor.values, tensor.data_location = arrays[tensor.name], None
     if proto.ir_version >= 4:
-        _keep_defaults(graph, proto.graph)
-    for name, tensor in graph.tensors().items():
-        if name in arrays and isinstance(tensor, gs.Constant):
-            tensor.values, tensor.data_location = arrays[name], None
+        _keep_defaults(graph, proto.graph, arrays)
     inner = {tensor.name for part in list(graphs(proto.graph))[1:] for tensor in part.initializer}
     return Model(graph, envelope, path, frozenset(inner))
 
 
-def _keep_defaults(graph: gs.Graph, proto: onnx.GraphProto) -> None:
+def _keep_defaults(graph: gs.Graph, proto: onnx.GraphProto, arrays: Arrays) -> None:
     """Put the initializers that are listed as inputs back into `graph.inputs`."""
     stored = {tensor.name: tensor for tensor in proto.initializer}
     known = graph.tensors()
+
+    def value(name: str) -> np.ndarray:
+        return arrays[name] if name in arrays else onnx.numpy_helper.to_array(stored[name])
+
     graph.inputs = [
-        known.get(declared.name) or gs.Constant(declared.name, onnx.numpy_helper.to_array(stored[declared.name]))
-        for declared in proto.input
+        known.get(declared.name) or gs.Constant(declared.name, value(declared.name)) for declared in proto.input
     ]
 
 
