@@ -347,7 +347,7 @@ class _Baseline(Instrument):
                 what = f"no Conv has a constant weight; of '{name}': {reason}"
                 raise CompressError(what, _place(model), "store the weights as initializers")
             raise CompressError("no output depends on a Conv", _place(model), "export the network with its outputs")
-        ctx.original = model.graph.copy()
+        ctx.original = ctx.before
 
 
 def _passes(pipeline: str | Sequence[Pass], plugins: Sequence[str]) -> list[Pass]:

@@ -78,6 +78,7 @@ class Context:
         include, exclude: node names to consider (regular expressions, searched anywhere in the name); exclude wins.
         seed: the only source of randomness (`rng()`).
         original: the graph that entered the pipeline; budgets refer to it. Set by the manager, never edited.
+        before: the graph as it was before the pass that runs, likewise.
         sensitivity_file: table of what each Conv's error costs (`compiler.sensitivity`), for passes given none.
         plugin_operators: operators that the user's engine has plug-ins for.
         training: all samples, for passes that train (`Pass.trains_on`); None where no pass does.
@@ -98,6 +99,7 @@ class Context:
     seed: int = 0
     progress: Progress = silent
     original: gs.Graph | None = None
+    before: gs.Graph | None = None
     sensitivity_file: str | None = None
     plugin_operators: frozenset[str] = frozenset()
     training: TrainingData | None = None

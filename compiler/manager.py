@@ -36,7 +36,8 @@ class PassManager:
 
     def run(self, model: Model, ctx: Context, done: Sequence[PassRecord] = ()) -> list[PassRecord]:
         """Run the passes behind those of `done`, which an earlier run has finished; the records of all."""
-        ctx.original = ctx.original or model.graph.copy()
+        ctx.before = model.graph.copy()
+        ctx.original = ctx.original or ctx.before
         records = list(done)
         first = records[-1].position if records else 0
         for position, entry in enumerate(self.passes, 1):
@@ -45,9 +46,10 @@ class PassManager:
         return records
 
     def _step(self, position: int, entry: Pass, model: Model, ctx: Context) -> PassRecord:
+        ctx.before = ctx.before or model.graph.copy()
+        before = State(ctx.before, dict(ctx.origins), dict(ctx.sidecars))
         for instrument in reversed(self.instruments):
             instrument.before(position, entry, model, ctx)
-        before = State.of(model.graph, ctx)
         try:
             return self._run(PassRecord(position, entry.name, str(entry), PassResult()), entry, model, ctx)
         except Exception as error:
@@ -63,6 +65,8 @@ class PassManager:
             ctx.invalidate(record.result.preserves)
         for instrument in self.instruments:
             instrument.after(record, model, ctx)
+        if record.result.changed:
+            ctx.before = None
         return record
 
     def _failed(self, failure: Failure, model: Model, ctx: Context) -> PassRecord:

@@ -11,7 +11,7 @@ from .context import Context
 
 @dataclass(frozen=True)
 class State:
-    """A graph with the origins and sidecars that belong to it; put back at most once, because the graph is handed over.
+    """A graph, which is never edited, with the origins and sidecars that belong to it.
 
     Attributes:
         origins, sidecars: see `Context`.
@@ -28,7 +28,7 @@ class State:
 
     def put_back(self, graph: gs.Graph, ctx: Context) -> None:
         """Make `graph` and `ctx` what they were."""
-        vars(graph).update(vars(self.graph))
+        vars(graph).update(vars(self.graph.copy()))
         for there, here in ((ctx.origins, self.origins), (ctx.sidecars, self.sidecars)):
             there.clear()
             there.update(here)

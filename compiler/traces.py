@@ -9,6 +9,7 @@ import numpy as np
 
 POINTS = 40
 BINS = 48
+BLOCK = 2**17  # values that are counted at once
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,10 @@ def gathered(counts: np.ndarray, width: float, peak: float) -> tuple[tuple[int, 
 
 def weight_spread(layer: str, values: np.ndarray, ranges: np.ndarray) -> Spread:
     """Of a weight, with the range of each of its channels, or one for all."""
-    sizes = np.abs(values.astype(np.float64)).ravel()
-    top = float(sizes.max(initial=0.0)) or 1.0
-    counts, _ = np.histogram(sizes, BINS, (0.0, top))
+    flat = values.reshape(-1)
+    top = float(max(flat.max(initial=0), -flat.min(initial=0))) or 1.0
+    counts = np.zeros(BINS, np.int64)
+    for start in range(0, len(flat), BLOCK):
+        counts += np.histogram(np.abs(flat[start : start + BLOCK].astype(np.float64)), BINS, (0.0, top))[0]
     low, high = float(np.min(ranges)), float(np.max(ranges))
     return Spread(layer, "weight", tuple(int(count) for count in counts), top, low, high)

@@ -50,17 +50,25 @@ class Session:
         threads: intra-op threads; None takes all cores, inside a job one.
         fused: Q/DQ pairs become INT8 kernels, see the module docstring.
         weights: those that the model leaves out (`compiler.graph.outline`).
+        optimized: rewritten for speed first, which takes longer than a few samples do.
 
     Raises:
         CompressError: onnxruntime is missing or cannot load the model (a custom op, say).
     """
 
     def __init__(
-        self, model: onnx.ModelProto, threads: int | None = None, fused: bool = False, weights: Weights | None = None
+        self,
+        model: onnx.ModelProto,
+        threads: int | None = None,
+        fused: bool = False,
+        weights: Weights | None = None,
+        optimized: bool = True,
     ):
         runtime = import_onnxruntime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4
+        if not optimized:
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.enable_cpu_mem_arena = False  # it rounds up, and what it holds is of no use to the next session
         options.add_session_config_entry(UNFUSED, "0" if fused else "1")
         threads = threads or inner_threads()
@@ -104,16 +112,18 @@ def graph_session(graph: gs.Graph, outputs: Sequence[str] | None = None) -> Sess
     return _session(*outlined(graph, LARGE), outputs)
 
 
-def model_session(model: Model, outputs: Sequence[str] | None = None) -> Session:
+def model_session(model: Model, outputs: Sequence[str] | None = None, optimized: bool = True) -> Session:
     """A session over a whole model that returns the named tensors, each once (default: the model's outputs)."""
-    return _session(*to_outline(model, LARGE), outputs)
+    return _session(*to_outline(model, LARGE), outputs, optimized)
 
 
-def _session(proto: onnx.ModelProto, weights: Weights, outputs: Sequence[str] | None) -> Session:
+def _session(
+    proto: onnx.ModelProto, weights: Weights, outputs: Sequence[str] | None, optimized: bool = True
+) -> Session:
     if outputs is not None:
         del proto.graph.output[:]
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(outputs))
-    return Session(proto, weights=weights)
+    return Session(proto, weights=weights, optimized=optimized)
 
 
 def segment_session(

@@ -59,7 +59,8 @@ class Verify(Instrument):
             self._check_original(model, ctx)
         self._exact = entry.exact
         compared = self._runs and (entry.exact or ctx.data is not None)
-        self._before = replace(model, graph=model.graph.copy()) if compared and self._outputs is None else None
+        known = compared and self._outputs is None and ctx.before is not None
+        self._before = replace(model, graph=ctx.before) if known else None
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
         where = f"pass {record.position} '{record.name}'"
@@ -120,7 +121,7 @@ class Verify(Instrument):
 
     def _run(self, model: Model, ctx: Context) -> Outputs:
         """All outputs that are tensors, samples joined."""
-        session = model_session(model)
+        session = model_session(model, optimized=ctx.data is not None)
         runs = [session.run(feeds) for feeds in self._feeds(model.graph, ctx)]
         return {name: _join([run[name] for run in runs]) for name, value in runs[0].items() if _is_array(value)}
 
@@ -138,7 +139,8 @@ class Verify(Instrument):
 
     def _is_deterministic(self, model: Model, ctx: Context) -> bool:
         """Whether one session gives the same outputs twice; random operators draw on."""
-        session, feeds = model_session(model), next(self._feeds(model.graph, ctx))
+        session = model_session(model, optimized=ctx.data is not None)
+        feeds = next(self._feeds(model.graph, ctx))
         first, second = ({n: v for n, v in session.run(feeds).items() if _is_array(v)} for _ in range(2))
         return compare(first, second)["relative_error"] <= tolerance(model.graph)
 

@@ -9,6 +9,7 @@ class SessionOptions:
     log_severity_level: int
     intra_op_num_threads: int
     inter_op_num_threads: int
+    graph_optimization_level: int
     def add_session_config_entry(self, key: str, value: str) -> None: ...
 
 class InferenceSession:

@@ -30,6 +30,8 @@ Sources: Hassibi & Stork 1993 (Optimal Brain Surgeon); Frantar & Alistarh 2022, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from .feedback import carry
@@ -40,6 +42,7 @@ CODES = 2**BITS - 1
 SPREAD = 1e-6
 TINY = 1e-12
 RATIOS = np.linspace(1.0, 0.7, 13)
+BLOCK = 2**17  # elements that are rounded at once, so that what lies between stays in the processor's cache
 
 
 def safe_scale(scale: np.ndarray) -> np.ndarray:
@@ -87,14 +90,25 @@ def to_unsigned_grid(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     """Nearest codes (N, d) uint8, scales (N,) float32 and zero points (N,) uint8 of `weight`."""
     low, high = weight.min(axis=1, initial=0.0), weight.max(axis=1, initial=0.0)
     scale = safe_scale((high - low) / CODES)
-    zero = np.rint(-low / scale)[:, None]
-    codes = np.clip(np.rint(weight / scale[:, None]) + zero, 0, CODES)
-    return codes.astype(np.uint8), scale, zero[:, 0].astype(np.uint8)
+    zero, codes = np.rint(-low / scale), np.empty(weight.shape, np.uint8)
+    for rows in _blocks(weight):
+        codes[rows] = np.clip(np.rint(weight[rows] / scale[rows, None]) + zero[rows, None], 0, CODES)
+    return codes, scale, zero.astype(np.uint8)
 
 
 def from_unsigned_grid(codes: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
     """The float32 weights that codes with a zero point per row stand for."""
     return from_grid(codes.astype(np.int16) - zero[:, None], scale)
+
+
+def unsigned_error(weight: np.ndarray, codes: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> float:
+    """`relative_error` of a weight on the grid of `to_unsigned_grid`."""
+    lost = total = 0.0
+    for rows in _blocks(weight):
+        rounded = from_unsigned_grid(codes[rows], scale[rows], zero[rows])
+        lost += float(metric_error(weight[rows] - rounded, None).sum())
+        total += float(metric_error(weight[rows], None).sum())
+    return lost / total if total > 0 else 0.0
 
 
 def relative_error(weight: np.ndarray, rounded: np.ndarray, metric: np.ndarray | None) -> float:
@@ -120,12 +134,13 @@ def search_scale(weight: np.ndarray, metric: np.ndarray | None = None, bits: int
     """The scale per row, of `RATIOS` of the full one, whose nearest rounding errs least in the metric's diagonal."""
     weights = np.ones(weight.shape[1]) if metric is None else np.diagonal(metric)
     full = row_scale(weight, bits)
-    best, least = full, np.full(len(full), np.inf)
-    for ratio in RATIOS:
-        scale = safe_scale(full * ratio)
-        error = np.square(weight - from_grid(round_to_grid(weight, scale, bits), scale)) @ weights
-        best, least = np.where(error < least, scale, best), np.minimum(error, least)
-    return best
+    scales = [safe_scale(full * ratio) for ratio in RATIOS]
+    errors = np.empty((len(scales), len(full)))
+    for rows in _blocks(weight):
+        for index, scale in enumerate(scales):
+            rounded = from_grid(round_to_grid(weight[rows], scale[rows], bits), scale[rows])
+            errors[index, rows] = np.square(weight[rows] - rounded) @ weights
+    return np.choose(np.fmin(errors, np.inf).argmin(axis=0), scales)
 
 
 def feedback(weight: np.ndarray, scale: np.ndarray, metric: np.ndarray, bits: int = BITS) -> np.ndarray:
@@ -139,3 +154,9 @@ def feedback(weight: np.ndarray, scale: np.ndarray, metric: np.ndarray, bits: in
 
     rounded = carry(weight, metric, nearest)
     return np.rint(rounded / scale[:, None]).astype(np.int8)
+
+
+def _blocks(weight: np.ndarray) -> Iterator[slice]:
+    """Rows of `weight` (N, d), about `BLOCK` elements at a time."""
+    count = max(1, BLOCK // max(1, weight.shape[1]))
+    return (slice(start, start + count) for start in range(0, len(weight), count))

@@ -19,7 +19,7 @@ from ...compiler.graph.quantizers import along, write_kernel_shapes
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
 from ...compiler.traces import Spread, weight_spread
-from ..projection.grid import CODES, from_unsigned_grid, relative_error, to_unsigned_grid
+from ..projection.grid import CODES, to_unsigned_grid, unsigned_error
 
 LayerReport = dict[str, float | int | str]
 
@@ -51,6 +51,6 @@ def _pack(rebuilder: Rebuilder, site: Site) -> tuple[LayerReport, Spread]:
     stored = shaped(codes)
     rebuilder.rescale(nodes, stored, along(scale, axis, stored.ndim), along(zero, axis, stored.ndim))
     write_kernel_shapes(nodes, stored.shape)
-    error = relative_error(rows, from_unsigned_grid(codes, scale, zero), None)
+    error = unsigned_error(rows, codes, scale, zero)
     reach = scale * np.maximum(zero, CODES - zero)
     return {"channels": len(rows), "weight_error": error}, weight_spread(nodes[0].name, rows, reach)
