@@ -73,13 +73,20 @@ def infer_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tup
 @lru_cache(maxsize=KEPT)
 def _inferred(content: bytes) -> Shapes:
     proto = onnx.ModelProto.FromString(content)
-    light = gs.import_onnx(proto)
     dims = known_dims(proto)
-    while fold(light, dims):
-        proto = gs.export_onnx(light, do_type_check=False)
-        dims.update(known_dims(proto))
+    if not _complete(proto, dims):
+        light = gs.import_onnx(proto)
+        while fold(light, dims):
+            proto = gs.export_onnx(light, do_type_check=False)
+            dims.update(known_dims(proto))
     dims.update({tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer})
     return {name: _whole(found) for name, found in dims.items() if found and all(found)}
+
+
+def _complete(proto: onnx.ModelProto, dims: Mapping[str, Sequence[int | None]]) -> bool:
+    """Whether there is nothing left to find."""
+    written = (name for node in proto.graph.node for name in node.output if name)
+    return all(name in dims and None not in dims[name] for name in written)
 
 
 def symbolic_shapes(graph: gs.Graph) -> dict[str, tuple[int | None, ...]]:
