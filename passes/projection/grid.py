@@ -139,7 +139,8 @@ def search_scale(weight: np.ndarray, metric: np.ndarray | None = None, bits: int
     for rows in _blocks(weight):
         for index, scale in enumerate(scales):
             rounded = from_grid(round_to_grid(weight[rows], scale[rows], bits), scale[rows])
-            errors[index, rows] = np.square(weight[rows] - rounded) @ weights
+            with np.errstate(over="ignore", invalid="ignore"):  # the full scale is best where no error can be told
+                errors[index, rows] = np.square(weight[rows] - rounded) @ weights
     return np.choose(np.fmin(errors, np.inf).argmin(axis=0), scales)
 
 

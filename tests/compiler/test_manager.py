@@ -139,6 +139,27 @@ def test_a_pass_that_runs_out_of_memory_says_what_helps():
         PassManager([Step(fill)]).run(small(), Context())
 
 
+def test_the_graph_from_before_is_copied_where_it_changed_alone():
+    seen: list[gs.Graph | None] = []
+
+    def keep(graph: gs.Graph, ctx: Context) -> PassResult:
+        seen.append(ctx.before)
+        return PassResult()
+
+    def change(graph: gs.Graph, ctx: Context) -> PassResult:
+        graph.nodes[0].op = "Neg"
+        return PassResult(changed=True)
+
+    ctx, source = Context(), small()
+    steps = [Step(keep), Step(spoil), Step(keep), Step(change), Step(keep), Step(spoil), Step(keep)]
+    PassManager(steps, keep_going=True).run(source, ctx)
+    first, second, third, last = (graph for graph in seen if graph is not None)
+    assert first is second is ctx.original
+    assert third is last
+    assert (listing(first), listing(third), listing(source.graph)) == (["y = Relu(x)"], *[["y = Neg(x)"]] * 2)
+    assert source.graph is not last and source.graph.nodes is not last.nodes
+
+
 def test_a_users_error_goes_through_with_the_pass():
     def refuse(graph: gs.Graph, ctx: Context) -> PassResult:
         raise CompressError("no data", "node 'a'", "give --data")

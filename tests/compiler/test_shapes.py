@@ -54,6 +54,16 @@ def test_the_graph_stays_as_it_was():
     assert to_proto(source).SerializeToString() == before
 
 
+def test_an_edited_graph_has_new_shapes():
+    source = model("g (float[N,64,8,8] x) => (float[N,64,6,6] y) { y = Conv(x, w) }", w=normal(64, 64, 3, 3))
+    first = infer_shapes(source.graph)
+    first["y"] = ()
+    assert infer_shapes(source.graph)["y"] == (1, 64, 6, 6)
+    source.graph.tensors()["w"].values = normal(64, 64, 5, 5)
+    assert infer_shapes(source.graph)["y"] == (1, 64, 4, 4)
+    assert infer_shapes(source.graph, {"x": (1, 64, 8, 8)})["y"] == (1, 64, 4, 4)
+
+
 def test_stale_declarations_are_not_believed():
     source = model("g (float[N,3,8,8] x) => (float[N,4,6,6] y) { a = Conv(x, w) y = Relu(a) }", w=normal(4, 3, 3, 3))
     source.graph.nodes[0].outputs[0].shape = ["N", 9, 9, 9]

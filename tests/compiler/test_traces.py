@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx_compress.compiler import traces
 from onnx_compress.compiler.traces import BINS, POINTS, gathered, thinned, weight_spread
 
 
@@ -24,6 +26,14 @@ def test_gathered_counts_every_value(counts: list[int], width: float):
 
 def test_nothing_seen_is_nothing_counted():
     assert sum(gathered(np.zeros(4096, np.int64), 2.0**-72, 0.0)[0]) == 0
+
+
+def test_values_are_counted_in_blocks(monkeypatch: pytest.MonkeyPatch):
+    values = np.random.default_rng(0).standard_normal((7, 11)).astype(np.float32)
+    whole = weight_spread("conv", values, np.ones(7))
+    monkeypatch.setattr(traces, "BLOCK", 5)
+    assert weight_spread("conv", values, np.ones(7)) == whole
+    assert whole.counts == tuple(np.histogram(np.abs(values), BINS, (0, whole.top))[0])
 
 
 def test_a_weight_with_its_ranges():

@@ -37,6 +37,14 @@ def test_large_weights_are_read_where_they_lie(monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_allclose(found.run({"x": x})["y"], x @ weights["w"].T + weights["b"], atol=1e-6)
 
 
+def test_a_model_can_be_run_as_it_is_written() -> None:
+    text = "g (float[N,4] x) => (float[N,8] y) { h = Gemm<transB=1>(x, w, b) y = Relu(h) }"
+    model = builders.model(text, w=builders.normal(8, 4), b=builders.normal(8, seed=1))
+    feeds = {"x": builders.normal(3, 4, seed=2)}
+    one, two = (model_session(model, optimized=optimized).run(feeds)["y"] for optimized in (True, False))
+    np.testing.assert_allclose(one, two, atol=1e-6)
+
+
 def test_a_model_that_cannot_be_loaded_is_one_error(capfd: pytest.CaptureFixture[str]) -> None:
     model = builders.model("g (float[1] x) => (float[1] y) { y = Neg(x) }")
     model.graph.nodes[0].op = "NoSuchOperator"

@@ -121,6 +121,46 @@ def test_external_weights_lie_in_memory_once(tmp_path: Path):
     np.testing.assert_array_equal(run(loaded, x=x)["y"], run(model(text, **weights), x=x)["y"])
 
 
+BRANCHES = """g (float[N,300] x, bool c) => (float[N,300] y) {
+    y = If(c) <
+        then_branch = then () => (float[N,300] t) { t = Add(x, b) },
+        else_branch = other () => (float[N,300] e) { e = Identity(x) }
+    >
+}"""
+
+
+def test_a_weight_in_a_file_may_be_read_by_a_branch_alone(tmp_path: Path):
+    content = proto(BRANCHES, b=normal(300))
+    onnx.save(content, tmp_path / "a.onnx", save_as_external_data=True, size_threshold=0)
+    save(load(tmp_path / "a.onnx"), tmp_path / "b.onnx")
+    feeds = {"x": normal(2, 300, seed=1), "c": np.array(True)}
+    np.testing.assert_array_equal(run(onnx.load(tmp_path / "b.onnx"), **feeds)["y"], feeds["x"] + normal(300))
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_default_value_is_read_wherever_it_lies(tmp_path: Path, beside: bool):
+    content = proto("g (float[2] x, float[2] d) => (float[2] y) { y = Neg(x) }", d=normal(2))
+    onnx.save(content, tmp_path / "a.onnx", save_as_external_data=beside, size_threshold=0)
+    (_, default) = load(tmp_path / "a.onnx").graph.inputs
+    assert isinstance(default, gs.Constant)
+    np.testing.assert_array_equal(default.values, normal(2))
+
+
+def test_weights_are_arrays_of_their_own_and_the_file_is_measured(tmp_path: Path):
+    weights = {"w": normal(4, 3, 3, 3), "b": np.arange(4, dtype=np.float32)}
+    text = CONV.replace("Conv(x, w)", "Conv(x, w, b)")
+    onnx.save(proto(text, **weights), tmp_path / "a.onnx")
+    content = proto(text, **weights)
+    onnx.save(content, tmp_path / "b.onnx", save_as_external_data=True, size_threshold=0, location="b.bin")
+    for names in (["a.onnx"], ["b.onnx", "b.bin"]):
+        loaded = load(tmp_path / names[0])
+        assert loaded.stored == sum((tmp_path / name).stat().st_size for name in names)
+        for name, values in weights.items():
+            tensor = loaded.graph.tensors()[name]
+            assert isinstance(tensor._values, np.ndarray)
+            np.testing.assert_array_equal(tensor.values, values)
+
+
 def test_external_data_with_offset_and_length(tmp_path: Path):
     content = external(tmp_path, offset=64, length=4 * 108)
     (tmp_path / "w.bin").write_bytes(b"\1" * 64 + normal(4, 3, 3, 3).tobytes() + b"\2" * 9)

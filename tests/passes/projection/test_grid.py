@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx_compress.passes.projection import grid
 from onnx_compress.passes.projection.grid import (
     HIGH,
     feedback,
@@ -22,6 +23,7 @@ from onnx_compress.passes.projection.grid import (
     search_scale,
     to_grid,
     to_unsigned_grid,
+    unsigned_error,
 )
 
 RNG = np.random.default_rng(0)
@@ -69,6 +71,26 @@ def test_a_zero_point_is_at_least_as_near():
     codes, scale, zero = to_unsigned_grid(weight)
     symmetric = relative_error(weight, from_grid(*to_grid(weight, None, carry=False)), None)
     assert relative_error(weight, from_unsigned_grid(codes, scale, zero), None) < 0.8 * symmetric
+
+
+@pytest.mark.parametrize("block", [1, 200, 450])
+def test_blocks_of_rows_give_what_all_rows_give(block: int, monkeypatch: pytest.MonkeyPatch):
+    weight = RNG.standard_normal((7, 200)).astype(np.float32)
+    metric = correlated(200) + 0.1 * np.eye(200)
+    codes, scale, zero = to_unsigned_grid(weight)
+    searched = search_scale(weight, metric)
+    assert unsigned_error(weight, codes, scale, zero) == pytest.approx(
+        relative_error(weight, from_unsigned_grid(codes, scale, zero), None), rel=1e-5
+    )
+    monkeypatch.setattr(grid, "BLOCK", block)
+    for one, two in zip(to_unsigned_grid(weight), (codes, scale, zero), strict=True):
+        np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(search_scale(weight, metric), searched)
+
+
+def test_no_scale_is_searched_where_errors_overflow():
+    weight = np.array([[3e38, -1e38], [1.0, 0.5]], np.float32)
+    np.testing.assert_array_equal(search_scale(weight)[:1], row_scale(weight)[:1])
 
 
 @pytest.mark.parametrize(
