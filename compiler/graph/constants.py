@@ -50,7 +50,7 @@ def lower_constants(graph: gs.Graph) -> int:
     lowered: set[int] = set()
     for node in graph.nodes:
         tensor = constant_tensor(node) if node.op == "Constant" and not node.domain else None
-        if tensor is None or node.outputs[0].name in outputs:
+        if tensor is None or not node.outputs or node.outputs[0].name in outputs:
             continue
         _read_instead(node.outputs[0], tensor)
         node.outputs.clear()

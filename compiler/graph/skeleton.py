@@ -34,8 +34,9 @@ def skeleton(graph: gs.Graph) -> onnx.ModelProto:
 
 def _big(graph: gs.Graph) -> Iterator[gs.Constant]:
     outputs = {tensor.name for tensor in graph.outputs}
-    nodes = (node for node in graph.nodes if node.op == "Constant" and node.outputs[0].name not in outputs)
-    for tensor in (*graph.tensors().values(), *(node.attrs.get("value") for node in nodes)):
+    constants = (node for node in graph.nodes if node.op == "Constant" and not node.domain)
+    named = (node for node in constants if node.outputs and node.outputs[0].name not in outputs)
+    for tensor in (*graph.tensors().values(), *(node.attrs.get("value") for node in named)):
         if isinstance(tensor, gs.Constant) and prod(tensor.shape) > SMALL:
             yield tensor
 
@@ -45,12 +46,13 @@ def _lower(graph: onnx.GraphProto) -> None:
     outputs = {info.name for info in graph.output}
     others: list[onnx.NodeProto] = []
     for node in graph.node:
-        tensor = _stored(node) if node.op_type == "Constant" and node.output[0] not in outputs else None
+        constant = node.op_type == "Constant" and not node.domain and outputs.isdisjoint(node.output)
+        tensor = _stored(node) if constant and node.output else None
         if tensor is None:
             others.append(node)
-        else:
-            graph.initializer.add().CopyFrom(tensor)
-            graph.initializer[-1].name = node.output[0]
+            continue
+        graph.initializer.add().CopyFrom(tensor)
+        graph.initializer[-1].name = node.output[0]
     if len(others) < len(graph.node):
         del graph.node[:]
         graph.node.extend(others)

@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 import pytest
 from builders import model, normal
 from onnx_compress.compiler.graph import outline
+from onnx_compress.compiler.graph.constants import lower_constants
 from onnx_compress.compiler.graph.io import from_proto, to_proto
 from onnx_compress.compiler.graph.outline import left_out, outlined
 from onnx_compress.compiler.graph.skeleton import skeleton
@@ -51,6 +52,16 @@ def test_numbers_of_constant_nodes_are_initializers(attribute: str, shape: list[
 def test_a_constant_node_that_is_an_output_stays():
     light = skeleton(model("g () => (float y) { y = Constant<value_float = 1.0>() }").graph)
     assert [node.op_type for node in light.graph.node] == ["Constant"]
+
+
+@pytest.mark.parametrize("size", [2, 5000])
+def test_a_constant_node_without_outputs_harms_nothing(size: int):
+    content = to_proto(model("g (float[N] x) => (float[N] y) { y = Relu(x) }"))
+    held = onnx.numpy_helper.from_array(normal(size))
+    content.graph.node.insert(0, onnx.helper.make_node("Constant", [], [], value=held))
+    graph = from_proto(content).graph
+    assert [node.op_type for node in skeleton(graph).graph.node] == ["Constant", "Relu"]
+    assert lower_constants(graph) == 0
 
 
 def test_a_default_is_no_constant():
