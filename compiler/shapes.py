@@ -15,6 +15,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from .graph.constants import fold
+from .graph.inference import inferred
 from .graph.skeleton import skeleton
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -105,19 +106,12 @@ def known_dims(proto: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
     trusted = [info for info in proto.graph.value_info if info.name in custom]
     del proto.graph.value_info[:]
     proto.graph.value_info.extend(trusted)
-    inferred = _infer(proto).graph
+    found = inferred(proto).graph
     return {
         info.name: tuple(dim.dim_value if dim.dim_value > 0 else None for dim in info.type.tensor_type.shape.dim)
-        for info in [*inferred.input, *inferred.value_info, *inferred.output]
+        for info in [*found.input, *found.value_info, *found.output]
         if info.type.tensor_type.HasField("shape")
     }
-
-
-def _infer(proto: onnx.ModelProto) -> onnx.ModelProto:
-    try:
-        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    except (onnx.shape_inference.InferenceError, ValueError):
-        return proto
 
 
 def _whole(dims: tuple[int | None, ...]) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ import onnx_graphsurgeon as gs
 
 from ..errors import CompressError
 from .check import check_structure, light_proto
+from .inference import inferred
 from .intake import WEIGHTED, graphs
 from .io import Model
 from .weights import resolve
@@ -102,11 +103,8 @@ def _fits(x: Shape, weight: Shape, bias: Shape, group: int) -> bool:
 
 
 def _shapes(proto: onnx.ModelProto) -> Mapping[str, Shape]:
-    """By tensor, as far as they can be inferred; a contradiction is for the checker to name."""
-    try:
-        graph = onnx.shape_inference.infer_shapes(proto).graph
-    except (onnx.shape_inference.InferenceError, ValueError):
-        return {}
+    """By tensor, as far as they can be inferred."""
+    graph = inferred(proto).graph
     found = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for info in (*graph.value_info, *graph.input):
         found.setdefault(info.name, tuple(dim.dim_value for dim in info.type.tensor_type.shape.dim))

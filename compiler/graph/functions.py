@@ -7,12 +7,12 @@ written for those that shape inference finds. Bodies may hold such operators aga
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 import onnx
 import onnx_graphsurgeon as gs
 from onnx import defs, inliner
 
+from .inference import inferred
 from .intake import graphs
 from .rewriter import Rewriter
 from .skeleton import skeleton
@@ -50,9 +50,7 @@ def has_body(node: gs.Node, opset: int) -> bool:
 
 def tensor_types(graph: gs.Graph) -> Types:
     """Tensor name -> type, as far as ONNX's inference knows it, subgraphs included."""
-    proto = skeleton(graph)
-    with suppress(onnx.shape_inference.InferenceError, ValueError):
-        proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    proto = inferred(skeleton(graph))
     infos = [info for part in graphs(proto.graph) for info in [*part.value_info, *part.input, *part.output]]
     return {info.name: info.type for info in infos if info.type.HasField("tensor_type")}
 

@@ -13,6 +13,7 @@ from math import prod
 import onnx
 from onnx import helper
 
+from ..graph.inference import inferred
 from ..graph.intake import DEFAULT_DOMAIN, graphs
 
 SMALL = 1024
@@ -22,7 +23,7 @@ Infos = dict[str, onnx.TypeProto.Tensor]
 
 def infer(proto: onnx.ModelProto) -> list[Infos]:
     """Tensor name -> type and shape, for each graph in the order of `graphs`."""
-    light = _infer(light_copy(proto))
+    light = inferred(light_copy(proto))
     return [_infos(part) for part in graphs(light.graph)]
 
 
@@ -80,13 +81,6 @@ def _add_node(light: onnx.GraphProto, node: onnx.NodeProto) -> Iterator[onnx.Val
 
 def _declare(name: str, tensor: onnx.TensorProto) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
-
-
-def _infer(light: onnx.ModelProto) -> onnx.ModelProto:
-    try:
-        return onnx.shape_inference.infer_shapes(light, data_prop=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-        return light
 
 
 def _infos(graph: onnx.GraphProto) -> Infos:
