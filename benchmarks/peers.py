@@ -2,6 +2,7 @@
 
     python benchmarks/peers.py --environments out/environments --create
     python benchmarks/peers.py --environments out/environments [--networks resnet20,resnet56] [--only nncf]
+    python benchmarks/peers.py --environments out/environments --networks resnet50,vgg16
 
 Every tool rewrites the network in a process of its own, in its own interpreter, from the same unlabelled training
 images; the file it leaves is then judged here, in another process. `--create` makes a virtual environment per tool from
@@ -16,6 +17,9 @@ says which this is). `agreement` is the share of images for which the original n
 `output_error` the distance of all outputs to the original's, relative to their norm, both as written. `ms` is the
 median of a batch of 1 on one thread with those kernels, `latency_ratio` that of the ratios to the original, the two
 timed in turns, with its 95 % interval.
+
+Networks are those of the assets; or those of `architectures.py`, with random weights, which only tools and settings that
+look at nothing but the weights rewrite, and whose files are not judged: for time and memory.
 
 No tool takes gradient steps; Torch-Pruning, TensorLy, onnx-shrink-ray and the setting `without data` see the weights
 alone. `macs=0.5` is met from below, to the step that the method has. onnxruntime 1.31's entropy calibration has as many
@@ -42,6 +46,7 @@ from typing import Any, NamedTuple
 from accuracy import ASSETS, PREPROCESS
 
 SHARE = 0.5
+WITHOUT_DATA = "without data"
 ROUNDS, WARM_UP = 300, 10
 LONGEST_REASON = 300
 
@@ -204,12 +209,17 @@ class Peer(NamedTuple):
         rewrite: (source, target, images, setting) -> None.
         module: imported before the clock starts.
         pins: what its environment holds; without any it runs in this one.
+        any_network: rewrites any network from its weights alone.
     """
 
     rewrite: Callable[[Path, Path, Any, str], None]
     module: str
     settings: tuple[str, ...]
     pins: tuple[str, ...] = ()
+    any_network: bool = False
+
+    def settings_for(self, trained: bool) -> list[str]:
+        return [entry for entry in self.settings if trained or self.any_network or entry.endswith(WITHOUT_DATA)]
 
 
 PEERS = {
@@ -262,6 +272,7 @@ PEERS = {
         "onnx_shrink_ray.shrink",
         ("default", "min_elements=1024 per_channel"),
         ("onnx-shrink-ray==0.0.11", "onnx==1.23.2", "onnx-graphsurgeon==0.6.1", "onnxruntime==1.31.1"),
+        any_network=True,
     ),
     "torch-pruning": Peer(
         torch_pruning,
@@ -274,6 +285,7 @@ PEERS = {
         "tensorly.decomposition",
         (f"partial_tucker macs={SHARE}",),
         ("tensorly==0.10.0", "onnx==1.23.2"),
+        any_network=True,
     ),
 }
 
@@ -317,6 +329,28 @@ def calibrate(assets: str, network: str, images: int, target: str) -> None:
     graph = load(Path(assets) / "models" / f"{network}.onnx").graph
     data = load_samples(graph, Path(assets) / "data" / "cifar10_train10k.npz", PREPROCESS, images)
     np.save(target, np.concatenate([next(iter(feeds.values())) for feeds in data.batches(images)]))
+
+
+def prepare(network: str, args: argparse.Namespace) -> bool:
+    """The network and its images in the folder; whether it is one of the assets."""
+    source, target = args.assets / "models" / f"{network}.onnx", args.folder / f"{network}.onnx"
+    images = args.folder / f"{network}.npy"
+    if source.exists():
+        shutil.copyfile(source, target)
+        apart(args.limit, calibrate, str(args.assets), network, args.samples, str(images))
+    else:
+        apart(args.limit, invent, network, str(target), str(images))
+    return source.exists()
+
+
+def invent(network: str, target: str, images: str) -> None:
+    """A network with random weights, and no images; runs in a fresh process."""
+    import numpy as np
+    import onnx
+    from architectures import build
+
+    onnx.save(build(network), target)
+    np.save(images, np.zeros(0, np.float32))
 
 
 def judge(source: str, small: str, test: str, images: int) -> dict[str, Any]:
@@ -391,12 +425,15 @@ def apart(limit: float, function: Callable[..., Any], *arguments: Any) -> Any:
         return pool.apply_async(function, arguments).get(limit)
 
 
-def measure(network: str, tool: str, setting: str, args: argparse.Namespace) -> dict[str, Any]:
+def measure(network: str, trained: bool, tool: str, setting: str, args: argparse.Namespace) -> dict[str, Any]:
     """One line."""
     stem = "-".join([network, tool, *"".join(c if c.isalnum() else " " for c in setting).split()])
     source, small, images = (args.folder / name for name in (f"{network}.onnx", f"{stem}.onnx", f"{network}.npy"))
     line: dict[str, Any] = {"benchmark": "peers", "network": network, "tool": tool, "setting": setting}
     line.update(rewritten(interpreter(tool, args), args.limit, tool, setting, *map(str, (source, small, images))))
+    if not trained:
+        line["bytes"] = small.stat().st_size if small.exists() else None
+        return {**line, "date": str(datetime.date.today())}
     if "failed" not in line:
         try:
             test = str(args.assets / "data" / "cifar10_test.npz")
@@ -456,12 +493,10 @@ def main() -> None:
         sys.exit("\n".join(create(args.environments, tools)) or None)
     args.folder.mkdir(parents=True, exist_ok=True)
     for network in args.networks.split(","):
-        shutil.copyfile(args.assets / "models" / f"{network}.onnx", args.folder / f"{network}.onnx")
-        images = str(args.folder / f"{network}.npy")
-        apart(args.limit, calibrate, str(args.assets), network, args.samples, images)
+        trained = prepare(network, args)
         for tool in tools:
-            for setting in PEERS[tool].settings:
-                print(json.dumps(measure(network, tool, setting, args)), flush=True)
+            for setting in PEERS[tool].settings_for(trained):
+                print(json.dumps(measure(network, trained, tool, setting, args)), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,14 @@ def row(line: dict[str, Any]) -> list[str]:
     named = [line["network"], line["tool"], f"`{line['setting']}`" if line["setting"] else ""]
     if "failed" in line:
         return [*named, "failed: " + line["failed"].replace("|", "/"), *[""] * (len(HEAD) - 4)]
-    macs = "" if line["macs"] is None else f"{line['macs']:.2f}"
-    quality = [f"{line[key]:.2f}" for key in ("top1", "top1_fused", "agreement")]
-    costs = [f"{line['latency_ratio']:.2f}", f"{line['seconds']:.1f}", str(line["peak_mb"])]
-    return [*named, f"{line['bytes']:,}", macs, *quality, f"{line['output_error']:.4f}", *costs]
+    judged = [number(line, key, 2) for key in ("macs", "top1", "top1_fused", "agreement")]
+    judged += [number(line, "output_error", 4), number(line, "latency_ratio", 2)]
+    return [*named, f"{line['bytes']:,}", *judged, f"{line['seconds']:.3g}", str(line["peak_mb"])]
+
+
+def number(line: dict[str, Any], key: str, digits: int) -> str:
+    """Nothing where it was not measured."""
+    return "" if line.get(key) is None else f"{line[key]:.{digits}f}"
 
 
 def main() -> None:
