@@ -18,7 +18,7 @@ says which this is). `agreement` is the share of images for which the original n
 median of a batch of 1 on one thread with those kernels, `latency_ratio` that of the ratios to the original, the two
 timed in turns, with its 95 % interval.
 
-Networks are those of the assets; or those of `architectures.py`, with random weights, which only tools and settings that
+Networks are those of the assets, or those of `architectures.py` with random weights, which only tools and settings that
 look at nothing but the weights rewrite, and whose files are not judged: for time and memory.
 
 No tool takes gradient steps; Torch-Pruning, TensorLy, onnx-shrink-ray and the setting `without data` see the weights

@@ -4,7 +4,9 @@
 
 1. start      s_n: root mean square of filter n; c: one-dimensional k-means of W* / s, an entry weighing s_n^2 M_jj.
               It starts from quantiles of density^(1/3), which is where many levels end up (Panter & Dite 1951), and
-              iterates on the sorted values, so that an iteration costs K log(n d).
+              iterates on the sorted values, so that an iteration costs K log(n d). More than `MANY` values are first
+              gathered in `BINS` bins. (Drawing some of them at random would cost more: with m values drawn the error
+              grows by about K^2 / m of itself, as the centres hang together.)
 2. codes      given c and s: error feedback, then coordinate descent                             (`projection.feedback`)
 3. codebook   given a and s: least squares                                                        (`projection.repeats`)
 4. scales     given a and c: least squares
@@ -24,12 +26,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .blocks import row_blocks
 from .feedback import Nearest, carry, descend
 from .fit import Array, Fit
 from .repeats import best_scales, best_values
 
 Codes = NDArray[np.uint8]
 LLOYD_STEPS, SOLVER_STEPS = 200, 12
+MANY, BINS, AT_ONCE = 2**18, 2**20, 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,8 @@ class SharedValues:
 
     def dense(self) -> list[Array]:
         """W (n, d) per group."""
-        return [s[:, None] * self.entries[a] for a, s in zip(self.codes, self.scales, strict=True)]
+        parts = [(self.entries[a], s) for a, s in zip(self.codes, self.scales, strict=True)]
+        return [np.multiply(values, s[:, None], out=values) for values, s in parts]
 
     def stored_in(self, dtype: np.dtype) -> SharedValues:
         """Entries and scales rounded to the precision of a file."""
@@ -85,7 +90,7 @@ def kmeans(values: Array, weights: Array, size: int) -> Array:
     """At most `size` rising centres of weighted values (n,), by Lloyd's iteration."""
     order = np.argsort(values)
     points, mass = values[order], weights[order]
-    distinct = np.unique(points)
+    distinct = points[np.append(True, points[1:] > points[:-1])]
     if len(distinct) <= size:
         return distinct
     sums = np.append(0.0, np.cumsum(mass)), np.append(0.0, np.cumsum(mass * points))
@@ -99,15 +104,49 @@ def kmeans(values: Array, weights: Array, size: int) -> Array:
 
 
 def _start(fits: Sequence[Fit], scales: Sequence[Array], size: int) -> SharedValues:
+    entries = _centres(fits, scales, size)
+    return SharedValues(entries, [_codes(fit, s, entries) for fit, s in zip(fits, scales, strict=True)], scales)
+
+
+def _codes(fit: Fit, scale: Array, entries: Array) -> Codes:
+    """Those of the values nearest to W*, which are the best in the identity metric."""
+    codes = np.empty(fit.weight.shape, np.uint8)
+    for rows in row_blocks(codes):
+        codes[rows] = nearest_codes(fit.weight[rows] / scale[rows, None], entries)
+    return codes
+
+
+def _centres(fits: Sequence[Fit], scales: Sequence[Array], size: int) -> Array:
+    if sum(fit.weight.size for fit in fits) > MANY:
+        points, mass = _gathered(fits, scales)
+        if len(points) > size:
+            return kmeans(points, mass, size)
+    every = [slice(0, len(fit.weight)) for fit in fits]
+    parts = [_points(fit, s, rows) for fit, s, rows in zip(fits, scales, every, strict=True)]
+    return kmeans(*(np.concatenate(part) for part in zip(*parts, strict=True)), size)
+
+
+def _points(fit: Fit, scale: Array, rows: slice) -> tuple[Array, Array]:
+    """Some rows of W* / s, and the weights of their errors."""
+    values = fit.weight[rows] / scale[rows, None]
+    return values.ravel(), np.outer(scale[rows] ** 2, fit.diagonal).ravel()
+
+
+def _gathered(fits: Sequence[Fit], scales: Sequence[Array]) -> tuple[Array, Array]:
+    """The mean and the weight of the values in each of `BINS` bins that holds some."""
     parts = list(zip(fits, scales, strict=True))
-    values = [fit.weight / s[:, None] for fit, s in parts]
-    weights = [np.outer(s**2, np.diag(fit.metric)) for fit, s in parts]
-    entries = kmeans(_flat(values), _flat(weights), size)
-    return SharedValues(entries, [nearest_codes(part, entries) for part in values], scales)
-
-
-def _flat(parts: Sequence[Array]) -> Array:
-    return np.concatenate([part.ravel() for part in parts])
+    low = min(float((fit.weight.min(axis=1) / s).min()) for fit, s in parts)
+    high = max(float((fit.weight.max(axis=1) / s).max()) for fit, s in parts)
+    width = (high - low) / BINS or 1.0
+    mass, sums = np.zeros(BINS), np.zeros(BINS)
+    for fit, s in parts:
+        for rows in row_blocks(fit.weight, AT_ONCE):
+            values, weights = _points(fit, s, rows)
+            bins = np.minimum((values - low) / width, BINS - 1).astype(np.intp)
+            mass += np.bincount(bins, weights, BINS)
+            sums += np.bincount(bins, weights * values, BINS)
+    held = mass > 0
+    return sums[held] / mass[held], mass[held]
 
 
 def _filter_sizes(fit: Fit) -> Array:
@@ -136,6 +175,9 @@ def _assign(fits: Sequence[Fit], shared: SharedValues, carried: bool) -> SharedV
     """New codes for the given entries and scales: with error feedback, or by descent from the codes that are there."""
     codes: list[Codes] = []
     for fit, scale, start in zip(fits, shared.scales, shared.dense(), strict=True):
+        if fit.plain:
+            codes.append(_codes(fit, scale, shared.entries))
+            continue
         nearest = _nearest(shared.entries, scale)
         rounded = carry(fit.weight, fit.metric, nearest) if carried else start
         rounded = descend(fit.weight, rounded, fit.metric, nearest)

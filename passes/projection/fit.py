@@ -55,6 +55,11 @@ class Fit:
         """M."""
         return np.eye(self.weight.shape[1]) if self.gram is None else self.gram
 
+    @property
+    def diagonal(self) -> Array:
+        """Of M, (d,)."""
+        return np.ones(self.weight.shape[1]) if self.gram is None else np.diagonal(self.gram)
+
     @cached_property
     def wanted(self) -> Array:
         """W* M, (n, d)."""
@@ -134,4 +139,4 @@ def plain_fit(stored: Array, bias: Array | None) -> Fit:
     weight: Array = stored.astype(np.float64)
     mean_y = np.zeros(len(weight)) if bias is None else bias.astype(np.float64)
     mean_x = np.zeros_like(weight[0])
-    return Fit(weight, None, mean_x, mean_y, float(np.sum(weight**2)))
+    return Fit(weight, None, mean_x, mean_y, float(np.vdot(weight, weight)))

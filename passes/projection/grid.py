@@ -30,10 +30,9 @@ Sources: Hassibi & Stork 1993 (Optimal Brain Surgeon); Frantar & Alistarh 2022, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
+from .blocks import row_blocks
 from .feedback import carry
 from .fit import ridged
 
@@ -42,7 +41,6 @@ CODES = 2**BITS - 1
 SPREAD = 1e-6
 TINY = 1e-12
 RATIOS = np.linspace(1.0, 0.7, 13)
-BLOCK = 2**17  # elements that are rounded at once, so that what lies between stays in the processor's cache
 
 
 def safe_scale(scale: np.ndarray) -> np.ndarray:
@@ -91,7 +89,7 @@ def to_unsigned_grid(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     low, high = weight.min(axis=1, initial=0.0), weight.max(axis=1, initial=0.0)
     scale = safe_scale((high - low) / CODES)
     zero, codes = np.rint(-low / scale), np.empty(weight.shape, np.uint8)
-    for rows in _blocks(weight):
+    for rows in row_blocks(weight):
         codes[rows] = np.clip(np.rint(weight[rows] / scale[rows, None]) + zero[rows, None], 0, CODES)
     return codes, scale, zero.astype(np.uint8)
 
@@ -104,7 +102,7 @@ def from_unsigned_grid(codes: np.ndarray, scale: np.ndarray, zero: np.ndarray) -
 def unsigned_error(weight: np.ndarray, codes: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> float:
     """`relative_error` of a weight on the grid of `to_unsigned_grid`."""
     lost = total = 0.0
-    for rows in _blocks(weight):
+    for rows in row_blocks(weight):
         rounded = from_unsigned_grid(codes[rows], scale[rows], zero[rows])
         lost += float(metric_error(weight[rows] - rounded, None).sum())
         total += float(metric_error(weight[rows], None).sum())
@@ -136,7 +134,7 @@ def search_scale(weight: np.ndarray, metric: np.ndarray | None = None, bits: int
     full = row_scale(weight, bits)
     scales = [safe_scale(full * ratio) for ratio in RATIOS]
     errors = np.empty((len(scales), len(full)))
-    for rows in _blocks(weight):
+    for rows in row_blocks(weight):
         for index, scale in enumerate(scales):
             rounded = from_grid(round_to_grid(weight[rows], scale[rows], bits), scale[rows])
             with np.errstate(over="ignore", invalid="ignore"):  # the full scale is best where no error can be told
@@ -155,9 +153,3 @@ def feedback(weight: np.ndarray, scale: np.ndarray, metric: np.ndarray, bits: in
 
     rounded = carry(weight, metric, nearest)
     return np.rint(rounded / scale[:, None]).astype(np.int8)
-
-
-def _blocks(weight: np.ndarray) -> Iterator[slice]:
-    """Rows of `weight` (N, d), about `BLOCK` elements at a time."""
-    count = max(1, BLOCK // max(1, weight.shape[1]))
-    return (slice(start, start + count) for start in range(0, len(weight), count))

@@ -125,7 +125,7 @@ def _unfit(layer: Layer) -> str | None:
 
 def _write(rewriter: Rewriter, layer: Layer, fits: Sequence[Fit], shared: Shared, full: bool) -> Decision:
     bias = np.concatenate([fit.bias(weight) for fit, weight in zip(fits, shared.dense, strict=True)])
-    layer.store(rewriter, np.concatenate(shared.dense), bias)
+    layer.store(rewriter, shared.dense[0] if len(fits) == 1 else np.concatenate(shared.dense), bias)
     if not full:
         shared.rebuild()
     lost = sum(fit.lost(weight) + fit.residual for fit, weight in zip(fits, shared.dense, strict=True))

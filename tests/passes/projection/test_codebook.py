@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import builders
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx_compress.passes.projection import codebook as module
 from onnx_compress.passes.projection.codebook import codebook, kmeans, nearest_codes, table_sizes
 from onnx_compress.passes.projection.fit import Fit, best_fit, plain_fit
 
@@ -74,6 +76,41 @@ def test_few_different_values_are_kept_exactly() -> None:
     weight = np.random.default_rng(0).choice([-1.5, 0.0, 0.25, 3.0], size=(5, 30))
     shared = codebook([plain_fit(weight, None)], 4, scaled=False)
     np.testing.assert_array_equal(shared.dense()[0], weight)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("fit", [fit_in_metric(40, 50), plain_fit(builders.normal(40, 50), None)])
+def test_values_gathered_in_bins_have_the_same_centres(fit: Fit, scaled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = codebook([fit, fit], 16, scaled, rounds=0)
+    monkeypatch.setattr(module, "MANY", 100)
+    monkeypatch.setattr(module, "AT_ONCE", 300)
+    gathered = codebook([fit, fit], 16, scaled, rounds=0)
+    np.testing.assert_allclose(gathered.entries, whole.entries, atol=1e-4)
+    assert gathered.lost([fit, fit]) == pytest.approx(whole.lost([fit, fit]), rel=1e-3)
+
+
+@pytest.mark.parametrize("values", [[0.5], [-1.5, 0.1, 0.1 + 1e-9, 3.0]])
+def test_few_different_values_are_kept_exactly_among_many(values: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MANY", 100)
+    weight = np.random.default_rng(0).choice(values, size=(5, 30))
+    shared = codebook([plain_fit(weight, None)], 4, scaled=False)
+    np.testing.assert_array_equal(shared.dense()[0], weight)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_without_data_no_metric_is_formed(scaled: bool) -> None:
+    """It would have the square of a layer's inputs."""
+    fit = plain_fit(builders.normal(2, 100_000), None)
+    shared = codebook([fit], 16, scaled)
+    assert "metric" not in vars(fit)
+    assert fit.lost(shared.dense()[0]) < 0.02 * fit.signal
+
+
+def test_without_data_codes_are_those_of_descent() -> None:
+    weight = builders.normal(6, 40)
+    plain, same = plain_fit(weight, None), replace(plain_fit(weight, None), gram=np.eye(40))
+    one, two = (codebook([fit], 8, scaled=True) for fit in (plain, same))
+    np.testing.assert_allclose(one.dense()[0], two.dense()[0], atol=1e-9)
 
 
 @pytest.mark.parametrize("scaled", [False, True])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_compress.passes.projection import grid
+from onnx_compress.passes.projection import blocks
 from onnx_compress.passes.projection.grid import (
     HIGH,
     feedback,
@@ -82,7 +82,7 @@ def test_blocks_of_rows_give_what_all_rows_give(block: int, monkeypatch: pytest.
     assert unsigned_error(weight, codes, scale, zero) == pytest.approx(
         relative_error(weight, from_unsigned_grid(codes, scale, zero), None), rel=1e-5
     )
-    monkeypatch.setattr(grid, "BLOCK", block)
+    monkeypatch.setattr(blocks, "BLOCK", block)
     for one, two in zip(to_unsigned_grid(weight), (codes, scale, zero), strict=True):
         np.testing.assert_array_equal(one, two)
     np.testing.assert_array_equal(search_scale(weight, metric), searched)
