@@ -59,7 +59,7 @@ def _nominal(declared: Dims, sample: tuple[int, ...] | None, named: Mapping[str,
 
 
 def infer_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
-    """Tensor name -> shape, for every tensor whose shape the ONNX rules determine.
+    """Tensor name -> shape, for every weight and for every tensor whose shape the ONNX rules determine.
 
     `sample` gives input shapes (a calibration sample's) for dimensions that the model leaves open.
     """
@@ -68,7 +68,11 @@ def infer_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tup
         if info.name in sizes and info.type.HasField("tensor_type"):
             kind = info.type.tensor_type.elem_type
             info.CopyFrom(onnx.helper.make_tensor_value_info(info.name, kind, sizes[info.name]))
-    return dict(_inferred(proto.SerializeToString(deterministic=True)))
+    weights = {name: tuple(tensor.shape) for name, tensor in graph.tensors().items() if isinstance(tensor, gs.Constant)}
+    return {
+        **_inferred(proto.SerializeToString(deterministic=True)),
+        **{name: shape for name, shape in weights.items() if shape and all(shape)},
+    }
 
 
 @lru_cache(maxsize=KEPT)

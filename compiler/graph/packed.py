@@ -41,8 +41,10 @@ def pack(codes: np.ndarray, bits: int) -> np.ndarray:
     """Codes of any shape, below 2^bits, as bytes (P,); see the module docstring."""
     share = 8 // bits
     padded = np.append(codes.ravel(), np.zeros(-codes.size % share, np.uint8)).reshape(share, -1)
-    shifts = bits * np.arange(share).reshape(-1, 1)
-    return np.sum(padded.astype(np.int64) << shifts, axis=0).astype(np.uint8)
+    packed = padded[0].copy()
+    for place in range(1, share):
+        packed |= padded[place] << bits * place
+    return packed
 
 
 def stored_size(count: int, entries: int, scales: int, itemsize: int) -> int:

@@ -10,6 +10,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from .external import EXTERNAL
+from .inference import as_input
 from .outline import left_out
 from .weights import SCALARS
 
@@ -18,7 +19,7 @@ OLDEST = 4  # before this IR version an initializer that is not listed as an inp
 
 
 def skeleton(graph: gs.Graph) -> onnx.ModelProto:
-    """The graph in which every constant of more than `SMALL` elements is an input of the same type and shape.
+    """The graph in which every constant of more than `SMALL` elements is an input (`as_input`).
 
     Constant nodes are initializers.
     """
@@ -77,6 +78,6 @@ def _ask(graph: onnx.GraphProto) -> None:
         if tensor.data_location != EXTERNAL:
             kept.append(tensor)
         else:
-            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+            graph.input.append(as_input(tensor.name, tensor))
     del graph.initializer[:]
     graph.initializer.extend(kept)

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from math import prod
 
 import onnx
-from onnx import helper
 
-from ..graph.inference import inferred
+from ..graph.inference import as_input, inferred
 from ..graph.intake import DEFAULT_DOMAIN, graphs
 
 SMALL = 1024
@@ -56,11 +55,11 @@ def _fill(light: onnx.GraphProto, graph: onnx.GraphProto) -> Iterator[onnx.Value
         if is_small(tensor):
             light.initializer.append(tensor)
         else:
-            yield _declare(tensor.name, tensor)
+            yield as_input(tensor.name, tensor)
     for node in graph.node:
         stored = node.attribute[0].t if node.op_type == "Constant" and len(node.attribute) == 1 else None
         if stored is not None and stored.dims and not is_small(stored) and node.output:
-            yield _declare(node.output[0], stored)
+            yield as_input(node.output[0], stored)
         else:
             yield from _add_node(light, node)
 
@@ -79,10 +78,6 @@ def _add_node(light: onnx.GraphProto, node: onnx.NodeProto) -> Iterator[onnx.Val
             copy.attribute.append(attribute)
 
 
-def _declare(name: str, tensor: onnx.TensorProto) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
-
-
 def _infos(graph: onnx.GraphProto) -> Infos:
     infos = {
         info.name: info.type.tensor_type
@@ -90,5 +85,5 @@ def _infos(graph: onnx.GraphProto) -> Infos:
         if info.type.HasField("tensor_type")
     }
     for tensor in graph.initializer:
-        infos[tensor.name] = _declare(tensor.name, tensor).type.tensor_type
+        infos[tensor.name] = as_input(tensor.name, tensor).type.tensor_type
     return infos

@@ -121,9 +121,9 @@ def _centres(fits: Sequence[Fit], scales: Sequence[Array], size: int) -> Array:
         points, mass = _gathered(fits, scales)
         if len(points) > size:
             return kmeans(points, mass, size)
-    every = [slice(0, len(fit.weight)) for fit in fits]
-    parts = [_points(fit, s, rows) for fit, s, rows in zip(fits, scales, every, strict=True)]
-    return kmeans(*(np.concatenate(part) for part in zip(*parts, strict=True)), size)
+    parts = [_points(fit, s, slice(0, len(s))) for fit, s in zip(fits, scales, strict=True)]
+    values, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return kmeans(values, weights, size)
 
 
 def _points(fit: Fit, scale: Array, rows: slice) -> tuple[Array, Array]:

@@ -58,7 +58,7 @@ class Fit:
     @property
     def diagonal(self) -> Array:
         """Of M, (d,)."""
-        return np.ones(self.weight.shape[1]) if self.gram is None else np.diagonal(self.gram)
+        return np.ones_like(self.mean_x) if self.gram is None else self.gram.diagonal()
 
     @cached_property
     def wanted(self) -> Array:

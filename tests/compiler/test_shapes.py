@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 from builders import model, normal
 from onnx_compress.compiler.graph.io import from_proto, to_proto
+from onnx_compress.compiler.graph.skeleton import skeleton
 from onnx_compress.compiler.shapes import NOMINAL, infer_shapes, input_shapes, symbolic_shapes
 
 
@@ -52,6 +53,20 @@ def test_the_graph_stays_as_it_was():
     before = to_proto(source).SerializeToString()
     infer_shapes(source.graph)
     assert to_proto(source).SerializeToString() == before
+
+
+def test_a_long_vector_that_is_cast_takes_no_time():
+    """Inference would write down a symbol for each element."""
+    source = model(
+        """g (float[N,250] x) => (float[N,M] y) <int64[2] s = {250, 400}> {
+        c = Cast<to = 6>(codes) r = Reshape(c, s) w = Gather(e, r) y = MatMul(x, w) }""",
+        codes=np.zeros(100_000, np.uint8),
+        e=normal(16),
+    )
+    inputs = {info.name: info.type.tensor_type.shape.dim for info in skeleton(source.graph).graph.input}
+    assert [dim.dim_value for dim in inputs["codes"]] == [0]
+    found = infer_shapes(source.graph)
+    assert (found["codes"], found["w"], found["y"]) == ((100_000,), (250, 400), (1, 400))
 
 
 def test_an_edited_graph_has_new_shapes():
