@@ -15,11 +15,12 @@ from ...compiler.context import Context
 from ...compiler.graph.convs import blind_convs
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.targets import Target
-from ...runtime.rows import Layer, in_graph_order
+from ...runtime.rows import LARGEST, Layer, in_graph_order
 from ..projection.fit import Array, Fit, total_signal
-from .fitting import fitted
+from .fitting import fitted, is_too_wide
 
 FOLDED = "weights are stored in full, as {why}: the file does not shrink, but it zips better"
+TOO_WIDE = f"{{}}: more than {LARGEST} inputs, so its weight is fitted without the data"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,7 @@ class SharingPass(Pass):
                 decisions.append(_write(rewriter, layer, fits, project(layer, fits), why is not None))
                 advance(layer.name)
         notes = [FOLDED.format(why=why)] if why and layers else []
+        notes += [TOO_WIDE.format(layer.name) for layer in layers if ctx.data is not None and is_too_wide(layer)]
         return PassResult(bool(layers), [*decisions, *skipped], notes=[*notes, *self.remarks(decisions, ctx)])
 
     def _full(self, target: Target, opset: int) -> str | None:

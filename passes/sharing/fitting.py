@@ -1,4 +1,8 @@
-"""The best dense fit of each layer, in turn: with data in step with the original network, without it as stored."""
+"""The best dense fit of each layer, in turn: with data in step with the original network, without it as stored.
+
+Fully connected layers with more inputs than `LARGEST` are taken as stored even with data, and first, so that the layers
+that are fitted see what became of them.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,9 @@ from collections.abc import Iterator, Sequence
 import onnx_graphsurgeon as gs
 
 from ...compiler.context import Context
+from ...compiler.graph.gemms import Gemm
 from ...runtime.lockstep import lockstep
-from ...runtime.rows import Layer
+from ...runtime.rows import LARGEST, Layer
 from ..decomposition.survey import layer_fits, plain_fits
 from ..projection.fit import Fit
 
@@ -16,17 +21,25 @@ from ..projection.fit import Fit
 def fitted(
     graph: gs.Graph, ctx: Context, layers: Sequence[Layer], ridge: float, refit: bool = True
 ) -> Iterator[tuple[Layer, list[Fit]]]:
-    """Every layer with a fit per group; the caller rewrites it before it asks for the next.
+    """Every layer with a fit per group, in graph order but for those taken as stored; the caller rewrites it before it
+    asks for the next.
 
     Args:
         layers: of `graph`, in graph order.
         ridge: pull towards the stored weight, relative to the mean input energy.
         refit: fit on the inputs of the network as rewritten so far, otherwise on those before the pass.
     """
-    if ctx.data is None:
-        yield from ((layer, plain_fits(layer)) for layer in list(layers))
-        return
+    stored = [layer for layer in layers if ctx.data is None or is_too_wide(layer)]
+    rest = [layer for layer in layers if layer not in stored]
     reference = graph.copy()
+    yield from ((layer, plain_fits(layer)) for layer in stored)
+    if ctx.data is None or not rest:
+        return
     walked = graph if refit else reference
-    for layer, moments in lockstep(walked, reference, layers, ctx.data, ctx.rng(), memory=ctx.activations):
+    for layer, moments in lockstep(walked, reference, rest, ctx.data, ctx.rng(), memory=ctx.activations):
         yield layer, layer_fits(layer, moments, ridge)
+
+
+def is_too_wide(layer: Layer) -> bool:
+    """Whether second moments of its inputs would take too much memory."""
+    return isinstance(layer, Gemm) and layer.fan_in > LARGEST

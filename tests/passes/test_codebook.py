@@ -18,6 +18,7 @@ from onnx_compress.compiler.graph.io import Model, load, to_proto
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.codebook import Codebook
 from onnx_compress.passes.quantize import Quantize
+from onnx_compress.passes.sharing import fitting
 from onnx_compress.runtime.evaluate import accuracy
 
 NETWORK = """g (float[N,3,8,8] x) => (float[N,10] y) {
@@ -84,6 +85,31 @@ def test_data_help() -> None:
         apply(model, Codebook(entries=4), data)
         errors.append(error(model, network(), x))
     assert errors[1] < 0.7 * errors[0]
+
+
+WIDE = """g (float[N,3,8,8] x) => (float[N,10] y) {
+    a = Conv<pads=[1,1,1,1]>(x, w1, b1)
+    r = Relu(a)
+    h = Flatten(r)
+    d = Gemm<transB=1>(h, w2, b2)
+    s = Relu(d)
+    y = Gemm<transB=1>(s, w3, b3)
+}"""
+
+
+@pytest.mark.parametrize("largest", [50, 1000, 2000])
+def test_a_layer_with_very_many_inputs_is_fitted_without_data(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their moments would have the square of them: 5 GB for the first fully connected layer of a VGG-16."""
+    monkeypatch.setattr(fitting, "LARGEST", largest)
+    shapes = {"w1": (16, 3, 3, 3), "b1": (16,), "w2": (100, 1024), "b2": (100,), "w3": (10, 100), "b3": (10,)}
+    model = builders.model(WIDE, **{name: builders.normal(*shape) / shape[-1] ** 0.5 for name, shape in shapes.items()})
+    whole = builders.run(model, x=images().x)["y"]
+    result = apply(model, Codebook(entries=32), images())
+    wide = [name for name, inputs in (("Gemm_3", 1024), ("Gemm_5", 100)) if inputs > largest]
+    assert [note.partition(":")[0] for note in result.notes] == wide
+    assert {entry.action for entry in result.decisions} == {"rewritten"}
+    got = builders.run(model, x=images().x)["y"]
+    assert np.linalg.norm(got - whole) < 0.1 * np.linalg.norm(whole)
 
 
 def test_biases_keep_the_means() -> None:
