@@ -2,7 +2,7 @@
 # make test    lint, types and tests
 # make docs    the pages of docs/ as a site in out/docs
 # make lock    constraints.txt anew, with the newest versions that pyproject.toml allows
-# make audit   known vulnerabilities of those versions, as pypi.org tells them
+# make audit   known vulnerabilities of those versions, as the Python Package Index tells them
 # make soak    thousands of random networks: the pruned one computes what the masked one does
 # Each sets up .venv first, once; PYTHON=python3.12 chooses the interpreter.
 
