@@ -20,7 +20,7 @@ from ..compiler.graph.gemms import find_gemms
 from ..compiler.graph.quantizers import Grid
 from .calibration import observe
 from .moments import Moments, MomentSum
-from .rows import LARGEST, Layer, input_rows, row_positions, target_rows
+from .rows import Layer, input_rows, is_too_wide, row_positions, target_rows
 
 MEMORY = 512 << 20
 
@@ -61,7 +61,7 @@ def measurable(graph: gs.Graph, accepts: Callable[[gs.Node], bool]) -> list[Laye
     Fully connected ones with more than `LARGEST` inputs are left out.
     """
     convs = [conv for conv in find_convs(graph) if accepts(conv.node)]
-    gemms = [gemm for gemm in find_gemms(graph) if accepts(gemm.node) and gemm.fan_in <= LARGEST]
+    gemms = [gemm for gemm in find_gemms(graph) if accepts(gemm.node) and not is_too_wide(gemm)]
     return [*convs, *(gemm for gemm in gemms if all(gemm.node.attrs.get(key, 1.0) == 1.0 for key in ("alpha", "beta")))]
 
 

@@ -21,6 +21,11 @@ Positions = np.ndarray | None
 """Flat output positions of a Conv, (images, count); None for a fully connected layer."""
 
 
+def is_too_wide(layer: Layer) -> bool:
+    """Whether it is fully connected, with more than `LARGEST` inputs."""
+    return isinstance(layer, Gemm) and layer.fan_in > LARGEST
+
+
 def in_graph_order(graph: gs.Graph, layers: Iterable[Layer]) -> list[Layer]:
     """The layers in the order of their nodes."""
     by_node = {id(layer.node): layer for layer in layers}

@@ -15,7 +15,7 @@ from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
 from ...runtime.lockstep import ROWS, lockstep
-from ...runtime.rows import LARGEST, Layer, in_graph_order
+from ...runtime.rows import Layer, in_graph_order, is_too_wide
 from ..projection.fit import Fit, total_signal
 from .budget import Candidate
 from .forms import Form, Projection, emit
@@ -87,7 +87,7 @@ def _fits(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> Itera
         return
     reference = graph.copy()
     if plan.lockstep:
-        gemms = (gemm for gemm in find_gemms(graph) if gemm.fan_in <= LARGEST and not ctx.out_of_scope(gemm.name))
+        gemms = (gemm for gemm in find_gemms(graph) if not is_too_wide(gemm) and not ctx.out_of_scope(gemm.name))
         layers, walked = in_graph_order(graph, [*chosen, *gemms]), graph
     else:
         layers, walked = [conv for conv in chosen if plan.choices[conv.name].size], reference

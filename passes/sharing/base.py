@@ -15,9 +15,9 @@ from ...compiler.context import Context
 from ...compiler.graph.convs import blind_convs
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.targets import Target
-from ...runtime.rows import LARGEST, Layer, in_graph_order
+from ...runtime.rows import LARGEST, Layer, in_graph_order, is_too_wide
 from ..projection.fit import Array, Fit, total_signal
-from .fitting import fitted, is_too_wide
+from .fitting import fitted
 
 FOLDED = "weights are stored in full, as {why}: the file does not shrink, but it zips better"
 TOO_WIDE = f"{{}}: more than {LARGEST} inputs, so its weight is fitted without the data"

@@ -11,9 +11,8 @@ from collections.abc import Iterator, Sequence
 import onnx_graphsurgeon as gs
 
 from ...compiler.context import Context
-from ...compiler.graph.gemms import Gemm
 from ...runtime.lockstep import lockstep
-from ...runtime.rows import LARGEST, Layer
+from ...runtime.rows import Layer, is_too_wide
 from ..decomposition.survey import layer_fits, plain_fits
 from ..projection.fit import Fit
 
@@ -29,17 +28,12 @@ def fitted(
         ridge: pull towards the stored weight, relative to the mean input energy.
         refit: fit on the inputs of the network as rewritten so far, otherwise on those before the pass.
     """
-    stored = [layer for layer in layers if ctx.data is None or is_too_wide(layer)]
-    rest = [layer for layer in layers if layer not in stored]
-    reference = graph.copy()
-    yield from ((layer, plain_fits(layer)) for layer in stored)
-    if ctx.data is None or not rest:
+    if ctx.data is None:
+        yield from ((layer, plain_fits(layer)) for layer in list(layers))
         return
+    reference = graph.copy()
+    yield from ((layer, plain_fits(layer)) for layer in layers if is_too_wide(layer))
+    rest = [layer for layer in layers if not is_too_wide(layer)]
     walked = graph if refit else reference
     for layer, moments in lockstep(walked, reference, rest, ctx.data, ctx.rng(), memory=ctx.activations):
         yield layer, layer_fits(layer, moments, ridge)
-
-
-def is_too_wide(layer: Layer) -> bool:
-    """Whether second moments of its inputs would take too much memory."""
-    return isinstance(layer, Gemm) and layer.fan_in > LARGEST

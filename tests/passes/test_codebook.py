@@ -18,7 +18,7 @@ from onnx_compress.compiler.graph.io import Model, load, to_proto
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.codebook import Codebook
 from onnx_compress.passes.quantize import Quantize
-from onnx_compress.passes.sharing import fitting
+from onnx_compress.runtime import rows
 from onnx_compress.runtime.evaluate import accuracy
 
 NETWORK = """g (float[N,3,8,8] x) => (float[N,10] y) {
@@ -100,7 +100,7 @@ WIDE = """g (float[N,3,8,8] x) => (float[N,10] y) {
 @pytest.mark.parametrize("largest", [50, 1000, 2000])
 def test_a_layer_with_very_many_inputs_is_fitted_without_data(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their moments would have the square of them: 5 GB for the first fully connected layer of a VGG-16."""
-    monkeypatch.setattr(fitting, "LARGEST", largest)
+    monkeypatch.setattr(rows, "LARGEST", largest)
     shapes = {"w1": (16, 3, 3, 3), "b1": (16,), "w2": (100, 1024), "b2": (100,), "w3": (10, 100), "b3": (10,)}
     model = builders.model(WIDE, **{name: builders.normal(*shape) / shape[-1] ** 0.5 for name, shape in shapes.items()})
     whole = builders.run(model, x=images().x)["y"]

@@ -136,7 +136,7 @@ def test_rounded_moments_are_those_of_all_rows():
 def test_layers_too_wide_for_their_moments_are_not_measured(monkeypatch: pytest.MonkeyPatch):
     graph = model("g (float[N,3] x) => (float[N,2] y) { y = Gemm(x, w) }", w=normal(3, 2)).graph
     assert [layer.name for layer in measurable(graph, lambda node: True)] == ["Gemm_0"]
-    monkeypatch.setattr("onnx_compress.runtime.rounded.LARGEST", 2)
+    monkeypatch.setattr("onnx_compress.runtime.rows.LARGEST", 2)
     assert measurable(graph, lambda node: True) == []
 
 
