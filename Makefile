@@ -9,6 +9,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+AUDIT := $(BIN)/uv tool run --quiet pip-audit --strict --no-deps --disable-pip --requirement
 NETWORK := models/resnet20_cifar10.onnx
 SAMPLE := models/cifar10_sample.npz
 OUT := out/resnet20_cifar10.compressed.onnx
@@ -42,7 +43,8 @@ lock: .stamp/venv
 
 audit: .stamp/venv
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv tool run --quiet pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+	$(AUDIT) constraints.txt
+	$(AUDIT) runtime/training/ort_requirements.txt
 
 soak: .stamp/test
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest tests/compiler/graph/channels/test_random_networks.py \
@@ -66,7 +68,7 @@ clean:
 
 .stamp/test: .stamp/venv pyproject.toml constraints.txt tests/third_party.txt
 	$(PIP) --editable '.[cpu,docs,nvrtc,test,trt-rtx]'
-	$(PIP) --no-deps --requirement tests/third_party.txt
+	$(PIP) --no-deps --ignore-requires-python --requirement tests/third_party.txt
 	touch $@
 
 # Without one of these (no interpreter fits, say) the tests that need it are skipped.

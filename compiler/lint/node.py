@@ -84,7 +84,7 @@ class Node:
         value = next(iter(self.attributes.values()))
         if isinstance(value, onnx.TensorProto):
             return value
-        if isinstance(value, (int, float)) or (isinstance(value, list) and value and not isinstance(value[0], str)):
+        if _is_numeric(value):
             kind = np.float32 if "float" in self.proto.attribute[0].name else np.int64
             return numpy_helper.from_array(np.asarray(value, kind))
         return None
@@ -158,3 +158,9 @@ def _text(value: Any) -> Any:
     if isinstance(value, list):
         return [_text(part) for part in cast("list[Any]", value)]
     return value
+
+
+def _is_numeric(value: Any) -> bool:
+    """Whether an attribute is a number, or a list of some."""
+    values = cast("list[Any]", value) if isinstance(value, list) else [value]
+    return bool(values) and isinstance(values[0], (int, float))

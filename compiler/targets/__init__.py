@@ -111,7 +111,7 @@ TARGETS: dict[str, Target] = {
         ),
         Target(
             name="ort",
-            description="onnxruntime 1.31 on this machine",
+            description="onnxruntime on this machine",
             tensorrt=None,
             max_opset=26,
             max_ir=13,

@@ -106,7 +106,7 @@ class Dense:
     def __init__(self, reader: Reader):
         size = len(reader.metric)
         self._weight = reader.weight.copy()
-        self._inverse = np.asfortranarray(cho_solve(cho_factor(reader.metric), np.eye(size)))
+        self._inverse: Array = np.asfortranarray(cho_solve(cho_factor(reader.metric), np.eye(size)))
         self._columns: list[np.ndarray] = list(reader.columns)
         self._scale = 1 / max(reader.signal, LEAST)
         self._gone = np.zeros(len(self._columns), bool)
@@ -118,7 +118,7 @@ class Dense:
         for size in np.unique(sizes[sizes > 0]):
             units = np.flatnonzero(sizes == size)
             columns: np.ndarray = np.stack([self._columns[unit] for unit in units.tolist()])
-            blocks = self._inverse[columns[:, :, None], columns[:, None, :]]
+            blocks: Array = self._inverse[columns[:, :, None], columns[:, None, :]]
             rows = self._weight[:, columns].transpose(1, 2, 0)
             found[units] = np.einsum("ubn,ubn->u", rows, np.linalg.solve(blocks, rows))
         return found * self._scale
@@ -134,5 +134,6 @@ class Dense:
         across = np.asfortranarray(self._inverse[:, columns])
         solved = np.linalg.solve(block, rows.T)
         self._weight -= (across @ solved).T
-        self._inverse = dgemm(-1.0, across, np.linalg.solve(block, across.T), 1.0, self._inverse, overwrite_c=True)
+        change = np.linalg.solve(block, across.T)
+        self._inverse = dgemm(-1.0, across, change, beta=1.0, c=self._inverse, overwrite_c=True)
         return float(np.sum(rows.T * solved)) * self._scale

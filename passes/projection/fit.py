@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 Array = NDArray[np.float64]
+Factor = tuple[Array, Any]  # as scipy's cho_factor answers
 ROUNDING, SAFE, TINY = 1e-5, 30, 1e-12
 LEAST_SIGNAL = 1e-30
 
@@ -105,7 +107,7 @@ def best_fit(xx: Array, yx: Array, power: float, stored: Array, ridge: float, ow
 
 def ridged(
     moments: Array, covariance: Array, ridge: float, factored: bool = False
-) -> tuple[Array, float, tuple[Array, bool] | None]:
+) -> tuple[Array, float, Factor | None]:
     """M = C + l I (d, d), l, and scipy's Cholesky factor of M, if it is asked for or has to be tried.
 
     The covariance C becomes M in place: they may be large. l = ridge * mean diagonal of the covariance C, but above the
@@ -129,7 +131,7 @@ def ridged(
             np.fill_diagonal(covariance, variances + pull)
 
 
-def _solve(factor: tuple[Array, bool], cross: Array) -> Array:
+def _solve(factor: Factor, cross: Array) -> Array:
     """cross M^-1, by the factor of M."""
     return np.asarray(cho_solve(factor, cross.T)).T
 

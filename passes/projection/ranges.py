@@ -99,6 +99,7 @@ def _divergence(counts: np.ndarray, keep: int, levels: int) -> float:
     spread = np.repeat(mass / np.maximum(bins, 1.0), np.diff(starts, append=keep)) * filled
     if not spread.any():
         return float("inf")
-    p, q = wanted / wanted.sum(), spread / spread.sum()
+    p: np.ndarray = wanted / wanted.sum()
+    q: np.ndarray = spread / spread.sum()
     seen = p > 0
     return float(np.sum(p[seen] * np.log(p[seen] / np.maximum(q[seen], 1e-12))))

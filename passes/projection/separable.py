@@ -23,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 
-from .fit import Array, Fit, plain_fit
+from .fit import Array, Factor, Fit, plain_fit
 from .lowrank import lowrank, lowrank_curve
 
 Shape = tuple[int, int, int]
@@ -132,7 +132,7 @@ def _by_rank(horizontal: Array, shape: Shape) -> Array:
     return filters.transpose(1, 0, 2).reshape(filters.shape[1], -1)
 
 
-def _preconditioned(gradient: Array, horizontal: Array, inner: tuple[Array, bool], shape: Shape) -> Array:
+def _preconditioned(gradient: Array, horizontal: Array, inner: Factor, shape: Shape) -> Array:
     """S^-1 G Q^-1, with `inner` the factor of Q."""
     across = _by_rank(horizontal, shape)
     return cho_solve(inner, cho_solve(cho_factor(_spd(across @ across.T)), gradient).T).T
