@@ -21,9 +21,11 @@ timed in turns, with its 95 % interval.
 Networks are those of the assets, or those of `architectures.py` with random weights, which only tools and settings that
 look at nothing but the weights rewrite, and whose files are not judged: for time and memory.
 
-No tool takes gradient steps; Torch-Pruning, TensorLy, onnx-shrink-ray and the setting `without data` see the weights
-alone. `macs=0.5` is met from below, to the step that the method has. onnxruntime 1.31's entropy calibration has as many
-bins as levels and finds the ranges of MinMax. Assets are those of `accuracy.py`.
+No tool takes gradient steps; Torch-Pruning, TensorLy, onnx-shrink-ray and the settings `without data` see the weights
+alone. `macs=0.5` is met from below, to the step that the method has. Without data nncf and onnx-shrink-ray store the
+weights in 8 bits, onnxruntime measures activations when the network runs, and nvidia-modelopt invents images.
+onnxruntime's entropy calibration has as many bins as levels and finds the ranges of MinMax. Assets are those of
+`accuracy.py`.
 """
 
 from __future__ import annotations
@@ -65,8 +67,14 @@ def ours(source: Path, target: Path, images: Any, setting: str) -> None:
 def onnxruntime(source: Path, target: Path, images: Any, setting: str) -> None:
     """Static quantization as the documentation advises: S8S8 first, U8S8 with a reduced range for x86 without VNNI."""
     import onnx
-    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType
-    from onnxruntime.quantization import quantize_static as quantize
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_dynamic,
+        quantize_static,
+    )
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):
@@ -78,7 +86,10 @@ def onnxruntime(source: Path, target: Path, images: Any, setting: str) -> None:
 
     prepared = target.with_suffix(".prepared.onnx")
     quant_pre_process(str(source), str(prepared))
-    quantize(
+    if setting.endswith(WITHOUT_DATA):
+        quantize_dynamic(str(prepared), str(target), per_channel=True)
+        return
+    quantize_static(
         str(prepared),
         str(target),
         Reader(onnx.load(source).graph.input[0].name),
@@ -94,10 +105,10 @@ def onnxruntime(source: Path, target: Path, images: Any, setting: str) -> None:
 def modelopt(source: Path, target: Path, images: Any, setting: str) -> None:
     from modelopt.onnx.quantization import quantize
 
-    method, precision = setting.split()
+    method, precision, *without = setting.split()
     quantize(
         str(source),
-        calibration_data=images,
+        calibration_data=None if without else images,
         calibration_method=method,
         calibration_eps=["cpu"],
         high_precision_dtype=precision,
@@ -110,6 +121,9 @@ def nncf(source: Path, target: Path, images: Any, setting: str) -> None:
     import onnx
 
     model = onnx.load(source)
+    if setting.endswith(WITHOUT_DATA):
+        onnx.save(nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM), target)
+        return
     name = model.graph.input[0].name
     data = nncf.Dataset([{name: image[None]} for image in images])
     fast = setting == "default"
@@ -207,13 +221,13 @@ class Peer(NamedTuple):
 
     Attributes:
         rewrite: (source, target, images, setting) -> None.
-        module: imported before the clock starts.
+        modules: imported before the clock starts.
         pins: what its environment holds; without any it runs in this one.
         any_network: rewrites any network from its weights alone.
     """
 
     rewrite: Callable[[Path, Path, Any, str], None]
-    module: str
+    modules: tuple[str, ...]
     settings: tuple[str, ...]
     pins: tuple[str, ...] = ()
     any_network: bool = False
@@ -223,10 +237,10 @@ class Peer(NamedTuple):
 
 
 PEERS = {
-    "original": Peer(original, "shutil", ("",)),
+    "original": Peer(original, (), ("",)),
     "onnx-compress": Peer(
         ours,
-        "onnx_compress.api",
+        ("onnx_compress.api", "onnx.reference.ops", "onnxruntime"),
         (
             "quantize",
             "quantize without data",
@@ -238,14 +252,14 @@ PEERS = {
     ),
     "onnxruntime": Peer(
         onnxruntime,
-        "onnxruntime.quantization",
-        ("s8s8 minmax", "s8s8 entropy", "u8s8 minmax reduce_range"),
-        ("onnxruntime==1.31.1", "onnx==1.23.2", "sympy==1.14.0"),
+        ("onnxruntime.quantization", "onnxruntime.quantization.shape_inference"),
+        ("s8s8 minmax", "s8s8 entropy", "u8s8 minmax reduce_range", f"dynamic {WITHOUT_DATA}"),
+        ("onnxruntime==1.32.0", "onnx==1.23.2", "sympy==1.14.0"),
     ),
     "nvidia-modelopt": Peer(
         modelopt,
-        "modelopt.onnx.quantization",
-        ("entropy fp32", "max fp32", "entropy fp16"),
+        ("modelopt.onnx.quantization",),
+        ("entropy fp32", "max fp32", "entropy fp16", f"max fp32 {WITHOUT_DATA}"),
         (
             "nvidia-modelopt==0.47.0",
             "torch==2.13.0",
@@ -263,26 +277,26 @@ PEERS = {
     ),
     "nncf": Peer(
         nncf,
-        "nncf",
-        ("default", "fast_bias_correction=False"),
-        ("nncf==3.4.0", "onnx==1.21.0", "onnxruntime==1.31.1"),
+        ("nncf",),
+        ("default", "fast_bias_correction=False", f"compress_weights int8_sym {WITHOUT_DATA}"),
+        ("nncf==3.4.0", "onnx==1.21.0", "onnxruntime==1.32.0"),
     ),
     "onnx-shrink-ray": Peer(
         shrink_ray,
-        "onnx_shrink_ray.shrink",
+        ("onnx_shrink_ray.shrink",),
         ("default", "min_elements=1024 per_channel"),
-        ("onnx-shrink-ray==0.0.11", "onnx==1.23.2", "onnx-graphsurgeon==0.6.1", "onnxruntime==1.31.1"),
+        ("onnx-shrink-ray==0.0.11", "onnx==1.23.2", "onnx-graphsurgeon==0.6.1", "onnxruntime==1.32.0"),
         any_network=True,
     ),
     "torch-pruning": Peer(
         torch_pruning,
-        "torch_pruning",
+        ("torch_pruning", "torch.onnx"),
         (f"magnitude macs={SHARE}",),
         ("torch-pruning==1.6.1", "torch==2.13.0", "onnx==1.21.0"),
     ),
     "tensorly": Peer(
         tucker,
-        "tensorly.decomposition",
+        ("tensorly.decomposition",),
         (f"partial_tucker macs={SHARE}",),
         ("tensorly==0.10.0", "onnx==1.23.2"),
         any_network=True,
@@ -295,7 +309,8 @@ def work(tool: str, setting: str, source: Path, target: Path, images: Path) -> d
     import numpy as np
 
     peer, given = PEERS[tool], np.load(images)
-    import_module(peer.module)
+    for module in peer.modules:
+        import_module(module)
     started, used = time.perf_counter(), time.process_time()
     peer.rewrite(source, target, given, setting)
     return {
