@@ -16,12 +16,12 @@ fitted in closed form.
 Top-1 on the 10,000 CIFAR-10 test images, file relative to the FP32 original (`--target ort`, 1,024 unlabelled images):
 
     ResNet-56 (93.39)       file    with data    without
-    entries=4              0.082        92.91
-    entries=16             0.144        93.49      92.36
-    entries=256            0.266        93.43      92.92
-    basis:macs=0.5, 16     0.101        92.51
+    entries=4              0.082        92.58
+    entries=16             0.144        93.25      92.30
+    entries=256            0.266        93.20      92.92
+    basis:macs=0.5, 16     0.101        92.36
 
-    ResNet-20 (91.73), with data: 90.9 / 91.8 with 4 / 16 entries; without data, 4 entries destroy it (15.1).
+    ResNet-20 (91.73), with data: 90.8 / 91.7 with 4 / 16 entries; without data, 4 entries destroy it (14.4).
 
 One run each, so a tenth or two says little. A scale per filter gains with data and few entries (ResNet-20, 4 entries:
 90.9 against 90.3; 8: 91.7 against 91.4; 16: 91.8 against 91.7) and loses without data (16: 89.5 against 90.8), hence

@@ -32,7 +32,8 @@ from .fit import Array, Fit
 from .repeats import best_scales, best_values
 
 Codes = NDArray[np.uint8]
-LLOYD_STEPS, SOLVER_STEPS = 200, 12
+LLOYD_STEPS = 200
+SOLVER_STEPS, SOLVED = 12, 1e-3  # the codes move next, and the entries again: better solved is no better in the end
 MANY, BINS, AT_ONCE = 2**18, 2**20, 2**22
 
 
@@ -73,11 +74,12 @@ def codebook(fits: Sequence[Fit], size: int, scaled: bool, rounds: int = 4) -> S
     best = _start(fits, scales, size)
     if all(fit.plain for fit in fits) and not scaled:
         return best
-    current = _assign(fits, best, carried=True)
+    current, least = _assign(fits, best, carried=True), best.lost(fits)
     for _ in range(rounds):
         current = _assign(fits, _resolve_scales(fits, _resolve_entries(fits, current), scaled), carried=False)
-        if current.lost(fits) < best.lost(fits):
-            best = current
+        lost = current.lost(fits)
+        if lost < least:
+            best, least = current, lost
     return best
 
 
@@ -190,7 +192,8 @@ def _nearest(entries: Array, scale: Array) -> Nearest:
 
 
 def _resolve_entries(fits: Sequence[Fit], shared: SharedValues) -> SharedValues:
-    return _sorted(best_values(fits, shared.codes, shared.scales, shared.entries, SOLVER_STEPS), shared)
+    entries = best_values(fits, shared.codes, shared.scales, shared.entries, SOLVER_STEPS, SOLVED)
+    return _sorted(entries, shared)
 
 
 def _sorted(entries: Array, shared: SharedValues) -> SharedValues:

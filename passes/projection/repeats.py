@@ -10,7 +10,7 @@ the operator gathers f into W, multiplies by M, and adds up what belongs to each
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,27 +22,33 @@ Indices = NDArray[np.integer]
 
 
 def best_values(
-    fits: Sequence[Fit], indices: Sequence[Indices], scales: Sequence[Array], start: Array, steps: int
+    fits: Sequence[Fit],
+    indices: Sequence[Indices],
+    scales: Sequence[Array],
+    start: Array,
+    steps: int,
+    tolerance: float = 1e-7,
 ) -> Array:
-    """f (K,) after `steps` iterations from `start`; values that no weight uses stay as they are.
+    """f (K,) after at most `steps` iterations from `start`; values that no weight uses stay as they are.
 
     Args:
         indices: i (n, d) per group, below K.
         scales: s (n,) per group.
+        tolerance: a residual that is left, relative to the right-hand side.
     """
     parts = list(zip(fits, indices, scales, strict=True))
 
-    def collect(weights: Sequence[Array]) -> Array:
+    def collect(pulled: Iterable[Array]) -> Array:
         total = np.zeros(len(start))
-        for weight, (fit, i, s) in zip(weights, parts, strict=True):
-            total += np.bincount(i.ravel(), (fit.pulled(weight) * s[:, None]).ravel(), len(start))
+        for values, (_, i, s) in zip(pulled, parts, strict=True):
+            total += np.bincount(i.ravel(), (values * s[:, None]).ravel(), len(start))
         return total
 
     def apply(values: Array) -> Array:
-        return collect([s[:, None] * values.ravel()[i] for _, i, s in parts])
+        return collect(fit.pulled(s[:, None] * values.ravel()[i]) for fit, i, s in parts)
 
     operator = LinearOperator((len(start), len(start)), matvec=apply, dtype=np.float64)
-    solved, _ = cg(operator, collect([fit.weight for fit in fits]), x0=start, maxiter=steps, rtol=1e-7)
+    solved, _ = cg(operator, collect(fit.wanted for fit in fits), x0=start, maxiter=steps, rtol=tolerance)
     return solved
 
 
