@@ -46,6 +46,21 @@ def test_values_solve_the_normal_equations() -> None:
     np.testing.assert_allclose(values, wanted, atol=1e-6)
 
 
+def test_values_are_solved_as_far_as_the_tolerance_asks() -> None:
+    fit, scale = in_metric(builders.normal(5, 9).astype(np.float64)), np.ones(5)
+    indices = np.random.default_rng(0).integers(0, 7, (5, 9))
+
+    def collected(weight: np.ndarray) -> np.ndarray:
+        return np.bincount(indices.ravel(), weight.ravel(), 7)
+
+    left = []
+    for tolerance in (1e-1, 1e-3):
+        values = best_values([fit], [indices], [scale], np.zeros(7), 50, tolerance)
+        left.append(np.linalg.norm(collected(fit.pulled(values[indices]) - fit.wanted)))
+        assert left[-1] <= tolerance * np.linalg.norm(collected(fit.wanted))
+    assert left[1] < left[0]
+
+
 def test_scales_are_the_best() -> None:
     fit = in_metric(builders.normal(5, 9).astype(np.float64))
     unit = builders.normal(5, 9, seed=2).astype(np.float64)
