@@ -29,7 +29,7 @@ demo: .stamp/demo
 # Types are not checked with Python 3.10: for it, numpy has stubs whose arrays need two type arguments.
 test: .stamp/test .stamp/torch $(TRAIN_ENV)
 	$(BIN)/ruff check .
-	$(BIN)/python -c "import sys; sys.exit(sys.version_info >= (3, 11))" || $(BIN)/pyright
+	$(BIN)/python -c "import sys; sys.exit(sys.version_info >= (3, 11))" || $(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/pytest
 
 docs: .stamp/docs
