@@ -199,7 +199,7 @@ CASES = {
     ),
     "Resize to a size": Case('z = Resize<mode="linear">(x,,, c)', {**SMALL, "c": ints(1, 2, 5, 2)}),
     "Resize, axis 0": Case("z = Resize(x,, c)", {"x": normal(2, 3, 4), "c": floats(2, 1, 1)}),
-    "Einsum of one": Case('z = Einsum<equation="ncv->vn">(x)', APART),
+    "Einsum of one": Case('z = Einsum<equation="nvc->vn">(x)', APART),  # onnxruntime 1.23 fails with ncv->vn
     "Einsum": Case('z = Einsum<equation="nchw, dc -> ndhw">(x, w)', {"x": normal(2, 4, 3, 3), "w": normal(5, 4)}),
     "Einsum in batches": Case(
         'z = Einsum<equation="bhqd,bhkds->bqhk">(x, w)', {"x": normal(2, 3, 2, 4), "w": normal(2, 3, 5, 4, 2)}
