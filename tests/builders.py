@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
+import onnxruntime
 from onnx import numpy_helper, parser
 from onnx_compress.compiler.graph.io import Model, from_proto, to_proto
 from onnx_compress.runtime.session import Session
+
+RUNTIME = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
+"""1.23 is the last one for Python 3.10, and does not run all that newer ones do."""
 
 
 def proto(graph: str, opset: int = 17, ir: int = 8, domains: str = "", **weights: np.ndarray) -> onnx.ModelProto:

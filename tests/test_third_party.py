@@ -36,6 +36,8 @@ def accepted(network: Network, pipeline: str, target: str, folder: Path) -> None
     compress(network.path(), pipeline, target=target, output=output, data=samples if network.calibrated else None)
     errors = [finding for finding in lint(onnx.load(output), TARGETS[target]) if finding.severity == "error"]
     assert not errors
+    if network.calibrated and TARGETS[target].unsigned:  # activations in uint8, which TensorRT does not take
+        return
     check = check_engine(output, shapes=network.shapes)
     assert check.parsed and check.built, check.messages
 
@@ -46,12 +48,13 @@ def test_quantized_networks_build(network: Network, tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", [name for name, target in TARGETS.items() if target.tensorrt])
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.file)
 def test_factorized_and_quantized_networks_build(network: Network, target: str, tmp_path: Path):
     """TensorRT 8.0 pads with zeros only, by constants, and has no ScatterElements."""
+    size = ":energy=0.9" if network.calibrated else ""  # by itself it is chosen by class scores, which that one lacks
     try:
-        accepted(network, "basis:energy=0.9,quantize", target, tmp_path)
+        accepted(network, f"basis{size},quantize", target, tmp_path)
     except CompressError as error:
         assert target == "xavier-8.0" and "xavier-8.0 cannot take it" in str(error)
         assert re.search(r"pads by reflect|pads is computed|no ScatterElements", str(error))
