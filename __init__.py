@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import Compressed, bisect, compress, frontier
-    from .compiler.base import Decision, Pass, PassResult, option
-    from .compiler.context import Context
     from .compiler.errors import CompressError, UsageError
     from .compiler.graph.convs import Conv, find_convs
     from .compiler.graph.rewriter import Rewriter
-    from .compiler.registry import register
-    from .compiler.spec import format_pipeline, parse_pipeline
+    from .compiler.pipeline.base import Decision, Pass, PassResult, option
+    from .compiler.pipeline.context import Context
+    from .compiler.pipeline.registry import register
+    from .compiler.pipeline.spec import format_pipeline, parse_pipeline
 
 __version__ = "0.1.0"
 
@@ -25,19 +25,19 @@ _HOMES = {
     "bisect": "api",
     "compress": "api",
     "frontier": "api",
-    "Decision": "compiler.base",
-    "Pass": "compiler.base",
-    "PassResult": "compiler.base",
-    "option": "compiler.base",
-    "Context": "compiler.context",
+    "Decision": "compiler.pipeline.base",
+    "Pass": "compiler.pipeline.base",
+    "PassResult": "compiler.pipeline.base",
+    "option": "compiler.pipeline.base",
+    "Context": "compiler.pipeline.context",
     "CompressError": "compiler.errors",
     "UsageError": "compiler.errors",
     "Conv": "compiler.graph.convs",
     "find_convs": "compiler.graph.convs",
     "Rewriter": "compiler.graph.rewriter",
-    "register": "compiler.registry",
-    "format_pipeline": "compiler.spec",
-    "parse_pipeline": "compiler.spec",
+    "register": "compiler.pipeline.registry",
+    "format_pipeline": "compiler.pipeline.spec",
+    "parse_pipeline": "compiler.pipeline.spec",
 }
 
 __all__ = [

@@ -18,28 +18,28 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from . import __version__
-from .compiler.base import Pass, PassRecord
-from .compiler.checkpoints import Checkpoints, step_keys
-from .compiler.context import Context, Progress, silent
 from .compiler.errors import CompressError, UsageError
 from .compiler.files import check_output, staged, writing
 from .compiler.graph.arrival import check_arrival
 from .compiler.graph.convs import blind_convs, find_convs, is_conv
 from .compiler.graph.io import Model, digest, from_proto, load, save, stored_size, to_proto
 from .compiler.graph.quantizable import is_layer
-from .compiler.instruments import Instrument, Lint, Timing
 from .compiler.jobs import Jobs
 from .compiler.latency import DEVICES
-from .compiler.manager import PassManager
-from .compiler.overrides import OPTION, check_matches, check_pattern, parse_override
-from .compiler.registry import find, load_plugin
+from .compiler.pipeline.base import Pass, PassRecord
+from .compiler.pipeline.checkpoints import Checkpoints, step_keys
+from .compiler.pipeline.context import Context, Progress, silent
+from .compiler.pipeline.instruments import Instrument, Lint, Timing
+from .compiler.pipeline.manager import PassManager
+from .compiler.pipeline.overrides import OPTION, check_matches, check_pattern, parse_override
+from .compiler.pipeline.registry import find, load_plugin
+from .compiler.pipeline.reproduction import Reproduction, versions
+from .compiler.pipeline.spec import parse_pipeline
 from .compiler.report import Report
 from .compiler.report.call import spelled_call
 from .compiler.report.frontier import Frontier
 from .compiler.report.page import overview, written_as
-from .compiler.reproduction import Reproduction, versions
 from .compiler.shapes import infer_shapes
-from .compiler.spec import parse_pipeline
 from .compiler.targets import Target, find_target
 from .passes.decomposition.frontier import beside, resumed, split, write_frontier
 from .passes.decomposition.sweep import Sweep
@@ -144,7 +144,7 @@ def compress(
         labels: classes of the samples, or the name of the array that holds them; for the report only.
         preprocess: preset or spec for uint8 images, see `runtime.preprocess`.
         include, exclude: regular expressions over node names; exclude wins.
-        overrides: options of single nodes, see `compiler.overrides`: "layer4.*:basis.rank=64".
+        overrides: options of single nodes, see `compiler.pipeline.overrides`: "layer4.*:basis.rank=64".
         plugins: Python files or modules that register passes.
         plugin_operators: operators that the engine has plug-ins for.
         prepare: first fold constants and BatchNormalization, which leaves the outputs as they are.

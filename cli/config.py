@@ -31,7 +31,7 @@ def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
     values = _read(path)
     for key, value in values.items():
         if key not in flags:
-            from ..compiler.registry import nearest
+            from ..compiler.pipeline.registry import nearest
 
             raise UsageError(f"unknown key '{key}'", str(path), nearest(key, flags))
         if isinstance(value, dict) or (isinstance(value, list) and not flags[key].multiple):

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..compiler.context import Advance, silent
-from ..compiler.context import Progress as Reporter
+from ..compiler.pipeline.context import Advance, silent
+from ..compiler.pipeline.context import Progress as Reporter
 
 PLAIN_WIDTH = 120
 NOTE = TextColumn("{task.fields[note]}")
@@ -36,7 +36,7 @@ def errors() -> Console:
 
 @contextmanager
 def progress_bars(quiet: bool, verbose: bool = False) -> Generator[Reporter, None, None]:
-    """A progress for `compiler.context`: bars, lines, or nothing where `quiet`; `verbose`: a line per layer, too."""
+    """A `Progress` that shows bars, lines, or nothing where `quiet`; `verbose`: a line per layer, too."""
     console = errors()
     if quiet:
         yield silent

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from ..compiler.base import Pass
+    from ..compiler.pipeline.base import Pass
 
 
 def explain(
@@ -24,8 +24,8 @@ def explain(
     plugin: Plugins = None,
 ) -> None:
     """Explain a pass: formulas, options, types, defaults, and what it skips; or a recipe: its passes."""
-    from ..compiler.recipes import RECIPES
-    from ..compiler.registry import find, load_plugin, names
+    from ..compiler.pipeline.recipes import RECIPES
+    from ..compiler.pipeline.registry import find, load_plugin, names
     from .console import results
 
     for source in plugin or []:
@@ -43,8 +43,8 @@ def explain(
 
 def _explain_recipe(console: Console, name: str) -> None:
     """Its passes, a line each."""
-    from ..compiler.recipes import RECIPES
-    from ..compiler.spec import parse_pipeline
+    from ..compiler.pipeline.recipes import RECIPES
+    from ..compiler.pipeline.spec import parse_pipeline
 
     recipe = RECIPES[name]
     console.print(f"{recipe.summary}\n\n-p {name} stands for -p {recipe.pipeline}\n", soft_wrap=True)
@@ -55,7 +55,7 @@ def _explain_recipe(console: Console, name: str) -> None:
 def _options(cls: type[Pass]) -> Table:
     from rich.table import Table
 
-    from ..compiler.spec import describe, option_types
+    from ..compiler.pipeline.spec import describe, option_types
 
     types = option_types(cls)
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -18,8 +18,8 @@ def list_passes(
     """List the passes and the recipes, a line each."""
     from rich.table import Table
 
-    from ..compiler.recipes import RECIPES
-    from ..compiler.registry import find, load_plugin, names
+    from ..compiler.pipeline.recipes import RECIPES
+    from ..compiler.pipeline.registry import find, load_plugin, names
     from .console import results
 
     for source in plugin or []:

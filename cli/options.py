@@ -11,8 +11,8 @@ DATA, SCOPE, ENGINE, WRITTEN, WORK = "Data", "Nodes", "Engine", "What is written
 
 def _pipelines(incomplete: str) -> list[str]:
     """What the last word of a pipeline may become: names of passes and recipes."""
-    from ..compiler.recipes import RECIPES
-    from ..compiler.registry import names
+    from ..compiler.pipeline.recipes import RECIPES
+    from ..compiler.pipeline.registry import names
 
     head, comma, _ = incomplete.rpartition(",")
     return [f"{head}{comma}{name}" for name in (*names(), *RECIPES)]

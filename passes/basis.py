@@ -27,10 +27,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..compiler.base import option
 from ..compiler.graph.convs import Conv
 from ..compiler.pieces import Piece, as_piece
-from ..compiler.registry import register
+from ..compiler.pipeline.base import option
+from ..compiler.pipeline.registry import register
 from ..compiler.shapes import Shapes
 from .decomposition.base import DecompositionPass
 from .decomposition.forms import Factor, Form, Projection, axis_attrs

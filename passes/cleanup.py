@@ -19,12 +19,12 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.base import Decision, Pass, PassResult
-from ..compiler.context import Context
 from ..compiler.graph.constants import fold, lower_constants
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.graph.weights import resolve
-from ..compiler.registry import register
+from ..compiler.pipeline.base import Decision, Pass, PassResult
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.registry import register
 from ..compiler.shapes import symbolic_shapes
 
 

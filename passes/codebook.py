@@ -37,12 +37,12 @@ from typing import ClassVar, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.base import option
 from ..compiler.graph.convs import find_convs
 from ..compiler.graph.gemms import find_gemms
 from ..compiler.graph.packed import Rebuilder, stored_size
 from ..compiler.graph.rewriter import Rewriter
-from ..compiler.registry import register
+from ..compiler.pipeline.base import option
+from ..compiler.pipeline.registry import register
 from ..runtime.rows import Layer
 from .projection.codebook import SharedValues, codebook, table_sizes
 from .projection.fit import Fit

@@ -35,12 +35,12 @@ from typing import ClassVar, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.base import Decision, option
-from ..compiler.context import Context
 from ..compiler.graph.convs import find_convs
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.graph.segments import Vector, rebuild_segments
-from ..compiler.registry import register
+from ..compiler.pipeline.base import Decision, option
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.registry import register
 from ..runtime.rows import Layer
 from .projection.fit import Array, Fit, total_signal
 from .projection.summary import Summary, even_summary, fit_fractions, fit_starts, linear_bytes, summary_length

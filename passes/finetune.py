@@ -26,10 +26,10 @@ from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.base import Pass, PassResult, option
-from ..compiler.context import Context
 from ..compiler.errors import Unavailable
-from ..compiler.registry import register
+from ..compiler.pipeline.base import Pass, PassResult, option
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.registry import register
 from ..runtime.training.loop import Settings
 from .finetuning.job import Job, Plan
 from .finetuning.objective import parse_losses

@@ -24,11 +24,11 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.base import Decision, Pass, PassResult
-from ..compiler.context import Context
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.graph.weights import is_quantized, resolve
-from ..compiler.registry import register
+from ..compiler.pipeline.base import Decision, Pass, PassResult
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.registry import register
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm")
 

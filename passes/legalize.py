@@ -19,10 +19,10 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.base import Decision, Pass, PassResult
-from ..compiler.context import Context
 from ..compiler.graph.rewriter import Rewriter
-from ..compiler.registry import register
+from ..compiler.pipeline.base import Decision, Pass, PassResult
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.registry import register
 from .legalization.base import Mend
 from .legalization.constants import CONSTANTS
 from .legalization.convolutions import CONVOLUTIONS

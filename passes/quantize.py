@@ -46,16 +46,16 @@ from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.base import Decision, Pass, PassResult, option
-from ..compiler.context import Context
 from ..compiler.errors import UsageError
 from ..compiler.graph.heads import head_layers
 from ..compiler.graph.opset import raise_opset
 from ..compiler.graph.quantizable import is_layer, refusal, subgraph_layers
 from ..compiler.graph.rewriter import Rewriter
-from ..compiler.registry import register
+from ..compiler.pipeline.base import Decision, Pass, PassResult, option
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.registry import register
+from ..compiler.pipeline.traces import Traces
 from ..compiler.targets.calibration_cache import format_cache
-from ..compiler.traces import Traces
 from .quantization.balancing import balance
 from .quantization.cache import tensor_scales
 from .quantization.pairs import Quantizer

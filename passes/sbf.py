@@ -56,14 +56,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..compiler.allocate import Choice
-from ..compiler.base import PassResult, option
-from ..compiler.context import Context
 from ..compiler.graph.channels.order import absorb_order
 from ..compiler.graph.convs import Conv
 from ..compiler.graph.operators import LEAST_IR, SPATIAL_BASIS_CONV, declared
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.pieces import Pricing
-from ..compiler.registry import register
+from ..compiler.pipeline.base import PassResult, option
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.registry import register
 from ..compiler.shapes import infer_shapes
 from ..compiler.targets import Target
 from .decomposition.base import DecompositionPass

@@ -47,10 +47,10 @@ from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.base import PassResult, option
-from ..compiler.context import Context
 from ..compiler.graph.convs import Conv
-from ..compiler.registry import register
+from ..compiler.pipeline.base import PassResult, option
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.registry import register
 from ..runtime.lockstep import ROWS
 from .basis import ChannelBasis, SeparableBasis
 from .decomposition.base import DecompositionPass

@@ -17,9 +17,9 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ..compiler.context import Feeds, Progress, silent
 from ..compiler.errors import CompressError, UsageError
 from ..compiler.graph.io import load, to_proto
+from ..compiler.pipeline.context import Feeds, Progress, silent
 from ..compiler.shapes import input_shapes
 from .session import import_onnxruntime
 

@@ -16,13 +16,13 @@ from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.base import Pass, PassRecord
-from ..compiler.context import Context
 from ..compiler.errors import CompressError
 from ..compiler.graph.io import Model
-from ..compiler.instruments import Instrument
-from ..compiler.manager import PassManager
-from ..compiler.state import State
+from ..compiler.pipeline.base import Pass, PassRecord
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.instruments import Instrument
+from ..compiler.pipeline.manager import PassManager
+from ..compiler.pipeline.state import State
 from .checks import Check
 from .culprit import Culprit
 

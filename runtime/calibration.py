@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.context import Data, Feeds, Progress, silent
 from ..compiler.errors import CompressError
+from ..compiler.pipeline.context import Data, Feeds, Progress, silent
 from .session import graph_session
 
 BINS = 4096

@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.context import Data, Feeds, Progress, silent
 from ..compiler.errors import CompressError
 from ..compiler.graph.io import Model
+from ..compiler.pipeline.context import Data, Feeds, Progress, silent
 from .evaluate import class_scores
 from .session import model_session
 

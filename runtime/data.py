@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.context import Data, Feeds
 from ..compiler.errors import CompressError
+from ..compiler.pipeline.context import Data, Feeds
 from .preprocess import PRESETS, WHERE, Preprocess
 from .sources import ImageFiles, Rows, Source, read_source
 
@@ -49,7 +49,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Samples:
-    """Data that fits a model; see `compiler.context.Data`.
+    """Data that fits a model; see `compiler.pipeline.context.Data`.
 
     Attributes:
         rows: model input -> rows ready to be fed.

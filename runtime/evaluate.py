@@ -14,8 +14,8 @@ import onnx
 import onnx_graphsurgeon as gs
 from scipy.special import log_softmax
 
-from ..compiler.context import Data
 from ..compiler.errors import CompressError
+from ..compiler.pipeline.context import Data
 from .data import BATCH, sized_batches
 from .session import Session, graph_session
 

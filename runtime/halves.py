@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..compiler.context import Data, Feeds
+from ..compiler.pipeline.context import Data, Feeds
 
 BLOCK = 16
 

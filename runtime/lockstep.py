@@ -25,8 +25,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..compiler.activation import Activation
-from ..compiler.context import ACTIVATIONS, Data
 from ..compiler.graph.activations import activation_after
+from ..compiler.pipeline.context import ACTIVATIONS, Data
 from .data import sized_batches
 from .moments import InputSum, Moments, MomentSum, Rows, blocks, own_moments
 from .patches import EVERY

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..compiler.errors import CompressError, UsageError
-from ..compiler.registry import nearest
+from ..compiler.pipeline.registry import nearest
 
 WHERE = "--preprocess"
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.base import Pass, PassRecord
-from ..compiler.context import Context, Data, Progress
 from ..compiler.cost import conv_costs
 from ..compiler.graph.io import Model, stored_size
 from ..compiler.graph.operators import declared
 from ..compiler.latency import estimate
+from ..compiler.pipeline.base import Pass, PassRecord
+from ..compiler.pipeline.context import Context, Data, Progress
+from ..compiler.pipeline.spec import format_pipeline
 from ..compiler.report import (
     SCHEMA,
     DataReport,
@@ -26,7 +27,6 @@ from ..compiler.report import (
     pass_report,
 )
 from ..compiler.shapes import infer_shapes
-from ..compiler.spec import format_pipeline
 from ..compiler.targets.trtexec import TEMPLATE, command_line
 from .data import Samples, Slice, sample_bytes
 from .environment import environment, now

@@ -22,7 +22,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..compiler.errors import CompressError, UsageError
-from ..compiler.registry import load_file, nearest
+from ..compiler.pipeline.registry import load_file, nearest
 from .memory import installed
 from .preprocess import Preprocess, import_pillow
 

@@ -22,12 +22,12 @@ from dataclasses import replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.base import Pass, PassRecord
-from ..compiler.context import Context, Feeds
 from ..compiler.errors import CompressError, Unavailable
 from ..compiler.graph.check import check_graph, check_structure
 from ..compiler.graph.io import Model
-from ..compiler.instruments import Failure, Instrument
+from ..compiler.pipeline.base import Pass, PassRecord
+from ..compiler.pipeline.context import Context, Feeds
+from ..compiler.pipeline.instruments import Failure, Instrument
 from ..compiler.shapes import input_shapes
 from .session import model_session
 

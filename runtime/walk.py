@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.context import ACTIVATIONS, Feeds
+from ..compiler.pipeline.context import ACTIVATIONS, Feeds
 from .session import reads, segment_session
 from .spool import Spool
 

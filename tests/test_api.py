@@ -56,7 +56,7 @@ def test_budgets_refer_to_the_prepared_model(monkeypatch: pytest.MonkeyPatch):
         seen.append([node.op for node in ctx.original.nodes])
         return result(changed=False)
 
-    from onnx_compress.compiler.base import PassResult as result
+    from onnx_compress.compiler.pipeline.base import PassResult as result
 
     compress(front.classifier(), "zero-small", plugins=[front.ZERO_SMALL])
     cls = type(parse_pipeline("zero-small")[0])

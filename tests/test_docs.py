@@ -16,8 +16,8 @@ from typing import Any
 import front
 import pytest
 from onnx_compress.compiler.lint import RULES
-from onnx_compress.compiler.registry import BUILTIN, find, load_plugin
-from onnx_compress.compiler.spec import parse_pipeline
+from onnx_compress.compiler.pipeline.registry import BUILTIN, find, load_plugin
+from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.compiler.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[1]

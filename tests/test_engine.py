@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx_compress import compress
 from onnx_compress.compiler.lint import lint
-from onnx_compress.compiler.registry import BUILTIN
+from onnx_compress.compiler.pipeline.registry import BUILTIN
 from onnx_compress.compiler.targets import TARGETS as ALL_TARGETS
 from onnx_compress.runtime.tensorrt.rtx import EngineCheck, available, check_engine
 

@@ -15,10 +15,10 @@ import onnx
 import onnx_graphsurgeon as gs
 import pytest
 from builders import run
-from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.cost import graph_cost
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model, from_proto, load, to_proto
+from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.passes.cleanup import Cleanup
 from onnx_compress.passes.decomposition.budget import Budget

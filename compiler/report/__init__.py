@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
-from ..base import Decision, PassRecord
-from ..traces import ErrorCurve, Spread, Traces, Trials
+from ..pipeline.base import Decision, PassRecord
+from ..pipeline.traces import ErrorCurve, Spread, Traces, Trials
 from .fields import (
     SCHEMA,
     CostReport,

@@ -61,7 +61,7 @@ class DecisionReport(TypedDict):
 
 
 class CurveReport(TypedDict):
-    """What `origin` would lose at several sizes; see `compiler.traces.ErrorCurve`."""
+    """What `origin` would lose at several sizes; see `compiler.pipeline.traces.ErrorCurve`."""
 
     origin: str
     form: str
@@ -79,7 +79,7 @@ class TrialReport(TypedDict):
 
 
 class SearchReport(TypedDict):
-    """See `compiler.traces.Trials`."""
+    """See `compiler.pipeline.traces.Trials`."""
 
     rule: str
     allowed: float
@@ -87,7 +87,7 @@ class SearchReport(TypedDict):
 
 
 class SpreadReport(TypedDict):
-    """Values |x| of a tensor and the range chosen for it; see `compiler.traces.Spread`."""
+    """Values |x| of a tensor and the range chosen for it; see `compiler.pipeline.traces.Spread`."""
 
     tensor: str
     kind: str

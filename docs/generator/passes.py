@@ -8,9 +8,9 @@ import sys
 from typing import Any
 
 from onnx_compress.cli.list import documentation, summary
-from onnx_compress.compiler.base import Pass
-from onnx_compress.compiler.registry import BUILTIN, find
-from onnx_compress.compiler.spec import describe, option_types
+from onnx_compress.compiler.pipeline.base import Pass
+from onnx_compress.compiler.pipeline.registry import BUILTIN, find
+from onnx_compress.compiler.pipeline.spec import describe, option_types
 from onnx_compress.passes.decomposition.base import DecompositionPass
 from onnx_compress.passes.decomposition.budget import LIMITS, SEARCHED
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx_compress.compiler.recipes import RECIPES
+from onnx_compress.compiler.pipeline.recipes import RECIPES
 
 from .markdown import code, escaped, table
 

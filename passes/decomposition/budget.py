@@ -14,7 +14,7 @@ from math import ceil
 from ...compiler.allocate import Choice, allocate, cheapest
 from ...compiler.errors import Unavailable
 from ...compiler.graph.convs import Conv
-from ...compiler.traces import ErrorCurve, thinned
+from ...compiler.pipeline.traces import ErrorCurve, thinned
 
 LIMITS = ("macs", "params", "bytes", "latency")
 SEARCHED = ("agreement", "accuracy_drop")

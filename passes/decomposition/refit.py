@@ -9,11 +9,11 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.allocate import Choice
-from ...compiler.base import Decision
-from ...compiler.context import Context, Data
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.pipeline.base import Decision
+from ...compiler.pipeline.context import Context, Data
 from ...runtime.lockstep import ROWS, lockstep
 from ...runtime.rows import Layer, in_graph_order, is_too_wide
 from ..projection.fit import Fit, total_signal

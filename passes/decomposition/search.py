@@ -21,9 +21,9 @@ from math import log, sqrt
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.context import Context, Data
 from ...compiler.errors import CompressError
-from ...compiler.traces import Trial, Trials
+from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.traces import Trial, Trials
 from ...runtime.evaluate import agreement
 from ...runtime.halves import Half
 from .budget import Budget, Unreachable

@@ -31,10 +31,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.allocate import Choice
-from ...compiler.context import Data
 from ...compiler.cost import graph_cost
 from ...compiler.errors import CompressError
 from ...compiler.graph.convs import Conv, find_convs
+from ...compiler.pipeline.context import Data
 from ...compiler.sensitivity import Sensitivity, Table, cache_file, table_key
 from ...compiler.shapes import infer_shapes
 from ...runtime.sensitivity import Probe

@@ -15,17 +15,17 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ...compiler.base import Pass
-from ...compiler.context import Context, Data
 from ...compiler.cost import graph_cost
 from ...compiler.errors import UsageError
 from ...compiler.graph.io import from_proto
 from ...compiler.graph.operators import declared
 from ...compiler.latency import DEVICES, estimate
-from ...compiler.overrides import Override
+from ...compiler.pipeline.base import Pass
+from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.overrides import Override
+from ...compiler.pipeline.spec import format_pipeline
 from ...compiler.report.frontier import Point, Size
 from ...compiler.shapes import infer_shapes
-from ...compiler.spec import format_pipeline
 from ...compiler.targets import Target
 from ...runtime.evaluate import accuracy, agreement
 from .base import DecompositionPass

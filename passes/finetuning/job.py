@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.base import Decision, PassResult
-from ...compiler.context import Context, Feeds, TrainingData
 from ...compiler.errors import Unavailable
 from ...compiler.graph.io import load
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.pipeline.base import Decision, PassResult
+from ...compiler.pipeline.context import Context, Feeds, TrainingData
 from ...runtime.halves import fixed_batch
 from ...runtime.session import graph_session
 from ...runtime.store import cache_folder

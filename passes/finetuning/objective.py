@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import onnx_graphsurgeon as gs
 
 from ...compiler.errors import Unavailable, UsageError
-from ...compiler.registry import nearest
+from ...compiler.pipeline.registry import nearest
 from . import losses
 from .parameters import Parameter
 from .program import LOSS, trained_name

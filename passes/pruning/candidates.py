@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.base import Decision
-from ...compiler.context import Context, Data
 from ...compiler.graph.channels import Channels, Group, Macs, Part
 from ...compiler.graph.convs import find_convs
 from ...compiler.graph.gemms import find_gemms
+from ...compiler.pipeline.base import Decision
+from ...compiler.pipeline.context import Context, Data
 from ...compiler.shapes import Shapes
 from ...runtime.lockstep import lockstep
 from ...runtime.rows import LARGEST, Layer

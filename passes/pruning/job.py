@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.base import Decision
-from ...compiler.context import Context
 from ...compiler.graph.channels import find_channels
 from ...compiler.pieces import Pricing
+from ...compiler.pipeline.base import Decision
+from ...compiler.pipeline.context import Context
 from ...compiler.shapes import Shapes, infer_shapes
 from ..decomposition.budget import Budget
 from ..decomposition.costs import Bill, Costs

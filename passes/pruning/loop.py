@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.context import Data
+from ...compiler.pipeline.context import Data
 from ..decomposition.budget import Budget
 from ..decomposition.search import Judged, Outcome, Search, smallest
 from .division import TINY

@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.context import ACTIVATIONS, Data
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
+from ...compiler.pipeline.context import ACTIVATIONS, Data
 from ...runtime.data import sized_batches
 from ...runtime.walk import Walk
 from ..projection.fit import Array

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.base import Decision
-from ...compiler.context import Context, Data
 from ...compiler.graph.channels import Channels, Group, Selection, find_channels, remove, widen
 from ...compiler.graph.convs import find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.pipeline.base import Decision
+from ...compiler.pipeline.context import Context, Data
 from ...compiler.shapes import Shapes
 from ...runtime.lockstep import ROWS, lockstep
 from ...runtime.rows import LARGEST, Layer, in_graph_order

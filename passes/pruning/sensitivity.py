@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.context import Context, Data
+from ...compiler.pipeline.context import Context, Data
 from ...runtime.lockstep import lockstep
 from ...runtime.rows import Layer
 from ...runtime.sensitivity import Probe

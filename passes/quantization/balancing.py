@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.context import Data
 from ...compiler.graph.chains import Chain, find_chains
 from ...compiler.graph.convs import view
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.pipeline.context import Data
 from ...runtime.calibration import channel_peaks
 from ..projection.balance import channel_gains, row_norms, scale_inputs, scale_outputs
 

@@ -15,11 +15,11 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ...compiler.context import Context, Data
 from ...compiler.graph.functions import tensor_types
 from ...compiler.graph.qdq import MOVES
+from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.traces import Spread
 from ...compiler.targets import Target
-from ...compiler.traces import Spread
 from ...runtime.calibration import Histogram, histograms
 from ..projection.grid import HIGH, safe_scale
 from ..projection.ranges import Method, threshold

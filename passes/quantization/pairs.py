@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.context import Context, Data
 from ...compiler.graph.qdq import Placement, Site, place
 from ...compiler.graph.quantizable import channel_axis
 from ...compiler.graph.quantizers import SYMMETRIC, Grid, quantize_activation, quantize_weight
 from ...compiler.graph.rewriter import Rewriter
-from ...compiler.traces import Spread, gathered, weight_spread
+from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.traces import Spread, gathered, weight_spread
 from ...runtime.calibration import Histogram, histograms
 from ...runtime.moments import Moments
 from ...runtime.rounded import measurable, rounded_moments

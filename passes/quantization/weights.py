@@ -18,7 +18,7 @@ from ...compiler.graph.quantizable import channel_axis
 from ...compiler.graph.quantizers import along, write_kernel_shapes
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
-from ...compiler.traces import Spread, weight_spread
+from ...compiler.pipeline.traces import Spread, weight_spread
 from ..projection.grid import CODES, to_unsigned_grid, unsigned_error
 
 LayerReport = dict[str, float | int | str]

@@ -10,10 +10,10 @@ from typing import ClassVar, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.base import Decision, Pass, PassResult, option
-from ...compiler.context import Context
 from ...compiler.graph.convs import blind_convs
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.pipeline.base import Decision, Pass, PassResult, option
+from ...compiler.pipeline.context import Context
 from ...compiler.targets import Target
 from ...runtime.rows import LARGEST, Layer, in_graph_order, is_too_wide
 from ..projection.fit import Array, Fit, total_signal

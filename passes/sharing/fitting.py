@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import onnx_graphsurgeon as gs
 
-from ...compiler.context import Context
+from ...compiler.pipeline.context import Context
 from ...runtime.lockstep import lockstep
 from ...runtime.rows import Layer, is_too_wide
 from ..decomposition.survey import layer_fits, plain_fits

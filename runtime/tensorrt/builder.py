@@ -16,8 +16,8 @@ from typing import Any
 import onnx
 import onnx_graphsurgeon as gs
 
-from ...compiler.context import Progress, silent
 from ...compiler.errors import CompressError
+from ...compiler.pipeline.context import Progress, silent
 from ...compiler.targets import Target
 from ...compiler.targets.profiles import Range, open_inputs
 from ...compiler.targets.trtexec import EngineOptions, Precision, precision

@@ -12,10 +12,10 @@ from typing import Literal
 
 import onnx_graphsurgeon as gs
 
-from ...compiler.context import Progress, silent
 from ...compiler.errors import CompressError, UsageError
 from ...compiler.files import staged, writing
 from ...compiler.graph.io import load
+from ...compiler.pipeline.context import Progress, silent
 from ...compiler.targets import Target
 from ...compiler.targets.trtexec import EngineOptions, arguments, steady_latency
 from .builder import INSTALL, build_engine

@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ...compiler.context import Progress, silent
 from ...compiler.errors import CompressError
+from ...compiler.pipeline.context import Progress, silent
 from .log import Report, read_log
 
 INSTALLED = Path("/usr/src/tensorrt/bin/trtexec")

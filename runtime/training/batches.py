@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...compiler.context import Feeds, TrainingData
+from ...compiler.pipeline.context import Feeds, TrainingData
 from ..halves import fixed_batch
 from ..session import Session
 from .augment import Augment, augmented

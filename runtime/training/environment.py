@@ -20,9 +20,9 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ...compiler.context import Progress, silent
 from ...compiler.errors import CompressError, Unavailable
 from ...compiler.files import writing
+from ...compiler.pipeline.context import Progress, silent
 from ..store import cache_folder
 
 VARIABLE = "ONNX_COMPRESS_TRAIN_ENV"

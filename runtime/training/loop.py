@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ...compiler.context import Feeds
+from ...compiler.pipeline.context import Feeds
 from .checkpoint import Epoch, State
 from .engine import Array, Trainer
 from .optimizer import Optimizer

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ...compiler.context import Feeds
 from ...compiler.errors import CompressError
 from ...compiler.files import writing
 from ...compiler.jobs import inner_threads
+from ...compiler.pipeline.context import Feeds
 from .engine import Program
 from .environment import find_interpreter
 from .expansions import differentiable

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import numpy as np
 import onnx
 
-from ...compiler.context import Feeds
 from ...compiler.errors import CompressError, Unavailable
 from ...compiler.jobs import inner_threads
+from ...compiler.pipeline.context import Feeds
 from .engine import Program
 
 try:

@@ -270,7 +270,7 @@ def test_interruption_leaves_nothing(refuse: Refusal, monkeypatch: pytest.Monkey
         patch.setattr("onnx_compress.compiler.graph.io.os.replace", interrupt)
         refuse(130, "interrupted")
     with monkeypatch.context() as patch:
-        patch.setattr("onnx_compress.compiler.manager.PassManager.run", interrupt)
+        patch.setattr("onnx_compress.compiler.pipeline.manager.PassManager.run", interrupt)
         refuse(130, "interrupted", options=("--report", refuse.folder / "r.json"))
 
 

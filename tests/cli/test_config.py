@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from front import ZERO_SMALL, call, write_model
 from onnx_compress.compiler.errors import UsageError
-from onnx_compress.compiler.recipes import RECIPES
-from onnx_compress.compiler.registry import names
-from onnx_compress.compiler.spec import format_pipeline, parse_pipeline
+from onnx_compress.compiler.pipeline.recipes import RECIPES
+from onnx_compress.compiler.pipeline.registry import names
+from onnx_compress.compiler.pipeline.spec import format_pipeline, parse_pipeline
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from builders import Images
 from drawn import Drawn, convs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx_compress.compiler.base import PassResult
-from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model, load, to_proto
+from onnx_compress.compiler.pipeline.base import PassResult
+from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.codebook import Codebook
 from onnx_compress.passes.quantize import Quantize

@@ -7,7 +7,7 @@ from builders import normal, proto
 from onnx import numpy_helper
 from onnx_compress.api import compress
 from onnx_compress.compiler.errors import CompressError, UsageError
-from onnx_compress.compiler.spec import parse_pipeline
+from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.runtime.training.environment import VARIABLE
 from onnx_compress.runtime.training.loop import Loop
 from ort_environment import FOLDER

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from builders import listing, model, node, normal, run
-from onnx_compress.compiler.base import Decision
-from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model
+from onnx_compress.compiler.pipeline.base import Decision
+from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.passes.fold_batchnorm import FoldBatchnorm
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 import pytest
 from builders import listing, model, node, normal, proto, run
-from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model, from_proto, to_proto
 from onnx_compress.compiler.lint import lint
+from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.legalize import Legalize
 

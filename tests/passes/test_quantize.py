@@ -10,16 +10,16 @@ import onnx_graphsurgeon as gs
 import onnxruntime as ort
 import pytest
 from builders import Images, model, node, normal, run
-from onnx_compress.compiler.base import PassResult
-from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model, to_proto
 from onnx_compress.compiler.graph.weights import resolve
 from onnx_compress.compiler.lint import lint
-from onnx_compress.compiler.manager import PassManager
-from onnx_compress.compiler.spec import parse_pipeline
+from onnx_compress.compiler.pipeline.base import PassResult
+from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.manager import PassManager
+from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.quantize import WITHOUT_DATA, Quantize
 

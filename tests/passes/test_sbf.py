@@ -13,8 +13,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 from onnx_compress.api import compress
-from onnx_compress.compiler.base import PassResult
-from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.cost import graph_cost
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.check import check_graph
@@ -23,6 +21,8 @@ from onnx_compress.compiler.graph.io import Model, load, save, to_proto
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.lint import lint
 from onnx_compress.compiler.pieces import chain_costs
+from onnx_compress.compiler.pipeline.base import PassResult
+from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.decomposition.survey import plain_fits

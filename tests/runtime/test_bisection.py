@@ -15,12 +15,12 @@ import pytest
 from builders import Images, listing, model, normal, run
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_compress.compiler.base import Decision, Pass, PassResult
-from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.errors import CompressError, UsageError
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model, load
 from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.compiler.pipeline.base import Decision, Pass, PassResult
+from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.passes.basis import Basis
 from onnx_compress.runtime.bisection import bisect, first_bad
 from onnx_compress.runtime.checks import parse_check

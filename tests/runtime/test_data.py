@@ -7,8 +7,8 @@ from pathlib import Path
 import front
 import numpy as np
 import pytest
-from onnx_compress.compiler.context import Feeds
 from onnx_compress.compiler.errors import CompressError, UsageError
+from onnx_compress.compiler.pipeline.context import Feeds
 from onnx_compress.runtime.data import Input, Samples, Slice, load_data
 from onnx_compress.runtime.preprocess import PRESETS, parse_preprocess
 from PIL import Image

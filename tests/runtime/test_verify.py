@@ -12,11 +12,11 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 from builders import model, node, normal
-from onnx_compress.compiler.base import Pass, PassRecord, PassResult
-from onnx_compress.compiler.context import Context, Feeds
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model
-from onnx_compress.compiler.manager import PassManager
+from onnx_compress.compiler.pipeline.base import Pass, PassRecord, PassResult
+from onnx_compress.compiler.pipeline.context import Context, Feeds
+from onnx_compress.compiler.pipeline.manager import PassManager
 from onnx_compress.passes.cleanup import Cleanup
 from onnx_compress.runtime import verify
 from onnx_compress.runtime.verify import Verify, relative_error

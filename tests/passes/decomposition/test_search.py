@@ -6,9 +6,9 @@ import builders
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
-from onnx_compress.compiler.context import Context, Data
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model
+from onnx_compress.compiler.pipeline.context import Context, Data
 from onnx_compress.passes.decomposition.budget import Budget, Unreachable
 from onnx_compress.passes.decomposition.search import TRIALS, Outcome, Search, smallest
 from scipy.stats import binomtest

@@ -11,12 +11,12 @@ from typing import Any
 import builders
 import numpy as np
 import pytest
-from onnx_compress.compiler.base import PassResult
-from onnx_compress.compiler.context import Context, Data
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model
+from onnx_compress.compiler.pipeline.base import PassResult
+from onnx_compress.compiler.pipeline.context import Context, Data
+from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.compiler.sensitivity import Sensitivity, Table
-from onnx_compress.compiler.spec import parse_pipeline
 from onnx_compress.passes.decomposition import sensitivity
 from onnx_compress.passes.decomposition.survey import curve_samples, held_out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builders
 import numpy as np
 import pytest
-from onnx_compress.compiler.context import Context
+from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.passes.decomposition.budget import Budget, Unreachable
 from onnx_compress.passes.pruning.candidates import Request, allowed
 from onnx_compress.passes.pruning.job import Job

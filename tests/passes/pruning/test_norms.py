@@ -7,11 +7,11 @@ from math import prod
 import builders
 import numpy as np
 import pytest
-from onnx_compress.compiler.base import PassResult
-from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.weights import resolve
-from onnx_compress.compiler.spec import parse_pipeline
+from onnx_compress.compiler.pipeline.base import PassResult
+from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.passes.fold_batchnorm import FoldBatchnorm
 from onnx_compress.passes.pruning import repair
 from onnx_compress.runtime.session import graph_session

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from builders import Images, model, normal
 from onnx_compress import compress
-from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.graph.io import to_proto
 from onnx_compress.compiler.lint import lint
+from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.compiler.targets.calibration_cache import parse_cache
 from onnx_compress.passes.quantization.cache import float_tensors

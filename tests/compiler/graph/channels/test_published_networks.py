@@ -10,8 +10,8 @@ import onnx
 import pytest
 from builders import normal
 from onnx import numpy_helper
-from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.graph.io import from_proto, to_proto
+from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.passes.cleanup import Cleanup
 from pruning import check_equal, half, prune
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import onnx
 import pytest
 from builders import normal
-from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.graph.channels import Group
 from onnx_compress.compiler.graph.io import load, to_proto
+from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.passes.cleanup import Cleanup
 from pruning import Pruned, check_equal, half, prune
 

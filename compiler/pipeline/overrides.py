@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import UsageError
 from .base import Pass
-from .errors import UsageError
 from .spec import option_value
 
 OPTION, EXAMPLE = "--set", "for example: 'layer4.*:basis.rank=64' or 'head:quantize.skip=true'"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.errors import UsageError
-from onnx_compress.compiler.overrides import check_matches, parse_override
-from onnx_compress.compiler.spec import parse_pipeline
+from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.overrides import check_matches, parse_override
+from onnx_compress.compiler.pipeline.spec import parse_pipeline
 
 PASSES = parse_pipeline("basis,quantize,legalize")
 

@@ -12,14 +12,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 from builders import listing, model, node, normal
-from onnx_compress.compiler.base import Pass, PassRecord, PassResult
-from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.errors import CompressError, UsageError
 from onnx_compress.compiler.graph.io import Model, load
 from onnx_compress.compiler.graph.rewriter import Rewriter
-from onnx_compress.compiler.instruments import Dump, Instrument, Timing
-from onnx_compress.compiler.manager import PassManager
-from onnx_compress.compiler.reproduction import Reproduction
+from onnx_compress.compiler.pipeline.base import Pass, PassRecord, PassResult
+from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.instruments import Dump, Instrument, Timing
+from onnx_compress.compiler.pipeline.manager import PassManager
+from onnx_compress.compiler.pipeline.reproduction import Reproduction
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The pipeline grammar: `basis:macs=0.5:align=8,quantize:method=entropy`.
 
     pipeline := entry ("," entry)*
-    entry    := pass | recipe                       recipe: a name in `compiler.recipes`
+    entry    := pass | recipe                       recipe: a name in `compiler.pipeline.recipes`
     pass     := name (":" option)*
     option   := key "=" value | key                 a key alone is a flag set to true
     value    := bare | quoted                       bare: anything but , : = quotes and white space
@@ -21,11 +21,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from ..errors import UsageError
 from .base import Pass
-from .errors import UsageError
+from .formatting import number_in
 from .recipes import RECIPES
 from .registry import find, names, nearest
-from .spelling import number_in
 
 _TOKEN = re.compile(
     r"""(?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<mark>[,:=])|(?P<bare>[^,:='"\s]+)|(?P<space>\s+)"""

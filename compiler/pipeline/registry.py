@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
+from ..errors import UsageError
 from .base import Pass
-from .errors import UsageError
 from .recipes import RECIPES
 
 ENTRY_POINTS = "onnx_compress.passes"
@@ -31,7 +31,7 @@ BUILTIN = (
     "legalize",
 )
 
-_PACKAGE = __name__.rsplit(".", 2)[0]
+_PACKAGE = __name__.rsplit(".", 3)[0]
 _registered: dict[str, type[Pass]] = {}
 P = TypeVar("P", bound=type[Pass])
 

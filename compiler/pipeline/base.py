@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from .spelling import spell
+from .formatting import spell
 from .traces import Traces
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ class Pass(ABC):
     """A graph rewrite. Subclass as a frozen dataclass; see the module docstring.
 
     `exact` says that outputs stay the same up to rounding: the verifier then treats a difference as a failure.
-    `per_node` names the options that may differ from node to node (`compiler.overrides`): those that the pass asks
-    `Context.settings` for, and `skip` where it asks `Context.out_of_scope`.
+    `per_node` names the options that may differ from node to node (`pipeline.overrides`): those that the pass
+    asks `Context.settings` for, and `skip` where it asks `Context.out_of_scope`.
     """
 
     name: ClassVar[str]

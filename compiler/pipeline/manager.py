@@ -6,7 +6,7 @@ A pass that raises, or that an instrument refuses, leaves the model and the cont
 
 1. what was asked for cannot be had (`CompressError.is_answer`): the error goes through as it is;
 2. anything else: the error names the pass, the node that it was at, and the folder with what repeats it, if one was
-   written (`compiler.reproduction`);
+   written (`compiler.pipeline.reproduction`);
 3. with `keep_going` the next pass runs on the model from before, and the record says so; wrong usage still stops.
 """
 
@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..errors import OUT_OF_MEMORY, CompressError, UsageError
+from ..graph.io import Model
 from .base import Pass, PassRecord, PassResult
 from .context import Context
-from .errors import OUT_OF_MEMORY, CompressError, UsageError
-from .graph.io import Model
 from .instruments import Failure, Instrument
 from .reproduction import node_at
 from .state import State

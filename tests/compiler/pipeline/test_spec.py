@@ -10,11 +10,11 @@ import onnx_graphsurgeon as gs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_compress.compiler import registry
-from onnx_compress.compiler.base import Pass, PassResult, option
-from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.errors import UsageError
-from onnx_compress.compiler.spec import format_pipeline, parse_pipeline
+from onnx_compress.compiler.pipeline import registry
+from onnx_compress.compiler.pipeline.base import Pass, PassResult, option
+from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.spec import format_pipeline, parse_pipeline
 
 
 @dataclass(frozen=True)

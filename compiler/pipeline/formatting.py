@@ -1,4 +1,4 @@
-"""How a pass and its options are written in a pipeline; `compiler.spec` reads it back."""
+"""How a pass and its options are written in a pipeline; `compiler.pipeline.spec` reads it back."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_compress.compiler import traces
-from onnx_compress.compiler.traces import BINS, POINTS, gathered, thinned, weight_spread
+from onnx_compress.compiler.pipeline import traces
+from onnx_compress.compiler.pipeline.traces import BINS, POINTS, gathered, thinned, weight_spread
 
 
 @given(st.integers(0, 2000))

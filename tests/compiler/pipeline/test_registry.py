@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from onnx_compress.compiler import registry
 from onnx_compress.compiler.errors import UsageError
-from onnx_compress.compiler.spec import parse_pipeline
+from onnx_compress.compiler.pipeline import registry
+from onnx_compress.compiler.pipeline.spec import parse_pipeline
 
 PLUGIN = '''
 from dataclasses import dataclass

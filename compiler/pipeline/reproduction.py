@@ -20,12 +20,12 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
+from ..errors import CompressError
+from ..files import writing
+from ..graph.io import Model, save
+from ..versions import installed
 from .context import Context
-from .errors import CompressError
-from .files import writing
-from .graph.io import Model, save
 from .instruments import Failure, Instrument
-from .versions import installed
 
 PACKAGES = ("onnx-compress", "onnx", "onnxruntime", "onnxruntime-gpu", "onnx-graphsurgeon", "numpy", "scipy", "torch")
 FIRST = ("node", "conv", "layer")

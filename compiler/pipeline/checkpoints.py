@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import staged, writing
+from ..graph.io import Model, load
 from .base import Pass, PassRecord
 from .context import Context
-from .files import staged, writing
-from .graph.io import Model, load
 from .instruments import Dump
-from .plain import from_plain, to_plain
+from .serialization import from_plain, to_plain
 from .state import State
 
 CHUNK = 2**24

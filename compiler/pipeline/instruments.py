@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from ..errors import Unavailable
+from ..graph.io import Model, save, to_outline
+from ..lint import Finding, lint
 from .base import Pass, PassRecord
 from .context import Context
-from .errors import Unavailable
-from .graph.io import Model, save, to_outline
-from .lint import Finding, lint
 
 BIG = 2**20
 """Bytes of a weight whose numbers the rules are not shown."""
@@ -42,7 +42,7 @@ class Failure:
         position: 1 for the first pass.
         pipeline: all passes.
         node: the node that the pass was at, where that is known.
-        folder: where what is needed to repeat it was written; set by `compiler.reproduction`.
+        folder: where what is needed to repeat it was written; set by `compiler.pipeline.reproduction`.
     """
 
     position: int

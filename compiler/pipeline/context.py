@@ -11,9 +11,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from .jobs import Jobs
+from ..jobs import Jobs
+from ..targets import TARGETS, Target
 from .overrides import SKIP, Override
-from .targets import TARGETS, Target
 
 Feeds = Mapping[str, np.ndarray]
 T = TypeVar("T")

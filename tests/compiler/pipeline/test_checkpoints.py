@@ -9,14 +9,14 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 import pytest
 from builders import listing, model
-from onnx_compress.compiler.base import Decision, Pass, PassRecord, PassResult
-from onnx_compress.compiler.checkpoints import Checkpoints, step_keys
-from onnx_compress.compiler.context import Context
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.rewriter import Rewriter
-from onnx_compress.compiler.manager import PassManager
-from onnx_compress.compiler.plain import from_plain, to_plain
-from onnx_compress.compiler.traces import ErrorCurve, Traces
+from onnx_compress.compiler.pipeline.base import Decision, Pass, PassRecord, PassResult
+from onnx_compress.compiler.pipeline.checkpoints import Checkpoints, step_keys
+from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.manager import PassManager
+from onnx_compress.compiler.pipeline.serialization import from_plain, to_plain
+from onnx_compress.compiler.pipeline.traces import ErrorCurve, Traces
 
 RAN: list[str] = []
 

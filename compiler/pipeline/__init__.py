@@ -1,0 +1,1 @@
+"""The pass contract and what runs passes: options, grammar, registry, manager, instruments."""
