@@ -20,10 +20,11 @@ import onnx_graphsurgeon as gs
 from . import __version__
 from .compiler.errors import CompressError, UsageError
 from .compiler.files import check_output, staged, writing
-from .compiler.graph.arrival import check_arrival
 from .compiler.graph.convs import blind_convs, find_convs, is_conv
 from .compiler.graph.io import Model, digest, from_proto, load, save, stored_size, to_proto
-from .compiler.graph.quantizable import is_layer
+from .compiler.graph.quantization.quantizable import is_layer
+from .compiler.graph.shapes import infer_shapes
+from .compiler.graph.validate import check_arrival
 from .compiler.jobs import Jobs
 from .compiler.latency import DEVICES
 from .compiler.pipeline.base import Pass, PassRecord
@@ -39,7 +40,6 @@ from .compiler.report import Report
 from .compiler.report.call import spelled_call
 from .compiler.report.frontier import Frontier
 from .compiler.report.page import overview, written_as
-from .compiler.shapes import infer_shapes
 from .compiler.targets import Target, find_target
 from .passes.decomposition.frontier import beside, resumed, split, write_frontier
 from .passes.decomposition.sweep import Sweep

@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 from architectures import build
 from onnx_compress.compiler.graph.io import from_proto
+from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.latency.constants import CONSTANTS, Constants
 from onnx_compress.compiler.latency.devices import DEVICES
 from onnx_compress.compiler.latency.kernels import Work, workload
 from onnx_compress.compiler.latency.precision import Request
 from onnx_compress.compiler.latency.pricing import Speed
-from onnx_compress.compiler.shapes import infer_shapes
 from scipy.optimize import least_squares
 
 DEVICE = DEVICES["xavier"]

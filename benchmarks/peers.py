@@ -402,7 +402,7 @@ def macs(path: str) -> int | None:
     from onnx_compress.compiler.cost import conv_costs
     from onnx_compress.compiler.errors import CompressError
     from onnx_compress.compiler.graph.convs import is_conv
-    from onnx_compress.compiler.shapes import infer_shapes
+    from onnx_compress.compiler.graph.shapes import infer_shapes
 
     try:
         graph = compress(path, "cleanup", target="ort", legalize=False).graph

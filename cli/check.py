@@ -71,7 +71,7 @@ def dla_figures(model: Path) -> dict[str, Any]:
     """Which layers the DLA runs, and their share of the multiply-accumulates."""
     from ..compiler.dla import dla_layers, dla_share
     from ..compiler.graph.io import load
-    from ..compiler.shapes import infer_shapes
+    from ..compiler.graph.shapes import infer_shapes
 
     graph = load(model).graph
     layers = dla_layers(graph, infer_shapes(graph))

@@ -16,7 +16,7 @@ from typing import Protocol
 import onnx_graphsurgeon as gs
 
 from .graph.convs import Conv
-from .shapes import Shapes
+from .graph.shapes import Shapes
 
 
 @dataclass(frozen=True)

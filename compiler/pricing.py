@@ -8,9 +8,9 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
+from .graph.shapes import Shapes
 from .latency import DEVICES, Precision, conv_ms, estimate
 from .pieces import Piece, Pricing
-from .shapes import Shapes
 from .targets import Target
 
 

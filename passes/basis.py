@@ -28,10 +28,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ..compiler.graph.convs import Conv
+from ..compiler.graph.shapes import Shapes
 from ..compiler.pieces import Piece, as_piece
 from ..compiler.pipeline.base import option
 from ..compiler.pipeline.registry import register
-from ..compiler.shapes import Shapes
 from .decomposition.base import DecompositionPass
 from .decomposition.forms import Factor, Form, Projection, axis_attrs
 from .projection.fit import Fit

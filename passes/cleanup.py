@@ -21,11 +21,11 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.graph.constants import fold, lower_constants
 from ..compiler.graph.rewriter import Rewriter
+from ..compiler.graph.shapes import symbolic_shapes
 from ..compiler.graph.weights import resolve
 from ..compiler.pipeline.base import Decision, Pass, PassResult
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.registry import register
-from ..compiler.shapes import symbolic_shapes
 
 
 @register

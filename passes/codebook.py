@@ -7,7 +7,7 @@ metric's diagonal, codes with error feedback and coordinate descent, codebook an
 (`projection.codebook`). Biases follow, so that no channel's mean moves. Every layer is fitted on the inputs that reach
 it in the network as rewritten so far. Without data the metric is the identity: plain k-means.
 
-A weight is stored as codes and rebuilt by Gather (`compiler.graph.packed`). An engine that needs constant weights gets
+A weight is stored as codes and rebuilt by Gather (`graph.storage.packed`). An engine that needs constant weights gets
 them in full; then only a zipped file is smaller.
 
 Source: Han, Mao and Dally, "Deep compression", ICLR 2016, section 3. The paper trains the shared values; here they are
@@ -39,8 +39,8 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.graph.convs import find_convs
 from ..compiler.graph.gemms import find_gemms
-from ..compiler.graph.packed import Rebuilder, stored_size
 from ..compiler.graph.rewriter import Rewriter
+from ..compiler.graph.storage.packed import Rebuilder, stored_size
 from ..compiler.pipeline.base import option
 from ..compiler.pipeline.registry import register
 from ..runtime.rows import Layer

@@ -37,7 +37,7 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.graph.convs import find_convs
 from ..compiler.graph.rewriter import Rewriter
-from ..compiler.graph.segments import Vector, rebuild_segments
+from ..compiler.graph.storage.segments import Vector, rebuild_segments
 from ..compiler.pipeline.base import Decision, option
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.registry import register

@@ -18,8 +18,9 @@ and are rebuilt by arithmetic (`quantization.weights`).
 With `form=cache` (the default for the DLA, which takes no Q/DQ) the model stays as it is, and step 2 alone is done, for
 every tensor: the ranges go into a calibration cache beside the model (`quantization.cache`).
 
-Where pairs go: `compiler.graph.qdq`. Which layers: `compiler.graph.quantizable`; the last ones before NonMaxSuppression
-or TopK stay in float unless heads=true (`compiler.graph.heads`). How they are written: `Target.weights`.
+Where pairs go: `graph.quantization.qdq`. Which layers: `graph.quantization.quantizable`; the last ones before
+NonMaxSuppression or TopK stay in float unless heads=true (`graph.quantization.heads`). How they are written:
+`Target.weights`.
 
 Measured on CIFAR-10 ResNet-20 / 56 (512 images): squared error of the logits relative to the float network's, in 1e-3,
 symmetric pairs as for TensorRT.
@@ -47,9 +48,9 @@ from typing import ClassVar, Literal
 import onnx_graphsurgeon as gs
 
 from ..compiler.errors import UsageError
-from ..compiler.graph.heads import head_layers
 from ..compiler.graph.opset import raise_opset
-from ..compiler.graph.quantizable import is_layer, refusal, subgraph_layers
+from ..compiler.graph.quantization.heads import head_layers
+from ..compiler.graph.quantization.quantizable import is_layer, refusal, subgraph_layers
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.pipeline.base import Decision, Pass, PassResult, option
 from ..compiler.pipeline.context import Context

@@ -16,7 +16,7 @@ rule: the largest, and one magnitude for the whole network, as low as the budget
     form=dense   saves parameters: Gather(B, m) * T is the Conv's weight; in full for engines that need constants
                      stored  C M K  +  N G K  +  N
     form=plugin  saves work: one SpatialBasisConv, for TensorRT 8 with the plugin of runtime/tensorrt/plugin, whose
-                 kernel keeps the maps on the chip; other runtimes execute the dense Conv (`compiler.graph.operators`)
+                 kernel keeps the maps on the chip; other runtimes execute the dense Conv (`graph.storage.operators`)
                      MACs  P C M K  +  P N G K
 
 The paper counts M/N + G/C - GM/(CN) of a Conv's MACs (`paper_ratio` in the report): it does not count the taps' MACs,
@@ -58,13 +58,13 @@ import onnx_graphsurgeon as gs
 from ..compiler.allocate import Choice
 from ..compiler.graph.channels.order import absorb_order
 from ..compiler.graph.convs import Conv
-from ..compiler.graph.operators import LEAST_IR, SPATIAL_BASIS_CONV, declared
 from ..compiler.graph.rewriter import Rewriter
+from ..compiler.graph.shapes import infer_shapes
+from ..compiler.graph.storage.operators import LEAST_IR, SPATIAL_BASIS_CONV, declared
 from ..compiler.pieces import Pricing
 from ..compiler.pipeline.base import PassResult, option
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.registry import register
-from ..compiler.shapes import infer_shapes
 from ..compiler.targets import Target
 from .decomposition.base import DecompositionPass
 from .decomposition.budget import Budget

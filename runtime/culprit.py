@@ -17,12 +17,12 @@ from typing import Any
 import onnx_graphsurgeon as gs
 
 from ..compiler.files import writing
-from ..compiler.graph.excerpt import excerpt
+from ..compiler.graph.extraction import excerpt
 from ..compiler.graph.io import Model, save
+from ..compiler.graph.shapes import infer_shapes
 from ..compiler.pipeline.base import Pass
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.reproduction import run_options, versions
-from ..compiler.shapes import infer_shapes
 
 
 @dataclass(frozen=True)

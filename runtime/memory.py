@@ -21,7 +21,7 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.errors import UsageError
 from ..compiler.graph.convs import find_convs
-from ..compiler.shapes import Shapes
+from ..compiler.graph.shapes import Shapes
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 WHERE = "--memory"

@@ -34,8 +34,8 @@ from onnx import TensorProto, helper
 
 from ..compiler.errors import CompressError
 from ..compiler.graph.convs import find_convs
+from ..compiler.graph.shapes import Shapes
 from ..compiler.pieces import Piece, as_piece
-from ..compiler.shapes import Shapes
 from .clock import kernel_times, processor
 from .session import import_onnxruntime
 from .store import Store, cache_folder

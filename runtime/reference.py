@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from onnx.reference.op_run import OpRun
 
-from ..compiler.graph.operators import DOMAIN
+from ..compiler.graph.storage.operators import DOMAIN
 
 
 def spatial_basis_conv(
@@ -30,7 +30,7 @@ def spatial_basis_conv(
     """Y[s, n, p] = b[n] + sum over g, k of T[n, g, k] Z[s, g, m(n), k, stride p + dilation k - pad]
 
     with the templates' maps Z[s, g, m, k, q] = sum over c of group g of B[m, c, k] X[s, c, q], zero outside of X.
-    Shapes as in `compiler.graph.operators`; computed in float64, returned in the precision of `x`.
+    Shapes as in `graph.storage.operators`; computed in float64, returned in the precision of `x`.
     """
     rank, groups = len(kernel_shape), transforms.shape[1]
     basis = basis.reshape(len(basis), groups, -1, *kernel_shape)

@@ -10,7 +10,8 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.cost import conv_costs
 from ..compiler.graph.io import Model, stored_size
-from ..compiler.graph.operators import declared
+from ..compiler.graph.shapes import infer_shapes
+from ..compiler.graph.storage.operators import declared
 from ..compiler.latency import estimate
 from ..compiler.pipeline.base import Pass, PassRecord
 from ..compiler.pipeline.context import Context, Data, Progress
@@ -26,7 +27,6 @@ from ..compiler.report import (
     ToolReport,
     pass_report,
 )
-from ..compiler.shapes import infer_shapes
 from ..compiler.targets.trtexec import TEMPLATE, command_line
 from .data import Samples, Slice, sample_bytes
 from .environment import environment, now

@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.graph.convs import find_convs
 from ..compiler.graph.gemms import find_gemms
-from ..compiler.graph.quantizers import Grid
+from ..compiler.graph.quantization.quantizers import Grid
 from ..compiler.pipeline.context import Data, Progress, silent
 from .calibration import observe
 from .moments import Moments, MomentSum

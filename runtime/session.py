@@ -21,7 +21,7 @@ from ..compiler.errors import CompressError, Unavailable
 from ..compiler.graph.external import EXTERNAL
 from ..compiler.graph.io import Model, to_outline
 from ..compiler.graph.outline import outlined
-from ..compiler.graph.wire import Weights
+from ..compiler.graph.protobuf_writer import Weights
 from ..compiler.jobs import inner_threads
 
 PROVIDERS = ("CPUExecutionProvider",)

@@ -25,10 +25,10 @@ import onnx_graphsurgeon as gs
 from ..compiler.errors import CompressError, Unavailable
 from ..compiler.graph.check import check_graph, check_structure
 from ..compiler.graph.io import Model
+from ..compiler.graph.shapes import input_shapes
 from ..compiler.pipeline.base import Pass, PassRecord
 from ..compiler.pipeline.context import Context, Feeds
 from ..compiler.pipeline.instruments import Failure, Instrument
-from ..compiler.shapes import input_shapes
 from .session import model_session
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2

@@ -13,7 +13,7 @@ from onnx_compress.compiler.graph.channels import Group, find_channels, mask, re
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model, from_proto
 from onnx_compress.compiler.graph.rewriter import Rewriter
-from onnx_compress.compiler.shapes import infer_shapes
+from onnx_compress.compiler.graph.shapes import infer_shapes
 
 Choice = Callable[[Group], np.ndarray]
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from builders import normal, run
 from onnx_compress.compiler.graph.io import from_proto
-from onnx_compress.compiler.shapes import infer_shapes
+from onnx_compress.compiler.graph.shapes import infer_shapes
 
 SOURCE = Path(__file__).parents[1] / "benchmarks" / "architectures.py"
 PUBLISHED = {  # parameters; GMACs (torchvision's model table; MobileNet: arXiv:1704.04861 and Keras)

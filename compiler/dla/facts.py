@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ..graph.shapes import Shapes
 from ..graph.weights import resolve
-from ..shapes import Shapes
 
 Precision = Literal["fp16", "int8"]
 

@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 from onnx import defs, inliner
 
 from .inference import inferred
-from .intake import graphs
+from .normalize import graphs
 from .rewriter import Rewriter
 from .skeleton import skeleton
 

@@ -21,10 +21,10 @@ import onnx_graphsurgeon as gs
 
 from ..errors import CompressError
 from .external import EXTERNAL, SMALL, Arrays, data_files, read_external, take_weights, write_external
-from .intake import graphs, inline_functions, prepare, restore
+from .normalize import graphs, inline_functions, prepare, restore
 from .outline import outlined
+from .protobuf_writer import Weights, size, write
 from .skeleton import skeleton
-from .wire import Weights, size, write
 
 INLINE_LIMIT = 2**31 - 2**24
 MISLEADING = "TensorRT"

@@ -17,7 +17,7 @@ from onnx_graphsurgeon.exporters.onnx_exporter import dtype_to_onnx
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from .external import EXTERNAL, SMALL
-from .wire import Weights, size, stored_bytes
+from .protobuf_writer import Weights, size, stored_bytes
 
 
 def outlined(graph: gs.Graph, least: int = SMALL) -> tuple[onnx.ModelProto, Weights]:

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ..errors import UsageError
-from ..shapes import Shapes
+from ..graph.shapes import Shapes
 from ..targets import Target
 from .constants import Constants
 from .devices import DEVICES

@@ -15,7 +15,7 @@ from typing import Literal
 
 import onnx_graphsurgeon as gs
 
-from ..graph.qdq import MOVES
+from ..graph.quantization.qdq import MOVES
 from ..graph.weights import is_quantized
 from .operators import LAYERS
 

@@ -13,7 +13,7 @@ from math import prod
 import onnx
 
 from ..graph.inference import as_input, inferred
-from ..graph.intake import DEFAULT_DOMAIN, graphs
+from ..graph.normalize import DEFAULT_DOMAIN, graphs
 
 SMALL = 1024
 OWN = ("", DEFAULT_DOMAIN)

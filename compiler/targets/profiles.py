@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ..errors import UsageError
-from ..shapes import Shapes, input_shapes
+from ..graph.shapes import Shapes, input_shapes
 
 Dims = tuple[int, ...]
 FORM = "NAME:1x3x224x224, or NAME:MIN/OPT/MAX"

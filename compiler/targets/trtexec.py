@@ -24,8 +24,8 @@ from pathlib import PurePath
 
 import onnx_graphsurgeon as gs
 
-from ..graph.operators import declared
-from ..shapes import Shapes
+from ..graph.shapes import Shapes
+from ..graph.storage.operators import declared
 from . import Target
 from .profiles import Range, open_inputs
 

@@ -19,8 +19,8 @@ import onnx_graphsurgeon as gs
 from ...compiler.cost import graph_cost
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.outline import graph_bytes
+from ...compiler.graph.shapes import Shapes
 from ...compiler.pieces import Piece, Pricing, as_piece, chain_costs
-from ...compiler.shapes import Shapes
 from .forms import Form
 
 Costs = dict[str, float]

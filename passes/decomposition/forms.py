@@ -11,8 +11,8 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.graph.convs import Conv
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.graph.shapes import Shapes
 from ...compiler.pieces import Piece
-from ...compiler.shapes import Shapes
 from ..projection.fit import Fit
 
 

@@ -34,9 +34,9 @@ from ...compiler.allocate import Choice
 from ...compiler.cost import graph_cost
 from ...compiler.errors import CompressError
 from ...compiler.graph.convs import Conv, find_convs
+from ...compiler.graph.shapes import infer_shapes
 from ...compiler.pipeline.context import Data
 from ...compiler.sensitivity import Sensitivity, Table, cache_file, table_key
-from ...compiler.shapes import infer_shapes
 from ...runtime.sensitivity import Probe
 from ..projection.fit import Fit, total_signal
 from .budget import Candidate

@@ -10,10 +10,10 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.allocate import Choice
 from ...compiler.graph.convs import Conv, blind_convs, find_convs
+from ...compiler.graph.shapes import Shapes, infer_shapes
 from ...compiler.pieces import Pricing, spatial
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context, Data
-from ...compiler.shapes import Shapes, infer_shapes
 from ...runtime.data import Slice
 from ...runtime.halves import fixed_batch
 from ...runtime.lockstep import lockstep

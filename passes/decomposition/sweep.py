@@ -18,14 +18,14 @@ import onnx_graphsurgeon as gs
 from ...compiler.cost import graph_cost
 from ...compiler.errors import UsageError
 from ...compiler.graph.io import from_proto
-from ...compiler.graph.operators import declared
+from ...compiler.graph.shapes import infer_shapes
+from ...compiler.graph.storage.operators import declared
 from ...compiler.latency import DEVICES, estimate
 from ...compiler.pipeline.base import Pass
 from ...compiler.pipeline.context import Context, Data
 from ...compiler.pipeline.overrides import Override
 from ...compiler.pipeline.spec import format_pipeline
 from ...compiler.report.frontier import Point, Size
-from ...compiler.shapes import infer_shapes
 from ...compiler.targets import Target
 from ...runtime.evaluate import accuracy, agreement
 from .base import DecompositionPass

@@ -11,9 +11,9 @@ import numpy as np
 
 from ...compiler.graph.convs import Conv
 from ...compiler.graph.rewriter import Rewriter
-from ...compiler.graph.templates import Parts, write_dense, write_plugin, write_stock
+from ...compiler.graph.shapes import Shapes
+from ...compiler.graph.storage.templates import Parts, write_dense, write_plugin, write_stock
 from ...compiler.pieces import Piece, as_piece
-from ...compiler.shapes import Shapes
 from ..projection.fit import Fit
 from ..projection.templates import Select, Templates, templates, templates_order
 from .forms import Projection

@@ -2,7 +2,7 @@
 
 1. From the weight and bias of every Conv, ConvTranspose, Gemm, MatMul and PRelu the walk goes up through what computes
    them (Gather, Mul, Concat, ...) to constants; so templates, vectors and codebooks are trained in the place of the
-   weights that they stand for, and what is shared stays shared. The project's own Conv (`compiler.graph.operators`)
+   weights that they stand for, and what is shared stays shared. The project's own Conv (`graph.storage.operators`)
    holds its templates itself.
 2. An INT8 weight behind a DequantizeLinear is trained as a float of which the graph sees the rounded value, and stored
    in its integers again.
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.computed import constant_sources
-from ...compiler.graph.operators import is_template_conv
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.graph.storage.computed import constant_sources
+from ...compiler.graph.storage.operators import is_template_conv
 
 LAYERS: Mapping[str, tuple[int, ...]] = {
     "Conv": (1, 2),

@@ -16,7 +16,7 @@ from ...compiler.graph.functions import expand_functions
 from ...compiler.graph.lowering import has_operator, lower_opset
 from ...compiler.graph.opset import raise_opset
 from ...compiler.graph.rewriter import Rewriter
-from ...compiler.shapes import symbolic_shapes
+from ...compiler.graph.shapes import symbolic_shapes
 from ...compiler.targets import Target
 from ...compiler.targets.operators import supported
 from .base import Edit, Mend

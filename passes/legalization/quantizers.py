@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.quantizers import along
+from ...compiler.graph.quantization.quantizers import along
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
 from ...compiler.targets import Target

@@ -11,9 +11,9 @@ import onnx_graphsurgeon as gs
 from ...compiler.graph.channels import Channels, Group, Macs, Part
 from ...compiler.graph.convs import find_convs
 from ...compiler.graph.gemms import find_gemms
+from ...compiler.graph.shapes import Shapes
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context, Data
-from ...compiler.shapes import Shapes
 from ...runtime.lockstep import lockstep
 from ...runtime.rows import LARGEST, Layer
 from ..decomposition.sensitivity import Weigher

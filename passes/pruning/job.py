@@ -9,10 +9,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.graph.channels import find_channels
+from ...compiler.graph.shapes import Shapes, infer_shapes
 from ...compiler.pieces import Pricing
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
-from ...compiler.shapes import Shapes, infer_shapes
 from ..decomposition.budget import Budget
 from ..decomposition.costs import Bill, Costs
 from .candidates import Candidate, Request, split, survey

@@ -16,8 +16,8 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.graph.channels import Channels, Group
 from ...compiler.graph.convs import Conv, find_convs
+from ...compiler.graph.shapes import Shapes
 from ...compiler.pieces import Piece, Pricing, as_piece
-from ...compiler.shapes import Shapes
 
 PRICED = ("macs", "params", "bytes", "latency")
 Table = Mapping[str, np.ndarray]

@@ -21,9 +21,9 @@ from ...compiler.graph.channels import Channels, Group, Selection, find_channels
 from ...compiler.graph.convs import find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.graph.shapes import Shapes
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context, Data
-from ...compiler.shapes import Shapes
 from ...runtime.lockstep import ROWS, lockstep
 from ...runtime.rows import LARGEST, Layer, in_graph_order
 from ..decomposition.survey import layer_fits

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.chains import Chain, find_chains
 from ...compiler.graph.convs import view
+from ...compiler.graph.quantization.chains import Chain, find_chains
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.pipeline.context import Data
 from ...runtime.calibration import channel_peaks

@@ -16,7 +16,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ...compiler.graph.functions import tensor_types
-from ...compiler.graph.qdq import MOVES
+from ...compiler.graph.quantization.qdq import MOVES
 from ...compiler.pipeline.context import Context, Data
 from ...compiler.pipeline.traces import Spread
 from ...compiler.targets import Target

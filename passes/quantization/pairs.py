@@ -1,4 +1,4 @@
-"""The numbers of `quantize`: calibrates and rounds, then writes the pairs that `compiler.graph.qdq` places."""
+"""The numbers of `quantize`: calibrates and rounds, then writes the pairs that `graph.quantization.qdq` places."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.qdq import Placement, Site, place
-from ...compiler.graph.quantizable import channel_axis
-from ...compiler.graph.quantizers import SYMMETRIC, Grid, quantize_activation, quantize_weight
+from ...compiler.graph.quantization.qdq import Placement, Site, place
+from ...compiler.graph.quantization.quantizable import channel_axis
+from ...compiler.graph.quantization.quantizers import SYMMETRIC, Grid, quantize_activation, quantize_weight
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.pipeline.context import Context, Data
 from ...compiler.pipeline.traces import Spread, gathered, weight_spread

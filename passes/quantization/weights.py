@@ -2,7 +2,7 @@
 
     W[n]  ->  s_n (q - z_n)        0 <= q, z_n <= 255
 
-Codes are the nearest ones (`projection.grid`), and arithmetic in the graph undoes them (`compiler.graph.packed`).
+Codes are the nearest ones (`projection.grid`), and arithmetic in the graph undoes them (`graph.storage.packed`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.packed import Rebuilder
-from ...compiler.graph.qdq import Site, weight_sites
-from ...compiler.graph.quantizable import channel_axis
-from ...compiler.graph.quantizers import along, write_kernel_shapes
+from ...compiler.graph.quantization.qdq import Site, weight_sites
+from ...compiler.graph.quantization.quantizable import channel_axis
+from ...compiler.graph.quantization.quantizers import along, write_kernel_shapes
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.graph.storage.packed import Rebuilder
 from ...compiler.graph.weights import resolve
 from ...compiler.pipeline.traces import Spread, weight_spread
 from ..projection.grid import CODES, to_unsigned_grid, unsigned_error

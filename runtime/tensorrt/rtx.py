@@ -26,7 +26,7 @@ from typing import Any
 
 from ...compiler.errors import CompressError
 from ...compiler.graph.io import parse
-from ...compiler.shapes import nominal_shapes
+from ...compiler.graph.shapes import nominal_shapes
 from .messages import clean, is_echo, matters, node_line, once
 from .rtx_worker import MODULES
 
@@ -69,7 +69,7 @@ def check_engine(
 
     Args:
         build: False stops after the parser.
-        shapes: sizes of inputs with open dimensions; default: nominal ones, see `compiler.shapes`.
+        shapes: sizes of inputs with open dimensions; default: nominal ones, see `compiler.graph.shapes`.
         limit: seconds after which the library is stopped.
 
     Raises:

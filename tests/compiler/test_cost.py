@@ -9,8 +9,8 @@ from builders import model, normal
 from onnx_compress.compiler.cost import Cost, conv_macs, conv_params, graph_cost
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import load
+from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.pipeline.context import Context
-from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.passes.cleanup import Cleanup
 
 SHARED = Path(__file__).parents[3] / "shared" / "models"

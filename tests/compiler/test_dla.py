@@ -7,7 +7,7 @@ import onnx_graphsurgeon as gs
 import pytest
 from builders import model, normal
 from onnx_compress.compiler.dla import DlaLayer, dla_layers, dla_share
-from onnx_compress.compiler.shapes import infer_shapes
+from onnx_compress.compiler.graph.shapes import infer_shapes
 
 X = "float[1,4,8,8] x"
 CONSTANTS = {

@@ -7,8 +7,8 @@ import pytest
 from builders import model, normal
 from onnx_compress.compiler.cost import conv_macs, conv_params
 from onnx_compress.compiler.graph.convs import find_convs
+from onnx_compress.compiler.graph.shapes import Shapes, infer_shapes
 from onnx_compress.compiler.pieces import Piece, as_piece, chain_costs
-from onnx_compress.compiler.shapes import Shapes, infer_shapes
 
 
 class ByWeight:

@@ -12,11 +12,11 @@ from onnx_compress.compiler.errors import CompressError, UsageError
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.pieces import chain_costs
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
-from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.passes.basis import Basis, ChannelBasis, SeparableBasis
 from onnx_compress.passes.decomposition.forms import emit
 from onnx_compress.passes.decomposition.survey import plain_fits

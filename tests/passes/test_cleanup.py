@@ -9,8 +9,8 @@ from onnx_compress.compiler.cost import graph_cost
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.constants import LIMIT
 from onnx_compress.compiler.graph.io import Model, to_proto
+from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.pipeline.context import Context
-from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.passes.cleanup import Cleanup
 
 X = normal(2, 3, 8, 8)

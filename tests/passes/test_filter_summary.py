@@ -16,10 +16,10 @@ from onnx_compress.compiler.cost import graph_cost
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.rewriter import Rewriter
-from onnx_compress.compiler.graph.segments import Vector, rebuild_segments
+from onnx_compress.compiler.graph.shapes import infer_shapes
+from onnx_compress.compiler.graph.storage.segments import Vector, rebuild_segments
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
-from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.filter_summary import FilterSummary
 

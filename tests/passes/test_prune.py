@@ -15,11 +15,11 @@ from onnx_compress.compiler.graph.channels import find_channels, mask
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model, from_proto
 from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.compiler.sensitivity import Table
-from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.passes.pruning import candidates
 from onnx_compress.passes.pruning.candidates import Request, survey
 from onnx_compress.passes.pruning.candidates import split as split_groups

@@ -19,11 +19,11 @@ from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model, load, save, to_proto
 from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.lint import lint
 from onnx_compress.compiler.pieces import chain_costs
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
-from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.decomposition.survey import plain_fits
 from onnx_compress.passes.decomposition.template_forms import DenseTemplateForm, PluginTemplateForm, TemplateForm

@@ -16,12 +16,12 @@ from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model, to_proto
 from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.lint import lint
 from onnx_compress.compiler.pieces import chain_costs
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
-from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.basis import ChannelBasis, SeparableBasis
 from onnx_compress.passes.decomposition.forms import Form, emit

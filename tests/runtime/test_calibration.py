@@ -8,7 +8,7 @@ from builders import Images, model, normal
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_compress.compiler.errors import CompressError
-from onnx_compress.compiler.graph.quantizers import Grid
+from onnx_compress.compiler.graph.quantization.quantizers import Grid
 from onnx_compress.runtime.calibration import (
     BINS,
     COUNTED,

@@ -19,8 +19,8 @@ from typing import Literal, Protocol
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...shapes import Shapes
 from ..rewriter import Rewriter
+from ..shapes import Shapes
 from ..weights import resolve, sources
 
 Role = Literal["filter", "input", "parameter"]

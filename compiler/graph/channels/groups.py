@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...shapes import Shapes, infer_shapes
+from ..shapes import Shapes, infer_shapes
 from ..weights import resolve
 from .flow import Fix, Flow, Labels, Role, Slot
 from .rules import walk

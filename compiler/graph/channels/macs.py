@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...shapes import Shapes
+from ..shapes import Shapes
 from ..weights import resolve
 from .flow import Slot
 from .groups import Channels, Group

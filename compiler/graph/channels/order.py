@@ -16,9 +16,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...shapes import Shapes
 from ..convs import is_conv
 from ..rewriter import Rewriter
+from ..shapes import Shapes
 from ..weights import resolve
 from .flow import Flow, Slot
 from .rules import walk

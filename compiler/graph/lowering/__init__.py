@@ -21,8 +21,8 @@ import onnx_graphsurgeon as gs
 from onnx import defs
 
 from ...errors import CompressError
-from ..operators import declare, declared
 from ..rewriter import Rewriter
+from ..storage.operators import declare, declared
 from .adapters import ADAPTERS, Shapes
 
 NEUTRAL: Mapping[str, Callable[[Any], bool]] = {

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx_compress.compiler.graph.io import Model, digest, stored_size, to_outline, to_proto
 from onnx_compress.compiler.graph.outline import graph_bytes
-from onnx_compress.compiler.graph.wire import write
+from onnx_compress.compiler.graph.protobuf_writer import write
 
 CONV = "g (float[N,C,8,8] x) => (float[N,M,6,6] y) { y = Conv(x, w, b) }"
 BRANCHES = """g (float[N,300] x, bool c) => (float[N,300] y) {

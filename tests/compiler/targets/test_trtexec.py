@@ -8,7 +8,7 @@ import builders
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
-from onnx_compress.compiler.graph.operators import declare
+from onnx_compress.compiler.graph.storage.operators import declare
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.compiler.targets.profiles import parse_ranges
 from onnx_compress.compiler.targets.trtexec import EngineOptions, arguments, command_line, steady_latency

@@ -13,12 +13,12 @@ import pytest
 from onnx_compress.compiler.cost import graph_cost
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model, load, to_proto
+from onnx_compress.compiler.graph.shapes import Shapes, infer_shapes
 from onnx_compress.compiler.latency import estimate
 from onnx_compress.compiler.pieces import Piece
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
-from onnx_compress.compiler.shapes import Shapes, infer_shapes
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.decomposition import base
 from onnx_compress.passes.fold_batchnorm import FoldBatchnorm

@@ -10,9 +10,9 @@ from onnx_compress.compiler.graph.channels import Channels, Group, find_channels
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.pieces import as_piece
 from onnx_compress.compiler.pricing import pricing_of
-from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.pruning.ledger import PRICED, Ledger
 

@@ -118,7 +118,7 @@ def test_sizes_beyond_one_tile_and_one_block(library: ctypes.CDLL, layer: Layer)
 
 
 def test_the_creator_answers_to_the_node(library: ctypes.CDLL) -> None:
-    from onnx_compress.compiler.graph.operators import PLUGIN, SPATIAL_BASIS_CONV
+    from onnx_compress.compiler.graph.storage.operators import PLUGIN, SPATIAL_BASIS_CONV
 
     assert library.creator_name().decode() == SPATIAL_BASIS_CONV
     assert library.creator_namespace().decode() == PLUGIN["plugin_namespace"]

@@ -8,7 +8,7 @@ from onnx_compress.compiler.cost import graph_cost
 from onnx_compress.compiler.graph.channels import Macs, find_channels, remove
 from onnx_compress.compiler.graph.io import from_proto
 from onnx_compress.compiler.graph.rewriter import Rewriter
-from onnx_compress.compiler.shapes import infer_shapes
+from onnx_compress.compiler.graph.shapes import infer_shapes
 
 STREAM = proto(
     """g (float[N,2,8,8] x) => (float[N,3,4,4] y) {

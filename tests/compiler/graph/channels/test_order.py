@@ -9,7 +9,7 @@ from onnx_compress.compiler.graph.channels.order import absorb_order
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.rewriter import Rewriter
-from onnx_compress.compiler.shapes import infer_shapes
+from onnx_compress.compiler.graph.shapes import infer_shapes
 
 HEAD = "g (float[2,4,6,6] x) => (float[N,a,b,c] y) { h = Conv<group=2>(x, w, bias) s = Gather<axis=1>(h, order) "
 WEIGHTS = {

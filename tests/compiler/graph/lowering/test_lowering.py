@@ -11,7 +11,7 @@ from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import to_proto
 from onnx_compress.compiler.graph.lowering import lower_opset
 from onnx_compress.compiler.graph.rewriter import Rewriter
-from onnx_compress.compiler.shapes import symbolic_shapes
+from onnx_compress.compiler.graph.shapes import symbolic_shapes
 
 
 def lower(before, opset: int) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from builders import model, normal
 from onnx_compress.compiler.errors import CompressError
-from onnx_compress.compiler.graph.arrival import check_arrival
+from onnx_compress.compiler.graph.validate import check_arrival
 
 SCALED = "g (float[N,4,8,8] x) => (float[N,6,8,8] y) { w = Mul(v, s) y = Conv(x, w) }"
 

@@ -6,8 +6,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 from builders import model, normal
-from onnx_compress.compiler.graph.qdq import Placement, Site, place
-from onnx_compress.compiler.graph.quantizable import channel_axis, refusal
+from onnx_compress.compiler.graph.quantization.qdq import Placement, Site, place
+from onnx_compress.compiler.graph.quantization.quantizable import channel_axis, refusal
 
 W3 = {"w": normal(4, 4, 3, 3), "v": normal(4, 4, 1, 1), "u": normal(4, 4, 1, 1)}
 X = "float[N,4,8,8] x"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from builders import model
-from onnx_compress.compiler.graph.heads import head_layers
+from onnx_compress.compiler.graph.quantization.heads import head_layers
 
 HEAD = """g (float[1,4,8,8] x, int64[1] k) => (float[1,5] v, int64[1,5] i, float[1,4,8,8] other) {
     [backbone] f = Conv(x, w)

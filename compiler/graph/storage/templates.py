@@ -20,10 +20,10 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from .convs import Conv
+from ..convs import Conv
+from ..rewriter import Rewriter
 from .operators import DOMAIN, PLUGIN, SPATIAL_BASIS_CONV, declare
 from .packed import Chain
-from .rewriter import Rewriter
 
 
 @dataclass(frozen=True, eq=False)

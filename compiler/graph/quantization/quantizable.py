@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from .weights import resolve
+from ..weights import resolve
 
 CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 ROWS_FIRST = {"Gemm": "transB"}

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_compress.compiler.cost import graph_cost
 from onnx_compress.compiler.graph.check import check_graph
-from onnx_compress.compiler.graph.computed import computed_convs
 from onnx_compress.compiler.graph.io import Model, to_proto
-from onnx_compress.compiler.graph.packed import Rebuilder, code_bits, pack, stored_size
 from onnx_compress.compiler.graph.rewriter import Rewriter
-from onnx_compress.compiler.shapes import infer_shapes
+from onnx_compress.compiler.graph.shapes import infer_shapes
+from onnx_compress.compiler.graph.storage.computed import computed_convs
+from onnx_compress.compiler.graph.storage.packed import Rebuilder, code_bits, pack, stored_size
 from onnx_compress.passes.cleanup import fold_all
 
 ARITHMETIC = 2 + 1 + 4  # the powers, the modulus and the shape

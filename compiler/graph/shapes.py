@@ -14,9 +14,9 @@ from functools import lru_cache
 import onnx
 import onnx_graphsurgeon as gs
 
-from .graph.constants import fold
-from .graph.inference import inferred
-from .graph.skeleton import skeleton
+from .constants import fold
+from .inference import inferred
+from .skeleton import skeleton
 
 Shapes = Mapping[str, tuple[int, ...]]
 Dims = Sequence[int | str | None]

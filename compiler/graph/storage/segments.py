@@ -21,8 +21,8 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from ..rewriter import Rewriter
 from .packed import Chain
-from .rewriter import Rewriter
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
-from .convs import is_conv
-from .weights import resolve
+from ..convs import is_conv
+from ..weights import resolve
 
 
 @dataclass(frozen=True, eq=False)

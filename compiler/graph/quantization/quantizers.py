@@ -17,8 +17,8 @@ from typing import Any, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ..rewriter import Rewriter
 from .qdq import Site
-from .rewriter import Rewriter
 
 Form = Literal["float-qdq", "int8-dq"]
 SYMMETRIC = np.int8(0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from .convs import Conv, view
+from ..convs import Conv, view
 
 
 @dataclass(frozen=True, eq=False)

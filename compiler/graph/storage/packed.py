@@ -29,7 +29,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from .rewriter import Rewriter
+from ..rewriter import Rewriter
 
 
 def code_bits(entries: int) -> int:

@@ -10,9 +10,9 @@ from onnx import helper, parser
 from onnx.reference import ReferenceEvaluator
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import from_proto, to_proto
-from onnx_compress.compiler.graph.operators import declare, function, template_convs
+from onnx_compress.compiler.graph.shapes import infer_shapes
+from onnx_compress.compiler.graph.storage.operators import declare, function, template_convs
 from onnx_compress.compiler.lint import lint
-from onnx_compress.compiler.shapes import infer_shapes
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.runtime.reference import SpatialBasisConv
 

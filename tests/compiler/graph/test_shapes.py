@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 from builders import model, normal
 from onnx_compress.compiler.graph.io import from_proto, to_proto
+from onnx_compress.compiler.graph.shapes import NOMINAL, infer_shapes, input_shapes, symbolic_shapes
 from onnx_compress.compiler.graph.skeleton import skeleton
-from onnx_compress.compiler.shapes import NOMINAL, infer_shapes, input_shapes, symbolic_shapes
 
 
 def test_open_dimensions_get_nominal_values():

@@ -21,7 +21,7 @@ from onnx import AttributeProto, inliner, numpy_helper
 
 from ..errors import CompressError
 from .external import EXTERNAL, Arrays, graph_tensors
-from .operators import DOMAIN
+from .storage.operators import DOMAIN
 
 DEFAULT_DOMAIN = "ai.onnx"
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"})

@@ -21,8 +21,8 @@ import onnx_graphsurgeon as gs
 from ..errors import CompressError
 from .check import check_structure, light_proto
 from .inference import inferred
-from .intake import WEIGHTED, graphs
 from .io import Model
+from .normalize import WEIGHTED, graphs
 from .weights import resolve
 
 AGAIN = "export the network again; onnx.checker says more"

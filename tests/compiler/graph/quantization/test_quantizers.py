@@ -7,7 +7,7 @@ import pytest
 from builders import model, run
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_compress.compiler.graph.quantizers import Grid
+from onnx_compress.compiler.graph.quantization.quantizers import Grid
 
 PAIR = "g (float[N] x) => (float[N] y) { q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z) }"
 
