@@ -18,6 +18,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from . import __version__
+from .compiler.costs.latency import DEVICES
 from .compiler.errors import CompressError, UsageError
 from .compiler.files import check_output, staged, writing
 from .compiler.graph.convs import blind_convs, find_convs, is_conv
@@ -26,7 +27,6 @@ from .compiler.graph.quantization.quantizable import is_layer
 from .compiler.graph.shapes import infer_shapes
 from .compiler.graph.validate import check_arrival
 from .compiler.jobs import Jobs
-from .compiler.latency import DEVICES
 from .compiler.pipeline.base import Pass, PassRecord
 from .compiler.pipeline.checkpoints import Checkpoints, step_keys
 from .compiler.pipeline.context import Context, Progress, silent

@@ -12,7 +12,7 @@ log(estimate / published). A line has
 
 Then checks on networks that are in no fit: DenseNet-121 of the same table (the rule that a Concat is one copy was
 chosen with it in view), and INT8 results of MLPerf inference (v1.1 ResNet-50 at p50, single stream; v0.5 MobileNet-v1).
-Last come the fit without the `serial` term, and the constants, which are kept in `compiler/latency/constants.py`.
+Last come the fit without the `serial` term, and the constants, which are kept in `compiler/costs/latency/constants.py`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from typing import Any
 
 import numpy as np
 from architectures import build
+from onnx_compress.compiler.costs.latency.constants import CONSTANTS, Constants
+from onnx_compress.compiler.costs.latency.devices import DEVICES
+from onnx_compress.compiler.costs.latency.kernels import Work, workload
+from onnx_compress.compiler.costs.latency.precision import Request
+from onnx_compress.compiler.costs.latency.pricing import Speed
 from onnx_compress.compiler.graph.io import from_proto
 from onnx_compress.compiler.graph.shapes import infer_shapes
-from onnx_compress.compiler.latency.constants import CONSTANTS, Constants
-from onnx_compress.compiler.latency.devices import DEVICES
-from onnx_compress.compiler.latency.kernels import Work, workload
-from onnx_compress.compiler.latency.precision import Request
-from onnx_compress.compiler.latency.pricing import Speed
 from scipy.optimize import least_squares
 
 DEVICE = DEVICES["xavier"]

@@ -27,9 +27,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from ..compiler.costs.workload import Piece, as_piece
 from ..compiler.graph.convs import Conv
 from ..compiler.graph.shapes import Shapes
-from ..compiler.pieces import Piece, as_piece
 from ..compiler.pipeline.base import option
 from ..compiler.pipeline.registry import register
 from .decomposition.base import DecompositionPass

@@ -34,11 +34,11 @@ from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
+from ..compiler.costs.cost_model import pricing_of
 from ..compiler.errors import CompressError
 from ..compiler.pipeline.base import Decision, Pass, PassResult, option
 from ..compiler.pipeline.context import Context, Data
 from ..compiler.pipeline.registry import register
-from ..compiler.pricing import pricing_of
 from ..runtime.lockstep import ROWS
 from .decomposition.budget import DEFAULT_AGREEMENT, LIMITS, SEARCHED, Budget, slack_notes
 from .decomposition.search import Search

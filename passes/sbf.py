@@ -56,12 +56,12 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..compiler.allocate import Choice
+from ..compiler.costs.workload import Pricing
 from ..compiler.graph.channels.order import absorb_order
 from ..compiler.graph.convs import Conv
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.graph.shapes import infer_shapes
 from ..compiler.graph.storage.operators import LEAST_IR, SPATIAL_BASIS_CONV, declared
-from ..compiler.pieces import Pricing
 from ..compiler.pipeline.base import PassResult, option
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.registry import register

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.cost import Cost
+from ..compiler.costs.conv_costs import Cost
+from ..compiler.costs.latency import Latency
 from ..compiler.graph.convs import find_convs
-from ..compiler.latency import Latency
 from ..compiler.report import CostReport, LayerReport
 
 

@@ -32,10 +32,10 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import TensorProto, helper
 
+from ..compiler.costs.workload import Piece, as_piece
 from ..compiler.errors import CompressError
 from ..compiler.graph.convs import find_convs
 from ..compiler.graph.shapes import Shapes
-from ..compiler.pieces import Piece, as_piece
 from .clock import kernel_times, processor
 from .session import import_onnxruntime
 from .store import Store, cache_folder
@@ -89,7 +89,7 @@ REFERENCE = Geometry(32, 32, (3, 3), 1, (28, 28), (1, 1))
 
 @dataclass(frozen=True)
 class MeasuredPrices:
-    """A `compiler.pieces.Pricing`: milliseconds of one sample.
+    """A `compiler.costs.workload.Pricing`: milliseconds of one sample.
 
     Attributes:
         batch: samples that are run at once.

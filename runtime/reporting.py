@@ -8,11 +8,11 @@ from pathlib import Path
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.cost import conv_costs
+from ..compiler.costs.conv_costs import conv_costs
+from ..compiler.costs.latency import estimate
 from ..compiler.graph.io import Model, stored_size
 from ..compiler.graph.shapes import infer_shapes
 from ..compiler.graph.storage.operators import declared
-from ..compiler.latency import estimate
 from ..compiler.pipeline.base import Pass, PassRecord
 from ..compiler.pipeline.context import Context, Data, Progress
 from ..compiler.pipeline.spec import format_pipeline

@@ -15,7 +15,7 @@ import onnx
 import onnx_graphsurgeon as gs
 import pytest
 from builders import run
-from onnx_compress.compiler.cost import graph_cost
+from onnx_compress.compiler.costs.conv_costs import graph_cost
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model, from_proto, load, to_proto
 from onnx_compress.compiler.graph.shapes import infer_shapes

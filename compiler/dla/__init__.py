@@ -25,10 +25,10 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
+from ..costs.latency.kernels import product_of
+from ..costs.latency.operators import LAYERS
 from ..graph.shapes import Shapes, symbolic_shapes
 from ..graph.weights import is_quantized
-from ..latency.kernels import product_of
-from ..latency.operators import LAYERS
 from . import weighted, weightless
 from .facts import Facts, Precision
 

@@ -27,7 +27,7 @@ class Target:
         int8_multiple, half_multiple: the engine's kernels pad channels to these multiples.
         group_multiple: what the channels of one group of a grouped INT8 Conv must be a multiple of.
         calibration: the version in the header of a calibration cache (`compiler.targets.calibration_cache`).
-        device: name of the device in `compiler.latency.devices`, or None where no latency is estimated.
+        device: name of the device in `compiler.costs.latency.devices`, or None where no latency is estimated.
         unsigned: activations in INT8 are UINT8 with a zero point, not symmetric.
         weight_bits: of weights beside activations in INT8. Kernels for x86-64 without VNNI add two products of UINT8
             and INT8 in 16 bits, which saturate where weights have more than 7.

@@ -11,12 +11,12 @@ from typing import ClassVar, Literal
 import onnx_graphsurgeon as gs
 
 from ...compiler.allocate import Choice
+from ...compiler.costs.cost_model import pricing_of
+from ...compiler.costs.workload import Pricing
 from ...compiler.errors import CompressError
 from ...compiler.graph.convs import Conv
-from ...compiler.pieces import Pricing
 from ...compiler.pipeline.base import Decision, Pass, PassResult, option
 from ...compiler.pipeline.context import Context, Data
-from ...compiler.pricing import pricing_of
 from ...runtime.lockstep import ROWS
 from ...runtime.prices import MULTIPLE, MeasuredPrices
 from .budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, LIMITS, SEARCHED, Budget, choose, slack_notes

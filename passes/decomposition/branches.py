@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...compiler.costs.workload import Piece
 from ...compiler.graph.convs import Conv
 from ...compiler.graph.rewriter import Rewriter
-from ...compiler.pieces import Piece
 from .forms import Factor, chain_nodes
 
 

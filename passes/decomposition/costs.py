@@ -16,11 +16,11 @@ from functools import cache
 import onnx
 import onnx_graphsurgeon as gs
 
-from ...compiler.cost import graph_cost
+from ...compiler.costs.conv_costs import graph_cost
+from ...compiler.costs.workload import Piece, Pricing, as_piece, chain_costs
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.outline import graph_bytes
 from ...compiler.graph.shapes import Shapes
-from ...compiler.pieces import Piece, Pricing, as_piece, chain_costs
 from .forms import Form
 
 Costs = dict[str, float]

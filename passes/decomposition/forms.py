@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...compiler.costs.workload import Piece
 from ...compiler.graph.convs import Conv
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
-from ...compiler.pieces import Piece
 from ..projection.fit import Fit
 
 

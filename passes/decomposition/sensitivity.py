@@ -31,7 +31,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.allocate import Choice
-from ...compiler.cost import graph_cost
+from ...compiler.costs.conv_costs import graph_cost
 from ...compiler.errors import CompressError
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.shapes import infer_shapes

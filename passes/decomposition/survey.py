@@ -9,9 +9,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.allocate import Choice
+from ...compiler.costs.workload import Pricing, spatial
 from ...compiler.graph.convs import Conv, blind_convs, find_convs
 from ...compiler.graph.shapes import Shapes, infer_shapes
-from ...compiler.pieces import Pricing, spatial
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context, Data
 from ...runtime.data import Slice

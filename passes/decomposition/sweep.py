@@ -15,12 +15,12 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ...compiler.cost import graph_cost
+from ...compiler.costs.conv_costs import graph_cost
+from ...compiler.costs.latency import DEVICES, estimate
 from ...compiler.errors import UsageError
 from ...compiler.graph.io import from_proto
 from ...compiler.graph.shapes import infer_shapes
 from ...compiler.graph.storage.operators import declared
-from ...compiler.latency import DEVICES, estimate
 from ...compiler.pipeline.base import Pass
 from ...compiler.pipeline.context import Context, Data
 from ...compiler.pipeline.overrides import Override

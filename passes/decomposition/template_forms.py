@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...compiler.costs.workload import Piece, as_piece
 from ...compiler.graph.convs import Conv
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
 from ...compiler.graph.storage.templates import Parts, write_dense, write_plugin, write_stock
-from ...compiler.pieces import Piece, as_piece
 from ..projection.fit import Fit
 from ..projection.templates import Select, Templates, templates, templates_order
 from .forms import Projection

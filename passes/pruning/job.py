@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...compiler.costs.workload import Pricing
 from ...compiler.graph.channels import find_channels
 from ...compiler.graph.shapes import Shapes, infer_shapes
-from ...compiler.pieces import Pricing
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
 from ..decomposition.budget import Budget

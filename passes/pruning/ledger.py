@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...compiler.costs.workload import Piece, Pricing, as_piece
 from ...compiler.graph.channels import Channels, Group
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.shapes import Shapes
-from ...compiler.pieces import Piece, Pricing, as_piece
 
 PRICED = ("macs", "params", "bytes", "latency")
 Table = Mapping[str, np.ndarray]

@@ -8,10 +8,10 @@ from math import prod
 
 import numpy as np
 
+from ...compiler.costs.workload import Piece, as_piece
 from ...compiler.graph.convs import Conv
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
-from ...compiler.pieces import Piece, as_piece
 from ..decomposition.branches import Branch, copy_piece, emit_sum, reading
 from ..decomposition.forms import Factor, Form, Projection, axis_attrs
 from ..projection.admm import Problem

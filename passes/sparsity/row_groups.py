@@ -8,9 +8,9 @@ from math import prod
 
 import numpy as np
 
+from ...compiler.costs.workload import Piece, as_piece
 from ...compiler.graph.convs import Conv
 from ...compiler.graph.shapes import Shapes
-from ...compiler.pieces import Piece, as_piece
 from ..decomposition.forms import Factor, Projection, axis_attrs
 from ..projection.admm import Problem
 from ..projection.fit import Array, Fit

@@ -7,13 +7,13 @@ from math import prod
 import builders
 import numpy as np
 import pytest
-from onnx_compress.compiler.cost import graph_cost
+from onnx_compress.compiler.costs.conv_costs import graph_cost
+from onnx_compress.compiler.costs.workload import chain_costs
 from onnx_compress.compiler.errors import CompressError, UsageError
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.graph.shapes import infer_shapes
-from onnx_compress.compiler.pieces import chain_costs
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.spec import parse_pipeline

@@ -11,14 +11,14 @@ from builders import Images
 from drawn import Drawn, convs
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from onnx_compress.compiler.cost import graph_cost
+from onnx_compress.compiler.costs.conv_costs import graph_cost
+from onnx_compress.compiler.costs.workload import chain_costs
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model, to_proto
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.lint import lint
-from onnx_compress.compiler.pieces import chain_costs
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.spec import parse_pipeline

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_compress import compress
+from onnx_compress.compiler.costs.workload import Piece, as_piece
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import from_proto
 from onnx_compress.compiler.graph.shapes import infer_shapes
-from onnx_compress.compiler.pieces import Piece, as_piece
 from onnx_compress.runtime import prices
 from onnx_compress.runtime.clock import Kernel
 from onnx_compress.runtime.prices import Geometry, MeasuredPrices, around, geometry_of

@@ -11,11 +11,11 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 from builders import model, normal
+from onnx_compress.compiler.costs.latency import Latency, Request, conv_ms, estimate
+from onnx_compress.compiler.costs.latency.constants import CONSTANTS
 from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.graph.io import from_proto
 from onnx_compress.compiler.graph.shapes import infer_shapes
-from onnx_compress.compiler.latency import Latency, Request, conv_ms, estimate
-from onnx_compress.compiler.latency.constants import CONSTANTS
 from onnx_compress.compiler.targets import TARGETS, XAVIER
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"

@@ -10,12 +10,12 @@ import builders
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
-from onnx_compress.compiler.cost import graph_cost
+from onnx_compress.compiler.costs.conv_costs import graph_cost
+from onnx_compress.compiler.costs.latency import estimate
+from onnx_compress.compiler.costs.workload import Piece
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model, load, to_proto
 from onnx_compress.compiler.graph.shapes import Shapes, infer_shapes
-from onnx_compress.compiler.latency import estimate
-from onnx_compress.compiler.pieces import Piece
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.spec import parse_pipeline

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import builders
+from onnx_compress.compiler.costs.workload import Piece
 from onnx_compress.compiler.graph.convs import Conv, find_convs
 from onnx_compress.compiler.graph.shapes import Shapes, infer_shapes
-from onnx_compress.compiler.pieces import Piece
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.passes.basis import ChannelBasis, SeparableBasis
 from onnx_compress.passes.decomposition.costs import Bill

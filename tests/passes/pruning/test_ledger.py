@@ -5,14 +5,14 @@ from __future__ import annotations
 import builders
 import numpy as np
 import pytest
-from onnx_compress.compiler.cost import graph_cost
+from onnx_compress.compiler.costs.conv_costs import graph_cost
+from onnx_compress.compiler.costs.cost_model import pricing_of
+from onnx_compress.compiler.costs.workload import as_piece
 from onnx_compress.compiler.graph.channels import Channels, Group, find_channels, remove
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.graph.shapes import infer_shapes
-from onnx_compress.compiler.pieces import as_piece
-from onnx_compress.compiler.pricing import pricing_of
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.pruning.ledger import PRICED, Ledger
 

@@ -14,10 +14,10 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
-from .graph.convs import Conv, find_convs
-from .graph.shapes import Shapes
-from .graph.storage.computed import computed_convs
-from .graph.storage.operators import template_convs
+from ..graph.convs import Conv, find_convs
+from ..graph.shapes import Shapes
+from ..graph.storage.computed import computed_convs
+from ..graph.storage.operators import template_convs
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Literal
 
 import onnx_graphsurgeon as gs
 
-from ..graph.quantization.qdq import MOVES
-from ..graph.weights import is_quantized
+from ...graph.quantization.qdq import MOVES
+from ...graph.weights import is_quantized
 from .operators import LAYERS
 
 Precision = Literal["fp32", "fp16", "int8"]

@@ -7,7 +7,7 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
-from ..graph.shapes import Shapes
+from ...graph.shapes import Shapes
 from .fusion import Group, fuse
 from .operators import LAYERS
 from .precision import WIDTH, Precision, Precisions, Request

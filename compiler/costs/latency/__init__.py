@@ -29,9 +29,9 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from ..errors import UsageError
-from ..graph.shapes import Shapes
-from ..targets import Target
+from ...errors import UsageError
+from ...graph.shapes import Shapes
+from ...targets import Target
 from .constants import Constants
 from .devices import DEVICES
 from .kernels import Work, workload

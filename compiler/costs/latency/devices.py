@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..errors import UsageError
+from ...errors import UsageError
 from .precision import Precision
 
 FMA_PER_SM: dict[Precision, int] = {"fp32": 64, "fp16": 8 * 64, "int8": 2 * 8 * 64}

@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx_compress.compiler.costs.latency.devices import DEVICES
+from onnx_compress.compiler.costs.latency.precision import Precision
+from onnx_compress.compiler.costs.latency.pricing import Product, conv_ms, speed
 from onnx_compress.compiler.errors import UsageError
-from onnx_compress.compiler.latency.devices import DEVICES
-from onnx_compress.compiler.latency.precision import Precision
-from onnx_compress.compiler.latency.pricing import Product, conv_ms, speed
 from onnx_compress.compiler.targets import TARGETS
 
 MODES = ("MAXN", "30W", "15W", "10W")

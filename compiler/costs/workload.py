@@ -15,8 +15,8 @@ from typing import Protocol
 
 import onnx_graphsurgeon as gs
 
-from .graph.convs import Conv
-from .graph.shapes import Shapes
+from ..graph.convs import Conv
+from ..graph.shapes import Shapes
 
 
 @dataclass(frozen=True)

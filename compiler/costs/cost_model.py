@@ -8,15 +8,15 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
-from .graph.shapes import Shapes
+from ..graph.shapes import Shapes
+from ..targets import Target
 from .latency import DEVICES, Precision, conv_ms, estimate
-from .pieces import Piece, Pricing
-from .targets import Target
+from .workload import Piece, Pricing
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """By `compiler.latency`: a Conv is a kernel of its own, the network is seen with its fusions."""
+    """By `costs.latency`: a Conv is a kernel of its own, the network is seen with its fusions."""
 
     target: Target
     device: str

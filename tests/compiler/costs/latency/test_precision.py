@@ -6,7 +6,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 from builders import model, normal
-from onnx_compress.compiler.latency.precision import Precisions, Request
+from onnx_compress.compiler.costs.latency.precision import Precisions, Request
 
 PAIR = "{0}q = QuantizeLinear({0}, s, z) {0}d = DequantizeLinear({0}q, s, z)"
 BODY = (

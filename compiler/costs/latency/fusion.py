@@ -28,7 +28,7 @@ from enum import IntEnum
 
 import onnx_graphsurgeon as gs
 
-from ..graph.shapes import Shapes
+from ...graph.shapes import Shapes
 from .operators import FUSED_ACTIVATIONS, LAYERS, POINTWISE, POOLS, RENAMES, SCALES, SELECTS
 from .precision import Precisions
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from builders import model, normal
+from onnx_compress.compiler.costs.latency.fusion import fuse
+from onnx_compress.compiler.costs.latency.precision import Precisions, Request
 from onnx_compress.compiler.graph.shapes import infer_shapes
-from onnx_compress.compiler.latency.fusion import fuse
-from onnx_compress.compiler.latency.precision import Precisions, Request
 
 X = "float[1,4,8,8] x"
 WEIGHTS = {

@@ -1,0 +1,1 @@
+"""What Convs and networks cost: multiply-accumulates, parameters, bytes, estimated time."""
