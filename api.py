@@ -41,14 +41,14 @@ from .compiler.report.call import spelled_call
 from .compiler.report.frontier import Frontier
 from .compiler.report.page import overview, written_as
 from .compiler.targets import Target, find_target
-from .passes.decomposition.frontier import beside, resumed, split, write_frontier
-from .passes.decomposition.sweep import Sweep
-from .runtime.bisection import bisect as search
-from .runtime.checks import parse_check
-from .runtime.culprit import Culprit, write_culprit
+from .drivers.bisect import bisect as search
+from .drivers.checks import parse_check
+from .drivers.culprit import Culprit, write_culprit
+from .drivers.frontier import beside, resumed, split, write_frontier
+from .drivers.reporting import Run
+from .drivers.sweep import Sweep
 from .runtime.data import Samples, class_count, load_data, model_inputs
 from .runtime.preprocess import parse_preprocess
-from .runtime.reporting import Run
 
 PathLike = str | os.PathLike[str]
 DEFAULT_PIPELINE = "basis,quantize"
@@ -277,11 +277,11 @@ def bisect(
     seed: int = 0,
     progress: Progress = silent,
 ) -> tuple[Culprit, Path]:
-    """Which pass, and which node that it rewrites, makes the model fail a check; see `runtime.bisection`, and
+    """Which pass, and which node that it rewrites, makes the model fail a check; see `drivers.bisect`, and
     `compress` for what is not said here.
 
     Args:
-        check: see `runtime.checks`.
+        check: see `drivers.checks`.
         folder: where the folder with the models before and after is written; its path is returned.
 
     Raises:

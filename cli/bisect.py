@@ -23,7 +23,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..runtime.culprit import Culprit
+    from ..drivers.culprit import Culprit
 
 
 def bisect(

@@ -13,7 +13,7 @@ from .options import Overwrite, Quiet
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..runtime.tensorrt.engine import Built
+    from ..drivers.build import Built
 
 SLOWEST = 10
 
@@ -48,7 +48,7 @@ def build(
     from ..compiler.targets import find_target
     from ..compiler.targets.profiles import parse_ranges
     from ..compiler.targets.trtexec import EngineOptions
-    from ..runtime.tensorrt.engine import Job, make_engine
+    from ..drivers.build import Job, make_engine
     from ..runtime.tensorrt.measured import add_times
     from .console import progress_bars, results
 

@@ -15,7 +15,7 @@ from .options import AsJson, Data, Preprocess
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..runtime.compare import Comparison, Difference
+    from ..drivers.compare import Comparison, Difference
 
 
 def compare(
@@ -33,7 +33,7 @@ def compare(
     """Compare the outputs and the layers of two models on the same samples, worst layers first."""
     from ..api import load_samples
     from ..compiler.graph.io import load
-    from ..runtime.compare import compare_models
+    from ..drivers.compare import compare_models
     from .console import progress_bars, results
 
     one, two, origins = load(first), load(second), read_origins(report)

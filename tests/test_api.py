@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx_compress import CompressError, Context, UsageError, compress, parse_pipeline
 from onnx_compress.compiler.report import SCHEMA
-from onnx_compress.runtime.reporting import WITHOUT_DATA
+from onnx_compress.drivers.reporting import WITHOUT_DATA
 
 BATCHNORM = """g (float[N,3,8,8] x) => (float[N,4,8,8] y) {
     t = Conv<pads=[1,1,1,1]>(x, w)

@@ -17,13 +17,13 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-FLOORS = ["compiler", "runtime", "passes", "api", "cli"]
+FLOORS = ["compiler", "runtime", "passes", "drivers", "api", "cli"]
 SOURCES = sorted(
     path
     for path in [*ROOT.glob("*.py"), *(path for floor in FLOORS for path in ROOT.glob(f"{floor}/**/*.py"))]
     if "__pycache__" not in path.parts
 )
-CHECKS = "runtime/checks.py"
+CHECKS = "drivers/checks.py"
 NUMERIC = {"numpy", "scipy", "__future__"}
 
 

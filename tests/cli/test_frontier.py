@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 from front import call
-from onnx_compress.passes.decomposition import sweep
+from onnx_compress.drivers import sweep
 
 NETWORK = f"""g (float[N,3,8,8] x) => (float[N,{front.CLASSES}] y) {{
     t = Conv<pads=[1,1,1,1]>(x, w1)

@@ -21,10 +21,10 @@ from onnx_compress.compiler.graph.io import Model, load
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.pipeline.base import Decision, Pass, PassResult
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.drivers.bisect import bisect, first_bad
+from onnx_compress.drivers.checks import parse_check
+from onnx_compress.drivers.culprit import write_culprit
 from onnx_compress.passes.basis import Basis
-from onnx_compress.runtime.bisection import bisect, first_bad
-from onnx_compress.runtime.checks import parse_check
-from onnx_compress.runtime.culprit import write_culprit
 from onnx_compress.runtime.data import Samples
 from onnx_compress.runtime.evaluate import agreement
 

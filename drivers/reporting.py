@@ -28,9 +28,9 @@ from ..compiler.report import (
     pass_report,
 )
 from ..compiler.targets.trtexec import TEMPLATE, command_line
-from .data import Samples, Slice, sample_bytes
-from .environment import environment, now
-from .evaluate import agreement
+from ..runtime.data import Samples, Slice, sample_bytes
+from ..runtime.environment import environment, now
+from ..runtime.evaluate import agreement
 from .layer_costs import Costed, layer_reports
 
 CALIBRATION = ".calib"

@@ -26,8 +26,8 @@ import onnx_graphsurgeon as gs
 from ..compiler.errors import CompressError
 from ..compiler.graph.io import Model
 from ..compiler.pipeline.context import Data, Feeds, Progress, silent
-from .evaluate import class_scores
-from .session import model_session
+from ..runtime.evaluate import class_scores
+from ..runtime.session import model_session
 
 BATCH = 16
 

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ...compiler.errors import CompressError
-from ...compiler.files import staged, writing
-from ...compiler.pipeline.context import Context, Data
-from ...compiler.pipeline.spec import format_pipeline
-from ...compiler.report.frontier import SCHEMA, Frontier, to_csv, to_json, to_svg
-from ...runtime.data import Samples
-from ...runtime.halves import Half
-from ...runtime.store import Store, cache_folder
+from ..compiler.errors import CompressError
+from ..compiler.files import staged, writing
+from ..compiler.pipeline.context import Context, Data
+from ..compiler.pipeline.spec import format_pipeline
+from ..compiler.report.frontier import SCHEMA, Frontier, to_csv, to_json, to_svg
+from ..runtime.data import Samples
+from ..runtime.halves import Half
+from ..runtime.store import Store, cache_folder
 from .sweep import Judge, Sweep, points
 
 

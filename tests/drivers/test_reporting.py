@@ -9,8 +9,8 @@ import pytest
 import reports
 from onnx_compress.api import compress
 from onnx_compress.compiler.costs.conv_costs import Cost
-from onnx_compress.runtime import reporting
-from onnx_compress.runtime.layer_costs import Costed, layer_reports
+from onnx_compress.drivers import reporting
+from onnx_compress.drivers.layer_costs import Costed, layer_reports
 
 
 def test_layers_sum_to_the_network():

@@ -5,7 +5,7 @@ import onnx_graphsurgeon as gs
 import pytest
 from builders import Images, model, normal
 from onnx_compress.compiler.errors import CompressError
-from onnx_compress.runtime.compare import compare_models, layer_pairs
+from onnx_compress.drivers.compare import compare_models, layer_pairs
 
 CHAIN = """g (float[N,3] x) => (float[N,3] y) {
     [a] s = Mul(x, p)

@@ -15,22 +15,22 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.conv_costs import graph_cost
-from ...compiler.costs.latency import DEVICES, estimate
-from ...compiler.errors import UsageError
-from ...compiler.graph.io import from_proto
-from ...compiler.graph.shapes import infer_shapes
-from ...compiler.graph.storage.operators import declared
-from ...compiler.pipeline.base import Pass
-from ...compiler.pipeline.context import Context, Data
-from ...compiler.pipeline.overrides import Override
-from ...compiler.pipeline.spec import format_pipeline
-from ...compiler.report.frontier import Point, Size
-from ...compiler.targets import Target
-from ...runtime.evaluate import accuracy, agreement
-from .base import DecompositionPass
-from .budget import LIMITS, SEARCHED, Unreachable
-from .survey import Survey
+from ..compiler.costs.conv_costs import graph_cost
+from ..compiler.costs.latency import DEVICES, estimate
+from ..compiler.errors import UsageError
+from ..compiler.graph.io import from_proto
+from ..compiler.graph.shapes import infer_shapes
+from ..compiler.graph.storage.operators import declared
+from ..compiler.pipeline.base import Pass
+from ..compiler.pipeline.context import Context, Data
+from ..compiler.pipeline.overrides import Override
+from ..compiler.pipeline.spec import format_pipeline
+from ..compiler.report.frontier import Point, Size
+from ..compiler.targets import Target
+from ..passes.decomposition.base import DecompositionPass
+from ..passes.decomposition.budget import LIMITS, SEARCHED, Unreachable
+from ..passes.decomposition.survey import Survey
+from ..runtime.evaluate import accuracy, agreement
 
 
 @dataclass(frozen=True)

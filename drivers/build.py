@@ -12,16 +12,16 @@ from typing import Literal
 
 import onnx_graphsurgeon as gs
 
-from ...compiler.errors import CompressError, UsageError
-from ...compiler.files import staged, writing
-from ...compiler.graph.io import load
-from ...compiler.pipeline.context import Progress, silent
-from ...compiler.targets import Target
-from ...compiler.targets.trtexec import EngineOptions, arguments, steady_latency
-from .builder import INSTALL, build_engine
-from .layers import read_origins, read_profile, times_by_node
-from .log import Latency
-from .program import find_trtexec, run_trtexec
+from ..compiler.errors import CompressError, UsageError
+from ..compiler.files import staged, writing
+from ..compiler.graph.io import load
+from ..compiler.pipeline.context import Progress, silent
+from ..compiler.targets import Target
+from ..compiler.targets.trtexec import EngineOptions, arguments, steady_latency
+from ..runtime.tensorrt.builder import INSTALL, build_engine
+from ..runtime.tensorrt.layers import read_origins, read_profile, times_by_node
+from ..runtime.tensorrt.log import Latency
+from ..runtime.tensorrt.program import find_trtexec, run_trtexec
 
 Way = Literal["auto", "python", "trtexec"]
 HERE = "put trtexec on the PATH"

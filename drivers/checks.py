@@ -19,9 +19,9 @@ from pathlib import Path
 
 from ..compiler.errors import CompressError, UsageError
 from ..compiler.graph.io import Model, save
-from .data import Samples
-from .evaluate import accuracy, agreement
-from .session import model_session
+from ..runtime.data import Samples
+from ..runtime.evaluate import accuracy, agreement
+from ..runtime.session import model_session
 
 Check = Callable[[Model], bool]
 FIGURES = {"agreement": ">=", "accuracy": ">=", "error": "<="}

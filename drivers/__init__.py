@@ -1,0 +1,1 @@
+"""Whole runs: who loads models and data and calls the pass manager."""
