@@ -2,7 +2,7 @@
 
     python benchmarks/sensitivity.py [--network resnet20] [--budget macs=0.5] [--tempers 0.25,0.5,0.75,1]
 
-`energy` counts relative lost energy alike everywhere; `output` is measured (see `passes.decomposition.sensitivity`),
+`energy` counts relative lost energy alike everywhere; `output` is measured (see `passes.sensitivity.measure`),
 its slopes raised to each of --tempers. Compressed on --samples unlabelled training images, judged on all test images:
 `top1`, `agreement` with the original network, and `divergence`, the Kullback-Leibler divergence of the class scores,
 which tells near results apart best. --assets is a folder as in `accuracy.py`.
@@ -21,9 +21,9 @@ import numpy as np
 import onnx
 from accuracy import ASSETS, PREPROCESS
 from onnx_compress.api import compress, load_samples
-from onnx_compress.compiler.sensitivity import Sensitivity, Table
-from onnx_compress.passes.decomposition import sensitivity
-from onnx_compress.runtime.sensitivity import divergence
+from onnx_compress.passes.sensitivity import measure as sensitivity
+from onnx_compress.passes.sensitivity.divergence import divergence
+from onnx_compress.passes.sensitivity.table import Sensitivity, Table
 from onnx_compress.runtime.session import Session
 
 

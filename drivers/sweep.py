@@ -27,8 +27,8 @@ from ..compiler.pipeline.overrides import Override
 from ..compiler.pipeline.spec import format_pipeline
 from ..compiler.report.frontier import Point, Size
 from ..compiler.targets import Target
+from ..passes.budgets.budget import LIMITS, SEARCHED, Unreachable
 from ..passes.decomposition.base import DecompositionPass
-from ..passes.decomposition.budget import LIMITS, SEARCHED, Unreachable
 from ..passes.decomposition.survey import Survey
 from ..runtime.evaluate import accuracy, agreement
 

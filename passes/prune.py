@@ -40,15 +40,15 @@ from ..compiler.pipeline.base import Decision, Pass, PassResult, option
 from ..compiler.pipeline.context import Context, Data
 from ..compiler.pipeline.registry import register
 from ..runtime.lockstep import ROWS
-from .decomposition.budget import DEFAULT_AGREEMENT, LIMITS, SEARCHED, Budget, slack_notes
-from .decomposition.search import Search
-from .decomposition.sensitivity import Weigher
+from .budgets.budget import DEFAULT_AGREEMENT, LIMITS, SEARCHED, Budget, slack_notes
+from .budgets.search import Search
 from .decomposition.survey import held_out
 from .projection.significance import CRITERIA, READINGS
 from .pruning.candidates import Candidate, Request, Score, makers
 from .pruning.job import Job
 from .pruning.loop import found_by
 from .pruning.repair import Repair, prune
+from .sensitivity.measure import Weigher
 
 ENERGY = 0.99
 DIVISIONS = {"moments": "loss", "gaussian": "interval"}

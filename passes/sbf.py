@@ -55,7 +55,6 @@ from typing import ClassVar, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.allocate import Choice
 from ..compiler.costs.workload import Pricing
 from ..compiler.graph.channels.order import absorb_order
 from ..compiler.graph.convs import Conv
@@ -66,8 +65,9 @@ from ..compiler.pipeline.base import PassResult, option
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.registry import register
 from ..compiler.targets import Target
+from .budgets.allocate import Choice
+from .budgets.budget import Budget
 from .decomposition.base import DecompositionPass
-from .decomposition.budget import Budget
 from .decomposition.forms import Form
 from .decomposition.survey import Survey
 from .decomposition.template_forms import DenseTemplateForm, PluginTemplateForm, TemplateForm

@@ -20,8 +20,8 @@ from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model, from_proto, load, to_proto
 from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.passes.budgets.budget import Budget
 from onnx_compress.passes.cleanup import Cleanup
-from onnx_compress.passes.decomposition.budget import Budget
 from onnx_compress.passes.fold_batchnorm import FoldBatchnorm
 from onnx_compress.passes.pruning.candidates import Request, makers
 from onnx_compress.passes.pruning.job import Job

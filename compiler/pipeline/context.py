@@ -79,7 +79,7 @@ class Context:
         seed: the only source of randomness (`rng()`).
         original: the graph that entered the pipeline; budgets refer to it. Set by the manager, never edited.
         before: the graph as it was before the pass that runs, likewise.
-        sensitivity_file: table of what each Conv's error costs (`compiler.sensitivity`), for passes given none.
+        sensitivity_file: table of what each Conv's error costs (`passes.sensitivity.table`), for passes given none.
         plugin_operators: operators that the user's engine has plug-ins for.
         training: all samples, for passes that train (`Pass.trains_on`); None where no pass does.
         jobs: where work that can be split runs.

@@ -11,8 +11,8 @@ from onnx_compress.cli.list import documentation, summary
 from onnx_compress.compiler.pipeline.base import Pass
 from onnx_compress.compiler.pipeline.registry import BUILTIN, find
 from onnx_compress.compiler.pipeline.spec import describe, option_types
+from onnx_compress.passes.budgets.budget import LIMITS, SEARCHED
 from onnx_compress.passes.decomposition.base import DecompositionPass
-from onnx_compress.passes.decomposition.budget import LIMITS, SEARCHED
 
 from .markdown import code, escaped, prose, table
 

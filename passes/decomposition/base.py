@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from ...compiler.allocate import Choice
 from ...compiler.costs.cost_model import pricing_of
 from ...compiler.costs.workload import Pricing
 from ...compiler.errors import CompressError
@@ -19,11 +18,12 @@ from ...compiler.pipeline.base import Decision, Pass, PassResult, option
 from ...compiler.pipeline.context import Context, Data
 from ...runtime.lockstep import ROWS
 from ...runtime.prices import MULTIPLE, MeasuredPrices
-from .budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, LIMITS, SEARCHED, Budget, choose, slack_notes
+from ..budgets.allocate import Choice
+from ..budgets.budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, LIMITS, SEARCHED, Budget, choose, slack_notes
+from ..budgets.search import Search, smallest
+from ..sensitivity.measure import Weigher
 from .forms import Form
 from .refit import Plan, write
-from .search import Search, smallest
-from .sensitivity import Weigher
 from .survey import Request, Survey, survey
 
 UNTOUCHED = "left as it is: the budget cannot be reached"

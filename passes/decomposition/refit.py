@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.allocate import Choice
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
@@ -16,8 +15,9 @@ from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context, Data
 from ...runtime.lockstep import ROWS, lockstep
 from ...runtime.rows import Layer, in_graph_order, is_too_wide
+from ..budgets.allocate import Choice
+from ..budgets.budget import Candidate
 from ..projection.fit import Fit, total_signal
-from .budget import Candidate
 from .forms import Form, Projection, emit
 from .survey import layer_fits, plain_fits
 

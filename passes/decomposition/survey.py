@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.allocate import Choice
 from ...compiler.costs.workload import Pricing, spatial
 from ...compiler.graph.convs import Conv, blind_convs, find_convs
 from ...compiler.graph.shapes import Shapes, infer_shapes
@@ -19,11 +18,12 @@ from ...runtime.halves import fixed_batch
 from ...runtime.lockstep import lockstep
 from ...runtime.moments import Moments, Rows
 from ...runtime.rows import Layer, stored_weight
+from ..budgets.allocate import Choice
+from ..budgets.budget import Candidate
+from ..budgets.costs import Bill, Costs
 from ..projection.activation_split import Pieces
 from ..projection.fit import Fit, best_fit, plain_fit, total_signal
 from ..projection.through import Seen, SeenFit
-from .budget import Candidate
-from .costs import Bill, Costs
 from .forms import Form
 
 CURVE_ROWS, CURVE_SAMPLES, FEWEST_SAMPLES = 2**13, 256, 64

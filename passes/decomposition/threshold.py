@@ -15,8 +15,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...compiler.allocate import Choice
-from .budget import Budget, Candidate, choose
+from ..budgets.allocate import Choice
+from ..budgets.budget import Budget, Candidate, choose
 from .survey import Survey
 
 

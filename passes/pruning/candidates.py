@@ -16,10 +16,10 @@ from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context, Data
 from ...runtime.lockstep import lockstep
 from ...runtime.rows import LARGEST, Layer
-from ..decomposition.sensitivity import Weigher
 from ..decomposition.survey import CURVE_ROWS, curve_samples, layer_fits
 from ..projection.elimination import Reader, eliminate
 from ..projection.fit import Array, Fit, total_signal
+from ..sensitivity.measure import Weigher
 from .sensitivity import gains
 
 Score = Callable[[Array], Array]

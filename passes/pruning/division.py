@@ -18,7 +18,7 @@ from math import ceil
 
 import numpy as np
 
-from ..decomposition.budget import Budget, Unreachable
+from ..budgets.budget import Budget, Unreachable
 from .candidates import Candidate
 from .ledger import Ledger
 

@@ -13,8 +13,8 @@ from ...compiler.graph.channels import find_channels
 from ...compiler.graph.shapes import Shapes, infer_shapes
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
-from ..decomposition.budget import Budget
-from ..decomposition.costs import Bill, Costs
+from ..budgets.budget import Budget
+from ..budgets.costs import Bill, Costs
 from .candidates import Candidate, Request, split, survey
 from .division import divide, of_loss, of_share
 from .ledger import Ledger

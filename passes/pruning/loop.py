@@ -17,8 +17,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.pipeline.context import Data
-from ..decomposition.budget import Budget
-from ..decomposition.search import Judged, Outcome, Search, smallest
+from ..budgets.budget import Budget
+from ..budgets.search import Judged, Outcome, Search, smallest
 from .division import TINY
 from .job import Job
 from .repair import Repair, prune

@@ -26,12 +26,12 @@ import onnx_graphsurgeon as gs
 from ...compiler.pipeline.context import Context, Data
 from ...runtime.lockstep import lockstep
 from ...runtime.rows import Layer
-from ...runtime.sensitivity import Probe
-from ..decomposition.sensitivity import LEVELS, Weigher
-from ..decomposition.sensitivity import TEMPER as STORED
 from ..decomposition.survey import CURVE_ROWS, curve_samples, layer_fits
 from ..projection.elimination import Reader, eliminate
 from ..projection.fit import Array, Fit, total_signal
+from ..sensitivity.divergence import Probe
+from ..sensitivity.measure import LEVELS, Weigher
+from ..sensitivity.measure import TEMPER as STORED
 
 TEMPER = 1.0
 LEAST = 1e-9

@@ -19,10 +19,10 @@ from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
-from onnx_compress.compiler.sensitivity import Table
 from onnx_compress.passes.pruning import candidates
 from onnx_compress.passes.pruning.candidates import Request, survey
 from onnx_compress.passes.pruning.candidates import split as split_groups
+from onnx_compress.passes.sensitivity.table import Table
 
 TEXT = """g (float[N,3,12,12] x) => (float[N,6] y) {
     a = Conv<pads=[1,1,1,1]>(x, w1, b1)

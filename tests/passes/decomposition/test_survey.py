@@ -10,7 +10,7 @@ from onnx_compress.compiler.graph.convs import Conv, find_convs
 from onnx_compress.compiler.graph.shapes import Shapes, infer_shapes
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.passes.basis import ChannelBasis, SeparableBasis
-from onnx_compress.passes.decomposition.costs import Bill
+from onnx_compress.passes.budgets.costs import Bill
 from onnx_compress.passes.decomposition.survey import Request, survey
 
 NETWORK = """g (float[1,16,32,32] x) => (float[1,16,8,8] y) {

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_compress.compiler.allocate import Choice
 from onnx_compress.compiler.graph.convs import find_convs
-from onnx_compress.passes.decomposition.budget import Budget, Candidate, Unreachable
+from onnx_compress.passes.budgets.allocate import Choice
+from onnx_compress.passes.budgets.budget import Budget, Candidate, Unreachable
 from onnx_compress.passes.decomposition.survey import Survey
 from onnx_compress.passes.decomposition.threshold import choose_by_threshold
 

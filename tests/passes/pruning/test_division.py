@@ -6,7 +6,7 @@ import builders
 import numpy as np
 import pytest
 from onnx_compress.compiler.pipeline.context import Context
-from onnx_compress.passes.decomposition.budget import Budget, Unreachable
+from onnx_compress.passes.budgets.budget import Budget, Unreachable
 from onnx_compress.passes.pruning.candidates import Request, allowed
 from onnx_compress.passes.pruning.job import Job
 

@@ -30,18 +30,18 @@ from pathlib import Path
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.allocate import Choice
 from ...compiler.costs.conv_costs import graph_cost
 from ...compiler.errors import CompressError
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.shapes import infer_shapes
 from ...compiler.pipeline.context import Data
-from ...compiler.sensitivity import Sensitivity, Table, cache_file, table_key
-from ...runtime.sensitivity import Probe
+from ..budgets.allocate import Choice
+from ..budgets.budget import Candidate
+from ..decomposition.forms import Form
+from ..decomposition.survey import Watch, held_out
 from ..projection.fit import Fit, total_signal
-from .budget import Candidate
-from .forms import Form
-from .survey import Watch, held_out
+from .divergence import Probe
+from .table import Sensitivity, Table, cache_file, table_key
 
 PROBED, FEWEST = 192, 32
 WORK = 4e12  # multiply-accumulates that measuring may take, as far as `FEWEST` samples allow

@@ -16,9 +16,9 @@ from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context, Data
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
-from onnx_compress.compiler.sensitivity import Sensitivity, Table
-from onnx_compress.passes.decomposition import sensitivity
 from onnx_compress.passes.decomposition.survey import curve_samples, held_out
+from onnx_compress.passes.sensitivity import measure as sensitivity
+from onnx_compress.passes.sensitivity.table import Sensitivity, Table
 
 NETWORK = """g (float[N,3,12,12] x) => (float[N,6] y) {
     a = Conv<pads=[1,1,1,1]>(x, w1)

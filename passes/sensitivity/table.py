@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from .errors import CompressError
-from .files import staged, writing
-from .graph.skeleton import skeleton
-from .pipeline.context import Data
+from ...compiler.errors import CompressError
+from ...compiler.files import staged, writing
+from ...compiler.graph.skeleton import skeleton
+from ...compiler.pipeline.context import Data
 
 SCHEMA = 1
 CHUNK = 256

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.graph.convs import Conv
-from ..compiler.graph.gemms import Gemm
-from ..compiler.pipeline.context import ACTIVATIONS, Data
-from .evaluate import class_scores, kullback_leibler
-from .session import Session, graph_session, reads, segment_session
-from .walk import Walk
+from ...compiler.graph.convs import Conv
+from ...compiler.graph.gemms import Gemm
+from ...compiler.pipeline.context import ACTIVATIONS, Data
+from ...runtime.evaluate import class_scores, kullback_leibler
+from ...runtime.session import Session, graph_session, reads, segment_session
+from ...runtime.walk import Walk
 
 BATCH = 64
 WEIGHT, BIAS = "probe.weight", "probe.bias"

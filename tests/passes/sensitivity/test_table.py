@@ -8,7 +8,7 @@ import pytest
 from builders import Images, model, normal
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model
-from onnx_compress.compiler.sensitivity import Sensitivity, Table, cache_file, table_key
+from onnx_compress.passes.sensitivity.table import Sensitivity, Table, cache_file, table_key
 
 
 def conv(seed: int = 0, pads: str = "[1,1,1,1]") -> Model:

@@ -9,8 +9,8 @@ import pytest
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.pipeline.context import Context, Data
-from onnx_compress.passes.decomposition.budget import Budget, Unreachable
-from onnx_compress.passes.decomposition.search import TRIALS, Outcome, Search, smallest
+from onnx_compress.passes.budgets.budget import Budget, Unreachable
+from onnx_compress.passes.budgets.search import TRIALS, Outcome, Search, smallest
 from scipy.stats import binomtest
 
 

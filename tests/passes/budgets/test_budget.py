@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from onnx_compress.compiler.allocate import Choice
-from onnx_compress.passes.decomposition.budget import Budget, Candidate, Unreachable, choose, slack_notes
+from onnx_compress.passes.budgets.allocate import Choice
+from onnx_compress.passes.budgets.budget import Budget, Candidate, Unreachable, choose, slack_notes
 
 
 def candidate(*choices: tuple[float, float, float], gain: float = 1.0) -> Candidate:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx_compress.compiler.allocate import Choice, allocate, cheapest
+from onnx_compress.passes.budgets.allocate import Choice, allocate, cheapest
 
 UNITS = ("macs", "params", "ms")
 

@@ -21,7 +21,7 @@ from ...compiler.costs.workload import Piece, Pricing, as_piece, chain_costs
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.outline import graph_bytes
 from ...compiler.graph.shapes import Shapes
-from .forms import Form
+from ..decomposition.forms import Form
 
 Costs = dict[str, float]
 SUFFIX = len(".horizontal")

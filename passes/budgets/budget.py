@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
-from ...compiler.allocate import Choice, allocate, cheapest
 from ...compiler.errors import Unavailable
 from ...compiler.graph.convs import Conv
 from ...compiler.pipeline.traces import ErrorCurve, thinned
+from .allocate import Choice, allocate, cheapest
 
 LIMITS = ("macs", "params", "bytes", "latency")
 SEARCHED = ("agreement", "accuracy_drop")

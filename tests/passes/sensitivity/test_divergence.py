@@ -8,7 +8,7 @@ import pytest
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.rewriter import Rewriter
-from onnx_compress.runtime.sensitivity import Probe, divergence
+from onnx_compress.passes.sensitivity.divergence import Probe, divergence
 
 CLASSES = """g (float[N,3,8,8] x) => (float[N,5] y) {
     a = Conv<pads=[1,1,1,1]>(x, w1, b1)

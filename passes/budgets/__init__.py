@@ -1,0 +1,1 @@
+"""Budgets that passes share: limits and rules, what things cost, search, allocation."""
