@@ -373,8 +373,8 @@ def judge(source: str, small: str, test: str, images: int) -> dict[str, Any]:
     import onnx
     from onnx_compress.api import load_samples
     from onnx_compress.compiler.graph.io import load
-    from onnx_compress.runtime.clock import processor
     from onnx_compress.runtime.evaluate import accuracy, agreement
+    from onnx_compress.runtime.kernel_timing import processor
     from onnx_compress.runtime.session import Session
 
     data = load_samples(load(source).graph, Path(test), PREPROCESS, images)

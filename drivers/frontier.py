@@ -14,8 +14,8 @@ from ..compiler.pipeline.context import Context, Data
 from ..compiler.pipeline.spec import format_pipeline
 from ..compiler.report.frontier import SCHEMA, Frontier, to_csv, to_json, to_svg
 from ..runtime.data import Samples
-from ..runtime.halves import Half
-from ..runtime.store import Store, cache_folder
+from ..runtime.result_cache import Store, cache_folder
+from ..runtime.subsets import Half
 from .sweep import Judge, Sweep, points
 
 

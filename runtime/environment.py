@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 from ..compiler.report import EnvironmentReport
 from ..compiler.versions import installed
-from .clock import processor
+from .kernel_timing import processor
 
 PACKAGES = (
     "numpy",

@@ -28,11 +28,11 @@ from ..compiler.activation import Activation
 from ..compiler.graph.activations import activation_after
 from ..compiler.pipeline.context import ACTIVATIONS, Data
 from .data import sized_batches
+from .disk_backed_arrays import Spool
 from .moments import InputSum, Moments, MomentSum, Rows, blocks, own_moments
 from .patches import EVERY
 from .rows import Layer, Positions, input_rows, row_positions, stored_weight, target_rows
-from .spool import Spool
-from .walk import Walk
+from .segmented_executor import Walk
 
 ROWS, ENOUGH, PER_INPUT = 2**15, 2**14, 16
 """Top-1 of ResNet-20 at half the MACs, mean of three seeds: 90.14 with `ROWS`, 90.11 with `ENOUGH`; 90.02 with 16 rows

@@ -25,7 +25,7 @@ from ...compiler.errors import CompressError
 from ...compiler.pipeline.context import Context, Data
 from ...compiler.pipeline.traces import Trial, Trials
 from ...runtime.evaluate import agreement
-from ...runtime.halves import Half
+from ...runtime.subsets import Half
 from .budget import Budget, Unreachable
 
 TRIALS = 6

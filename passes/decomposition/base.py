@@ -17,7 +17,7 @@ from ...compiler.graph.convs import Conv
 from ...compiler.pipeline.base import Decision, Pass, PassResult, option
 from ...compiler.pipeline.context import Context, Data
 from ...runtime.lockstep import ROWS
-from ...runtime.prices import MULTIPLE, MeasuredPrices
+from ...runtime.measured_latency import MULTIPLE, MeasuredPrices
 from ..budgets.allocate import Choice
 from ..budgets.budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, LIMITS, SEARCHED, Budget, choose, slack_notes
 from ..budgets.search import Search, smallest

@@ -14,10 +14,10 @@ from ...compiler.graph.shapes import Shapes, infer_shapes
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context, Data
 from ...runtime.data import Slice
-from ...runtime.halves import fixed_batch
 from ...runtime.lockstep import lockstep
 from ...runtime.moments import Moments, Rows
 from ...runtime.rows import Layer, stored_weight
+from ...runtime.subsets import fixed_batch
 from ..budgets.allocate import Choice
 from ..budgets.budget import Candidate
 from ..budgets.costs import Bill, Costs

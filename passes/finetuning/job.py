@@ -16,9 +16,9 @@ from ...compiler.graph.io import load
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.pipeline.base import Decision, PassResult
 from ...compiler.pipeline.context import Context, Feeds, TrainingData
-from ...runtime.halves import fixed_batch
+from ...runtime.result_cache import cache_folder
 from ...runtime.session import graph_session
-from ...runtime.store import cache_folder
+from ...runtime.subsets import fixed_batch
 from ...runtime.training.augment import Augment
 from ...runtime.training.batches import Subset, TeacherBatches, split_rows
 from ...runtime.training.checkpoint import State, store, stored

@@ -19,7 +19,7 @@ from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
 from ...compiler.pipeline.context import ACTIVATIONS, Data
 from ...runtime.data import sized_batches
-from ...runtime.walk import Walk
+from ...runtime.segmented_executor import Walk
 from ..projection.fit import Array
 
 EPSILON, LEAST = 1e-5, 1e-12

@@ -17,7 +17,7 @@ from ...compiler.pipeline.context import Context, Data
 from ...compiler.pipeline.traces import Spread, gathered, weight_spread
 from ...runtime.calibration import Histogram, histograms
 from ...runtime.moments import Moments
-from ...runtime.rounded import measurable, rounded_moments
+from ...runtime.quantized_moments import measurable, rounded_moments
 from ..projection.grid import (
     BITS,
     from_grid,

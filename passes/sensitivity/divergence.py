@@ -20,8 +20,8 @@ from ...compiler.graph.convs import Conv
 from ...compiler.graph.gemms import Gemm
 from ...compiler.pipeline.context import ACTIVATIONS, Data
 from ...runtime.evaluate import class_scores, kullback_leibler
+from ...runtime.segmented_executor import Walk
 from ...runtime.session import Session, graph_session, reads, segment_session
-from ...runtime.walk import Walk
 
 BATCH = 64
 WEIGHT, BIAS = "probe.weight", "probe.bias"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...compiler.pipeline.context import Feeds, TrainingData
-from ..halves import fixed_batch
 from ..session import Session
+from ..subsets import fixed_batch
 from .augment import Augment, augmented
 
 SHIFTS, ORDER = 1, 2  # streams of random numbers

@@ -23,7 +23,7 @@ from pathlib import Path
 from ...compiler.errors import CompressError, Unavailable
 from ...compiler.files import writing
 from ...compiler.pipeline.context import Progress, silent
-from ..store import cache_folder
+from ..result_cache import cache_folder
 
 VARIABLE = "ONNX_COMPRESS_TRAIN_ENV"
 REQUIREMENTS = Path(__file__).with_name("ort_requirements.txt")

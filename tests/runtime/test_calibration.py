@@ -19,7 +19,7 @@ from onnx_compress.runtime.calibration import (
     histograms,
     observe,
 )
-from onnx_compress.runtime.rounded import measurable, rounded_moments
+from onnx_compress.runtime.quantized_moments import measurable, rounded_moments
 
 
 def counted(*parts: np.ndarray) -> Histogram:
@@ -150,7 +150,7 @@ def test_moments_in_chunks_are_the_same(monkeypatch: pytest.MonkeyPatch):
         return [entry.xx for entry in found.values()]
 
     together = moments()
-    monkeypatch.setattr("onnx_compress.runtime.rounded.MEMORY", 1)
+    monkeypatch.setattr("onnx_compress.runtime.quantized_moments.MEMORY", 1)
     for one, other in zip(together, moments(), strict=True):
         np.testing.assert_allclose(one, other)
 

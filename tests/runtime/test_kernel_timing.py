@@ -5,7 +5,7 @@ from __future__ import annotations
 import builders
 import pytest
 from onnx_compress.compiler.errors import CompressError
-from onnx_compress.runtime.clock import GAUGE, empty_node, kernel_times, low
+from onnx_compress.runtime.kernel_timing import GAUGE, empty_node, kernel_times, low
 
 NETWORK = """g (float[N,8,16,16] x) => (float[N,16,16,16] y) {
     a = Conv<pads=[1,1,1,1]>(x, w)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.runtime.data import sized_batches
-from onnx_compress.runtime.walk import Walk
+from onnx_compress.runtime.segmented_executor import Walk
 
 GRAPH = """g (float[N,2,4,4] x) => (float[N,2,4,4] y) {
     a = Conv(x, w)

@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 from onnx_compress.compiler.errors import CompressError
-from onnx_compress.runtime.spool import Spool
+from onnx_compress.runtime.disk_backed_arrays import Spool
 
 ARRAYS = (
     np.arange(12, dtype=np.float32).reshape(3, 4).T,
@@ -37,7 +37,7 @@ def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def full() -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("onnx_compress.runtime.spool.tempfile.TemporaryFile", full)
+    monkeypatch.setattr("onnx_compress.runtime.disk_backed_arrays.tempfile.TemporaryFile", full)
     with pytest.raises(CompressError, match=r"No space left on device.*TMPDIR"):
         Spool().add(ARRAYS[0], True)
 

@@ -36,9 +36,9 @@ from ..compiler.costs.workload import Piece, as_piece
 from ..compiler.errors import CompressError
 from ..compiler.graph.convs import find_convs
 from ..compiler.graph.shapes import Shapes
-from .clock import kernel_times, processor
+from .kernel_timing import kernel_times, processor
+from .result_cache import Store, cache_folder
 from .session import import_onnxruntime
-from .store import Store, cache_folder
 
 MULTIPLE = 8
 SAMPLE_MACS, CONV_MACS, NETWORK_MACS = 2e8, 1e9, 2e10

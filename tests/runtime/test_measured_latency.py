@@ -15,10 +15,10 @@ from onnx_compress.compiler.costs.workload import Piece, as_piece
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import from_proto
 from onnx_compress.compiler.graph.shapes import infer_shapes
-from onnx_compress.runtime import prices
-from onnx_compress.runtime.clock import Kernel
-from onnx_compress.runtime.prices import Geometry, MeasuredPrices, around, geometry_of
-from onnx_compress.runtime.store import Store
+from onnx_compress.runtime import measured_latency as prices
+from onnx_compress.runtime.kernel_timing import Kernel
+from onnx_compress.runtime.measured_latency import Geometry, MeasuredPrices, around, geometry_of
+from onnx_compress.runtime.result_cache import Store
 
 PIECE = Piece(64, 64, (3, 3), 1, 28 * 28, 28 * 28)
 

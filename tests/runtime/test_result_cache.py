@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from onnx_compress.compiler.errors import CompressError
-from onnx_compress.runtime.store import Store, cache_folder
+from onnx_compress.runtime.result_cache import Store, cache_folder
 
 
 def test_values_are_computed_once_and_kept(tmp_path: Path) -> None:

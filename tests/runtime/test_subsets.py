@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_compress.runtime.halves import Half
+from onnx_compress.runtime.subsets import Half
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..compiler.pipeline.context import ACTIVATIONS, Feeds
+from .disk_backed_arrays import Spool
 from .session import reads, segment_session
-from .spool import Spool
 
 
 class Walk:
