@@ -27,9 +27,9 @@ import numpy as np
 from architectures import build
 from onnx_compress.compiler.costs.latency.constants import CONSTANTS, Constants
 from onnx_compress.compiler.costs.latency.devices import DEVICES
-from onnx_compress.compiler.costs.latency.kernels import Work, workload
+from onnx_compress.compiler.costs.latency.kernel_time import Speed
+from onnx_compress.compiler.costs.latency.kernel_work import Work, workload
 from onnx_compress.compiler.costs.latency.precision import Request
-from onnx_compress.compiler.costs.latency.pricing import Speed
 from onnx_compress.compiler.graph.io import from_proto
 from onnx_compress.compiler.graph.shapes import infer_shapes
 from scipy.optimize import least_squares

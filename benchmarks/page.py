@@ -28,8 +28,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()
     from onnx_compress.api import compress
+    from onnx_compress.compiler.report.loading import read_report
     from onnx_compress.compiler.report.page import to_html
-    from onnx_compress.compiler.report.reading import read_report
 
     images = np.random.default_rng(0).standard_normal((args.samples, 3, args.side, args.side), np.float32)
     for network in args.networks.split(","):

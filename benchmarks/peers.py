@@ -399,7 +399,7 @@ def judge(source: str, small: str, test: str, images: int) -> dict[str, Any]:
 def macs(path: str) -> int | None:
     """Of all Convs; None where some cannot be counted."""
     from onnx_compress.api import compress
-    from onnx_compress.compiler.costs.conv_costs import conv_costs
+    from onnx_compress.compiler.costs.network_cost import conv_costs
     from onnx_compress.compiler.errors import CompressError
     from onnx_compress.compiler.graph.convs import is_conv
     from onnx_compress.compiler.graph.shapes import infer_shapes

@@ -24,8 +24,8 @@ from .compress import compress
 from .eval import evaluate
 from .explain import explain
 from .frontier import frontier
+from .help import Command, DefaultGroup
 from .list import list_passes
-from .manual import Command, DefaultGroup
 from .report import report
 from .train_env import train_env
 

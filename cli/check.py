@@ -109,7 +109,7 @@ def _show_rule(console: Console, rule: str, findings: list[Finding]) -> None:
 
 
 def _show_dla(console: Console, dla: dict[str, Any]) -> None:
-    from ..compiler.report.words import percent
+    from ..compiler.report.formatting import percent
 
     for layer in dla["layers"]:
         place = "DLA" if layer["runs"] else f"GPU: {layer['reason']}"

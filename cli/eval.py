@@ -59,7 +59,7 @@ def measure(model: Session, other: Session | None, data: Samples) -> dict[str, A
 
 
 def _show(figures: dict[str, Any], notes: tuple[str, ...]) -> None:
-    from ..compiler.report.words import percent
+    from ..compiler.report.formatting import percent
     from .console import results
 
     words = {"top1": "top-1", "top5": "top-5", "against_top1": "top-1 of the other", "agreement": "agreement"}

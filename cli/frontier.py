@@ -99,7 +99,7 @@ def frontier(
 
 def show(console: Console, found: Frontier, output: Path | None) -> None:
     """A line per point."""
-    from ..compiler.report.words import percent
+    from ..compiler.report.formatting import percent
 
     labelled = found["original"]["top1"] is not None
     word = "top-1" if labelled else "agreement"

@@ -24,8 +24,8 @@ def report(
     One file that needs no network; of this version's reports and those of the version before.
     """
     from ..compiler.files import check_output, staged, writing
+    from ..compiler.report.loading import read_frontier, read_report
     from ..compiler.report.page import to_html
-    from ..compiler.report.reading import read_frontier, read_report
     from .console import results
 
     written = run.with_suffix(".html") if output is None else output

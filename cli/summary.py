@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..compiler.report import LatencyReport, PassReport, QualityReport, Report, notes
-from ..compiler.report.words import percent, short
+from ..compiler.report.formatting import percent, short
 
 
 def print_summary(console: Console, report: Report, verbose: bool, page: Path | None = None) -> None:

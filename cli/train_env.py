@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .manual import Command
+from .help import Command
 from .options import Quiet
 
 Folder = Annotated[Path | None, typer.Option(help="Where; default: $ONNX_COMPRESS_TRAIN_ENV, or in the cache folder.")]

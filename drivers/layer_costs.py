@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.costs.conv_costs import Cost
 from ..compiler.costs.latency import Latency
+from ..compiler.costs.network_cost import Cost
 from ..compiler.graph.convs import find_convs
 from ..compiler.report import CostReport, LayerReport
 

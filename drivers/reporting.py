@@ -8,8 +8,8 @@ from pathlib import Path
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.costs.conv_costs import conv_costs
 from ..compiler.costs.latency import estimate
+from ..compiler.costs.network_cost import conv_costs
 from ..compiler.graph.io import Model, stored_size
 from ..compiler.graph.shapes import infer_shapes
 from ..compiler.graph.storage.operators import declared

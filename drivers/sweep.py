@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ..compiler.costs.conv_costs import graph_cost
 from ..compiler.costs.latency import DEVICES, estimate
+from ..compiler.costs.network_cost import graph_cost
 from ..compiler.errors import UsageError
 from ..compiler.graph.io import from_proto
 from ..compiler.graph.shapes import infer_shapes

@@ -45,8 +45,8 @@ from .budgets.search import Search
 from .decomposition.survey import held_out
 from .projection.significance import CRITERIA, READINGS
 from .pruning.candidates import Candidate, Request, Score, makers
-from .pruning.job import Job
 from .pruning.loop import found_by
+from .pruning.problem import Job
 from .pruning.repair import Repair, prune
 from .sensitivity.measure import Weigher
 

@@ -57,10 +57,10 @@ from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.registry import register
 from ..compiler.pipeline.traces import Traces
 from ..compiler.targets.calibration_cache import format_cache
-from .quantization.balancing import balance
-from .quantization.cache import tensor_scales
-from .quantization.pairs import Quantizer
-from .quantization.weights import LayerReport, pack_weights
+from .quantization.calibration_cache import tensor_scales
+from .quantization.equalization import balance
+from .quantization.quantizer import Quantizer
+from .quantization.weight_only import LayerReport, pack_weights
 
 CACHE_SUFFIX = ".calib"
 CACHE_TARGETS = "one of the xavier targets does, the others take form=pairs"

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx_compress import compress
 from onnx_compress.compiler.report import Report, to_json
-from onnx_compress.compiler.report.reading import checked
+from onnx_compress.compiler.report.loading import checked
 
 HOSTILE = "a\"'><script>alert(1)</script>&amp;"
 PIPELINE = "basis:macs=0.6:sensitivity=output,quantize"

@@ -15,7 +15,7 @@ import onnx
 import onnx_graphsurgeon as gs
 import pytest
 from builders import run
-from onnx_compress.compiler.costs.conv_costs import graph_cost
+from onnx_compress.compiler.costs.network_cost import graph_cost
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model, from_proto, load, to_proto
 from onnx_compress.compiler.graph.shapes import infer_shapes
@@ -24,7 +24,7 @@ from onnx_compress.passes.budgets.budget import Budget
 from onnx_compress.passes.cleanup import Cleanup
 from onnx_compress.passes.fold_batchnorm import FoldBatchnorm
 from onnx_compress.passes.pruning.candidates import Request, makers
-from onnx_compress.passes.pruning.job import Job
+from onnx_compress.passes.pruning.problem import Job
 from pruning import check_equal, prune
 from third_party import Network
 

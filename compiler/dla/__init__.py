@@ -25,7 +25,7 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
-from ..costs.latency.kernels import product_of
+from ..costs.latency.kernel_work import product_of
 from ..costs.latency.operators import LAYERS
 from ..graph.shapes import Shapes, symbolic_shapes
 from ..graph.weights import is_quantized

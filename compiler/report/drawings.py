@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .fields import Report
+from .formatting import percent
 from .frontier import Frontier
 from .plots import Bar, Drawing, Point, columns, scatter
 from .rows import Row
-from .words import percent
 
 ERRORS = (
     "Output energy lost, relative to the variance of the layer's output, on the inputs that reach the layer once all "

@@ -13,12 +13,12 @@ from typing import Any
 from . import notes, to_json
 from .drawings import frontier_drawings, layer_drawings, search_drawings, training_drawings
 from .fields import PassReport, Report
+from .formatting import figure, milliseconds, percent, short, spoken
 from .frontier import Frontier
 from .plots import error_axes
 from .rows import rows
 from .sizes import Line, size_lines
-from .smalls import Small, curve_drawings, forms, spread_drawings
-from .words import figure, milliseconds, percent, short, spoken
+from .thumbnails import Small, curve_drawings, forms, spread_drawings
 
 FIRST = 12
 """So many small drawings are shown at once, the others when asked for."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .fields import DecisionReport, LayerReport, Report
+from .formatting import figure, spoken
 from .sizes import MEASURED, measured_ms
-from .words import figure, spoken
 
 TOLD = ("rewritten", "refitted", "quantized", "kept", "skipped")
 SHOWN = ("form", "size", "full_size", "error", "weight_error", "sensitivity", "units", "units_kept", MEASURED)

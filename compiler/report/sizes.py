@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .fields import QualityReport, Report
-from .words import milliseconds, percent, short
+from .formatting import milliseconds, percent, short
 
 MEASURED = "measured_ms"
 

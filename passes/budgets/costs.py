@@ -16,7 +16,7 @@ from functools import cache
 import onnx
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.conv_costs import graph_cost
+from ...compiler.costs.network_cost import graph_cost
 from ...compiler.costs.workload import Piece, Pricing, as_piece, chain_costs
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.outline import graph_bytes

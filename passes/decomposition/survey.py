@@ -21,9 +21,9 @@ from ...runtime.subsets import fixed_batch
 from ..budgets.allocate import Choice
 from ..budgets.budget import Candidate
 from ..budgets.costs import Bill, Costs
+from ..projection.activation_aware import Seen, SeenFit
 from ..projection.activation_split import Pieces
 from ..projection.fit import Fit, best_fit, plain_fit, total_signal
-from ..projection.through import Seen, SeenFit
 from .forms import Form
 
 CURVE_ROWS, CURVE_SAMPLES, FEWEST_SAMPLES = 2**13, 256, 64

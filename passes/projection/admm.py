@@ -40,9 +40,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from .activation_aware import Seen
 from .activation_split import Pieces, convex_split
 from .fit import Fit
-from .through import Seen
 
 Axis = Literal["rows", "channels"]
 SAMPLES = 2048

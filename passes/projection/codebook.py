@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import row_blocks
-from .feedback import Nearest, carry, descend
+from .error_compensation import Nearest, carry, descend
 from .fit import Array, Fit
 from .repeats import best_scales, best_values
 

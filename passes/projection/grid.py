@@ -33,7 +33,7 @@ from __future__ import annotations
 import numpy as np
 
 from .blocks import row_blocks
-from .feedback import carry
+from .error_compensation import carry
 from .fit import ridged
 
 BITS, HIGH = 8, 127

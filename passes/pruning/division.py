@@ -20,7 +20,7 @@ import numpy as np
 
 from ..budgets.budget import Budget, Unreachable
 from .candidates import Candidate
-from .ledger import Ledger
+from .cost_model import Ledger
 
 Costs = Mapping[str, float]
 STEPS = 40

@@ -20,7 +20,7 @@ from ...compiler.pipeline.context import Data
 from ..budgets.budget import Budget
 from ..budgets.search import Judged, Outcome, Search, smallest
 from .division import TINY
-from .job import Job
+from .problem import Job
 from .repair import Repair, prune
 
 TRIALS = 32

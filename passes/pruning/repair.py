@@ -28,7 +28,7 @@ from ...runtime.lockstep import ROWS, lockstep
 from ...runtime.rows import LARGEST, Layer, in_graph_order
 from ..decomposition.survey import layer_fits
 from ..projection.fit import Fit, total_signal
-from .norms import Norms
+from .batchnorm import Norms
 
 Kept = Mapping[str, np.ndarray]
 

@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.conv_costs import graph_cost
+from ...compiler.costs.network_cost import graph_cost
 from ...compiler.errors import CompressError
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.shapes import infer_shapes

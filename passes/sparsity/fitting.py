@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..projection.activation_aware import Refitted, Seen, SeenFit, refit_through
 from ..projection.admm import Problem, Solution, solve_fit
 from ..projection.fit import Array, Fit
 from ..projection.lowrank import lowrank
-from ..projection.through import Refitted, Seen, SeenFit, refit_through
 
 FIRST_RANK = 4  # the groups of an error curve are ranked beside a low-rank weight of this part of the full rank
 Figures = dict[str, "float | int | str"]

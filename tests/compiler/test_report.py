@@ -13,7 +13,7 @@ from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.pipeline.base import Decision, PassRecord, PassResult
 from onnx_compress.compiler.pipeline.traces import ErrorCurve, Traces
 from onnx_compress.compiler.report import SCHEMA, Report, pass_report, to_json
-from onnx_compress.compiler.report.reading import checked, read_frontier, read_report
+from onnx_compress.compiler.report.loading import checked, read_frontier, read_report
 from onnx_compress.compiler.report.schema import json_schema, problems
 
 SHIPPED = json.loads((Path(package.__file__).parent / "schema.json").read_text())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import reports
 from onnx_compress.api import compress
-from onnx_compress.compiler.costs.conv_costs import Cost
+from onnx_compress.compiler.costs.network_cost import Cost
 from onnx_compress.drivers import reporting
 from onnx_compress.drivers.layer_costs import Costed, layer_reports
 

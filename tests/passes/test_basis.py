@@ -7,7 +7,7 @@ from math import prod
 import builders
 import numpy as np
 import pytest
-from onnx_compress.compiler.costs.conv_costs import graph_cost
+from onnx_compress.compiler.costs.network_cost import graph_cost
 from onnx_compress.compiler.costs.workload import chain_costs
 from onnx_compress.compiler.errors import CompressError, UsageError
 from onnx_compress.compiler.graph.convs import find_convs

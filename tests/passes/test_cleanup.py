@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from builders import listing, model, normal, run
-from onnx_compress.compiler.costs.conv_costs import graph_cost
+from onnx_compress.compiler.costs.network_cost import graph_cost
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.constants import LIMIT
 from onnx_compress.compiler.graph.io import Model, to_proto

@@ -12,7 +12,7 @@ from builders import Images
 from drawn import Drawn, convs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx_compress.compiler.costs.conv_costs import graph_cost
+from onnx_compress.compiler.costs.network_cost import graph_cost
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.rewriter import Rewriter

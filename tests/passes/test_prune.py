@@ -9,7 +9,7 @@ import builders
 import numpy as np
 import onnx
 import pytest
-from onnx_compress.compiler.costs.conv_costs import graph_cost
+from onnx_compress.compiler.costs.network_cost import graph_cost
 from onnx_compress.compiler.errors import CompressError, UsageError
 from onnx_compress.compiler.graph.channels import find_channels, mask
 from onnx_compress.compiler.graph.convs import find_convs

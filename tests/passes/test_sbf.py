@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 from onnx_compress.api import compress
-from onnx_compress.compiler.costs.conv_costs import graph_cost
+from onnx_compress.compiler.costs.network_cost import graph_cost
 from onnx_compress.compiler.costs.workload import chain_costs
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.check import check_graph

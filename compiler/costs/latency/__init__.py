@@ -34,9 +34,9 @@ from ...graph.shapes import Shapes
 from ...targets import Target
 from .constants import Constants
 from .devices import DEVICES
-from .kernels import Work, workload
+from .kernel_time import Speed, conv_ms, speed
+from .kernel_work import Work, workload
 from .precision import Precision, Request
-from .pricing import Speed, conv_ms, speed
 
 __all__ = ["DEVICES", "Kernel", "Latency", "Precision", "Request", "conv_ms", "estimate"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Constants:
-    """The constants of `compiler.costs.latency.pricing`, for the device's fastest mode.
+    """The constants of `compiler.costs.latency.kernel_time`, for the device's fastest mode.
 
     Attributes:
         efficiency: share of the peak that a kernel with many tiles reaches.

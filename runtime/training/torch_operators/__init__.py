@@ -20,7 +20,7 @@ from . import (
     resizing,
     shapes,
 )
-from .site import Kernel, Site, Tensor, place
+from .node_context import Kernel, Site, Tensor, place
 
 PLAIN: dict[str, Kernel] = {**elementwise.PLAIN, **activations.PLAIN, **matrices.PLAIN}
 BUILT = {

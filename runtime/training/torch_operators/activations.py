@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .site import Kernel, Site, Tensor
+from .node_context import Kernel, Site, Tensor
 
 F = torch.nn.functional
 

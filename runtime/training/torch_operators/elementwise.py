@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import torch
 
-from .site import Kernel, Site, Tensor
+from .node_context import Kernel, Site, Tensor
 
 PLAIN: dict[str, Kernel] = {
     "Abs": torch.abs,

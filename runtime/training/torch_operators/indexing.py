@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .site import Kernel, Site, Tensor
+from .node_context import Kernel, Site, Tensor
 from .windows import margins
 
 F = torch.nn.functional

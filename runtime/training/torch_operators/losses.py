@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 
-from .site import Kernel, Site
+from .node_context import Kernel, Site
 
 F = torch.nn.functional
 IGNORE = -(2**31)

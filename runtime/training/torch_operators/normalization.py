@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 
-from .site import Kernel, Site, Tensor
+from .node_context import Kernel, Site, Tensor
 
 F = torch.nn.functional
 

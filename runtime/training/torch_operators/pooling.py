@@ -11,7 +11,7 @@ from math import inf
 
 import torch
 
-from .site import Kernel, Site
+from .node_context import Kernel, Site
 from .windows import Windows, margins, windows
 
 F = torch.nn.functional

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .site import Kernel, Site, Tensor
+from .node_context import Kernel, Site, Tensor
 
 
 class Round(torch.autograd.Function):

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from .site import Kernel, Site, Tensor
+from .node_context import Kernel, Site, Tensor
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from .site import Kernel, Site, Tensor
+from .node_context import Kernel, Site, Tensor
 
 F = torch.nn.functional
 

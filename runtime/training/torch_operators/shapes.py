@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .site import Kernel, Site, Tensor
+from .node_context import Kernel, Site, Tensor
 
 
 def reshape(site: Site) -> Kernel:

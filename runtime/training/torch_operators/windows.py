@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .site import Site
+from .node_context import Site
 
 
 @dataclass(frozen=True)

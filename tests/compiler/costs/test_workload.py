@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 import pytest
 from builders import model, normal
-from onnx_compress.compiler.costs.conv_costs import conv_macs, conv_params
+from onnx_compress.compiler.costs.network_cost import conv_macs, conv_params
 from onnx_compress.compiler.costs.workload import Piece, as_piece, chain_costs
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.shapes import Shapes, infer_shapes

@@ -10,8 +10,8 @@ import builders
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
-from onnx_compress.compiler.costs.conv_costs import graph_cost
 from onnx_compress.compiler.costs.latency import estimate
+from onnx_compress.compiler.costs.network_cost import graph_cost
 from onnx_compress.compiler.costs.workload import Piece
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model, load, to_proto

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx_compress.passes.projection.activation_aware import Seen
 from onnx_compress.passes.projection.activation_split import Pieces
 from onnx_compress.passes.projection.admm import SAMPLES, Axis, Problem, Solution, rows_for, solve, solve_fit
 from onnx_compress.passes.projection.fit import plain_fit
-from onnx_compress.passes.projection.through import Seen
 
 TAPS, CHANNELS, OUTPUTS, RANK = 4, 10, 12, 2
 PLANTED = [2, 5, 9]

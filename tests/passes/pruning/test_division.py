@@ -8,7 +8,7 @@ import pytest
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.passes.budgets.budget import Budget, Unreachable
 from onnx_compress.passes.pruning.candidates import Request, allowed
-from onnx_compress.passes.pruning.job import Job
+from onnx_compress.passes.pruning.problem import Job
 
 TEXT = """g (float[N,3,8,8] x) => (float[N,4,8,8] y) {
     a = Conv<pads=[1,1,1,1]>(x, w1)

@@ -9,7 +9,10 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 
 from ..flow import Flow
-from . import elementwise, layers, norms, parts, picks, quantizers, reshaping, sizes, space
+from . import concat as parts
+from . import elementwise, layers, norms, quantizers, reshaping, sizes
+from . import indexing as picks
+from . import pooling as space
 from .table import RULES
 
 __all__ = ["FAMILIES", "RULES", "walk"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from builders import model, normal, proto
-from onnx_compress.compiler.costs.conv_costs import graph_cost
+from onnx_compress.compiler.costs.network_cost import graph_cost
 from onnx_compress.compiler.graph.channels import Macs, find_channels, remove
 from onnx_compress.compiler.graph.io import from_proto
 from onnx_compress.compiler.graph.rewriter import Rewriter

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_compress.passes.projection import grid
-from onnx_compress.passes.projection.feedback import carry, descend
+from onnx_compress.passes.projection.error_compensation import carry, descend
 
 
 def metric(size: int, seed: int) -> np.ndarray:

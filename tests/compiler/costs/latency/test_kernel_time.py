@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_compress.compiler.costs.latency.devices import DEVICES
+from onnx_compress.compiler.costs.latency.kernel_time import Product, conv_ms, speed
 from onnx_compress.compiler.costs.latency.precision import Precision
-from onnx_compress.compiler.costs.latency.pricing import Product, conv_ms, speed
 from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.targets import TARGETS
 

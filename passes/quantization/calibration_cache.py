@@ -23,7 +23,7 @@ from ...compiler.targets import Target
 from ...runtime.calibration import Histogram, histograms
 from ..projection.grid import HIGH, safe_scale
 from ..projection.ranges import Method, threshold
-from .pairs import activation_spread
+from .quantizer import activation_spread
 
 JOINED = MOVES | {"Concat"}
 ELEMENTWISE = frozenset(("Add", "Sub", "Mul", "Min", "Max", "Sum"))

@@ -16,8 +16,8 @@ from ...compiler.pipeline.context import Context
 from ..budgets.budget import Budget
 from ..budgets.costs import Bill, Costs
 from .candidates import Candidate, Request, split, survey
+from .cost_model import Ledger
 from .division import divide, of_loss, of_share
-from .ledger import Ledger
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from ...compiler.graph.quantization.chains import Chain, find_chains
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.pipeline.context import Data
 from ...runtime.calibration import channel_peaks
-from ..projection.balance import channel_gains, row_norms, scale_inputs, scale_outputs
+from ..projection.equalization import channel_gains, row_norms, scale_inputs, scale_outputs
 
 SAMPLES = 128
 

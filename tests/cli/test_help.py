@@ -13,7 +13,7 @@ import front
 import pytest
 from front import call
 from onnx_compress.cli.app import PROGRAM, app
-from onnx_compress.cli.manual import EXAMPLES
+from onnx_compress.cli.help import EXAMPLES
 from typer.main import get_command
 
 

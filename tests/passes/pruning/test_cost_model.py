@@ -5,8 +5,8 @@ from __future__ import annotations
 import builders
 import numpy as np
 import pytest
-from onnx_compress.compiler.costs.conv_costs import graph_cost
 from onnx_compress.compiler.costs.cost_model import pricing_of
+from onnx_compress.compiler.costs.network_cost import graph_cost
 from onnx_compress.compiler.costs.workload import as_piece
 from onnx_compress.compiler.graph.channels import Channels, Group, find_channels, remove
 from onnx_compress.compiler.graph.convs import find_convs
@@ -14,7 +14,7 @@ from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.targets import TARGETS
-from onnx_compress.passes.pruning.ledger import PRICED, Ledger
+from onnx_compress.passes.pruning.cost_model import PRICED, Ledger
 
 TEXT = """g (float[N,4,16,16] x) => (float[N,4,h,w] y) {
     a = Conv<pads=[1,1,1,1]>(x, w1, b1)

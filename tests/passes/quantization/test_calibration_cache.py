@@ -12,7 +12,7 @@ from onnx_compress.compiler.lint import lint
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.compiler.targets.calibration_cache import parse_cache
-from onnx_compress.passes.quantization.cache import float_tensors
+from onnx_compress.passes.quantization.calibration_cache import float_tensors
 from onnx_compress.passes.quantize import CACHE_WITHOUT_DATA, Quantize
 
 TEXT = """g (float[N,4,8,8] x) => (float[N,4,M,M] y, int64[R] s) {

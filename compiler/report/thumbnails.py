@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .fields import CurveReport, PassReport, Report, SpreadReport
+from .formatting import percent, short
 from .plots import Curve, Point, error_curves, histogram
-from .words import percent, short
 
 
 @dataclass(frozen=True)

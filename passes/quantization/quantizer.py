@@ -30,7 +30,7 @@ from ..projection.grid import (
     to_grid,
 )
 from ..projection.ranges import Method, bottom, symmetric, threshold, with_zero_point
-from .weights import LayerReport, channel_rows
+from .weight_only import LayerReport, channel_rows
 
 ROWS = 2**12
 METRIC_SAMPLES = 128

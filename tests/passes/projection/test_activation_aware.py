@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from onnx_compress.compiler.activation import Activation
 from onnx_compress.passes.decomposition.survey import seen_fits
+from onnx_compress.passes.projection.activation_aware import Seen, SeenFit, refit_through
 from onnx_compress.passes.projection.activation_split import Pieces
 from onnx_compress.passes.projection.fit import Array, Fit, best_fit
 from onnx_compress.passes.projection.lowrank import lowrank
-from onnx_compress.passes.projection.through import Seen, SeenFit, refit_through
 from onnx_compress.runtime.moments import MomentSum, Rows
 
 RELU = Pieces(0.0)

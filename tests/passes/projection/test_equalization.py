@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx_compress.passes.projection.balance import LIMIT, channel_gains, row_norms, scale_inputs, scale_outputs
+from onnx_compress.passes.projection.equalization import LIMIT, channel_gains, row_norms, scale_inputs, scale_outputs
 
 RNG = np.random.default_rng(0)
 

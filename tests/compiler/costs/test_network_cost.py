@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from builders import model, normal
-from onnx_compress.compiler.costs.conv_costs import Cost, conv_macs, conv_params, graph_cost
+from onnx_compress.compiler.costs.network_cost import Cost, conv_macs, conv_params, graph_cost
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import load
 from onnx_compress.compiler.graph.shapes import infer_shapes

@@ -9,9 +9,9 @@ import onnx_graphsurgeon as gs
 
 from ...graph.shapes import Shapes
 from .fusion import Group, fuse
+from .kernel_time import Product
 from .operators import LAYERS
 from .precision import WIDTH, Precision, Precisions, Request
-from .pricing import Product
 
 
 @dataclass(frozen=True)
