@@ -21,11 +21,11 @@ from . import __version__
 from .compiler.costs.latency import DEVICES
 from .compiler.errors import CompressError, UsageError
 from .compiler.files import check_output, staged, writing
-from .compiler.graph.convs import blind_convs, find_convs, is_conv
+from .compiler.graph.convs import find_convs, is_conv, unsupported_convs
 from .compiler.graph.io import Model, digest, from_proto, load, save, stored_size, to_proto
 from .compiler.graph.quantization.quantizable import is_layer
 from .compiler.graph.shapes import infer_shapes
-from .compiler.graph.validate import check_arrival
+from .compiler.graph.validate import validate
 from .compiler.jobs import Jobs
 from .compiler.pipeline.base import Pass, PassRecord
 from .compiler.pipeline.checkpoints import Checkpoints, step_keys
@@ -45,8 +45,8 @@ from .drivers.bisect import bisect as search
 from .drivers.checks import parse_check
 from .drivers.culprit import Culprit, write_culprit
 from .drivers.frontier import beside, resumed, split, write_frontier
-from .drivers.reporting import Run
-from .drivers.sweep import Sweep
+from .drivers.reporting import FinishedRun
+from .drivers.sweep import FrontierSweep
 from .runtime.data import Samples, class_count, load_data, model_inputs
 from .runtime.preprocess import parse_preprocess
 
@@ -186,7 +186,7 @@ def compress(
     plan = Plan(PREPARE if prepare else (), passes, FINISH if legalize else ())
     written = None if output is None else str(output)
     records = _run(source, plan, ctx, None if dump_dir is None else Path(dump_dir), keep_going)
-    content = Run(source, passes, records, ctx, before, written, power_mode, __version__, command).report()
+    content = FinishedRun(source, passes, records, ctx, before, written, power_mode, __version__, command).report()
     result = Compressed(source, records, content, ctx.sidecars)
     _write(result, output, report, overwrite)
     return result
@@ -248,7 +248,7 @@ def frontier(
     fitting, judge = split(known, held)
     scope = (include, exclude, seed)
     network = to_proto(source).SerializeToString(deterministic=True)
-    sweep = Sweep(network, tuple(passes), budget, engine, fitting, judge, scope, power_mode, ctx.overrides)
+    sweep = FrontierSweep(network, tuple(passes), budget, engine, fitting, judge, scope, power_mode, ctx.overrides)
     key = [known.digest, held and held.digest, budget, target, *scope, list(overrides), power_mode, __version__]
     found = resumed(sweep, shares, ctx, key, None if source.path is None else str(source.path))
     if output is not None:
@@ -343,7 +343,7 @@ class _Baseline(Instrument):
         if position != self._position:
             return
         if not any(find_convs(model.graph)):
-            for name, reason in blind_convs(model.graph):
+            for name, reason in unsupported_convs(model.graph):
                 what = f"no Conv has a constant weight; of '{name}': {reason}"
                 raise CompressError(what, _place(model), "store the weights as initializers")
             raise CompressError("no output depends on a Conv", _place(model), "export the network with its outputs")
@@ -382,20 +382,20 @@ def _scoped(model: Model, ctx: Context, overrides: Sequence[str], passes: Sequen
 
 def _bound(model: Model, ctx: Context, data: Samples, memory: int | str) -> None:
     """Let the samples take what is left of `memory`."""
-    from .runtime.memory import parse_bytes, room
+    from .runtime.memory import memory_budget, parse_bytes
 
     shapes = infer_shapes(model.graph, ctx.sample_shapes())
-    left = room(model.graph, shapes, parse_bytes(memory) if isinstance(memory, str) else memory)
+    left = memory_budget(model.graph, shapes, parse_bytes(memory) if isinstance(memory, str) else memory)
     ctx.activations, ctx.data = left.activations, replace(data, most=left.batch)
 
 
 def _load(model: PathLike | onnx.ModelProto) -> Model:
     source = from_proto(model) if isinstance(model, onnx.ModelProto) else load(model)
     if not any(is_conv(node) for node in source.graph.nodes):
-        inside = next(blind_convs(source.graph), None)
+        inside = next(unsupported_convs(source.graph), None)
         what = "the model has no Conv" if inside is None else f"the model has no Conv but those {inside[1]}"
         raise CompressError(what, _place(source), "give a convolutional network")
-    check_arrival(source)
+    validate(source)
     return source
 
 

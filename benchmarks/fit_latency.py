@@ -28,8 +28,8 @@ from architectures import build
 from onnx_compress.compiler.costs.latency.constants import CONSTANTS, Constants
 from onnx_compress.compiler.costs.latency.devices import DEVICES
 from onnx_compress.compiler.costs.latency.kernel_time import Speed
-from onnx_compress.compiler.costs.latency.kernel_work import Work, workload
-from onnx_compress.compiler.costs.latency.precision import Request
+from onnx_compress.compiler.costs.latency.kernel_work import KernelWork, kernel_work
+from onnx_compress.compiler.costs.latency.precision import PrecisionRequest
 from onnx_compress.compiler.graph.io import from_proto
 from onnx_compress.compiler.graph.shapes import infer_shapes
 from scipy.optimize import least_squares
@@ -49,20 +49,20 @@ PUBLISHED = {  # throughput per second, latency in ms
     "vgg16": (139, 7.46),
     "vgg19": (121, 8.52),
 }
-CHECKS: list[tuple[str, Request, float]] = [
+CHECKS: list[tuple[str, PrecisionRequest, float]] = [
     ("densenet121", "fp16", 1000 / 168),
     ("resnet50", "int8", 1.817),
     ("mobilenet_v1", "int8", 0.572),
 ]
 FIELDS = ("efficiency", "bandwidth", "overhead", "serial")
 START, LOW, HIGH = (0.7, 0.75, 15.0, 20.0), (0.05, 0.05, 1.0, 0.0), (1.0, 1.0, 60.0, 1000.0)
-Works = list[Work]
+Works = list[KernelWork]
 Figures = dict[str, float]
 
 
-def kernels(name: str, precision: Request) -> Works:
+def kernels(name: str, precision: PrecisionRequest) -> Works:
     graph = from_proto(build(name, weights="none")).graph
-    return workload(graph, infer_shapes(graph), precision)
+    return kernel_work(graph, infer_shapes(graph), precision)
 
 
 def estimate(works: Works, constants: Constants) -> float:

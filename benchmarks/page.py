@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()
     from onnx_compress.api import compress
-    from onnx_compress.compiler.report.loading import read_report
+    from onnx_compress.compiler.report.loading import load_report
     from onnx_compress.compiler.report.page import to_html
 
     images = np.random.default_rng(0).standard_normal((args.samples, 3, args.side, args.side), np.float32)
@@ -42,9 +42,9 @@ def main() -> None:
             times: list[float] = []
             for _ in range(args.runs):
                 started = time.perf_counter()
-                page = to_html(read_report(path))
+                page = to_html(load_report(path))
                 times.append(time.perf_counter() - started)
-            nodes = {entry["node"] for one in read_report(path)["passes"] for entry in one["decisions"]}
+            nodes = {entry["node"] for one in load_report(path)["passes"] for entry in one["decisions"]}
             line = {
                 "benchmark": "page",
                 "network": network,

@@ -23,7 +23,7 @@ from accuracy import ASSETS, PREPROCESS
 from onnx_compress.api import compress, load_samples
 from onnx_compress.passes.sensitivity import measure as sensitivity
 from onnx_compress.passes.sensitivity.divergence import divergence
-from onnx_compress.passes.sensitivity.table import Sensitivity, Table
+from onnx_compress.passes.sensitivity.table import LayerSensitivity, SensitivityTable
 from onnx_compress.runtime.session import Session
 
 
@@ -48,11 +48,11 @@ def measure(network: str, pipeline: str, assets: Path, samples: int) -> dict[str
     }
 
 
-def tempered(table: Table, temper: float) -> Table:
+def tempered(table: SensitivityTable, temper: float) -> SensitivityTable:
     """The table with its gains as if `TEMPER` were another."""
     power = temper / sensitivity.TEMPER
-    layers = {name: Sensitivity(entry.gain**power, entry.points) for name, entry in table.layers.items()}
-    return Table(table.measure, layers)
+    layers = {name: LayerSensitivity(entry.gain**power, entry.points) for name, entry in table.layers.items()}
+    return SensitivityTable(table.measure, layers)
 
 
 def main() -> None:
@@ -72,7 +72,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         stored = Path(folder) / "table.json"
         line(f"output, temper {sensitivity.TEMPER}", f":sensitivity=output:sensitivity-file={stored}")
-        table = Table.load(stored)
+        table = SensitivityTable.load(stored)
         for temper in map(float, args.tempers.split(",")):
             if temper != sensitivity.TEMPER:
                 tempered(table, temper).save(stored)

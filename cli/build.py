@@ -13,7 +13,7 @@ from .options import Overwrite, Quiet
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..drivers.build import Built
+    from ..drivers.build import BuildResult
 
 SLOWEST = 10
 
@@ -48,7 +48,7 @@ def build(
     from ..compiler.targets import find_target
     from ..compiler.targets.profiles import parse_ranges
     from ..compiler.targets.trtexec import EngineOptions
-    from ..drivers.build import Job, make_engine
+    from ..drivers.build import BuildRequest, make_engine
     from ..runtime.tensorrt.measured import add_times
     from .console import progress_bars, results
 
@@ -66,7 +66,9 @@ def build(
         workspace=workspace,
     )
     with progress_bars(quiet) as progress:
-        job = Job(model, written, find_target(target), options, profile, progress, _print_log if verbose else None)
+        job = BuildRequest(
+            model, written, find_target(target), options, profile, progress, _print_log if verbose else None
+        )
         for path in (job.engine, job.profile, job.layers):
             if path is not None:
                 check_output(path, overwrite)
@@ -81,7 +83,7 @@ def _print_log(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def show(console: Console, built: Built) -> None:
+def show(console: Console, built: BuildResult) -> None:
     """The file, what was measured, and the layers that take longest."""
     tool = f"{built.tool} {built.version}".strip()
     console.print(f"wrote {built.engine}: {built.engine_bytes} bytes, {tool}, {built.seconds:.1f} s", soft_wrap=True)

@@ -20,7 +20,7 @@ from ..compiler.targets import Target
 from ..compiler.targets.trtexec import EngineOptions, arguments, steady_latency
 from ..runtime.tensorrt.builder import INSTALL, build_engine
 from ..runtime.tensorrt.layers import read_origins, read_profile, times_by_node
-from ..runtime.tensorrt.log import Latency
+from ..runtime.tensorrt.log import LatencyStatistics
 from ..runtime.tensorrt.program import find_trtexec, run_trtexec
 
 Way = Literal["auto", "python", "trtexec"]
@@ -28,7 +28,7 @@ HERE = "put trtexec on the PATH"
 
 
 @dataclass(frozen=True)
-class Job:
+class BuildRequest:
     """What to build, and who is told about it.
 
     Attributes:
@@ -52,7 +52,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Built:
+class BuildResult:
     """An engine.
 
     Attributes:
@@ -68,13 +68,13 @@ class Built:
     tool: str
     version: str
     seconds: float
-    latency: Latency | None = None
+    latency: LatencyStatistics | None = None
     throughput: float | None = None
     times: dict[str, float] = field(default_factory=dict[str, float])
     notes: list[str] = field(default_factory=list[str])
 
 
-def make_engine(job: Job, via: Way = "auto") -> Built:
+def make_engine(job: BuildRequest, via: Way = "auto") -> BuildResult:
     """Build the engine; it appears whole or not at all, and so does the profile.
 
     Raises:
@@ -108,19 +108,19 @@ def _way(via: Way, profiled: bool) -> Path | None:
     return None
 
 
-def _by_package(job: Job, graph: gs.Graph, part: Path) -> Built:
+def _by_package(job: BuildRequest, graph: gs.Graph, part: Path) -> BuildResult:
     version, notes = build_engine(job.model, part, job.target, graph, job.options, job.progress)
-    return Built(job.engine, part.stat().st_size, "tensorrt", version, 0.0, notes=notes)
+    return BuildResult(job.engine, part.stat().st_size, "tensorrt", version, 0.0, notes=notes)
 
 
-def _by_program(program: Path, job: Job, graph: gs.Graph, part: Path) -> Built:
+def _by_program(program: Path, job: BuildRequest, graph: gs.Graph, part: Path) -> BuildResult:
     wanted = arguments(job.target, graph, str(job.model), str(part), job.options)
     with ExitStack() as stack:
         files = [stack.enter_context(part_of) for part_of in _staged(job)]
         wanted += steady_latency(job.target, *map(str, files)) if files else []
         report = run_trtexec(program, wanted, part, job.progress, job.say)
         times = _times(graph, *files) if files else {}
-    return Built(
+    return BuildResult(
         engine=job.engine,
         engine_bytes=part.stat().st_size,
         tool="trtexec",
@@ -133,7 +133,7 @@ def _by_program(program: Path, job: Job, graph: gs.Graph, part: Path) -> Built:
     )
 
 
-def _staged(job: Job) -> Iterator[AbstractContextManager[Path]]:
+def _staged(job: BuildRequest) -> Iterator[AbstractContextManager[Path]]:
     """The profile and the layer information."""
     for path in (job.profile, job.layers):
         if path is not None:

@@ -17,7 +17,7 @@ from typing import Any
 import onnx_graphsurgeon as gs
 
 from ..compiler.files import writing
-from ..compiler.graph.extraction import excerpt
+from ..compiler.graph.extraction import extract
 from ..compiler.graph.io import Model, save
 from ..compiler.graph.shapes import infer_shapes
 from ..compiler.pipeline.base import Pass
@@ -78,5 +78,5 @@ def _around(found: Culprit, graph: gs.Graph, ctx: Context) -> bytes | None:
         return None
     origin = found.origins.get(found.node, found.node)
     names = [node.name for node in graph.nodes if found.origins.get(node.name, node.name) == origin]
-    part = excerpt(graph, names, infer_shapes(graph, ctx.sample_shapes()))
+    part = extract(graph, names, infer_shapes(graph, ctx.sample_shapes()))
     return None if part is None else part.SerializeToString(deterministic=True)

@@ -14,26 +14,28 @@ from ..compiler.pipeline.context import Context, Data
 from ..compiler.pipeline.spec import format_pipeline
 from ..compiler.report.frontier import SCHEMA, Frontier, to_csv, to_json, to_svg
 from ..runtime.data import Samples
-from ..runtime.result_cache import Store, cache_folder
+from ..runtime.result_cache import ResultCache, cache_folder
 from ..runtime.subsets import Half
-from .sweep import Judge, Sweep, points
+from .sweep import EvaluationData, FrontierSweep, points
 
 
-def split(data: Samples, judged: Samples | None) -> tuple[Data, Judge]:
+def split(data: Samples, judged: Samples | None) -> tuple[Data, EvaluationData]:
     """Samples to fit on, and those to judge on: other ones, or every second block."""
     if judged is not None:
-        return data, Judge(judged, judged.labels)
+        return data, EvaluationData(judged, judged.labels)
     fitting, held = Half(data), Half(data, odd=True)
     if not held.samples:
         raise CompressError(f"{data.samples} samples cannot be split", data.description, "give more, or --eval-data")
-    return fitting, Judge(held, None if data.labels is None else data.labels[held.rows()])
+    return fitting, EvaluationData(held, None if data.labels is None else data.labels[held.rows()])
 
 
-def resumed(sweep: Sweep, shares: Sequence[float], ctx: Context, key: Sequence[object], model: str | None) -> Frontier:
+def resumed(
+    sweep: FrontierSweep, shares: Sequence[float], ctx: Context, key: Sequence[object], model: str | None
+) -> Frontier:
     """All points; those that an earlier run stored under the same network, passes and `key` are not computed again."""
     text = json.dumps([format_pipeline(sweep.passes), *key], default=str).encode()
     file = hashlib.sha256(sweep.network + b"\n" + text).hexdigest()
-    store = Store(cache_folder() / "frontier")
+    store = ResultCache(cache_folder() / "frontier")
     missing = [share for share in shares if str(share) not in store.known(file)]
     with ctx.progress("frontier", len(shares)) as advance:
         for _ in range(len(shares) - len(missing)):

@@ -42,7 +42,7 @@ WITHOUT_DATA = (
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """A finished run.
 
     Attributes:

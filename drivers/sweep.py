@@ -25,16 +25,16 @@ from ..compiler.pipeline.base import Pass
 from ..compiler.pipeline.context import Context, Data
 from ..compiler.pipeline.overrides import Override
 from ..compiler.pipeline.spec import format_pipeline
-from ..compiler.report.frontier import Point, Size
+from ..compiler.report.frontier import FrontierPoint, FrontierSize
 from ..compiler.targets import Target
-from ..passes.budgets.budget import LIMITS, SEARCHED, Unreachable
+from ..passes.budgets.budget import LIMITS, SEARCHED, BudgetUnreachable
 from ..passes.decomposition.base import DecompositionPass
 from ..passes.decomposition.survey import Survey
 from ..runtime.evaluate import accuracy, agreement
 
 
 @dataclass(frozen=True)
-class Judge:
+class EvaluationData:
     """The samples that points are judged on, with their labels (samples,), if any."""
 
     data: Data
@@ -42,7 +42,7 @@ class Judge:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class FrontierSweep:
     """What all points have in common, as plain values: it is sent to workers.
 
     Attributes:
@@ -59,7 +59,7 @@ class Sweep:
     unit: str
     target: Target
     fitting: Data
-    judge: Judge
+    judge: EvaluationData
     scope: tuple[str | None, str | None, int] = (None, None, 0)
     mode: str = "MAXN"
     overrides: tuple[Override, ...] = ()
@@ -101,36 +101,36 @@ class Sweep:
         known = self.target.device in DEVICES and not declared(graph)
         return estimate(graph, shapes, self.target, self.mode).ms if known else None
 
-    def original(self) -> Size:
+    def original(self) -> FrontierSize:
         """Of the network itself."""
         graph, labels = self.graph(), self.judge.labels
         shapes = infer_shapes(graph, self.context().sample_shapes())
         top1 = None if labels is None else accuracy(graph, self.judge.data, labels).top1
-        return Size(macs=graph_cost(graph, shapes).macs, latency_ms=self.latency(graph), top1=top1)
+        return FrontierSize(macs=graph_cost(graph, shapes).macs, latency_ms=self.latency(graph), top1=top1)
 
 
-def points(sweep: Sweep, shares: Sequence[float], ctx: Context) -> Iterator[Point]:
+def points(sweep: FrontierSweep, shares: Sequence[float], ctx: Context) -> Iterator[FrontierPoint]:
     """A point per share, in order, as `ctx.jobs` gets them done."""
     surveyed = replace(sweep.context(), jobs=ctx.jobs, progress=ctx.progress)
     first = sweep.at(shares[0])[0]
     assert isinstance(first, DecompositionPass)
     graph = sweep.graph()
     found = first.surveyed(graph, surveyed)
-    whole = Size(macs=int(found.original["macs"]), latency_ms=sweep.latency(graph), top1=None)
+    whole = FrontierSize(macs=int(found.original["macs"]), latency_ms=sweep.latency(graph), top1=None)
     calls = ((share, (sweep, found, whole, share)) for share in shares)
     yield from (point for _, point in ctx.jobs.run(_point, calls))
 
 
-def _point(sweep: Sweep, found: Survey, original: Size, share: float) -> Point:
+def _point(sweep: FrontierSweep, found: Survey, original: FrontierSize, share: float) -> FrontierPoint:
     """A job."""
     started, passes, graph = time.perf_counter(), sweep.at(share), sweep.graph()
     ctx = sweep.context()
     ctx.original = graph.copy()
-    point = Point(share=share, pipeline=format_pipeline(passes))
+    point = FrontierPoint(share=share, pipeline=format_pipeline(passes))
     assert isinstance(passes[0], DecompositionPass)
     try:
         passes[0].rewritten(graph, ctx, found)
-    except Unreachable as error:
+    except BudgetUnreachable as error:
         return {**point, "unreachable": str(error)}
     for entry in passes[1:]:
         ctx.running = entry.name
@@ -140,14 +140,14 @@ def _point(sweep: Sweep, found: Survey, original: Size, share: float) -> Point:
     return {**point, "seconds": round(time.perf_counter() - started, 1)}
 
 
-def _size(sweep: Sweep, graph: gs.Graph, original: Size) -> Point:
+def _size(sweep: FrontierSweep, graph: gs.Graph, original: FrontierSize) -> FrontierPoint:
     macs = graph_cost(graph, infer_shapes(graph, sweep.context().sample_shapes())).macs
     ms, before = sweep.latency(graph), original["latency_ms"]
     kept = ms / before if ms is not None and before else None
-    return Point(macs=macs, macs_kept=macs / max(1, original["macs"]), latency_ms=ms, latency_kept=kept)
+    return FrontierPoint(macs=macs, macs_kept=macs / max(1, original["macs"]), latency_ms=ms, latency_kept=kept)
 
 
-def _quality(original: gs.Graph, graph: gs.Graph, judge: Judge) -> Point:
+def _quality(original: gs.Graph, graph: gs.Graph, judge: EvaluationData) -> FrontierPoint:
     alike = agreement(original, graph, judge.data, labels=judge.labels)
     after = None if alike.correct is None else alike.correct[1]
-    return Point(agreement=alike.top1, output_error=alike.error, top1=after)
+    return FrontierPoint(agreement=alike.top1, output_error=alike.error, top1=after)

@@ -27,7 +27,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..compiler.costs.workload import Piece, as_piece
+from ..compiler.costs.workload import ConvWorkload, conv_workload
 from ..compiler.graph.convs import Conv
 from ..compiler.graph.shapes import Shapes
 from ..compiler.pipeline.base import option
@@ -50,8 +50,8 @@ class ChannelBasis:
     def limit(self, conv: Conv) -> int:
         return conv.filters // conv.group
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[Piece]:
-        dense, ones = as_piece(conv, shapes), (1,) * len(conv.kernel)
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[ConvWorkload]:
+        dense, ones = conv_workload(conv, shapes), (1,) * len(conv.kernel)
         after = dense.positions_out
         return [
             replace(dense, channels_out=conv.group * size, bias=False),
@@ -83,8 +83,8 @@ class SeparableBasis:
     def limit(self, conv: Conv) -> int:
         return separable_limit(conv.filters // conv.group, self._shape(conv))
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[Piece]:
-        dense, between = as_piece(conv, shapes), self._vertical_positions(conv, shapes)
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[ConvWorkload]:
+        dense, between = conv_workload(conv, shapes), self._vertical_positions(conv, shapes)
         middle, (height, width) = conv.group * size, conv.kernel
         return [
             replace(dense, channels_out=middle, kernel=(height, 1), positions_out=between, bias=False),

@@ -37,7 +37,7 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.graph.convs import find_convs
 from ..compiler.graph.rewriter import Rewriter
-from ..compiler.graph.storage.segments import Vector, rebuild_segments
+from ..compiler.graph.storage.segments import SegmentVector, rebuild_segments
 from ..compiler.pipeline.base import Decision, option
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.registry import register
@@ -118,15 +118,15 @@ class FilterSummary(SharingPass):
         ]
 
 
-def _stored(vector: Array, dtype: np.dtype, as_bytes: bool) -> Vector:
+def _stored(vector: Array, dtype: np.dtype, as_bytes: bool) -> SegmentVector:
     """The vector as the file holds it."""
     if not as_bytes:
-        return Vector(vector.astype(dtype))
+        return SegmentVector(vector.astype(dtype))
     codes, step, low = linear_bytes(vector)
-    return Vector(codes, np.asarray(step, dtype), np.asarray(low, dtype))
+    return SegmentVector(codes, np.asarray(step, dtype), np.asarray(low, dtype))
 
 
-def _rebuild(rewriter: Rewriter, layer: Layer, vector: Vector, summary: Summary, scaled: bool) -> None:
+def _rebuild(rewriter: Rewriter, layer: Layer, vector: SegmentVector, summary: Summary, scaled: bool) -> None:
     shape = layer.weight.shape
     scales = np.concatenate(summary.scales).reshape(-1, *[1] * (len(shape) - 1)).astype(layer.dtype)
     starts = np.concatenate(summary.starts)

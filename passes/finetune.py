@@ -30,8 +30,8 @@ from ..compiler.errors import Unavailable
 from ..compiler.pipeline.base import Pass, PassResult, option
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.registry import register
-from ..runtime.training.loop import Settings
-from .finetuning.job import Job, Plan
+from ..runtime.training.loop import TrainingSettings
+from .finetuning.job import FinetuningJob, FinetuningPlan
 from .finetuning.objective import parse_losses
 
 RATES: Mapping[str, float] = {"scaled": 1e-3, "muon": 1e-3, "adamw": 3e-4, "sgd": 1e-2}
@@ -98,10 +98,10 @@ class Finetune(Pass):
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         if ctx.training is None:
             raise Unavailable("fine-tuning needs samples", "finetune", FIX)
-        return Job(graph, ctx, ctx.training, self._plan(), str(self)).run()
+        return FinetuningJob(graph, ctx, ctx.training, self._plan(), str(self)).run()
 
-    def _plan(self) -> Plan:
-        return Plan(
+    def _plan(self) -> FinetuningPlan:
+        return FinetuningPlan(
             losses=parse_losses(self.loss),
             teacher=None if self.teacher is None else Path(self.teacher),
             temperature=self.temperature,
@@ -115,7 +115,7 @@ class Finetune(Pass):
             batch=self.batch,
             augment=self.augment,
             held_out=self.held_out,
-            settings=Settings(
+            settings=TrainingSettings(
                 self.epochs,
                 self.minutes,
                 self.rate or RATES[self.optimizer],

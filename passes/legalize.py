@@ -23,7 +23,7 @@ from ..compiler.graph.rewriter import Rewriter
 from ..compiler.pipeline.base import Decision, Pass, PassResult
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.registry import register
-from .legalization.base import Mend
+from .legalization.base import Pattern
 from .legalization.constants import CONSTANTS
 from .legalization.convolutions import CONVOLUTIONS
 from .legalization.names import NAMES
@@ -31,7 +31,7 @@ from .legalization.operators import OPERATORS
 from .legalization.outputs import OUTPUTS
 from .legalization.quantizers import MENDS as QUANTIZERS
 
-MENDS: tuple[Mend, ...] = (*OPERATORS, *CONSTANTS, *CONVOLUTIONS, *QUANTIZERS, *OUTPUTS, *NAMES)
+MENDS: tuple[Pattern, ...] = (*OPERATORS, *CONSTANTS, *CONVOLUTIONS, *QUANTIZERS, *OUTPUTS, *NAMES)
 
 
 @register

@@ -34,19 +34,19 @@ from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.costs.cost_model import pricing_of
+from ..compiler.costs.cost_model import device_latency_model
 from ..compiler.errors import CompressError
 from ..compiler.pipeline.base import Decision, Pass, PassResult, option
 from ..compiler.pipeline.context import Context, Data
 from ..compiler.pipeline.registry import register
 from ..runtime.lockstep import ROWS
 from .budgets.budget import DEFAULT_AGREEMENT, LIMITS, SEARCHED, Budget, slack_notes
-from .budgets.search import Search
+from .budgets.search import BudgetSearch
 from .decomposition.survey import held_out
 from .projection.significance import CRITERIA, READINGS
-from .pruning.candidates import Candidate, Request, Score, makers
+from .pruning.candidates import PruningCandidate, PruningCriteria, Score, makers
 from .pruning.loop import found_by
-from .pruning.problem import Job
+from .pruning.problem import PruningProblem
 from .pruning.repair import Repair, prune
 from .sensitivity.measure import Weigher
 
@@ -113,7 +113,7 @@ class Prune(Pass):
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
         budget = self._budget(ctx, result.notes)
-        search = Search.of(budget, ctx) if budget.rule in SEARCHED else None
+        search = BudgetSearch.of(budget, ctx) if budget.rule in SEARCHED else None
         job = self._job(graph, ctx, budget, ctx.data if search is None else search.fitting)
         if not job.candidates:
             return PassResult(decisions=job.skipped, notes=[*result.notes, "no group of channels can be pruned"])
@@ -140,15 +140,17 @@ class Prune(Pass):
         notes.append(f"without data and without a budget, every layer keeps {ENERGY:.0%} of its weights' energy")
         return Budget(rule="energy", value=ENERGY)
 
-    def _job(self, graph: gs.Graph, ctx: Context, budget: Budget, data: Data | None) -> Job:
-        pricing = pricing_of(ctx.target, self.precision, self.power)
+    def _job(self, graph: gs.Graph, ctx: Context, budget: Budget, data: Data | None) -> PruningProblem:
+        pricing = device_latency_model(ctx.target, self.precision, self.power)
         if pricing is None and "latency" in budget.limits:
             fix = "choose a target that has one, or a budget such as macs=0.5"
             raise CompressError(f"target '{ctx.target.name}' has no cost model", "latency", fix)
         align = ctx.target.int8_multiple if self.align == "target" else self.align
-        request = Request(self._score(), align, self.minimum, self.ridge, data, self._weigher(ctx, budget, data))
+        request = PruningCriteria(
+            self._score(), align, self.minimum, self.ridge, data, self._weigher(ctx, budget, data)
+        )
         units = tuple(dict.fromkeys(["macs", "params", *budget.limits]))
-        return Job.of(graph, ctx, request, units, pricing)
+        return PruningProblem.of(graph, ctx, request, units, pricing)
 
     def _weigher(self, ctx: Context, budget: Budget, data: Data | None) -> Weigher:
         file = self.sensitivity_file or ctx.sensitivity_file
@@ -169,7 +171,9 @@ class Prune(Pass):
             return self.division
         return "even" if self.auto else DIVISIONS.get(self.criterion, "share")
 
-    def _units(self, job: Job, budget: Budget, search: Search | None, result: PassResult) -> list[int] | None:
+    def _units(
+        self, job: PruningProblem, budget: Budget, search: BudgetSearch | None, result: PassResult
+    ) -> list[int] | None:
         """Units gone per candidate; None where nothing passes the search."""
         if search is None:
             return job.divide(self._division(), budget)
@@ -181,7 +185,7 @@ class Prune(Pass):
         result.traces.searches.append(outcome.trace())
         return gone
 
-    def _rewrite(self, job: Job, gone: list[int], result: PassResult) -> None:
+    def _rewrite(self, job: PruningProblem, gone: list[int], result: PassResult) -> None:
         kept, repair = job.kept(job.move(gone)), Repair(self.repair, self.ridge)
         stayed, repaired = prune(job.graph, job.ctx, job.shapes, kept, repair, job.ctx.data)
         decisions = {decision.node: decision for decision in repaired}
@@ -196,7 +200,7 @@ class Prune(Pass):
         result.metrics["units_removed"] = sum(gone) / max(1, sum(each.group.size for each in job.candidates))
 
 
-def _decision(candidate: Candidate, gone: int, stayed: int, name: str, repaired: Decision | None) -> Decision:
+def _decision(candidate: PruningCandidate, gone: int, stayed: int, name: str, repaired: Decision | None) -> Decision:
     size = candidate.group.size
     figures: dict[str, float | int | str] = {"units": size, "units_kept": stayed}
     figures |= {"lost": float(candidate.losses[gone]), **(repaired.figures if repaired else {})}

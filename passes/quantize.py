@@ -6,7 +6,7 @@
 
 With data, in this order:
 
-    1. balance     where two Convs follow one another, the channels between get equal ranges      (`projection.balance`)
+    1. balance     cross-layer equalization: channels between two Convs get equal ranges     (`projection.equalization`)
     2. ranges      s_x from a threshold T, T from histograms of |x| over the calibration data     (`projection.ranges`)
     3. weights     on the grid, with error feedback in the metric M = C + l I, C = cov(Q(x)) over the input patches
                    of the layer                                                                  (`projection.grid`)
@@ -50,7 +50,7 @@ import onnx_graphsurgeon as gs
 from ..compiler.errors import UsageError
 from ..compiler.graph.opset import raise_opset
 from ..compiler.graph.quantization.heads import head_layers
-from ..compiler.graph.quantization.quantizable import is_layer, refusal, subgraph_layers
+from ..compiler.graph.quantization.quantizable import is_layer, subgraph_layers, unsupported_reason
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.pipeline.base import Decision, Pass, PassResult, option
 from ..compiler.pipeline.context import Context
@@ -58,7 +58,7 @@ from ..compiler.pipeline.registry import register
 from ..compiler.pipeline.traces import Traces
 from ..compiler.targets.calibration_cache import format_cache
 from .quantization.calibration_cache import tensor_scales
-from .quantization.equalization import balance
+from .quantization.equalization import equalize
 from .quantization.quantizer import Quantizer
 from .quantization.weight_only import LayerReport, pack_weights
 
@@ -150,7 +150,7 @@ class Quantize(Pass):
         chosen = {id(node) for node in accepted}
         rewriter = Rewriter(graph, ctx.origins)
         if self.balance != "none":
-            balance(rewriter, lambda node: id(node) in chosen, ctx.data, self.balance == "relu")
+            equalize(rewriter, lambda node: id(node) in chosen, ctx.data, self.balance == "relu")
         per_channel = graph.opset >= PER_CHANNEL_OPSET
         if ctx.data is None and ctx.target.packed and per_channel:
             return pack_weights(rewriter, accepted, traces.spreads)
@@ -188,7 +188,7 @@ def _adapt(graph: gs.Graph, ctx: Context, result: PassResult) -> None:
 def _refusal(node: gs.Node, graph: gs.Graph, ctx: Context) -> str | None:
     if graph.opset < FIRST_OPSET:
         return f"opset {graph.opset} has no QuantizeLinear"
-    return ctx.out_of_scope(node.name) or refusal(node, ctx.target.group_multiple)
+    return ctx.out_of_scope(node.name) or unsupported_reason(node, ctx.target.group_multiple)
 
 
 def _is_head(chooser: gs.Node | None) -> str | None:

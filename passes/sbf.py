@@ -55,7 +55,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.costs.workload import Pricing
+from ..compiler.costs.workload import LatencyModel
 from ..compiler.graph.channels.order import absorb_order
 from ..compiler.graph.convs import Conv
 from ..compiler.graph.rewriter import Rewriter
@@ -131,7 +131,7 @@ class SpatialBasisFilters(DecompositionPass):
             return super().choose(budget, found)
         return choose_by_threshold(budget, found, [magnitudes(entry.conv) for entry in found.candidates], LEAST)[0]
 
-    def pricing(self, ctx: Context) -> Pricing | None:
+    def pricing(self, ctx: Context) -> LatencyModel | None:
         return None if self.form == "plugin" else super().pricing(ctx)
 
     def check(self, conv: Conv) -> str | None:

@@ -56,7 +56,7 @@ from .basis import ChannelBasis, SeparableBasis
 from .decomposition.base import DecompositionPass
 from .decomposition.forms import Form
 from .sparsity.channel_groups import ChannelGroups, Unsparse
-from .sparsity.fitting import Settings
+from .sparsity.fitting import SparsityOptions
 from .sparsity.row_groups import RowGroups
 
 SHARES = (1 / 16, 1 / 8, 1 / 4)
@@ -94,7 +94,7 @@ class SparseLowRank(DecompositionPass):
             raise ValueError(f"penalty={self.penalty}: expected a positive number")
 
     def forms(self) -> Sequence[Form]:
-        settings = Settings(self.iterations, self.penalty, self.alternations)
+        settings = SparsityOptions(self.iterations, self.penalty, self.alternations)
         if self.form == "rows":
             return [RowGroups(share, settings) for share in SHARES]
         multiple = self.align if isinstance(self.align, int) else 1

@@ -13,7 +13,7 @@ from ..compiler.errors import CompressError
 Place = tuple[int, np.dtype, tuple[int, ...]]
 
 
-class Spool(Sequence[np.ndarray]):
+class DiskBackedArrays(Sequence[np.ndarray]):
     """Arrays in the order they were added, in memory or in a temporary file that goes with the spool.
 
     One that lies in the file is read anew each time it is asked for, so that only it is in memory.

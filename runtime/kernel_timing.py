@@ -37,7 +37,7 @@ GAUGE, GAUGES, CHAIN = "clock.gauge", 8, 256
 
 
 @dataclass(frozen=True)
-class Kernel:
+class TimedKernel:
     """A node as onnxruntime ran it: fused, in the layout that it chose; `ms` for the whole batch."""
 
     name: str
@@ -51,7 +51,7 @@ class Kernel:
 
 def kernel_times(
     model: onnx.ModelProto, feeds: Mapping[str, np.ndarray], threads: int = 1, seconds: float = 0.05
-) -> list[Kernel]:
+) -> list[TimedKernel]:
     """The kernels of a model in `seconds` of runs, but at least `FEWEST` and at most `MOST` of them.
 
     A kernel is called after its node, or after the node's output where onnxruntime put another in its place.
@@ -72,7 +72,7 @@ def kernel_times(
     added = low([ms for (name, _), found in times.items() if name.startswith(GAUGE) for ms in found])
     extra = empty_node(threads) - added
     return [
-        Kernel(name, op, max(low(found[1:]) + extra, 1e-5))
+        TimedKernel(name, op, max(low(found[1:]) + extra, 1e-5))
         for (name, op), found in times.items()
         if not name.startswith(GAUGE)
     ]

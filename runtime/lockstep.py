@@ -28,11 +28,11 @@ from ..compiler.activation import Activation
 from ..compiler.graph.activations import activation_after
 from ..compiler.pipeline.context import ACTIVATIONS, Data
 from .data import sized_batches
-from .disk_backed_arrays import Spool
-from .moments import InputSum, Moments, MomentSum, Rows, blocks, own_moments
+from .disk_backed_arrays import DiskBackedArrays
+from .moments import InputSum, Moments, MomentSum, SampledRows, blocks, own_moments
 from .patches import EVERY
 from .rows import Layer, Positions, input_rows, row_positions, stored_weight, target_rows
-from .segmented_executor import Walk
+from .segmented_executor import SegmentedExecutor
 
 ROWS, ENOUGH, PER_INPUT = 2**15, 2**14, 16
 """Top-1 of ResNet-20 at half the MACs, mean of three seeds: 90.14 with `ROWS`, 90.11 with `ENOUGH`; 90.02 with 16 rows
@@ -63,7 +63,7 @@ def lockstep(
         keep: at most about so many of the rows themselves come with the moments, or `KEPT_BYTES` of them.
         memory: bytes of activations of each network that are held in RAM.
     """
-    current = Walk(graph, sized_batches(data), memory)
+    current = SegmentedExecutor(graph, sized_batches(data), memory)
     original = None if reference is graph else current.beside(reference)
     pending = {id(layer.node) for layer in layers}
     for layer in layers:
@@ -71,17 +71,17 @@ def lockstep(
         also = [shortcut] if shortcut else []
         current.advance([layer.input.name, *also])
         limit = min(rows, max(ENOUGH, PER_INPUT * layer.fan_in))
-        sample = Sample(layer, current[layer.input.name], rng, limit)
-        kept = Kept(_activation(layer, shortcut), bool(shortcut), _affordable(layer, keep), limit)
+        sample = RowSampler(layer, current[layer.input.name], rng, limit)
+        kept = KeptRows(_activation(layer, shortcut), bool(shortcut), _affordable(layer, keep), limit)
         if original is None:
             yield layer, _own(sample, kept)
         else:
             original.advance([layer.output.name, *also])
-            yield layer, _wanted(sample, kept, Targets(layer, current, original, shortcut, left or {}))
+            yield layer, _wanted(sample, kept, WantedOutputs(layer, current, original, shortcut, left or {}))
         pending.discard(id(layer.node))
 
 
-def _shortcut(layer: Layer, current: Walk, original: Walk, pending: set[int]) -> str | None:
+def _shortcut(layer: Layer, current: SegmentedExecutor, original: SegmentedExecutor, pending: set[int]) -> str | None:
     """The other operand of the Add that `layer` feeds, if both networks can compute it without a pending layer."""
     consumers = layer.output.outputs
     if len(consumers) != 1 or consumers[0].op != "Add":
@@ -104,11 +104,11 @@ def _affordable(layer: Layer, keep: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class RowSampler:
     """About `limit` input rows of a layer, out of `inputs` by batch."""
 
     layer: Layer
-    inputs: Spool
+    inputs: DiskBackedArrays
     rng: np.random.Generator
     limit: int
 
@@ -121,7 +121,7 @@ class Sample:
 
 
 @dataclass
-class Kept:
+class KeptRows:
     """At most about `limit` rows, evenly out of those of every batch; `shifted`: the activation is after a sum.
 
     `of`: how many rows all batches will bring.
@@ -139,15 +139,15 @@ class Kept:
             step = max(1, -(-self.of // self.limit))
             self.parts.append(tuple(np.ascontiguousarray(part[::step]) for part in rows))
 
-    def result(self) -> Rows | None:
+    def result(self) -> SampledRows | None:
         if not self.parts:
             return None
         x, y, *shift = (np.concatenate(part) for part in zip(*self.parts, strict=True))
-        return Rows(x, y, shift[0] if shift else None, self.activation if bool(shift) == self.shifted else None)
+        return SampledRows(x, y, shift[0] if shift else None, self.activation if bool(shift) == self.shifted else None)
 
 
 @dataclass(frozen=True, eq=False)
-class Targets:
+class WantedOutputs:
     """What a layer is wanted to give: see the module docstring.
 
     Attributes:
@@ -156,8 +156,8 @@ class Targets:
     """
 
     layer: Layer
-    current: Walk
-    original: Walk
+    current: SegmentedExecutor
+    original: SegmentedExecutor
     shortcut: str | None
     left: Mapping[str, np.ndarray]
 
@@ -176,7 +176,7 @@ class Targets:
         return wanted + (missed - shift), shift
 
 
-def _own(sample: Sample, kept: Kept) -> Moments:
+def _own(sample: RowSampler, kept: KeptRows) -> Moments:
     """Moments of a layer as it is: what it computes is what is wanted."""
     layer = sample.layer
     weight, bias = stored_weight(layer)
@@ -189,7 +189,7 @@ def _own(sample: Sample, kept: Kept) -> Moments:
     return replace(own_moments(total.result(), weight, bias), rows=kept.result())
 
 
-def _wanted(sample: Sample, kept: Kept, targets: Targets) -> Moments:
+def _wanted(sample: RowSampler, kept: KeptRows, targets: WantedOutputs) -> Moments:
     layer = sample.layer
     total = MomentSum(layer.group, layer.fan_in, layer.filters // layer.group)
     for x, y, *shift in blocks((x, *targets.rows(batch, at)) for batch, (at, x) in enumerate(sample)):

@@ -32,12 +32,12 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import TensorProto, helper
 
-from ..compiler.costs.workload import Piece, as_piece
+from ..compiler.costs.workload import ConvWorkload, conv_workload
 from ..compiler.errors import CompressError
 from ..compiler.graph.convs import find_convs
 from ..compiler.graph.shapes import Shapes
 from .kernel_timing import kernel_times, processor
-from .result_cache import Store, cache_folder
+from .result_cache import ResultCache, cache_folder
 from .session import import_onnxruntime
 
 MULTIPLE = 8
@@ -88,8 +88,8 @@ REFERENCE = Geometry(32, 32, (3, 3), 1, (28, 28), (1, 1))
 
 
 @dataclass(frozen=True)
-class MeasuredPrices:
-    """A `compiler.costs.workload.Pricing`: milliseconds of one sample.
+class MeasuredLatencyModel:
+    """A `compiler.costs.workload.LatencyModel`: milliseconds of one sample.
 
     Attributes:
         batch: samples that are run at once.
@@ -99,17 +99,17 @@ class MeasuredPrices:
 
     batch: int = 1
     threads: int = 1
-    store: Store = field(default_factory=lambda: Store(cache_folder() / "prices"))
+    store: ResultCache = field(default_factory=lambda: ResultCache(cache_folder() / "prices"))
 
-    def conv(self, piece: Piece) -> float:
+    def conv(self, piece: ConvWorkload) -> float:
         return sum(share * self._timed(geometry, piece) for geometry, share in _neighbours(geometry_of(piece), piece))
 
     def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
-        pieces = [as_piece(conv, shapes) for conv in find_convs(graph)]
+        pieces = [conv_workload(conv, shapes) for conv in find_convs(graph)]
         every, convs = self._in_network(graph, shapes, sum(piece.macs for piece in pieces))
         return sum(map(self.conv, pieces)) * every / convs if convs else every
 
-    def _timed(self, geometry: Geometry, piece: Piece) -> float:
+    def _timed(self, geometry: Geometry, piece: ConvWorkload) -> float:
         """Of one sample, scaled to the true count of positions."""
         geometry = shrunk(geometry)
         batch = _batch(self.batch, geometry.macs, CONV_MACS)
@@ -156,7 +156,7 @@ def conv_times(geometry: Geometry, batch: int, threads: int) -> list[float]:
     return [sum(kernel.ms for kernel in kernels if kernel.name.startswith(name)) for _, name, _ in both]
 
 
-def geometry_of(piece: Piece) -> Geometry:
+def geometry_of(piece: ConvWorkload) -> Geometry:
     """Sizes and strides that give the positions of a piece, see the module docstring."""
     rank, ratio = len(piece.kernel), piece.positions_in / piece.positions_out
     extended = [size > 1 for size in piece.kernel]
@@ -180,11 +180,11 @@ def shrunk(geometry: Geometry) -> Geometry:
     return replace(geometry, spatial=spatial)
 
 
-def _geometry(piece: Piece, spatial: tuple[int, ...], strides: tuple[int, ...]) -> Geometry:
+def _geometry(piece: ConvWorkload, spatial: tuple[int, ...], strides: tuple[int, ...]) -> Geometry:
     return Geometry(piece.channels_in, piece.channels_out, piece.kernel, piece.group, spatial, strides)
 
 
-def _neighbours(geometry: Geometry, piece: Piece) -> Iterator[tuple[Geometry, float]]:
+def _neighbours(geometry: Geometry, piece: ConvWorkload) -> Iterator[tuple[Geometry, float]]:
     """The Convs to time, and the weight of each."""
     if piece.group > 1:
         yield geometry, 1.0

@@ -31,7 +31,7 @@ SHARE = 4
 
 
 @dataclass(frozen=True)
-class Room:
+class MemoryBudget:
     """Attributes:
     activations: bytes that the samples of each network may hold between layers.
     batch: samples at once.
@@ -53,7 +53,7 @@ def parse_bytes(text: str) -> int:
     return int(float(found[1]) * UNITS[found[2] or ""])
 
 
-def room(graph: gs.Graph, shapes: Shapes, memory: int) -> Room:
+def memory_budget(graph: gs.Graph, shapes: Shapes, memory: int) -> MemoryBudget:
     """What is left of `memory` for samples of these shapes (the batch along axis 0 being 1).
 
     Raises:
@@ -65,7 +65,7 @@ def room(graph: gs.Graph, shapes: Shapes, memory: int) -> Room:
     if share < COPIES * largest:
         least = (fixed + SHARE * COPIES * largest) / 1e9
         raise UsageError(f"{memory / 1e9:.1f} GB are too little for this model", WHERE, f"at least {least:.1f}GB")
-    return Room(share, share // (COPIES * largest))
+    return MemoryBudget(share, share // (COPIES * largest))
 
 
 def installed() -> int:

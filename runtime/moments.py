@@ -23,7 +23,7 @@ TILE, BLOCK = 256, 2**13
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class SampledRows:
     """Sampled rows of a layer themselves, for fits that see through the activation after it: f(y + shift).
 
     Attributes:
@@ -56,7 +56,7 @@ class Moments:
     yx: np.ndarray
     power: np.ndarray
     count: int
-    rows: Rows | None = None
+    rows: SampledRows | None = None
     own: bool = False
 
     @property

@@ -25,7 +25,7 @@ from .rows import Layer, input_rows, is_too_wide, row_positions, target_rows
 MEMORY = 512 << 20
 
 
-def rounded_moments(
+def quantized_moments(
     graph: gs.Graph,
     layers: Sequence[Layer],
     grids: Mapping[str, Grid],

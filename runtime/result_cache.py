@@ -11,7 +11,7 @@ from typing import Any
 from ..compiler.files import writing
 
 
-class Store:
+class ResultCache:
     """Values by name in the files of a folder, `FILE.jsonl`; values are what JSON can hold."""
 
     def __init__(self, folder: Path):

@@ -1,7 +1,7 @@
 """Executing a graph a segment at a time over all calibration batches, while it may still be edited further down.
 
-A `Walk` holds the tensors of the live cut only: those already computed that a node not yet executed reads. Values
-beyond `memory` bytes go to temporary files.
+A `SegmentedExecutor` holds the tensors of the live cut only: those already computed that a node not yet executed reads.
+Values beyond `memory` bytes go to temporary files.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..compiler.pipeline.context import ACTIVATIONS, Feeds
-from .disk_backed_arrays import Spool
+from .disk_backed_arrays import DiskBackedArrays
 from .session import reads, segment_session
 
 
-class Walk:
+class SegmentedExecutor:
     """A walk over `graph`, starting with the model inputs of every batch.
 
     Args:
@@ -29,23 +29,23 @@ class Walk:
         self._graph = graph
         self._memory = memory
         self._batches = 0
-        self._values: dict[str, Spool] = {}
+        self._values: dict[str, DiskBackedArrays] = {}
         for batch in batches:
             self._batches += 1
             for name, value in batch.items():
-                self._hold(self._values.setdefault(name, Spool()), value)
+                self._hold(self._values.setdefault(name, DiskBackedArrays()), value)
         self._shared: frozenset[str] = frozenset()
         self._done: set[int] = set()
         self._executed: list[gs.Node] = []
 
-    def beside(self, graph: gs.Graph) -> Walk:
+    def beside(self, graph: gs.Graph) -> SegmentedExecutor:
         """A walk over another graph with the same inputs, which are held once; before the first `advance`."""
-        walk = Walk(graph, (), self._memory)
+        walk = SegmentedExecutor(graph, (), self._memory)
         walk._batches, walk._values = self._batches, dict(self._values)
         walk._shared = self._shared = frozenset(self._values)
         return walk
 
-    def __getitem__(self, name: str) -> Spool:
+    def __getitem__(self, name: str) -> DiskBackedArrays:
         """The value of a tensor, per batch; it must have been asked for in the last `advance`."""
         return self._values[name]
 
@@ -83,7 +83,7 @@ class Walk:
         outputs = [t.name for node in nodes for t in node.outputs if t.name in later and not t.is_empty()]
         spent = [name for name in inputs if name not in later and name not in self._shared]
         session = segment_session(self._graph, nodes, {name: value[0] for name, value in inputs.items()}, outputs)
-        self._values.update((name, Spool()) for name in outputs)
+        self._values.update((name, DiskBackedArrays()) for name in outputs)
         for index in range(self._batches):
             for name, value in session.run({name: value[index] for name, value in inputs.items()}).items():
                 self._hold(self._values[name], value)
@@ -93,6 +93,6 @@ class Walk:
     def _read_later(self) -> set[str]:
         return {t.name for node in self._graph.nodes if id(node) not in self._done for t in reads(node)}
 
-    def _hold(self, spool: Spool, value: np.ndarray) -> None:
+    def _hold(self, spool: DiskBackedArrays, value: np.ndarray) -> None:
         held = sum(spool.held for spool in self._values.values())
         spool.add(value, to_file=held + value.nbytes > self._memory)

@@ -23,8 +23,8 @@ from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.passes.budgets.budget import Budget
 from onnx_compress.passes.cleanup import Cleanup
 from onnx_compress.passes.fold_batchnorm import FoldBatchnorm
-from onnx_compress.passes.pruning.candidates import Request, makers
-from onnx_compress.passes.pruning.problem import Job
+from onnx_compress.passes.pruning.candidates import PruningCriteria, makers
+from onnx_compress.passes.pruning.problem import PruningProblem
 from pruning import check_equal, prune
 from third_party import Network
 
@@ -102,7 +102,7 @@ def prepared(case: Case) -> onnx.ModelProto:
 def check(case: Case) -> None:
     proto, feeds = prepared(case), case.feeds()
     graph = from_proto(proto).graph
-    job = Job.of(graph, Context(), Request(None, 1, 1, 1e-3), ("macs", "params"), None)
+    job = PruningProblem.of(graph, Context(), PruningCriteria(None, 1, 1, 1e-3), ("macs", "params"), None)
     gone = job.divide("loss", Budget({"macs": case.least})) if job.candidates else []
     kept = job.kept(gone)
     result = prune(proto, lambda group: kept.get(group.name, np.arange(group.size)))
@@ -114,7 +114,7 @@ def check(case: Case) -> None:
     explained(graph, job, case)
 
 
-def explained(graph: gs.Graph, job: Job, case: Case) -> None:
+def explained(graph: gs.Graph, job: PruningProblem, case: Case) -> None:
     """Every Conv can lose filters, or the report says why not."""
     reasons = {decision.node: decision.reason for decision in job.skipped}
     free = {name for candidate in job.candidates for name in makers(candidate.group)}

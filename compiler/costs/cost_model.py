@@ -11,11 +11,11 @@ import onnx_graphsurgeon as gs
 from ..graph.shapes import Shapes
 from ..targets import Target
 from .latency import DEVICES, Precision, conv_ms, estimate
-from .workload import Piece, Pricing
+from .workload import ConvWorkload, LatencyModel
 
 
 @dataclass(frozen=True)
-class CostModel:
+class DeviceLatencyModel:
     """By `costs.latency`: a Conv is a kernel of its own, the network is seen with its fusions."""
 
     target: Target
@@ -23,23 +23,23 @@ class CostModel:
     precision: Precision
     mode: str
 
-    def conv(self, piece: Piece) -> float:
+    def conv(self, piece: ConvWorkload) -> float:
         return _conv_ms(self.device, self.mode, self.precision, piece)
 
     def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
         return estimate(graph, shapes, self.target, self.mode, self.precision).ms
 
 
-def pricing_of(target: Target, precision: Precision, mode: str) -> Pricing | None:
+def device_latency_model(target: Target, precision: Precision, mode: str) -> LatencyModel | None:
     """The target's cost model, or None where it has none; `UsageError` where its device has no such power mode."""
     if target.device not in DEVICES:
         return None
     DEVICES[target.device].mode(mode)
-    return CostModel(target, target.device, precision, mode)
+    return DeviceLatencyModel(target, target.device, precision, mode)
 
 
 @lru_cache(maxsize=1 << 16)
-def _conv_ms(device: str, mode: str, precision: Precision, piece: Piece) -> float:
+def _conv_ms(device: str, mode: str, precision: Precision, piece: ConvWorkload) -> float:
     return conv_ms(
         device,
         mode,

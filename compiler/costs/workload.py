@@ -20,7 +20,7 @@ from ..graph.shapes import Shapes
 
 
 @dataclass(frozen=True)
-class Piece:
+class ConvWorkload:
     """One Conv, written or not.
 
     Attributes:
@@ -58,19 +58,19 @@ class Piece:
         return self.positions_out * self.channels_out * self.itemsize
 
 
-class Pricing(Protocol):
+class LatencyModel(Protocol):
     """Milliseconds on some device, of one sample: a cost model, or a table of measured times."""
 
-    def conv(self, piece: Piece) -> float: ...
+    def conv(self, piece: ConvWorkload) -> float: ...
 
     def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
         """The whole network, so that the Convs are seen beside what else takes time."""
         ...
 
 
-def as_piece(conv: Conv, shapes: Shapes) -> Piece:
+def conv_workload(conv: Conv, shapes: Shapes) -> ConvWorkload:
     """A Conv of the graph."""
-    return Piece(
+    return ConvWorkload(
         conv.channels,
         conv.filters,
         conv.kernel,
@@ -87,7 +87,7 @@ def spatial(tensor: gs.Tensor, shapes: Shapes) -> int:
     return prod(shapes[tensor.name][2:]) if tensor.name in shapes else 1
 
 
-def chain_costs(pieces: Iterable[Piece], pricing: Pricing | None = None) -> dict[str, float]:
+def chain_costs(pieces: Iterable[ConvWorkload], pricing: LatencyModel | None = None) -> dict[str, float]:
     """macs, params, activations (bytes) and, if priced, latency (ms) of a chain."""
     chain = list(pieces)
     costs: dict[str, float] = {

@@ -108,18 +108,18 @@ def _alone(name: str, attrs: dict[str, Any], source: str, target: str, known: tu
 
 
 def find_convs(graph: gs.Graph) -> Iterator[Conv]:
-    """Every Conv of the main graph whose weight is constant, in graph order; `blind_convs` names the others."""
+    """Every Conv of the main graph whose weight is constant, in graph order; `unsupported_convs` names the others."""
     for node in graph.nodes:
-        if is_conv(node) and _blind(node, graph) is None:
+        if is_conv(node) and _unsupported_reason(node, graph) is None:
             conv = view(node)
             if conv is not None:
                 yield conv
 
 
-def blind_convs(graph: gs.Graph) -> Iterator[tuple[str, str]]:
+def unsupported_convs(graph: gs.Graph) -> Iterator[tuple[str, str]]:
     """The name of every Conv that `find_convs` leaves out, subgraphs included, and why."""
     for node in graph.nodes:
-        reason = _blind(node, graph) if is_conv(node) else None
+        reason = _unsupported_reason(node, graph) if is_conv(node) else None
         if reason is not None:
             yield node.name, reason
         for subgraph in node.subgraphs(recursive=True):
@@ -156,7 +156,7 @@ def has_bias(node: gs.Node) -> bool:
     return len(node.inputs) > 2 and not node.inputs[2].is_empty()
 
 
-def _blind(node: gs.Node, graph: gs.Graph) -> str | None:
+def _unsupported_reason(node: gs.Node, graph: gs.Graph) -> str | None:
     """Why `view` does not see the Conv `node`, or must not: an input with a default value can change."""
     parts = {"weight": node.inputs[1], **({"bias": node.inputs[2]} if has_bias(node) else {})}
     for part, tensor in parts.items():

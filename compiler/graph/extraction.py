@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 from onnx import helper
 
 
-def excerpt(graph: gs.Graph, names: Iterable[str], shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto | None:
+def extract(graph: gs.Graph, names: Iterable[str], shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto | None:
     """The nodes of those names; None where there are none.
 
     Args:

@@ -21,7 +21,7 @@ import onnx_graphsurgeon as gs
 
 from ..errors import CompressError
 from .external import EXTERNAL, SMALL, Arrays, data_files, read_external, take_weights, write_external
-from .normalize import graphs, inline_functions, prepare, restore
+from .normalize import graphs, inline_functions, normalize, restore
 from .outline import outlined
 from .protobuf_writer import Weights, size, write
 from .skeleton import skeleton
@@ -168,7 +168,7 @@ def _import(proto: onnx.ModelProto, arrays: Arrays, path: Path | None) -> Model:
     envelope.metadata_props.extend(proto.metadata_props)
     envelope.graph.input.extend(proto.graph.input)
     envelope.graph.output.extend(proto.graph.output)
-    envelope.graph.node.extend(prepare(proto, arrays))
+    envelope.graph.node.extend(normalize(proto, arrays))
     try:
         graph = gs.import_onnx(proto)
     except Exception as error:

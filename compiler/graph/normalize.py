@@ -71,7 +71,7 @@ def inline_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
     return inlined
 
 
-def prepare(proto: onnx.ModelProto, arrays: Arrays) -> list[onnx.NodeProto]:
+def normalize(proto: onnx.ModelProto, arrays: Arrays) -> list[onnx.NodeProto]:
     """Bring `proto` into the shape of the module docstring, in place; what was set aside, by node name.
 
     Args:
@@ -98,7 +98,7 @@ def prepare(proto: onnx.ModelProto, arrays: Arrays) -> list[onnx.NodeProto]:
 
 
 def restore(proto: onnx.ModelProto, stubs: dict[str, onnx.NodeProto]) -> None:
-    """Give the nodes of an exported model back what `prepare` set aside."""
+    """Give the nodes of an exported model back what `normalize` set aside."""
     for graph in graphs(proto.graph):
         for node in graph.node:
             if node.name in stubs:

@@ -25,7 +25,7 @@ from .external import EXTERNAL
 
 GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
 Weights = dict[str, gs.Constant]
-Piece = bytes | gs.Constant
+Chunk = bytes | gs.Constant
 M = TypeVar("M", onnx.ModelProto, onnx.GraphProto)
 
 
@@ -46,7 +46,7 @@ def stored_bytes(weight: gs.Constant) -> int:
     return prod(weight.shape) * dtype.itemsize
 
 
-def _pieces(proto: onnx.ModelProto, weights: Weights) -> list[Piece]:
+def _pieces(proto: onnx.ModelProto, weights: Weights) -> list[Chunk]:
     head, tail = _split(proto, GRAPH)
     first, last = _split(proto.graph, INITIALIZER)
     tensors = [piece for tensor in proto.graph.initializer for piece in _tensor(tensor, weights)]
@@ -54,7 +54,7 @@ def _pieces(proto: onnx.ModelProto, weights: Weights) -> list[Piece]:
     return [head, _key(GRAPH, _length(graph)), *graph, tail]
 
 
-def _tensor(tensor: onnx.TensorProto, weights: Weights) -> Iterator[Piece]:
+def _tensor(tensor: onnx.TensorProto, weights: Weights) -> Iterator[Chunk]:
     if tensor.data_location != EXTERNAL:
         content = tensor.SerializeToString(deterministic=True)
         yield _key(INITIALIZER, len(content)) + content
@@ -80,7 +80,7 @@ def _only(message: M, numbers: range) -> bytes:
     return part.SerializeToString(deterministic=True)
 
 
-def _length(pieces: list[Piece]) -> int:
+def _length(pieces: list[Chunk]) -> int:
     return sum(len(piece) if isinstance(piece, bytes) else stored_bytes(piece) for piece in pieces)
 
 

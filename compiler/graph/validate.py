@@ -29,7 +29,7 @@ AGAIN = "export the network again; onnx.checker says more"
 Shape = tuple[int, ...]
 
 
-def check_arrival(model: Model) -> None:
+def validate(model: Model) -> None:
     """Raise `CompressError` naming what is broken."""
     try:
         check_structure(model)

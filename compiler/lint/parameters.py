@@ -22,7 +22,7 @@ PAD_MODES = ("constant", "reflect", "edge")
 
 
 @dataclass(frozen=True)
-class Parameter:
+class ConstantInput:
     """An input that must be a constant in the versions [since, before)."""
 
     index: int
@@ -31,24 +31,24 @@ class Parameter:
     before: Version = NEVER
 
 
-CONSTANTS: Mapping[str, tuple[Parameter, ...]] = {
-    "Slice": (Parameter(3, "axes", before=(10, 3)),),
-    "Squeeze": (Parameter(1, "axes"),),
-    "Unsqueeze": (Parameter(1, "axes"),),
-    "TopK": (Parameter(1, "K", before=(8, 6)),),
-    "OneHot": (Parameter(1, "depth"),),
-    "CumSum": (Parameter(1, "axis"),),
-    "ReduceSum": (Parameter(1, "axes"),),
-    "Upsample": (Parameter(1, "scales", before=NINE),),
-    "Clip": (Parameter(1, "min", before=(8, 2)), Parameter(2, "max", before=(8, 2))),
-    "Split": (Parameter(1, "split", before=(8, 2)),),
-    "Resize": (Parameter(2, "scales", before=(8, 2)), Parameter(3, "sizes", before=(8, 2))),
+CONSTANTS: Mapping[str, tuple[ConstantInput, ...]] = {
+    "Slice": (ConstantInput(3, "axes", before=(10, 3)),),
+    "Squeeze": (ConstantInput(1, "axes"),),
+    "Unsqueeze": (ConstantInput(1, "axes"),),
+    "TopK": (ConstantInput(1, "K", before=(8, 6)),),
+    "OneHot": (ConstantInput(1, "depth"),),
+    "CumSum": (ConstantInput(1, "axis"),),
+    "ReduceSum": (ConstantInput(1, "axes"),),
+    "Upsample": (ConstantInput(1, "scales", before=NINE),),
+    "Clip": (ConstantInput(1, "min", before=(8, 2)), ConstantInput(2, "max", before=(8, 2))),
+    "Split": (ConstantInput(1, "split", before=(8, 2)),),
+    "Resize": (ConstantInput(2, "scales", before=(8, 2)), ConstantInput(3, "sizes", before=(8, 2))),
     "Pad": (
-        Parameter(1, "pads", before=(8, 2)),
-        Parameter(2, "constant_value", before=(8, 2)),
-        Parameter(3, "axes", since=NINE, before=(10, 4)),
+        ConstantInput(1, "pads", before=(8, 2)),
+        ConstantInput(2, "constant_value", before=(8, 2)),
+        ConstantInput(3, "axes", since=NINE, before=(10, 4)),
     ),
-    **{op: (Parameter(1, "axes", since=NINE),) for op in REDUCTIONS.split()},
+    **{op: (ConstantInput(1, "axes", since=NINE),) for op in REDUCTIONS.split()},
 }
 UNREAD_ATTRIBUTES: Mapping[str, Mapping[str, Any]] = {
     "Split": {"num_outputs": None},

@@ -20,7 +20,7 @@ from .chart import Panel, Series, draw
 SCHEMA = 1
 
 
-class Size(TypedDict):
+class FrontierSize(TypedDict):
     """A network; `latency_ms` is null where nothing tells it, `top1` without labels."""
 
     macs: int
@@ -28,7 +28,7 @@ class Size(TypedDict):
     top1: float | None
 
 
-class Point(TypedDict, total=False):
+class FrontierPoint(TypedDict, total=False):
     """A compressed network; `agreement` is with the original, null where the outputs are no class scores."""
 
     share: float
@@ -55,11 +55,11 @@ class Frontier(TypedDict):
     latency: str
     fitted_on: int
     judged_on: int
-    original: Size
-    points: list[Point]
+    original: FrontierSize
+    points: list[FrontierPoint]
 
 
-COLUMNS = [name for name in Point.__annotations__ if name != "unreachable"]
+COLUMNS = [name for name in FrontierPoint.__annotations__ if name != "unreachable"]
 
 
 def to_json(frontier: Frontier) -> str:
@@ -89,11 +89,11 @@ def to_svg(frontier: Frontier) -> str:
     return draw(f"{frontier['method']}: {frontier['model'] or 'model'}", panels)
 
 
-def _reached(frontier: Frontier) -> list[Point]:
+def _reached(frontier: Frontier) -> list[FrontierPoint]:
     return [point for point in frontier["points"] if "unreachable" not in point]
 
 
-def _series(points: Sequence[Point], across: str, up: str, whole: float | None) -> Series:
+def _series(points: Sequence[FrontierPoint], across: str, up: str, whole: float | None) -> Series:
     """Percentages, by what is kept; `whole` is the original's."""
     pairs = [(point.get(across), point.get(up), str(point.get("pipeline"))) for point in points]
     known = [(100 * float(str(x)), 100 * float(str(y)), label) for x, y, label in pairs if None not in (x, y)]

@@ -15,7 +15,7 @@ FIX = "give the file that --report wrote"
 OLDEST = 1
 
 
-def read_report(path: Path) -> Report:
+def load_report(path: Path) -> Report:
     """The report in a file.
 
     Raises:
@@ -24,7 +24,7 @@ def read_report(path: Path) -> Report:
     return checked(_read(path, FIX), str(path))
 
 
-def read_frontier(path: Path) -> Frontier:
+def load_frontier(path: Path) -> Frontier:
     """The frontier in a file; `CompressError` where it is none."""
     fix = "give the file that `onnx-compress frontier -o` wrote"
     value = _read(path, fix)
@@ -42,7 +42,7 @@ def _read(path: Path, fix: str) -> object:
 
 
 def checked(value: object, where: str) -> Report:
-    """`value` as a report of this schema; see `read_report`."""
+    """`value` as a report of this schema; see `load_report`."""
     report = cast("dict[str, Any]", value if isinstance(value, dict) else {})
     version = report.get("schema")
     if not isinstance(version, int):

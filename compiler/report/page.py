@@ -17,8 +17,8 @@ from .formatting import figure, milliseconds, percent, short, spoken
 from .frontier import Frontier
 from .plots import error_axes
 from .rows import rows
-from .sizes import Line, size_lines
-from .thumbnails import Small, curve_drawings, forms, spread_drawings
+from .sizes import SizeLine, size_lines
+from .thumbnails import Thumbnail, curve_drawings, forms, spread_drawings
 
 FIRST = 12
 """So many small drawings are shown at once, the others when asked for."""
@@ -52,7 +52,7 @@ def overview(report: Report) -> str:
     return f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
-def _cells(line: Line) -> tuple[str, str, str]:
+def _cells(line: SizeLine) -> tuple[str, str, str]:
     return line.before, line.after, line.share
 
 
@@ -106,7 +106,7 @@ def _groups(report: Report) -> list[dict[str, Any]]:
     return [_group(*each) for each in (curves, activations, weights)]
 
 
-def _group(title: str, note: str, drawings: list[Small]) -> dict[str, Any]:
+def _group(title: str, note: str, drawings: list[Thumbnail]) -> dict[str, Any]:
     return {"title": title, "note": note, "drawings": drawings, "key": title.split()[0].lower()}
 
 

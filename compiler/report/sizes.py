@@ -12,7 +12,7 @@ MEASURED = "measured_ms"
 
 
 @dataclass(frozen=True)
-class Line:
+class SizeLine:
     """One quantity; `kept` is after / before, where both are known, `remark` what has to be known about it."""
 
     name: str
@@ -26,7 +26,7 @@ class Line:
         return percent(self.kept, 1)
 
 
-def size_lines(report: Report) -> list[Line]:
+def size_lines(report: Report) -> list[SizeLine]:
     before, after = report["before"], report["after"]
     lines = [
         _counted("MACs of the Convs", before["macs"], after["macs"]),
@@ -37,20 +37,20 @@ def size_lines(report: Report) -> list[Line]:
     return lines if report["quality"] is None else [*lines, *_quality(report["quality"])]
 
 
-def _counted(name: str, before: float, after: float) -> Line:
-    return Line(name, short(before), short(after), after / before if before else None)
+def _counted(name: str, before: float, after: float) -> SizeLine:
+    return SizeLine(name, short(before), short(after), after / before if before else None)
 
 
-def _latency(report: Report) -> Iterator[Line]:
+def _latency(report: Report) -> Iterator[SizeLine]:
     before, after = report["before"]["latency"], report["after"]["latency"]
     if before is not None and after is not None:
         remark = f"± {100 * after['error']:.0f} %, by the model of {report['target']['name']} at {after['mode']}"
         kept = after["ms"] / before["ms"] if before["ms"] else None
-        yield Line("Latency, estimated", milliseconds(before["ms"]), milliseconds(after["ms"]), kept, remark)
+        yield SizeLine("Latency, estimated", milliseconds(before["ms"]), milliseconds(after["ms"]), kept, remark)
     measured = measured_ms(report)
     if measured:
         what = f"{len(measured)} rewritten layers, on the device"
-        yield Line("Latency, measured", "", milliseconds(sum(measured.values())), None, what)
+        yield SizeLine("Latency, measured", "", milliseconds(sum(measured.values())), None, what)
 
 
 def measured_ms(report: Report) -> dict[str, float]:
@@ -63,11 +63,11 @@ def measured_ms(report: Report) -> dict[str, float]:
     return found
 
 
-def _quality(quality: QualityReport) -> Iterator[Line]:
+def _quality(quality: QualityReport) -> Iterator[SizeLine]:
     remark = f"{quality['samples']} calibration samples"
     if quality["top1_after"] is not None:
-        yield Line("Top-1 accuracy", percent(quality["top1_before"]), percent(quality["top1_after"]), None, remark)
+        yield SizeLine("Top-1 accuracy", percent(quality["top1_before"]), percent(quality["top1_after"]), None, remark)
     if quality["agreement"] is not None:
-        yield Line("Agreement with the original", "", percent(quality["agreement"]), None, remark)
+        yield SizeLine("Agreement with the original", "", percent(quality["agreement"]), None, remark)
     error = "" if quality["output_error"] is None else f"{quality['output_error']:.3g}"
-    yield Line("Relative error of the outputs", "", error, None, remark)
+    yield SizeLine("Relative error of the outputs", "", error, None, remark)

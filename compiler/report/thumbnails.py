@@ -11,7 +11,7 @@ from .plots import Curve, Point, error_curves, histogram
 
 
 @dataclass(frozen=True)
-class Small:
+class Thumbnail:
     """One of many small drawings; the largest `weight` comes first."""
 
     name: str
@@ -20,10 +20,10 @@ class Small:
     weight: float
 
 
-def curve_drawings(report: Report) -> list[Small]:
+def curve_drawings(report: Report) -> list[Thumbnail]:
     """The error curves of each layer, with the point that was chosen; those that lose most first."""
     order = forms(report)
-    found: list[Small] = []
+    found: list[Thumbnail] = []
     for entry in report["passes"]:
         by_layer: dict[str, list[CurveReport]] = {}
         for curve in entry["traces"]["curves"]:
@@ -32,17 +32,17 @@ def curve_drawings(report: Report) -> list[Small]:
     return sorted(found, key=lambda small: -small.weight)
 
 
-def _curves(name: str, curves: Sequence[CurveReport], order: Sequence[str], entry: PassReport) -> Small:
+def _curves(name: str, curves: Sequence[CurveReport], order: Sequence[str], entry: PassReport) -> Thumbnail:
     lines = [Curve(order.index(curve["form"]), list(_points(curve))) for curve in curves]
     chosen = next((each for each in entry["decisions"] if each["origin"] == name and "size" in each["figures"]), None)
     if chosen is None:
-        return Small(name, "left dense", error_curves(name, lines, None), 0.0)
+        return Thumbnail(name, "left dense", error_curves(name, lines, None), 0.0)
     figures = chosen["figures"]
     error, macs = float(figures.get("error") or 0.0), float(figures.get("macs_after") or 0.0)
     said = f"{figures.get('form', '')} {figures['size']} of {figures.get('full_size', '?')}"
     title = f"chosen: {said}, error {percent(error)} as rewritten"
     point = Point(100 * macs / max(curves[0]["dense"], 1), 100 * error, title)
-    return Small(name, f"{said}, {percent(error)}", error_curves(name, lines, point), error)
+    return Thumbnail(name, f"{said}, {percent(error)}", error_curves(name, lines, point), error)
 
 
 def _points(curve: CurveReport) -> Iterator[tuple[float, float, str]]:
@@ -58,20 +58,20 @@ def forms(report: Report) -> list[str]:
     return list(dict.fromkeys(every))
 
 
-def spread_drawings(report: Report, kind: str) -> list[Small]:
+def spread_drawings(report: Report, kind: str) -> list[Thumbnail]:
     """The histograms of the activations or weights; those that are clipped most first."""
     every = [each for entry in report["passes"] for each in entry["traces"]["spreads"] if each["kind"] == kind]
     return sorted((_spread(each) for each in every), key=lambda small: -small.weight)
 
 
-def _spread(spread: SpreadReport) -> Small:
+def _spread(spread: SpreadReport) -> Thumbnail:
     low, high, top = spread["low"], spread["high"], spread["top"]
     clipped = _beyond(spread["counts"], top, high)
     said = f"range {high:.3g}" if low == high else f"{low:.2g} to {high:.2g} by channel"
     weight = spread["kind"] == "weight"
     note = said if weight or not clipped else f"{said}, {100 * clipped:.2g} % clipped"
     svg = histogram(spread["tensor"], "|w|" if weight else "|x|", spread["counts"], top, low, high)
-    return Small(spread["tensor"], note, svg, 0.0 if weight else clipped)
+    return Thumbnail(spread["tensor"], note, svg, 0.0 if weight else clipped)
 
 
 def _beyond(counts: Sequence[int], top: float, high: float) -> float:

@@ -66,7 +66,7 @@ class EngineOptions:
 
 
 @dataclass(frozen=True)
-class Precision:
+class BuilderPrecision:
     """What the builder may choose from; `typed`: nothing, the model states its types."""
 
     int8: bool = False
@@ -74,14 +74,14 @@ class Precision:
     typed: bool = False
 
 
-def precision(target: Target, graph: gs.Graph, options: EngineOptions) -> Precision:
+def precision(target: Target, graph: gs.Graph, options: EngineOptions) -> BuilderPrecision:
     """Rule 1."""
     if options.int8 is not None or options.fp16 is not None:
-        return Precision(bool(options.int8), bool(options.fp16))
+        return BuilderPrecision(bool(options.int8), bool(options.fp16))
     if options.calibration is None and (target.tensorrt or TYPED) >= TYPED:
-        return Precision(typed=True)
+        return BuilderPrecision(typed=True)
     quantized = any(node.op in QUANTIZERS for node in graph.nodes)
-    return Precision(int8=quantized or options.calibration is not None, fp16=True)
+    return BuilderPrecision(int8=quantized or options.calibration is not None, fp16=True)
 
 
 def command_line(

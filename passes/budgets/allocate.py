@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .knapsack import Problem, solve
+from .knapsack import KnapsackProblem, solve
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ def cheapest(layers: Sequence[Sequence[Choice]], unit: str) -> float:
     return sum(min(choice.costs[unit] for choice in choices) for choices in layers)
 
 
-def _problem(layers: Sequence[Sequence[Choice]], budgets: Mapping[str, float], gains: Sequence[float]) -> Problem:
+def _problem(
+    layers: Sequence[Sequence[Choice]], budgets: Mapping[str, float], gains: Sequence[float]
+) -> KnapsackProblem:
     width = max(len(choices) for choices in layers)
     errors = np.full((len(layers), width), np.inf)
     costs = np.zeros((len(layers), width, len(budgets)))
@@ -61,4 +63,4 @@ def _problem(layers: Sequence[Sequence[Choice]], budgets: Mapping[str, float], g
         costs[row, : len(choices)] = [
             [choice.costs[unit] / s for unit, s in zip(budgets, scale, strict=True)] for choice in choices
         ]
-    return Problem(costs, errors)
+    return KnapsackProblem(costs, errors)

@@ -23,7 +23,7 @@ DEFAULT_ENERGY = 0.99
 NEAR = 0.01
 
 
-class Unreachable(Unavailable):
+class BudgetUnreachable(Unavailable):
     """A budget that even the smallest choices exceed."""
 
 
@@ -67,7 +67,7 @@ class Budget:
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class RewriteCandidate:
     """A Conv that may be rewritten: `choices[0]` leaves it dense, the others are cheaper.
 
     Attributes:
@@ -88,7 +88,7 @@ class Candidate:
         """What a budget may choose from."""
         return self.choices if self.only is None else [self.only]
 
-    def narrowed(self, rank: float | None = None, energy: float | None = None) -> Candidate:
+    def narrowed(self, rank: float | None = None, energy: float | None = None) -> RewriteCandidate:
         """With the choice made that the options of a pass would make for this Conv, if there are any."""
         if rank is None and energy is None:
             return self
@@ -115,7 +115,7 @@ class Candidate:
 
 def choose(
     budget: Budget,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[RewriteCandidate],
     fixed: Mapping[str, float],
     original: Mapping[str, float],
 ) -> list[Choice]:
@@ -150,12 +150,12 @@ def slack_notes(budget: Budget, kept: Mapping[str, float]) -> list[str]:
 
 def _unreachable(
     budget: Budget, layers: Sequence[Sequence[Choice]], fixed: Mapping[str, float], original: Mapping[str, float]
-) -> Unreachable:
+) -> BudgetUnreachable:
     least = {unit: (fixed[unit] + cheapest(layers, unit)) / original[unit] for unit in budget.limits}
     over = {unit: share for unit, share in least.items() if share > budget.limits[unit]}
     nearest = ", ".join(f"{unit}={ceil(1000 * share - 1e-6) / 1000:.3f}" for unit, share in (over or least).items())
     each = "" if over else ", each alone"
-    return Unreachable(f"{budget} cannot be reached", "budget", f"the smallest possible is {nearest}{each}")
+    return BudgetUnreachable(f"{budget} cannot be reached", "budget", f"the smallest possible is {nearest}{each}")
 
 
 def _check(name: str, value: float) -> None:
@@ -172,7 +172,7 @@ def _spelled(name: str) -> str:
     return name.replace("_", "-")
 
 
-def _within(candidate: Candidate, error: float) -> Choice:
+def _within(candidate: RewriteCandidate, error: float) -> Choice:
     """The cheapest choice that loses no more than `error`."""
     if candidate.only is not None:
         return candidate.only
@@ -180,7 +180,7 @@ def _within(candidate: Candidate, error: float) -> Choice:
     return min(allowed, key=lambda choice: (choice.costs["macs"], choice.error))
 
 
-def _of_rank(candidate: Candidate, value: float) -> Choice:
+def _of_rank(candidate: RewriteCandidate, value: float) -> Choice:
     """The best of the forms at that size; dense where the size is not cheaper."""
     if candidate.only is not None:
         return candidate.only

@@ -17,7 +17,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ...compiler.costs.network_cost import graph_cost
-from ...compiler.costs.workload import Piece, Pricing, as_piece, chain_costs
+from ...compiler.costs.workload import ConvWorkload, LatencyModel, chain_costs, conv_workload
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.outline import graph_bytes
 from ...compiler.graph.shapes import Shapes
@@ -29,7 +29,7 @@ TENSOR = 24  # an initializer without its name and values; a name and type in th
 
 
 @dataclass(frozen=True, eq=False)
-class Bill:
+class CostEvaluator:
     """Prices of the Convs of one graph.
 
     Attributes:
@@ -38,7 +38,7 @@ class Bill:
     """
 
     shapes: Shapes
-    pricing: Pricing | None = None
+    pricing: LatencyModel | None = None
     timed: bool = False
 
     def geometry(self, conv: Conv) -> tuple[Hashable, ...]:
@@ -48,7 +48,7 @@ class Bill:
         return (conv.weight.shape, conv.dtype, conv.bias is None, attrs, len(conv.name), *ends)
 
     def dense(self, conv: Conv) -> Costs:
-        return self._chain(conv, [as_piece(conv, self.shapes)])
+        return self._chain(conv, [conv_workload(conv, self.shapes)])
 
     def rewritten(self, conv: Conv, form: Form, size: int) -> Costs:
         return self._chain(conv, form.pieces(conv, size, self.shapes))
@@ -56,14 +56,14 @@ class Bill:
     def network(self, graph: gs.Graph) -> Costs:
         """The whole of `graph`, whose tensors have `shapes`."""
         cost = graph_cost(graph, self.shapes)
-        pieces = [as_piece(conv, self.shapes) for conv in find_convs(graph)]
+        pieces = [conv_workload(conv, self.shapes) for conv in find_convs(graph)]
         costs: Costs = {"macs": cost.macs, "params": cost.params, "bytes": graph_bytes(graph)}
         costs["activations"] = sum(piece.activations for piece in pieces)
         if self.pricing is not None and self.timed:
             costs["latency"] = self.pricing.graph(graph, self.shapes)
         return costs
 
-    def _chain(self, conv: Conv, pieces: Sequence[Piece]) -> Costs:
+    def _chain(self, conv: Conv, pieces: Sequence[ConvWorkload]) -> Costs:
         stored = sum(piece.params * piece.itemsize for piece in pieces)
         known = conv.input.name in self.shapes and conv.output.name in self.shapes
         return {

@@ -32,7 +32,7 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class KnapsackProblem:
     """Layers by choices: costs (l, n, k) as shares of the budgets, errors (l, n), infinite where a layer has fewer."""
 
     costs: Array
@@ -49,7 +49,7 @@ class Problem:
         return bool(np.all(self.total(picked)[0] <= 1 + ROUNDING))
 
 
-def solve(problem: Problem) -> NDArray[np.intp] | None:
+def solve(problem: KnapsackProblem) -> NDArray[np.intp] | None:
     """The choice of each layer (l,); None where no solution was found that keeps every budget."""
     price, bound = multipliers(problem)
     repaired = _repair(problem, price)
@@ -60,7 +60,7 @@ def solve(problem: Problem) -> NDArray[np.intp] | None:
     return found
 
 
-def multipliers(problem: Problem) -> tuple[Array, float]:
+def multipliers(problem: KnapsackProblem) -> tuple[Array, float]:
     """The prices (k,) per share of a budget with the largest lower bound, and that bound."""
     k = problem.costs.shape[2]
     largest = 1e4 * max(1e-12, float(np.max(problem.errors, initial=0.0, where=np.isfinite(problem.errors))))
@@ -81,7 +81,7 @@ def multipliers(problem: Problem) -> tuple[Array, float]:
     return best, bound
 
 
-def _repair(problem: Problem, price: Array) -> NDArray[np.intp] | None:
+def _repair(problem: KnapsackProblem, price: Array) -> NDArray[np.intp] | None:
     start = np.maximum(price, 1e-9 * (price.max() or 1.0))
     for factor in (1.0, *1.0 + 2.0 ** np.arange(-20, 30)):
         picked = problem.at_price(start * factor)
@@ -90,7 +90,7 @@ def _repair(problem: Problem, price: Array) -> NDArray[np.intp] | None:
     return None
 
 
-def _spend_rest(problem: Problem, picked: NDArray[np.intp]) -> NDArray[np.intp]:
+def _spend_rest(problem: KnapsackProblem, picked: NDArray[np.intp]) -> NDArray[np.intp]:
     """Greedy: the affordable change with the most error saved per cost, until none is left."""
     rows = np.arange(len(picked))
     for _ in range(10 * len(picked)):
@@ -107,7 +107,7 @@ def _spend_rest(problem: Problem, picked: NDArray[np.intp]) -> NDArray[np.intp]:
     return picked
 
 
-def _search(problem: Problem, price: Array, allowed: float) -> NDArray[np.intp] | None:
+def _search(problem: KnapsackProblem, price: Array, allowed: float) -> NDArray[np.intp] | None:
     """The best solution whose gaps sum to at most `allowed`, or None."""
     priced = problem.errors + problem.costs @ price
     gaps = priced - priced.min(axis=1, keepdims=True)

@@ -26,7 +26,7 @@ from ...compiler.pipeline.context import Context, Data
 from ...compiler.pipeline.traces import Trial, Trials
 from ...runtime.evaluate import agreement
 from ...runtime.subsets import Half
-from .budget import Budget, Unreachable
+from .budget import Budget, BudgetUnreachable
 
 TRIALS = 6
 FIRST = 0.6
@@ -36,7 +36,7 @@ Z = 1.645
 
 
 @dataclass(frozen=True)
-class Judged:
+class TrialOutcome:
     """A trial: its share of MACs, its loss, and what the loss is at most (95 %)."""
 
     macs: float
@@ -45,7 +45,7 @@ class Judged:
 
 
 @dataclass(frozen=True, eq=False)
-class Search:
+class BudgetSearch:
     """What is judged, on which samples.
 
     Attributes:
@@ -62,7 +62,7 @@ class Search:
     labels: np.ndarray | None = None
 
     @staticmethod
-    def of(budget: Budget, ctx: Context) -> Search:
+    def of(budget: Budget, ctx: Context) -> BudgetSearch:
         """`CompressError` where there is not enough to judge by."""
         option = budget.rule.replace("_", "-")
         if ctx.data is None:
@@ -71,33 +71,33 @@ class Search:
         if judging.samples < FEWEST:
             raise CompressError(f"{ctx.data.samples} samples cannot be split", option, f"give at least {2 * FEWEST}")
         if budget.rule == "agreement":
-            return Search(budget.rule, 1 - budget.value, fitting, judging)
+            return BudgetSearch(budget.rule, 1 - budget.value, fitting, judging)
         labels: np.ndarray | None = getattr(ctx.data, "labels", None)
         if labels is None:
             raise CompressError("accuracy-drop needs labelled data", option, "give --labels, or use agreement=0.97")
-        return Search(budget.rule, budget.value / 100, fitting, judging, labels[judging.rows()])
+        return BudgetSearch(budget.rule, budget.value / 100, fitting, judging, labels[judging.rows()])
 
-    def judge(self, macs: float, graph: gs.Graph, trial: gs.Graph) -> Judged:
+    def judge(self, macs: float, graph: gs.Graph, trial: gs.Graph) -> TrialOutcome:
         alike = agreement(graph, trial, self.judging, labels=self.labels)
         if alike.top1 is None:
             fix = "give macs=, params= or latency="
             raise CompressError("the model's first output holds no class scores", "budget", fix)
         differ, count = 1 - alike.top1, self.judging.samples
         if alike.correct is None:
-            return Judged(macs, differ, _wilson(differ, count))
+            return TrialOutcome(macs, differ, _wilson(differ, count))
         drop = alike.correct[0] - alike.correct[1]
-        return Judged(macs, drop, drop + Z * sqrt(max(differ, 1 / count) / count))
+        return TrialOutcome(macs, drop, drop + Z * sqrt(max(differ, 1 / count) / count))
 
-    def within(self, judged: Judged) -> bool:
+    def within(self, judged: TrialOutcome) -> bool:
         return judged.loss <= self.allowed + 1e-9
 
 
-def smallest(
-    graph: gs.Graph, ctx: Context, search: Search, attempt: Callable[[gs.Graph, float, Data], None]
-) -> Outcome:
+def search_smallest(
+    graph: gs.Graph, ctx: Context, search: BudgetSearch, attempt: Callable[[gs.Graph, float, Data], None]
+) -> SearchOutcome:
     """Searches; `attempt` rewrites a copy of `graph` to a share of MACs, fitted on given samples."""
-    failed, passed = Judged(0.0, 1.0, 1.0), Judged(1.0, 0.5 / search.judging.samples, 1.0)
-    trials: list[Judged] = []
+    failed, passed = TrialOutcome(0.0, 1.0, 1.0), TrialOutcome(1.0, 0.5 / search.judging.samples, 1.0)
+    trials: list[TrialOutcome] = []
     with ctx.progress(f"budget search, at most {TRIALS} trials", TRIALS) as advance:
         while len(trials) < TRIALS and passed.macs - failed.macs > CLOSE:
             macs = _between(failed, passed, search.allowed) if trials else FIRST
@@ -107,16 +107,16 @@ def smallest(
             failed, passed = (failed, judged) if search.within(judged) else (judged, passed)
             if search.within(judged) and search.allowed - judged.loss <= NEAR:
                 break
-    return Outcome(search, trials, passed if passed in trials else None)
+    return SearchOutcome(search, trials, passed if passed in trials else None)
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class SearchOutcome:
     """The trials, and the smallest one that passed, or None."""
 
-    search: Search
-    trials: list[Judged]
-    best: Judged | None
+    search: BudgetSearch
+    trials: list[TrialOutcome]
+    best: TrialOutcome | None
 
     def note(self) -> str:
         """The outcome in a sentence."""
@@ -156,16 +156,18 @@ class Outcome:
         return f"{self.search.rule.replace('_', '-')}={self._value(loss):.4g}"
 
 
-def _tried(graph: gs.Graph, macs: float, search: Search, attempt: Callable[[gs.Graph, float, Data], None]) -> Judged:
+def _tried(
+    graph: gs.Graph, macs: float, search: BudgetSearch, attempt: Callable[[gs.Graph, float, Data], None]
+) -> TrialOutcome:
     trial = graph.copy()
     try:
         attempt(trial, macs, search.fitting)
-    except Unreachable:
-        return Judged(macs, 1.0, 1.0)
+    except BudgetUnreachable:
+        return TrialOutcome(macs, 1.0, 1.0)
     return search.judge(macs, graph, trial)
 
 
-def _between(failed: Judged, passed: Judged, allowed: float) -> float:
+def _between(failed: TrialOutcome, passed: TrialOutcome, allowed: float) -> float:
     """Where log(loss), linear between the two, is what is allowed; not too near to either."""
     high, low = log(max(failed.loss, 1e-4)), log(max(passed.loss, 1e-4))
     share = (high - log(max(allowed, 1e-4))) / max(high - low, 1e-9)

@@ -10,17 +10,17 @@ from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.cost_model import pricing_of
-from ...compiler.costs.workload import Pricing
+from ...compiler.costs.cost_model import device_latency_model
+from ...compiler.costs.workload import LatencyModel
 from ...compiler.errors import CompressError
 from ...compiler.graph.convs import Conv
 from ...compiler.pipeline.base import Decision, Pass, PassResult, option
 from ...compiler.pipeline.context import Context, Data
 from ...runtime.lockstep import ROWS
-from ...runtime.measured_latency import MULTIPLE, MeasuredPrices
+from ...runtime.measured_latency import MULTIPLE, MeasuredLatencyModel
 from ..budgets.allocate import Choice
 from ..budgets.budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, LIMITS, SEARCHED, Budget, choose, slack_notes
-from ..budgets.search import Search, smallest
+from ..budgets.search import BudgetSearch, search_smallest
 from ..sensitivity.measure import Weigher
 from .forms import Form
 from .refit import Plan, write
@@ -89,7 +89,7 @@ class DecompositionPass(Pass):
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
         budget = self._budget(ctx, result.notes)
-        search = Search.of(budget, ctx) if budget.rule in SEARCHED else None
+        search = BudgetSearch.of(budget, ctx) if budget.rule in SEARCHED else None
         data = ctx.data if search is None else search.fitting
         found = self._survey(graph, ctx, self._request(ctx, budget, data))
         if not found.candidates:
@@ -119,11 +119,11 @@ class DecompositionPass(Pass):
         """A choice per candidate: those that lose least within the budget."""
         return choose(budget, found.candidates, found.fixed(), found.original)
 
-    def pricing(self, ctx: Context) -> Pricing | None:
+    def pricing(self, ctx: Context) -> LatencyModel | None:
         """What a Conv takes on the target, or here; None where that is not known."""
         if self.clock == "measured":
-            return MeasuredPrices(self.batch, self.threads)
-        return pricing_of(ctx.target, self.precision, self.power)
+            return MeasuredLatencyModel(self.batch, self.threads)
+        return device_latency_model(ctx.target, self.precision, self.power)
 
     def _given(self) -> Budget | None:
         names = (*LIMITS, "energy", "rank", *SEARCHED)
@@ -162,7 +162,9 @@ class DecompositionPass(Pass):
         weighed = weigher.weigh(found.candidates)
         return replace(found, candidates=[each.narrowed(**ctx.settings(each.conv.name)) for each in weighed])
 
-    def _searched(self, graph: gs.Graph, ctx: Context, found: Survey, search: Search, result: PassResult) -> Budget:
+    def _searched(
+        self, graph: gs.Graph, ctx: Context, found: Survey, search: BudgetSearch, result: PassResult
+    ) -> Budget:
         """The limit found; an empty budget where nothing passes."""
         free = replace(ctx, held=frozenset())
 
@@ -170,7 +172,7 @@ class DecompositionPass(Pass):
             chosen = self.choose(Budget({"macs": macs}), found)
             write(trial, free, replace(self._plan(found, chosen), rows=ROWS // 2), data)
 
-        outcome = smallest(graph, ctx, search, attempt)
+        outcome = search_smallest(graph, ctx, search, attempt)
         result.notes.append(outcome.note())
         result.metrics.update(outcome.metrics())
         result.traces.searches.append(outcome.trace())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.workload import Piece
+from ...compiler.costs.workload import ConvWorkload
 from ...compiler.graph.convs import Conv
 from ...compiler.graph.rewriter import Rewriter
 from .forms import Factor, chain_nodes
@@ -45,7 +45,7 @@ def emit_sum(rewriter: Rewriter, conv: Conv, branches: Sequence[Branch], bias: n
 
 
 @dataclass(frozen=True)
-class CopyPiece(Piece):
+class CopyWorkload(ConvWorkload):
     """A Gather of channels as a price sees it: the traffic of a depthwise 1 x 1 Conv, no work and no weights."""
 
     @property
@@ -61,10 +61,10 @@ class CopyPiece(Piece):
         return 0
 
 
-def copy_piece(dense: Piece, channels: int) -> CopyPiece:
+def copy_workload(dense: ConvWorkload, channels: int) -> CopyWorkload:
     """The Gather of some of the input channels of a Conv."""
     ones, places = (1,) * len(dense.kernel), dense.positions_in
-    return CopyPiece(channels, channels, ones, channels, places, places, False, dense.itemsize)
+    return CopyWorkload(channels, channels, ones, channels, places, places, False, dense.itemsize)
 
 
 def reading(conv: Conv, channels: np.ndarray) -> Conv:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.workload import Piece
+from ...compiler.costs.workload import ConvWorkload
 from ...compiler.graph.convs import Conv
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
@@ -61,7 +61,7 @@ class Form(Protocol):
 
     def limit(self, conv: Conv) -> int: ...
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[Piece]:
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[ConvWorkload]:
         """The chain that `project` would give, without weights: what it costs. Costs grow with the size."""
         ...
 

@@ -16,7 +16,7 @@ from ...compiler.pipeline.context import Context, Data
 from ...runtime.lockstep import ROWS, lockstep
 from ...runtime.rows import Layer, in_graph_order, is_too_wide
 from ..budgets.allocate import Choice
-from ..budgets.budget import Candidate
+from ..budgets.budget import RewriteCandidate
 from ..projection.fit import Fit, total_signal
 from .forms import Form, Projection, emit
 from .survey import layer_fits, plain_fits
@@ -39,7 +39,7 @@ class Plan:
     """
 
     choices: Mapping[str, Choice]
-    candidates: Mapping[str, Candidate]
+    candidates: Mapping[str, RewriteCandidate]
     forms: Mapping[str, Form]
     lockstep: bool
     ridge: float
@@ -129,7 +129,7 @@ def _decompose(
     return Decision(conv.name, "rewritten", _slower(figures), figures)
 
 
-def _figures(candidate: Candidate, choice: Choice) -> dict[str, float | int | str]:
+def _figures(candidate: RewriteCandidate, choice: Choice) -> dict[str, float | int | str]:
     figures: dict[str, float | int | str] = {}
     for unit in ("macs", "latency"):
         if unit in choice.costs:

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.workload import Pricing, spatial
-from ...compiler.graph.convs import Conv, blind_convs, find_convs
+from ...compiler.costs.workload import LatencyModel, spatial
+from ...compiler.graph.convs import Conv, find_convs, unsupported_convs
 from ...compiler.graph.shapes import Shapes, infer_shapes
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context, Data
 from ...runtime.data import Slice
 from ...runtime.lockstep import lockstep
-from ...runtime.moments import Moments, Rows
+from ...runtime.moments import Moments, SampledRows
 from ...runtime.rows import Layer, stored_weight
 from ...runtime.subsets import fixed_batch
 from ..budgets.allocate import Choice
-from ..budgets.budget import Candidate
-from ..budgets.costs import Bill, Costs
-from ..projection.activation_aware import Seen, SeenFit
-from ..projection.activation_split import Pieces
+from ..budgets.budget import RewriteCandidate
+from ..budgets.costs import CostEvaluator, Costs
+from ..projection.activation_aware import ActivationAwareFit, ActivationRows
+from ..projection.activation_split import PiecewiseLinear
 from ..projection.fit import Fit, best_fit, plain_fit, total_signal
 from .forms import Form
 
@@ -43,7 +43,7 @@ class Survey:
         original: of the model that entered the pipeline.
     """
 
-    candidates: list[Candidate]
+    candidates: list[RewriteCandidate]
     skipped: list[Decision]
     cost: Costs
     original: Costs
@@ -83,7 +83,7 @@ class Request:
     units: Sequence[str]
     align: int
     ridge: float
-    pricing: Pricing | None = None
+    pricing: LatencyModel | None = None
     data: Data | None = None
     watch: Watch | None = None
 
@@ -91,7 +91,7 @@ class Request:
 def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
     """Check every Conv of `graph`, and draw the error curve of those that may be rewritten."""
     bill, before = _bill(graph, ctx, request), _bill(ctx.original or graph, ctx, request)
-    skipped = [Decision(name, "skipped", reason) for name, reason in blind_convs(graph)]
+    skipped = [Decision(name, "skipped", reason) for name, reason in unsupported_convs(graph)]
     offers: dict[str, Offer] = {}
     alike: dict[Hashable, Offer] = {}
     convs: list[Conv] = []
@@ -113,8 +113,8 @@ def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
     return Survey(candidates, skipped, bill.network(graph), before.network(ctx.original or graph))
 
 
-def _bill(graph: gs.Graph, ctx: Context, request: Request) -> Bill:
-    return Bill(infer_shapes(graph, ctx.sample_shapes()), request.pricing, "latency" in request.units)
+def _bill(graph: gs.Graph, ctx: Context, request: Request) -> CostEvaluator:
+    return CostEvaluator(infer_shapes(graph, ctx.sample_shapes()), request.pricing, "latency" in request.units)
 
 
 def layer_fits(layer: Layer, moments: Moments, ridge: float) -> list[Fit]:
@@ -122,21 +122,21 @@ def layer_fits(layer: Layer, moments: Moments, ridge: float) -> list[Fit]:
     ridge *= 1 + FEW_ROWS * layer.fan_in / moments.count
     parts = zip(moments.xx, moments.yx, moments.power, stored_weight(layer)[0], strict=True)
     fits = [best_fit(xx, yx, power, weight, ridge, moments.own) for xx, yx, power, weight in parts]
-    return fits if moments.rows is None else seen_fits(fits, moments.rows)
+    return fits if moments.rows is None else activation_aware_fits(fits, moments.rows)
 
 
-def seen_fits(fits: Sequence[Fit], rows: Rows) -> list[Fit]:
+def activation_aware_fits(fits: Sequence[Fit], rows: SampledRows) -> list[Fit]:
     """The fits of a layer's groups with their rows, where the activation after the layer is known."""
     known = rows.activation
     if known is None or known.linear:
         return list(fits)
-    pieces = Pieces(known.low, known.high, known.leak)
+    pieces = PiecewiseLinear(known.low, known.high, known.leak)
 
-    def seen(group: int) -> Seen:
+    def seen(group: int) -> ActivationRows:
         shift = 0.0 if rows.shift is None else rows.shift[:, group]
-        return Seen(rows.x[:, group], rows.y[:, group], shift, pieces)
+        return ActivationRows(rows.x[:, group], rows.y[:, group], shift, pieces)
 
-    return [SeenFit.of(fit, seen(group)) for group, fit in enumerate(fits)]
+    return [ActivationAwareFit.of(fit, seen(group)) for group, fit in enumerate(fits)]
 
 
 def plain_fits(layer: Layer) -> list[Fit]:
@@ -203,7 +203,7 @@ def _too_small(offer: Offer | None, request: Request) -> str:
     return f"no size that is a multiple of {request.align} is {unit} than the Conv itself"
 
 
-def _offer(conv: Conv, bill: Bill, request: Request, alike: dict[Hashable, Offer]) -> Offer:
+def _offer(conv: Conv, bill: CostEvaluator, request: Request, alike: dict[Hashable, Offer]) -> Offer:
     """That of a Conv of the same geometry in `alike`, where there is one, or a new one, which joins them."""
     forms = [form for form in request.forms if not form.check(conv)]
     key = (tuple(form.name for form in forms), *bill.geometry(conv))
@@ -213,7 +213,7 @@ def _offer(conv: Conv, bill: Bill, request: Request, alike: dict[Hashable, Offer
     return alike[key]
 
 
-def _sizes(conv: Conv, form: Form, dense: Costs, bill: Bill, request: Request) -> dict[int, Costs]:
+def _sizes(conv: Conv, form: Form, dense: Costs, bill: CostEvaluator, request: Request) -> dict[int, Costs]:
     """The multiples of `align` that save what is asked for; all costs but a latency are sure to grow with the size."""
     asked = ["latency"] if "latency" in request.units else request.units
     found: dict[int, Costs] = {}
@@ -241,10 +241,12 @@ def _curves(conv: Conv, fits: list[Fit], forms: Sequence[tuple[Form, int]]) -> d
 
 def _candidate(
     conv: Conv, fits: list[Fit], offer: Offer, curves: Mapping[str, np.ndarray], request: Request
-) -> Candidate:
+) -> RewriteCandidate:
     choices = [Choice(offer.dense, 0.0)]
     for name, curve in curves.items():
         choices += [Choice(costs, float(curve[size]), size, name) for size, costs in offer.sizes[name].items()]
     if request.watch is not None:
         request.watch(conv, fits, choices)
-    return Candidate(conv, choices, {form.name: form.limit(conv) for form in request.forms if form.name in offer.sizes})
+    return RewriteCandidate(
+        conv, choices, {form.name: form.limit(conv) for form in request.forms if form.name in offer.sizes}
+    )

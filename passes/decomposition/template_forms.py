@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...compiler.costs.workload import Piece, as_piece
+from ...compiler.costs.workload import ConvWorkload, conv_workload
 from ...compiler.graph.convs import Conv
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
-from ...compiler.graph.storage.templates import Parts, write_dense, write_plugin, write_stock
+from ...compiler.graph.storage.templates import TemplateParts, write_dense, write_plugin, write_stock
 from ..projection.fit import Fit
 from ..projection.templates import Select, Templates, templates, templates_order
 from .forms import Projection
@@ -40,8 +40,8 @@ class TemplateForm:
     def limit(self, conv: Conv) -> int:
         return conv.filters
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[Piece]:
-        dense, taps = as_piece(conv, shapes), prod(conv.kernel)
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[ConvWorkload]:
+        dense, taps = conv_workload(conv, shapes), prod(conv.kernel)
         ones, maps = (1,) * len(conv.kernel), self.groups * size * taps
         padded, before, after = size * -(-conv.filters // size), dense.positions_in, dense.positions_out
         first = replace(dense, channels_out=maps, kernel=ones, group=self.groups, positions_out=before, bias=False)
@@ -68,14 +68,14 @@ class TemplateForm:
         return Projection([], [found.dense()], write, {"paper_ratio": share + groups - share * groups})
 
     def write(self, rewriter: Rewriter, conv: Conv, found: Templates, bias: np.ndarray) -> None:
-        write_stock(rewriter, conv, Parts(found.basis, found.transforms, found.choice), bias)
+        write_stock(rewriter, conv, TemplateParts(found.basis, found.transforms, found.choice), bias)
 
     def _shape(self, conv: Conv) -> tuple[int, int, int]:
         return self.groups, conv.channels // self.groups, prod(conv.kernel)
 
 
 @dataclass(frozen=True)
-class StoredPiece(Piece):
+class StoredWorkload(ConvWorkload):
     """A Conv of which fewer values are stored than its weight has."""
 
     stored: int = 0
@@ -93,20 +93,20 @@ class DenseTemplateForm(TemplateForm):
     full: bool = False
     equal: ClassVar[bool] = False
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[Piece]:
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[ConvWorkload]:
         taps = prod(conv.kernel)
         stored = conv.channels * size * taps + conv.filters * self.groups * taps + conv.filters
-        return [StoredPiece(**_fields(conv, shapes), stored=stored)]
+        return [StoredWorkload(**_fields(conv, shapes), stored=stored)]
 
     def write(self, rewriter: Rewriter, conv: Conv, found: Templates, bias: np.ndarray) -> None:
         if self.full:
             conv.store(rewriter, found.dense(), bias)
         else:
-            write_dense(rewriter, conv, Parts(found.basis, found.transforms, found.choice), bias)
+            write_dense(rewriter, conv, TemplateParts(found.basis, found.transforms, found.choice), bias)
 
 
 @dataclass(frozen=True)
-class PluginPiece(Piece):
+class PluginWorkload(ConvWorkload):
     """A SpatialBasisConv: every template's maps at the output positions, then every filter's taps.
 
     Attributes:
@@ -132,15 +132,15 @@ class PluginTemplateForm(TemplateForm):
             return "auto_pad: the plugin takes stated pads"
         return super().check(conv)
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[Piece]:
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[ConvWorkload]:
         taps = prod(conv.kernel)
         values = conv.channels * size * taps + conv.filters * self.groups * taps
-        return [PluginPiece(**_fields(conv, shapes), values=values)]
+        return [PluginWorkload(**_fields(conv, shapes), values=values)]
 
     def write(self, rewriter: Rewriter, conv: Conv, found: Templates, bias: np.ndarray) -> None:
-        write_plugin(rewriter, conv, Parts(found.basis, found.transforms, found.choice), bias)
+        write_plugin(rewriter, conv, TemplateParts(found.basis, found.transforms, found.choice), bias)
 
 
 def _fields(conv: Conv, shapes: Shapes) -> dict[str, Any]:
-    dense = as_piece(conv, shapes)
-    return {**{name: getattr(dense, name) for name in Piece.__dataclass_fields__}, "bias": True}
+    dense = conv_workload(conv, shapes)
+    return {**{name: getattr(dense, name) for name in ConvWorkload.__dataclass_fields__}, "bias": True}

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..budgets.allocate import Choice
-from ..budgets.budget import Budget, Candidate, choose
+from ..budgets.budget import Budget, RewriteCandidate, choose
 from .survey import Survey
 
 
@@ -47,17 +47,17 @@ def choose_by_threshold(
     return chosen, thresholds[high]
 
 
-def _at_least(candidate: Candidate, least: int) -> Candidate:
+def _at_least(candidate: RewriteCandidate, least: int) -> RewriteCandidate:
     sizes = [choice for choice in candidate.choices[1:] if choice.size >= least]
     return replace(candidate, choices=[candidate.dense, *sorted(sizes, key=lambda choice: choice.size)])
 
 
-def _cut(candidates: Sequence[Candidate], saliencies: Sequence[np.ndarray], threshold: float) -> list[Choice]:
+def _cut(candidates: Sequence[RewriteCandidate], saliencies: Sequence[np.ndarray], threshold: float) -> list[Choice]:
     counts = [int((values >= threshold).sum()) for values in saliencies]
     return [_of_size(candidate, count) for candidate, count in zip(candidates, counts, strict=True)]
 
 
-def _of_size(candidate: Candidate, count: int) -> Choice:
+def _of_size(candidate: RewriteCandidate, count: int) -> Choice:
     return next((choice for choice in candidate.choices[1:] if choice.size >= count), candidate.dense)
 
 

@@ -21,14 +21,14 @@ from ...runtime.session import graph_session
 from ...runtime.subsets import fixed_batch
 from ...runtime.training.augment import Augment
 from ...runtime.training.batches import Subset, TeacherBatches, split_rows
-from ...runtime.training.checkpoint import State, store, stored
+from ...runtime.training.checkpoint import TrainingState, store, stored
 from ...runtime.training.engine import Program
 from ...runtime.training.engines import find_engine
-from ...runtime.training.loop import Loop, Settings
+from ...runtime.training.loop import Loop, TrainingSettings
 from ...runtime.training.optimizer import Kind, Optimizer
 from .judge import HeldOut
 from .objective import ONE_HOT, Objective, feature_names, finished, objective, with_ortho
-from .parameters import Parameter, find_parameters
+from .parameters import TrainableParameter, find_parameters
 from .program import build, trained_name
 
 MOST_HELD = 1024
@@ -37,7 +37,7 @@ NO_GAIN = "no epoch was better on the held-out samples than what went in, which 
 
 
 @dataclass(frozen=True)
-class Plan:
+class FinetuningPlan:
     """The options of the pass, as `finetune` explains them."""
 
     losses: Sequence[str]
@@ -53,17 +53,17 @@ class Plan:
     batch: int
     augment: Augment
     held_out: float
-    settings: Settings
+    settings: TrainingSettings
 
 
 @dataclass
-class Job:
+class FinetuningJob:
     """`spec` is the pass as it is spelled: what its checkpoint is known by, with network and samples."""
 
     graph: gs.Graph
     ctx: Context
     data: TrainingData
-    plan: Plan
+    plan: FinetuningPlan
     spec: str
 
     def run(self) -> PassResult:
@@ -79,7 +79,7 @@ class Job:
         return self._result(state, trained, judge)
 
     @cached_property
-    def parameters(self) -> list[Parameter]:
+    def parameters(self) -> list[TrainableParameter]:
         return [one for one in find_parameters(self.graph) if self.ctx.out_of_scope(one.layer) is None]
 
     @cached_property
@@ -134,15 +134,15 @@ class Job:
         total.update(repr(words).encode())
         return total.hexdigest()[:32]
 
-    def _judge(self, trained: Sequence[Parameter], goal: Objective) -> HeldOut:
+    def _judge(self, trained: Sequence[TrainableParameter], goal: Objective) -> HeldOut:
         held = self.rows[1]
         labels = None if self.data.labels is None or not goal.labelled else self.data.labels[held]
         distilled = self.plan.temperature if "distill" in self.plan.losses else None
         return HeldOut(self.graph, trained, self.original, Subset(self.data, held), labels, distilled)
 
     def _train(
-        self, program: Program, trained: Sequence[Parameter], goal: Objective, judge: HeldOut, checkpoint: Path
-    ) -> State:
+        self, program: Program, trained: Sequence[TrainableParameter], goal: Objective, judge: HeldOut, checkpoint: Path
+    ) -> TrainingState:
         plan, settings = self.plan, self.plan.settings
         batches = self._batches(goal)
         masks = {trained_name(one): mask for one in trained if (mask := one.mask()) is not None}
@@ -178,7 +178,7 @@ class Job:
             goal.shapes.get(ONE_HOT, (0, 0))[1],
         )
 
-    def _result(self, state: State, trained: Sequence[Parameter], judge: HeldOut) -> PassResult:
+    def _result(self, state: TrainingState, trained: Sequence[TrainableParameter], judge: HeldOut) -> PassResult:
         result = PassResult()
         rewriter = Rewriter(self.graph, self.ctx.origins)
         for parameter in trained:

@@ -20,7 +20,7 @@ from onnx import numpy_helper
 from ...compiler.pipeline.context import Data
 from ...runtime.evaluate import agreement
 from ...runtime.session import Session, graph_session
-from .parameters import Parameter
+from .parameters import TrainableParameter
 from .program import trained_name
 
 
@@ -38,7 +38,7 @@ class HeldOut:
     def __init__(
         self,
         graph: gs.Graph,
-        parameters: Sequence[Parameter],
+        parameters: Sequence[TrainableParameter],
         original: gs.Graph,
         data: Data,
         labels: np.ndarray | None,

@@ -18,7 +18,7 @@ import onnx_graphsurgeon as gs
 from ...compiler.errors import Unavailable, UsageError
 from ...compiler.pipeline.registry import nearest
 from . import losses
-from .parameters import Parameter
+from .parameters import TrainableParameter
 from .program import LOSS, trained_name
 
 LOSSES = ("distill", "features", "ce")
@@ -78,7 +78,7 @@ def objective(
     return found
 
 
-def with_ortho(found: Objective, graph: gs.Graph, parameters: Sequence[Parameter], weight: float) -> Objective:
+def with_ortho(found: Objective, graph: gs.Graph, parameters: Sequence[TrainableParameter], weight: float) -> Objective:
     """Adds the orthogonal terms, so that they count `weight` in all for each basis."""
     named = {parameter.name: parameter for parameter in parameters}
     for conv in basis_convs(graph):

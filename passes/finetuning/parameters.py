@@ -50,7 +50,7 @@ TEMPLATES = (1, 2, 4)
 
 
 @dataclass(frozen=True, eq=False)
-class Parameter:
+class TrainableParameter:
     """A constant that is trained.
 
     Attributes:
@@ -89,9 +89,9 @@ class Parameter:
         rewriter.set_values(self.constant, self.stored(values))
 
 
-def find_parameters(graph: gs.Graph) -> list[Parameter]:
+def find_parameters(graph: gs.Graph) -> list[TrainableParameter]:
     """What can be trained in the main graph, in graph order."""
-    found: dict[int, Parameter] = {}
+    found: dict[int, TrainableParameter] = {}
     inputs = {id(tensor) for tensor in graph.inputs}
     for node in graph.nodes:
         for index in _trained_inputs(node):
@@ -107,7 +107,7 @@ def _trained_inputs(node: gs.Node) -> tuple[int, ...]:
     return () if node.domain else LAYERS.get(node.op, ())
 
 
-def _sources(tensor: gs.Tensor, reader: gs.Node, layer: str) -> Iterator[Parameter]:
+def _sources(tensor: gs.Tensor, reader: gs.Node, layer: str) -> Iterator[TrainableParameter]:
     """The float constants, or integers that `reader` dequantizes, that carry the values of `tensor`."""
     if isinstance(tensor, gs.Constant):
         parameter = _parameter(tensor, reader, layer)
@@ -120,9 +120,9 @@ def _sources(tensor: gs.Tensor, reader: gs.Node, layer: str) -> Iterator[Paramet
             yield from _sources(node.inputs[index], node, layer)
 
 
-def _parameter(constant: gs.Constant, reader: gs.Node, layer: str) -> Parameter | None:
+def _parameter(constant: gs.Constant, reader: gs.Node, layer: str) -> TrainableParameter | None:
     if constant.values.dtype == np.float32:
-        return Parameter(constant, layer, constant.values)
+        return TrainableParameter(constant, layer, constant.values)
     if reader.op != "DequantizeLinear" or len(reader.inputs) < 3 or constant.values.dtype.kind != "i":
         return None
     scale, zero = reader.inputs[1], reader.inputs[2]
@@ -134,7 +134,7 @@ def _parameter(constant: gs.Constant, reader: gs.Node, layer: str) -> Parameter 
         _along(values.values, constant.values.ndim, reader.attrs.get("axis", 1)) for values in (scale, zero)
     )
     floats = (constant.values.astype(np.float32) - offset) * steps
-    return Parameter(constant, layer, floats.astype(np.float32), steps, offset)
+    return TrainableParameter(constant, layer, floats.astype(np.float32), steps, offset)
 
 
 def _along(values: np.ndarray, rank: int, axis: int) -> np.ndarray:

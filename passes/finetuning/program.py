@@ -16,14 +16,16 @@ from onnx.inliner import inline_local_functions
 
 from ...runtime.training.engine import Program
 from .losses import nodes
-from .parameters import Parameter
+from .parameters import TrainableParameter
 
 LOSS = "training/loss"
 FLOAT = "training/{}"
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def build(graph: gs.Graph, parameters: Sequence[Parameter], losses: str, batch: Shapes, extra: Shapes) -> Program:
+def build(
+    graph: gs.Graph, parameters: Sequence[TrainableParameter], losses: str, batch: Shapes, extra: Shapes
+) -> Program:
     """The program that computes `LOSS`; parameters that it does not depend on are left out.
 
     Args:
@@ -52,12 +54,12 @@ def build(graph: gs.Graph, parameters: Sequence[Parameter], losses: str, batch: 
     return Program(model, {name: array for name, array in values.items() if name in needed})
 
 
-def trained_name(parameter: Parameter) -> str:
+def trained_name(parameter: TrainableParameter) -> str:
     """The program's input for a parameter."""
     return parameter.name if parameter.scale is None else FLOAT.format(parameter.name)
 
 
-def _take_out(body: onnx.GraphProto, parameters: Sequence[Parameter]) -> None:
+def _take_out(body: onnx.GraphProto, parameters: Sequence[TrainableParameter]) -> None:
     """The parameters are constants no longer; INT8 ones are computed from their float values."""
     names = {parameter.name for parameter in parameters}
     kept = [constant for constant in body.initializer if constant.name not in names]

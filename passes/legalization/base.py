@@ -12,7 +12,7 @@ Edit = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Mend:
+class Pattern:
     """One thing that an engine refuses or misreads, and how it is written instead.
 
     Attributes:

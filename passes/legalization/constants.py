@@ -17,7 +17,7 @@ import onnx_graphsurgeon as gs
 from ...compiler.graph.constants import lower_constants
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.targets import Target
-from .base import Edit, Mend, is_tensorrt, is_tensorrt_8
+from .base import Edit, Pattern, is_tensorrt, is_tensorrt_8
 
 INT32 = np.iinfo(np.int32)
 BOUNDS = (1, 2)
@@ -48,4 +48,4 @@ def _cut(node: gs.Node, rewriter: Rewriter) -> Iterator[Edit]:
             yield node.name, "its bounds are cut to INT32"
 
 
-CONSTANTS = (Mend(is_tensorrt, _lower_constants), Mend(is_tensorrt_8, _cut_bounds))
+CONSTANTS = (Pattern(is_tensorrt, _lower_constants), Pattern(is_tensorrt_8, _cut_bounds))

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
 from ...compiler.targets import Target
-from .base import Edit, Mend, is_tensorrt
+from .base import Edit, Pattern, is_tensorrt
 
 CONVS = ("Conv", "ConvTranspose")
 PADDED = (*CONVS, "MaxPool", "AveragePool", "LpPool")
@@ -40,4 +40,4 @@ def _drop_idle_pads(rewriter: Rewriter, target: Target) -> Iterator[Edit]:
                 yield node.name, "pads removed, which auto_pad overrides"
 
 
-CONVOLUTIONS = (Mend(is_tensorrt, _write_kernel_shapes), Mend(is_tensorrt, _drop_idle_pads))
+CONVOLUTIONS = (Pattern(is_tensorrt, _write_kernel_shapes), Pattern(is_tensorrt, _drop_idle_pads))

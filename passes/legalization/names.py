@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.targets import Target
-from .base import Edit, Mend, is_tensorrt
+from .base import Edit, Pattern, is_tensorrt
 
 RESERVED = str.maketrans(dict.fromkeys(",:*", "_"))
 
@@ -23,4 +23,4 @@ def _rename(rewriter: Rewriter, target: Target) -> Iterator[Edit]:
                 yield node.name, f"renamed from '{before}'"
 
 
-NAMES = (Mend(is_tensorrt, _rename),)
+NAMES = (Pattern(is_tensorrt, _rename),)

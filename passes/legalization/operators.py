@@ -19,7 +19,7 @@ from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import symbolic_shapes
 from ...compiler.targets import Target
 from ...compiler.targets.operators import supported
-from .base import Edit, Mend
+from .base import Edit, Pattern
 
 OLDEST_OPSET, RAISED_OPSET = 7, 13
 
@@ -63,4 +63,4 @@ def _always(target: Target) -> bool:
     return True
 
 
-OPERATORS = (Mend(_always, _expand), Mend(_always, _lower), Mend(_always, _raise), Mend(_always, _cap))
+OPERATORS = (Pattern(_always, _expand), Pattern(_always, _lower), Pattern(_always, _raise), Pattern(_always, _cap))

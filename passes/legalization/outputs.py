@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.targets import Target
-from .base import Edit, Mend, is_tensorrt
+from .base import Edit, Pattern, is_tensorrt
 
 RETURNED = {"Dropout": 1, "MaxPool": 1, "BatchNormalization": 1, "LayerNormalization": 1}
 
@@ -26,4 +26,4 @@ def _drop_unread(rewriter: Rewriter, target: Target) -> Iterator[Edit]:
                 yield node.name, "outputs that nobody reads taken off"
 
 
-OUTPUTS = (Mend(is_tensorrt, _drop_unread),)
+OUTPUTS = (Pattern(is_tensorrt, _drop_unread),)

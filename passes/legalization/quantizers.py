@@ -20,7 +20,7 @@ from ...compiler.graph.quantization.quantizers import along
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
 from ...compiler.targets import Target
-from .base import Edit, Mend, is_tensorrt
+from .base import Edit, Pattern, is_tensorrt
 
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 MIDDLE = 128
@@ -113,8 +113,8 @@ def _wants_floats(target: Target) -> bool:
 
 
 MENDS = (
-    Mend(is_tensorrt, _write_zero_points),
-    Mend(is_tensorrt, _make_signed),
-    Mend(is_tensorrt, _write_axes),
-    Mend(_wants_floats, _store_floats),
+    Pattern(is_tensorrt, _write_zero_points),
+    Pattern(is_tensorrt, _make_signed),
+    Pattern(is_tensorrt, _write_axes),
+    Pattern(_wants_floats, _store_floats),
 )

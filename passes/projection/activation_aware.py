@@ -29,7 +29,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from .activation_split import Pieces, split
+from .activation_split import PiecewiseLinear, split
 from .fit import Array, Fit
 from .partition import moments_of
 
@@ -40,7 +40,7 @@ ENOUGH = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class ActivationRows:
     """Rows of one group of a layer, and the activation after it.
 
     Attributes:
@@ -52,14 +52,14 @@ class Seen:
     x: np.ndarray
     y: np.ndarray
     shift: np.ndarray | float
-    activation: Pieces
+    activation: PiecewiseLinear
 
-    def parted(self) -> tuple[Seen, Seen]:
+    def parted(self) -> tuple[ActivationRows, ActivationRows]:
         """Rows to fit on, and rows to judge on: of other samples, as they are in order."""
         first = max(1, len(self.x) - int(HELD * len(self.x)))
         shifts = (self.shift[:first], self.shift[first:]) if isinstance(self.shift, np.ndarray) else (self.shift,) * 2
         parts = zip((self.x[:first], self.x[first:]), (self.y[:first], self.y[first:]), shifts, strict=True)
-        fitting, judged = (Seen(x, y, shift, self.activation) for x, y, shift in parts)
+        fitting, judged = (ActivationRows(x, y, shift, self.activation) for x, y, shift in parts)
         return fitting, judged
 
     def outputs(self, weight: Array, bias: Array) -> np.ndarray:
@@ -74,19 +74,19 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class SeenFit(Fit):
+class ActivationAwareFit(Fit):
     """A fit with rows."""
 
-    seen: Seen | None = None
+    seen: ActivationRows | None = None
 
     @staticmethod
-    def of(fit: Fit, seen: Seen) -> SeenFit:
+    def of(fit: Fit, seen: ActivationRows) -> ActivationAwareFit:
         known = (fit.weight, fit.gram, fit.mean_x, fit.mean_y, fit.signal, fit.residual)
-        return SeenFit(*known, seen=seen)
+        return ActivationAwareFit(*known, seen=seen)
 
 
 @dataclass(frozen=True, eq=False)
-class Refitted:
+class ActivationAwareResult:
     """Where the alternation got to.
 
     Attributes:
@@ -101,11 +101,13 @@ class Refitted:
     errors: list[float] = field(default_factory=list[float])
 
 
-def refit_through(fit: SeenFit, project: Callable[[Fit], Array], steps: int, penalty: float = PENALTY) -> Refitted:
+def refit_activation_aware(
+    fit: ActivationAwareFit, project: Callable[[Fit], Array], steps: int, penalty: float = PENALTY
+) -> ActivationAwareResult:
     """`project` gives the weight (n, d) of the structure that is nearest to a fit; at most `steps` alternations."""
     assert fit.seen is not None
     fitting, judged = fit.seen.parted()
-    target, relaxation = Target(fit, fitting), RELAXATION
+    target, relaxation = AlternationTarget(fit, fitting), RELAXATION
     best = _projected(fit, project)
     errors = [judged.error(judged.outputs(best.weight, best.bias))]
     for _ in range(steps):
@@ -120,15 +122,15 @@ def refit_through(fit: SeenFit, project: Callable[[Fit], Array], steps: int, pen
     return replace(best, errors=errors)
 
 
-def _projected(fit: Fit, project: Callable[[Fit], Array]) -> Refitted:
+def _projected(fit: Fit, project: Callable[[Fit], Array]) -> ActivationAwareResult:
     weight = project(fit)
-    return Refitted(fit, weight, fit.bias(weight))
+    return ActivationAwareResult(fit, weight, fit.bias(weight))
 
 
-class Target:
+class AlternationTarget:
     """Steps 1 and 2 of the alternation up to the projection."""
 
-    def __init__(self, fit: Fit, seen: Seen):
+    def __init__(self, fit: Fit, seen: ActivationRows):
         self._plain, self._seen = moments_of(fit), seen
         self._factor = cho_factor(fit.metric)
         self._base = self._seen.outputs(fit.weight, fit.bias(fit.weight))

@@ -22,11 +22,11 @@ from math import inf
 
 import numpy as np
 
-Piece = tuple[float, float, float, float]
+LinearPiece = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Pieces:
+class PiecewiseLinear:
     """f(z) = low + leak (z - low) below `low`, high above `high`, z between them; without bounds the identity."""
 
     low: float = -inf
@@ -38,9 +38,9 @@ class Pieces:
         return bounded + self.leak * np.minimum(z - self.low, 0) if self.leak else bounded
 
 
-def split(y: np.ndarray, v: np.ndarray, penalty: float, activation: Pieces) -> np.ndarray:
+def split(y: np.ndarray, v: np.ndarray, penalty: float, activation: PiecewiseLinear) -> np.ndarray:
     """m* for every element of the wanted activated outputs y and of v; `penalty` is t."""
-    if activation == Pieces():
+    if activation == PiecewiseLinear():
         return (y + penalty * v) / (1.0 + penalty)
     best, least = v, np.full(v.shape, np.inf, v.dtype)
     for low, high, slope, offset in _pieces(activation):
@@ -50,18 +50,18 @@ def split(y: np.ndarray, v: np.ndarray, penalty: float, activation: Pieces) -> n
     return best
 
 
-def convex_split(y: np.ndarray, v: np.ndarray, penalty: float, activation: Pieces) -> np.ndarray:
+def convex_split(y: np.ndarray, v: np.ndarray, penalty: float, activation: PiecewiseLinear) -> np.ndarray:
     """The minimum of the convex majorant; y is wanted before the activation."""
     wanted = activation(y)
-    found = split(wanted, v, penalty, Pieces())
+    found = split(wanted, v, penalty, PiecewiseLinear())
     if activation.low > -inf:
         found = np.where(y < activation.low, split(wanted, v, penalty, replace(activation, high=inf)), found)
     if activation.high < inf:
-        found = np.where(y > activation.high, split(wanted, v, penalty, Pieces(high=activation.high)), found)
+        found = np.where(y > activation.high, split(wanted, v, penalty, PiecewiseLinear(high=activation.high)), found)
     return found
 
 
-def _pieces(activation: Pieces) -> Iterator[Piece]:
+def _pieces(activation: PiecewiseLinear) -> Iterator[LinearPiece]:
     """(low end, high end, a, c)."""
     low, high, leak = activation.low, activation.high, activation.leak
     if low > -inf:

@@ -40,8 +40,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from .activation_aware import Seen
-from .activation_split import Pieces, convex_split
+from .activation_aware import ActivationRows
+from .activation_split import PiecewiseLinear, convex_split
 from .fit import Fit
 
 Axis = Literal["rows", "channels"]
@@ -50,7 +50,7 @@ STEP_MARGIN = 1.1  # the power method comes from below
 
 
 @dataclass(frozen=True)
-class Problem:
+class AdmmProblem:
     """What is asked for.
 
     Attributes:
@@ -86,27 +86,27 @@ class Solution:
     dual: list[float]
 
 
-def solve_fit(fit: Fit, seen: Seen | None, problem: Problem) -> Solution:
+def solve_fit(fit: Fit, seen: ActivationRows | None, problem: AdmmProblem) -> Solution:
     """From L = W* and S = 0, on the rows seen; without any, on the metric."""
     if seen is None and fit.plain:
         weight = fit.weight.astype(np.float32)
-        return _Solver(Units(weight.shape[1]), weight.T, 0.0, Pieces(), weight, problem).run()
+        return _Solver(Units(weight.shape[1]), weight.T, 0.0, PiecewiseLinear(), weight, problem).run()
     return solve(rows_for(fit, seen), fit.weight, problem)
 
 
-def solve(seen: Seen, start: np.ndarray, problem: Problem) -> Solution:
+def solve(seen: ActivationRows, start: np.ndarray, problem: AdmmProblem) -> Solution:
     """From L = `start` (n, d) and S = 0."""
     return _Solver(RowInputs(seen.x, problem.taps), seen.y, seen.shift, seen.activation, start, problem).run()
 
 
-def rows_for(fit: Fit, seen: Seen | None) -> Seen:
+def rows_for(fit: Fit, seen: ActivationRows | None) -> ActivationRows:
     """`SAMPLES` of the rows seen; without any, rows of mean 0 whose moments are the metric, or nearly."""
     if seen is None:
         x = _metric_rows(fit)
-        return Seen(x, x @ fit.weight.T.astype(np.float32), 0.0, Pieces())
+        return ActivationRows(x, x @ fit.weight.T.astype(np.float32), 0.0, PiecewiseLinear())
     step = max(1, len(seen.x) // SAMPLES)
     shift = seen.shift[::step] if isinstance(seen.shift, np.ndarray) else seen.shift
-    return Seen(seen.x[::step], seen.y[::step], shift, seen.activation)
+    return ActivationRows(seen.x[::step], seen.y[::step], shift, seen.activation)
 
 
 def _metric_rows(fit: Fit) -> np.ndarray:
@@ -181,9 +181,9 @@ class _Solver:
         inputs: Inputs,
         wanted: np.ndarray,
         shift: np.ndarray | float,
-        activation: Pieces,
+        activation: PiecewiseLinear,
         start: np.ndarray,
-        problem: Problem,
+        problem: AdmmProblem,
     ):
         self._inputs, self._wanted, self._shift, self._activation = inputs, wanted, shift, activation
         self._problem = problem
@@ -282,13 +282,13 @@ def _after(values: np.ndarray, count: int) -> float:
     return float(np.sort(values)[-count - 1]) if count < len(values) else 0.0
 
 
-def _norms(weight: np.ndarray, problem: Problem) -> np.ndarray:
+def _norms(weight: np.ndarray, problem: AdmmProblem) -> np.ndarray:
     if problem.axis == "rows":
         return np.linalg.norm(weight, axis=1)
     return np.linalg.norm(weight.reshape(len(weight), -1, problem.taps), axis=(0, 2))
 
 
-def _spread(weight: np.ndarray, factors: np.ndarray, problem: Problem) -> np.ndarray:
+def _spread(weight: np.ndarray, factors: np.ndarray, problem: AdmmProblem) -> np.ndarray:
     """Every group of `weight` times its factor."""
     if problem.axis == "rows":
         return (weight * factors[:, None]).astype(np.float32)

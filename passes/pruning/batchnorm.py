@@ -19,13 +19,13 @@ from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
 from ...compiler.pipeline.context import ACTIVATIONS, Data
 from ...runtime.data import sized_batches
-from ...runtime.segmented_executor import Walk
+from ...runtime.segmented_executor import SegmentedExecutor
 from ..projection.fit import Array
 
 EPSILON, LEAST = 1e-5, 1e-12
 
 
-class Norms:
+class BatchNormEstimator:
     """The BatchNormalizations of `graph` from node `first` on; `left`, `memory`: see `runtime.lockstep`."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Norms:
         self._left = left or {}
         self._pending = [node for node in graph.nodes[first:] if _is_constant_norm(node)]
         self._order = {id(node): place for place, node in enumerate(graph.nodes)}
-        walk = Walk(graph, sized_batches(data), memory) if self._pending else None
+        walk = SegmentedExecutor(graph, sized_batches(data), memory) if self._pending else None
         self._walks = [walk.beside(reference), walk] if walk else []
 
     def estimate_before(self, node: gs.Node | None) -> int:

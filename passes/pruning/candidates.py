@@ -26,7 +26,7 @@ Score = Callable[[Array], Array]
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class PruningCandidate:
     """A group that can be pruned.
 
     Attributes:
@@ -53,7 +53,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Request:
+class PruningCriteria:
     """How units are ordered.
 
     Attributes:
@@ -72,7 +72,7 @@ class Request:
     weigher: Weigher | None = None
 
 
-def split(channels: Channels, ctx: Context, request: Request) -> tuple[list[Group], list[Decision]]:
+def split(channels: Channels, ctx: Context, request: PruningCriteria) -> tuple[list[Group], list[Decision]]:
     """The groups to prune, and a decision with the reason for every layer that makes the others."""
     groups: list[Group] = []
     skipped: list[Decision] = []
@@ -86,11 +86,11 @@ def split(channels: Channels, ctx: Context, request: Request) -> tuple[list[Grou
 
 
 def survey(
-    graph: gs.Graph, ctx: Context, channels: Channels, groups: Sequence[Group], shapes: Shapes, request: Request
-) -> list[Candidate]:
+    graph: gs.Graph, ctx: Context, channels: Channels, groups: Sequence[Group], shapes: Shapes, request: PruningCriteria
+) -> list[PruningCandidate]:
     """A candidate for each of `groups`."""
     macs = Macs(channels, shapes)
-    found: dict[Group, Candidate] = {}
+    found: dict[Group, PruningCandidate] = {}
     for group, readers in _readers(graph, ctx, groups, request):
         found[group] = _candidate(group, readers, macs.saved(group), request)
     return [found[group] for group in groups]
@@ -112,7 +112,7 @@ def allowed(size: int, align: int, minimum: int) -> np.ndarray:
     return np.concatenate([[0], size - left[left >= max(1, minimum)][::-1]])
 
 
-def _reason(group: Group, ctx: Context, request: Request) -> str | None:
+def _reason(group: Group, ctx: Context, request: PruningCriteria) -> str | None:
     if group.frozen is not None:
         return " < ".join([f"its channels stay: {group.frozen}", *reversed(group.chain)])
     scope = next(filter(None, map(ctx.unselected, makers(group))), None)
@@ -123,7 +123,9 @@ def _reason(group: Group, ctx: Context, request: Request) -> str | None:
     return None if np.isfinite(filters(group)).all() else "its weight holds NaN or Inf"
 
 
-def _candidate(group: Group, readers: Sequence[Reader], saved: np.ndarray, request: Request) -> Candidate:
+def _candidate(
+    group: Group, readers: Sequence[Reader], saved: np.ndarray, request: PruningCriteria
+) -> PruningCandidate:
     price = np.maximum(saved, 1).astype(np.float64)
     order, scores = None, None
     if request.score is not None:
@@ -131,11 +133,13 @@ def _candidate(group: Group, readers: Sequence[Reader], saved: np.ndarray, reque
         order = np.argsort(scores, kind="stable")
     found = eliminate(readers, price, order)
     values = np.diff(found.losses) if scores is None else scores[found.order]
-    return Candidate(group, found.order, found.losses, values, allowed(group.size, request.align, request.minimum))
+    return PruningCandidate(
+        group, found.order, found.losses, values, allowed(group.size, request.align, request.minimum)
+    )
 
 
 def _readers(
-    graph: gs.Graph, ctx: Context, groups: Sequence[Group], request: Request
+    graph: gs.Graph, ctx: Context, groups: Sequence[Group], request: PruningCriteria
 ) -> Iterator[tuple[Group, list[Reader]]]:
     """Each group once all layers that read it are known."""
     layers = _fitted_layers(graph, groups, request)
@@ -157,7 +161,7 @@ def _readers(
             advance()
 
 
-def _fitted_layers(graph: gs.Graph, groups: Sequence[Group], request: Request) -> Mapping[int, Layer]:
+def _fitted_layers(graph: gs.Graph, groups: Sequence[Group], request: PruningCriteria) -> Mapping[int, Layer]:
     """The layers that read a group and whose metric is taken, by the id of their node; none without data."""
     if request.data is None:
         return {}
@@ -166,7 +170,7 @@ def _fitted_layers(graph: gs.Graph, groups: Sequence[Group], request: Request) -
     return {id(layer.node): layer for layer in layers if id(layer.node) in read and layer.fan_in <= LARGEST}
 
 
-def _gains(graph: gs.Graph, ctx: Context, layers: Mapping[int, Layer], request: Request) -> Mapping[str, float]:
+def _gains(graph: gs.Graph, ctx: Context, layers: Mapping[int, Layer], request: PruningCriteria) -> Mapping[str, float]:
     if request.weigher is None or not layers:
         return {}
     ordered = [layers[id(node)] for node in graph.nodes if id(node) in layers]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.workload import Piece, Pricing, as_piece
+from ...compiler.costs.workload import ConvWorkload, LatencyModel, conv_workload
 from ...compiler.graph.channels import Channels, Group
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.shapes import Shapes
@@ -24,14 +24,14 @@ Table = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class PrunableConv:
     """A Conv: what it costs in full, how many groups it has, and whether they go as a whole."""
 
-    piece: Piece
+    piece: ConvWorkload
     entries: tuple[int, int]
     whole_groups: bool
 
-    def after(self, filters: int, channels: int) -> Piece:
+    def after(self, filters: int, channels: int) -> ConvWorkload:
         """The piece with so many entries along the two channel axes of the weight."""
         group = self.piece.group
         if self.whole_groups:
@@ -39,7 +39,7 @@ class Line:
         return replace(self.piece, channels_in=channels * group, channels_out=filters, group=group)
 
 
-class Ledger:
+class PruningCostModel:
     """Costs of the Convs of a graph.
 
     Args:
@@ -54,12 +54,12 @@ class Ledger:
         shapes: Shapes,
         orders: Mapping[Group, np.ndarray],
         units: Sequence[str],
-        pricing: Pricing | None = None,
+        pricing: LatencyModel | None = None,
     ):
         self.units, self._pricing = tuple(units), pricing
         whole = {id(slot.node) for slot in channels.slots if slot.role == "parameter" and slot.input == 1}
         convs = list(find_convs(graph))
-        self._lines = [_line(conv, shapes, id(conv.node) in whole) for conv in convs]
+        self._lines = [_prunable_conv(conv, shapes, id(conv.node) in whole) for conv in convs]
         self._left = np.array([line.entries for line in self._lines]).reshape(-1, 2)
         self._cuts = _cuts(channels, convs, list(orders.values()), list(orders))
         self._steps = [len(order) + 1 for order in orders.values()]
@@ -93,7 +93,7 @@ class Ledger:
         own = {line for line, _ in self._cuts[candidate]}
         return [other for other, cuts in enumerate(self._cuts) if own & {line for line, _ in cuts}]
 
-    def _costs(self, lines: Sequence[Line], left: np.ndarray) -> Table:
+    def _costs(self, lines: Sequence[PrunableConv], left: np.ndarray) -> Table:
         """left (lines, 2, steps) -> costs (steps,)."""
         table = {unit: np.zeros(left.shape[2]) for unit in self.units}
         for line, (filters, channels) in zip(lines, left, strict=True):
@@ -105,14 +105,14 @@ class Ledger:
                 values += exact[unit] if unit in exact else self._latency(line, filters, channels)
         return table
 
-    def _latency(self, line: Line, filters: np.ndarray, channels: np.ndarray) -> np.ndarray:
+    def _latency(self, line: PrunableConv, filters: np.ndarray, channels: np.ndarray) -> np.ndarray:
         assert self._pricing is not None
         pairs = zip(filters.tolist(), channels.tolist(), strict=True)
         return np.array([self._pricing.conv(line.after(f, c)) if f and c else 0.0 for f, c in pairs])
 
 
-def _line(conv: Conv, shapes: Shapes, whole_groups: bool) -> Line:
-    return Line(as_piece(conv, shapes), (conv.weight.shape[0], conv.weight.shape[1]), whole_groups)
+def _prunable_conv(conv: Conv, shapes: Shapes, whole_groups: bool) -> PrunableConv:
+    return PrunableConv(conv_workload(conv, shapes), (conv.weight.shape[0], conv.weight.shape[1]), whole_groups)
 
 
 def _cuts(

@@ -18,16 +18,16 @@ from math import ceil
 
 import numpy as np
 
-from ..budgets.budget import Budget, Unreachable
-from .candidates import Candidate
-from .cost_model import Ledger
+from ..budgets.budget import Budget, BudgetUnreachable
+from .candidates import PruningCandidate
+from .cost_model import PruningCostModel
 
 Costs = Mapping[str, float]
 STEPS = 40
 TINY = 1e-12
 
 
-class Stuck(Exception):
+class NoCheaperStep(Exception):
     """No step brings these costs down any more."""
 
     def __init__(self, units: Sequence[str]):
@@ -36,7 +36,12 @@ class Stuck(Exception):
 
 
 def divide(
-    rule: str, budget: Budget, candidates: Sequence[Candidate], ledger: Ledger, fixed: Costs, original: Costs
+    rule: str,
+    budget: Budget,
+    candidates: Sequence[PruningCandidate],
+    ledger: PruningCostModel,
+    fixed: Costs,
+    original: Costs,
 ) -> list[int]:
     """Units gone, per candidate.
 
@@ -55,34 +60,34 @@ def divide(
             _least_loss(candidates, ledger, limits)
         else:
             _cut(rule, candidates, ledger, limits)
-    except Stuck as stuck:
+    except NoCheaperStep as stuck:
         total = ledger.total()
         least = {unit: (fixed[unit] + total[unit]) / original[unit] for unit in stuck.units}
         nearest = ", ".join(f"{unit}={ceil(1000 * share - 1e-6) / 1000:.3f}" for unit, share in least.items())
-        raise Unreachable(f"{budget} cannot be reached", "budget", f"the smallest found is {nearest}") from None
+        raise BudgetUnreachable(f"{budget} cannot be reached", "budget", f"the smallest found is {nearest}") from None
     return list(ledger.gone)
 
 
-def of_share(candidates: Sequence[Candidate], share: float) -> list[int]:
+def of_share(candidates: Sequence[PruningCandidate], share: float) -> list[int]:
     """About `share` of every candidate: the next allowed number from above, or the largest."""
     return [_allowed(candidate, share * candidate.group.size) for candidate in candidates]
 
 
-def of_interval(candidates: Sequence[Candidate], value: float) -> list[int]:
+def of_interval(candidates: Sequence[PruningCandidate], value: float) -> list[int]:
     """What scores below `value` in every candidate."""
     return [_allowed(each, int(np.searchsorted(each.scores, value))) for each in candidates]
 
 
-def of_loss(candidates: Sequence[Candidate], loss: float) -> list[int]:
+def of_loss(candidates: Sequence[PruningCandidate], loss: float) -> list[int]:
     """As many of every candidate as lose no more than `loss`."""
     return [int(each.sizes[each.losses[each.sizes] <= loss].max(initial=0)) for each in candidates]
 
 
-def _allowed(candidate: Candidate, gone: float) -> int:
+def _allowed(candidate: PruningCandidate, gone: float) -> int:
     return int(candidate.sizes[min(np.searchsorted(candidate.sizes, gone - 1e-9), len(candidate.sizes) - 1)])
 
 
-def _least_loss(candidates: Sequence[Candidate], ledger: Ledger, limits: Costs) -> None:
+def _least_loss(candidates: Sequence[PruningCandidate], ledger: PruningCostModel, limits: Costs) -> None:
     """The best of several starts, each with what fits back: the first meets all limits together, or one before all."""
     found: list[tuple[float, list[int]]] = []
     for first in [limits, *({unit: limit} for unit, limit in limits.items() if len(limits) > 1)]:
@@ -92,18 +97,18 @@ def _least_loss(candidates: Sequence[Candidate], ledger: Ledger, limits: Costs) 
         _give_back(candidates, ledger, limits)
         found.append((_lost(candidates, ledger), list(ledger.gone)))
     for rule in ("share", "even"):
-        with suppress(Stuck):
+        with suppress(NoCheaperStep):
             _cut(rule, candidates, ledger, limits)
             _give_back(candidates, ledger, limits)
             found.append((_lost(candidates, ledger), list(ledger.gone)))
     _move(ledger, min(found)[1])
 
 
-def _lost(candidates: Sequence[Candidate], ledger: Ledger) -> float:
+def _lost(candidates: Sequence[PruningCandidate], ledger: PruningCostModel) -> float:
     return sum(float(each.losses[gone]) for each, gone in zip(candidates, ledger.gone, strict=True))
 
 
-def _descend(candidates: Sequence[Candidate], ledger: Ledger, limits: Costs) -> None:
+def _descend(candidates: Sequence[PruningCandidate], ledger: PruningCostModel, limits: Costs) -> None:
     steps: dict[int, tuple[float, int]] = {}
     while over := _over(ledger, limits):
         scale = over if len(limits) > 1 else dict.fromkeys(over, 1.0)
@@ -112,14 +117,14 @@ def _descend(candidates: Sequence[Candidate], ledger: Ledger, limits: Costs) -> 
                 steps[index] = _best(candidate, ledger.gone[index], ledger.curve(index), scale)
         index = min(steps, key=lambda each: steps[each][0])
         if np.isinf(steps[index][0]):
-            raise Stuck(list(over))
+            raise NoCheaperStep(list(over))
         ledger.move(index, steps[index][1])
         changed = ledger.neighbours(index) if len(limits) == 1 else list(steps)
         for each in changed:
             steps.pop(each, None)
 
 
-def _best(candidate: Candidate, gone: int, costs: Mapping[str, np.ndarray], scale: Costs) -> tuple[float, int]:
+def _best(candidate: PruningCandidate, gone: int, costs: Mapping[str, np.ndarray], scale: Costs) -> tuple[float, int]:
     """The least loss per saving, in units of `scale`, and the number of units gone after that step."""
     sizes = candidate.sizes[candidate.sizes > gone]
     if not len(sizes):
@@ -131,7 +136,7 @@ def _best(candidate: Candidate, gone: int, costs: Mapping[str, np.ndarray], scal
     return float(ratios[first]), int(sizes[first])
 
 
-def _give_back(candidates: Sequence[Candidate], ledger: Ledger, limits: Costs) -> None:
+def _give_back(candidates: Sequence[PruningCandidate], ledger: PruningCostModel, limits: Costs) -> None:
     """Bring back the units whose absence costs most, as long as they fit."""
     while True:
         fitting = [(gain, index, gone) for index, gain, gone in _returns(candidates, ledger) if gain > 0]
@@ -145,7 +150,7 @@ def _give_back(candidates: Sequence[Candidate], ledger: Ledger, limits: Costs) -
             return
 
 
-def _returns(candidates: Sequence[Candidate], ledger: Ledger) -> list[tuple[int, float, int]]:
+def _returns(candidates: Sequence[PruningCandidate], ledger: PruningCostModel) -> list[tuple[int, float, int]]:
     """(candidate, loss won, units gone) one allowed step back, for each that has lost some."""
     found: list[tuple[int, float, int]] = []
     for index, candidate in enumerate(candidates):
@@ -156,7 +161,7 @@ def _returns(candidates: Sequence[Candidate], ledger: Ledger) -> list[tuple[int,
     return found
 
 
-def _cut(rule: str, candidates: Sequence[Candidate], ledger: Ledger, limits: Costs) -> None:
+def _cut(rule: str, candidates: Sequence[PruningCandidate], ledger: PruningCostModel, limits: Costs) -> None:
     """Bisect the share, value of the criterion or loss that just meets the limits."""
     low, high, of = _range(rule, candidates)
     for _ in range(STEPS):
@@ -167,7 +172,7 @@ def _cut(rule: str, candidates: Sequence[Candidate], ledger: Ledger, limits: Cos
     _reach(ledger, limits)
 
 
-def _range(rule: str, candidates: Sequence[Candidate]) -> tuple[float, float, Callable[..., list[int]]]:
+def _range(rule: str, candidates: Sequence[PruningCandidate]) -> tuple[float, float, Callable[..., list[int]]]:
     if rule == "share":
         return 0.0, 1.0, of_share
     if rule == "even":
@@ -176,19 +181,19 @@ def _range(rule: str, candidates: Sequence[Candidate]) -> tuple[float, float, Ca
     return float(values.min()), float(values.max()) + 1.0, of_interval
 
 
-def _move(ledger: Ledger, gone: Sequence[int]) -> None:
+def _move(ledger: PruningCostModel, gone: Sequence[int]) -> None:
     for index, count in enumerate(gone):
         ledger.move(index, count)
 
 
-def _over(ledger: Ledger, limits: Costs) -> dict[str, float]:
+def _over(ledger: PruningCostModel, limits: Costs) -> dict[str, float]:
     """By how much each limit is exceeded, where it is."""
     total = ledger.total()
     return {unit: total[unit] - limit for unit, limit in limits.items() if total[unit] > limit * (1 + TINY)}
 
 
-def _reach(ledger: Ledger, limits: Costs) -> None:
-    """`Stuck` where a limit is still exceeded."""
+def _reach(ledger: PruningCostModel, limits: Costs) -> None:
+    """`NoCheaperStep` where a limit is still exceeded."""
     over = _over(ledger, limits)
     if over:
-        raise Stuck(list(over))
+        raise NoCheaperStep(list(over))

@@ -18,29 +18,31 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.pipeline.context import Data
 from ..budgets.budget import Budget
-from ..budgets.search import Judged, Outcome, Search, smallest
+from ..budgets.search import BudgetSearch, SearchOutcome, TrialOutcome, search_smallest
 from .division import TINY
-from .problem import Job
+from .problem import PruningProblem
 from .repair import Repair, prune
 
 TRIALS = 32
 SHARE = 8
-Judge = Callable[[list[int]], Judged]
+Judge = Callable[[list[int]], TrialOutcome]
 
 
-def found_by(job: Job, search: Search, division: str, repair: Repair, each: bool) -> tuple[list[int] | None, Outcome]:
+def found_by(
+    job: PruningProblem, search: BudgetSearch, division: str, repair: Repair, each: bool
+) -> tuple[list[int] | None, SearchOutcome]:
     """Units gone per candidate, None where nothing passes; `each` group on its own, or all together only."""
 
     def attempt(trial: gs.Graph, macs: float, data: Data) -> None:
         gone = job.divide(division, Budget({"macs": macs}))
         prune(trial, job.ctx, job.shapes, job.kept(gone), repair, data)
 
-    def judge(gone: list[int]) -> Judged:
+    def judge(gone: list[int]) -> TrialOutcome:
         trial = job.graph.copy()
         prune(trial, job.ctx, job.shapes, job.kept(job.move(gone)), repair, search.fitting)
         return search.judge(job.shares()["macs"], job.graph, trial)
 
-    outcome = smallest(job.graph, job.ctx, search, attempt)
+    outcome = search_smallest(job.graph, job.ctx, search, attempt)
     if outcome.best is None:
         return None, outcome
     gone = job.divide(division, Budget({"macs": outcome.best.macs}))
@@ -48,12 +50,14 @@ def found_by(job: Job, search: Search, division: str, repair: Repair, each: bool
         return gone, outcome
     gone, trials = widen(job, gone, judge, search)
     best = next((judged for judged in reversed(trials) if search.within(judged)), outcome.best)
-    return gone, Outcome(search, [*outcome.trials, *trials], best)
+    return gone, SearchOutcome(search, [*outcome.trials, *trials], best)
 
 
-def widen(job: Job, gone: Sequence[int], judge: Judge, search: Search) -> tuple[list[int], list[Judged]]:
+def widen(
+    job: PruningProblem, gone: Sequence[int], judge: Judge, search: BudgetSearch
+) -> tuple[list[int], list[TrialOutcome]]:
     """Units gone per candidate, no fewer than in `gone`, and the trials."""
-    found, trials = list(gone), list[Judged]()
+    found, trials = list(gone), list[TrialOutcome]()
     steps = {index: max(1, each.group.size // SHARE) for index, each in enumerate(job.candidates)}
     with job.ctx.progress(f"intervals, at most {TRIALS} trials", TRIALS) as advance:
         while len(trials) < TRIALS:
@@ -73,13 +77,13 @@ def widen(job: Job, gone: Sequence[int], judge: Judge, search: Search) -> tuple[
     return found, trials
 
 
-def _next(job: Job, index: int, gone: Sequence[int], step: int) -> int:
+def _next(job: PruningProblem, index: int, gone: Sequence[int], step: int) -> int:
     """The allowed number of units after a step; as many as now at the end."""
     sizes = job.candidates[index].sizes
     return int(sizes[min(np.searchsorted(sizes, gone[index] + step), len(sizes) - 1)])
 
 
-def _price(job: Job, index: int, gone: int, wider: int) -> float:
+def _price(job: PruningProblem, index: int, gone: int, wider: int) -> float:
     """Loss per MAC of the step, the other groups as they stand."""
     macs, losses = job.ledger.curve(index)["macs"], job.candidates[index].losses
     return float((losses[wider] - losses[gone]) / max(macs[gone] - macs[wider], TINY))

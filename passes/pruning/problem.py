@@ -8,20 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.workload import Pricing
+from ...compiler.costs.workload import LatencyModel
 from ...compiler.graph.channels import find_channels
 from ...compiler.graph.shapes import Shapes, infer_shapes
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
 from ..budgets.budget import Budget
-from ..budgets.costs import Bill, Costs
-from .candidates import Candidate, Request, split, survey
-from .cost_model import Ledger
+from ..budgets.costs import CostEvaluator, Costs
+from .candidates import PruningCandidate, PruningCriteria, split, survey
+from .cost_model import PruningCostModel
 from .division import divide, of_loss, of_share
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class PruningProblem:
     """What a pass prunes.
 
     Attributes:
@@ -35,14 +35,16 @@ class Job:
     graph: gs.Graph
     ctx: Context
     shapes: Shapes
-    candidates: Sequence[Candidate]
+    candidates: Sequence[PruningCandidate]
     skipped: list[Decision]
-    ledger: Ledger
+    ledger: PruningCostModel
     fixed: Costs
     original: Costs
 
     @staticmethod
-    def of(graph: gs.Graph, ctx: Context, request: Request, units: Sequence[str], pricing: Pricing | None) -> Job:
+    def of(
+        graph: gs.Graph, ctx: Context, request: PruningCriteria, units: Sequence[str], pricing: LatencyModel | None
+    ) -> PruningProblem:
         """Survey a graph; `units` are the costs to look at."""
         sample, timed = ctx.sample_shapes(), "latency" in units
         shapes = infer_shapes(graph, sample)
@@ -50,12 +52,12 @@ class Job:
         groups, skipped = split(channels, ctx, request)
         candidates = survey(graph, ctx, channels, groups, shapes, request)
         orders = {candidate.group: candidate.order for candidate in candidates}
-        ledger = Ledger(graph, channels, shapes, orders, units, pricing)
-        network, convs = Bill(shapes, pricing, timed).network(graph), ledger.total()
+        ledger = PruningCostModel(graph, channels, shapes, orders, units, pricing)
+        network, convs = CostEvaluator(shapes, pricing, timed).network(graph), ledger.total()
         fixed = {unit: network[unit] - convs[unit] for unit in units}
         before = ctx.original or graph
-        original = Bill(infer_shapes(before, sample), pricing, timed).network(before)
-        return Job(graph, ctx, shapes, candidates, skipped, ledger, fixed, original)
+        original = CostEvaluator(infer_shapes(before, sample), pricing, timed).network(before)
+        return PruningProblem(graph, ctx, shapes, candidates, skipped, ledger, fixed, original)
 
     def divide(self, division: str, budget: Budget) -> list[int]:
         """Units gone, per candidate."""

@@ -28,7 +28,7 @@ from ...runtime.lockstep import ROWS, lockstep
 from ...runtime.rows import LARGEST, Layer, in_graph_order
 from ..decomposition.survey import layer_fits
 from ..projection.fit import Fit, total_signal
-from .batchnorm import Norms
+from .batchnorm import BatchNormEstimator
 
 Kept = Mapping[str, np.ndarray]
 
@@ -62,7 +62,7 @@ def prune(
         return stayed, []
     first = next((i for i, node in enumerate(graph.nodes) if id(node) in missing), len(graph.nodes))
     layers = [layer for layer in _layers_from(graph, first) if not ctx.out_of_scope(layer.name)]
-    norms = Norms(graph, reference, first, data, left, ctx.activations)
+    norms = BatchNormEstimator(graph, reference, first, data, left, ctx.activations)
     decisions: list[Decision] = []
     with ctx.progress("repair", len(layers)) as advance:
         places: list[gs.Node | None] = [*(layer.node for layer in layers), None]

@@ -29,7 +29,7 @@ from ...runtime.rows import Layer
 from ..decomposition.survey import CURVE_ROWS, curve_samples, layer_fits
 from ..projection.elimination import Reader, eliminate
 from ..projection.fit import Array, Fit, total_signal
-from ..sensitivity.divergence import Probe
+from ..sensitivity.divergence import WeightDivergence
 from ..sensitivity.measure import LEVELS, Weigher
 from ..sensitivity.measure import TEMPER as STORED
 
@@ -60,7 +60,7 @@ def gains(
     return {name: gain ** (TEMPER / STORED) for name, gain in (weigher.gains() or {}).items()}
 
 
-def _points(probe: Probe, layer: Layer, fits: Sequence[Fit]) -> list[tuple[float, float]]:
+def _points(probe: WeightDivergence, layer: Layer, fits: Sequence[Fit]) -> list[tuple[float, float]]:
     """(relative error, divergence) once some input channels are gone."""
     channels = layer.weight.shape[1]
     columns: list[np.ndarray] = list(np.arange(layer.fan_in).reshape(channels, -1))

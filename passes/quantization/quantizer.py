@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.quantization.qdq import Placement, Site, place
+from ...compiler.graph.quantization.qdq import Placement, QuantizedTensor, place
 from ...compiler.graph.quantization.quantizable import channel_axis
 from ...compiler.graph.quantization.quantizers import SYMMETRIC, Grid, quantize_activation, quantize_weight
 from ...compiler.graph.rewriter import Rewriter
@@ -17,7 +17,7 @@ from ...compiler.pipeline.context import Context, Data
 from ...compiler.pipeline.traces import Spread, gathered, weight_spread
 from ...runtime.calibration import Histogram, histograms
 from ...runtime.moments import Moments
-from ...runtime.quantized_moments import measurable, rounded_moments
+from ...runtime.quantized_moments import measurable, quantized_moments
 from ..projection.grid import (
     BITS,
     from_grid,
@@ -100,7 +100,7 @@ class Quantizer:
         """Of weights; where activations stay in float no INT8 kernel runs."""
         return self.ctx.target.weight_bits if self._grids else BITS
 
-    def _settings(self, sites: Sequence[Site]) -> dict[str, Any]:
+    def _settings(self, sites: Sequence[QuantizedTensor]) -> dict[str, Any]:
         """What is set for the nodes that read a tensor; where they disagree, for the last of them."""
         found: dict[str, Any] = {}
         for node, _ in (slot for site in sites for slot in site.slots):
@@ -112,9 +112,9 @@ class Quantizer:
             return {}
         graph, ctx = self.rewriter.graph, self.ctx
         layers, samples = measurable(graph, accepts), min(self.samples, METRIC_SAMPLES)
-        return rounded_moments(graph, layers, self._grids, data, samples, ROWS, ctx.rng(), ctx.progress)
+        return quantized_moments(graph, layers, self._grids, data, samples, ROWS, ctx.rng(), ctx.progress)
 
-    def _weight(self, site: Site, moments: Mapping[str, Moments]) -> dict[str, LayerReport]:
+    def _weight(self, site: QuantizedTensor, moments: Mapping[str, Moments]) -> dict[str, LayerReport]:
         """Round and write one weight, and correct the biases of the layers that read it."""
         nodes = [node for node, _ in site.slots]
         axis = channel_axis(nodes[0])

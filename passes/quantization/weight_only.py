@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.quantization.qdq import Site, weight_sites
+from ...compiler.graph.quantization.qdq import QuantizedTensor, quantized_weights
 from ...compiler.graph.quantization.quantizable import channel_axis
 from ...compiler.graph.quantization.quantizers import along, write_kernel_shapes
 from ...compiler.graph.rewriter import Rewriter
@@ -27,14 +27,14 @@ LayerReport = dict[str, float | int | str]
 def pack_weights(rewriter: Rewriter, layers: Iterable[gs.Node], spreads: list[Spread]) -> dict[str, LayerReport]:
     """Round and write the weights of `layers`; node name -> figures for the report. What was rounded: `spreads`."""
     rebuilder, reports = Rebuilder(rewriter), dict[str, LayerReport]()
-    for site in weight_sites(layers):
+    for site in quantized_weights(layers):
         figures, spread = _pack(rebuilder, site)
         spreads.append(spread)
         reports.update((node.name, figures) for node, _ in site.slots)
     return reports
 
 
-def channel_rows(site: Site, axis: int) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+def channel_rows(site: QuantizedTensor, axis: int) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """The weight of `site` as (channels, d), its channels along `axis`, and what gives such rows its shape again."""
     values = resolve(site.tensor)
     assert values is not None
@@ -43,7 +43,7 @@ def channel_rows(site: Site, axis: int) -> tuple[np.ndarray, Callable[[np.ndarra
     return channels_first.reshape(len(channels_first), -1), lambda rows: np.moveaxis(rows.reshape(shape), 0, axis)
 
 
-def _pack(rebuilder: Rebuilder, site: Site) -> tuple[LayerReport, Spread]:
+def _pack(rebuilder: Rebuilder, site: QuantizedTensor) -> tuple[LayerReport, Spread]:
     nodes = [node for node, _ in site.slots]
     axis = channel_axis(nodes[0])
     rows, shaped = channel_rows(site, axis)

@@ -20,7 +20,7 @@ from ...compiler.graph.convs import Conv
 from ...compiler.graph.gemms import Gemm
 from ...compiler.pipeline.context import ACTIVATIONS, Data
 from ...runtime.evaluate import class_scores, kullback_leibler
-from ...runtime.segmented_executor import Walk
+from ...runtime.segmented_executor import SegmentedExecutor
 from ...runtime.session import Session, graph_session, reads, segment_session
 
 BATCH = 64
@@ -29,7 +29,7 @@ PLAIN = {"transB": 1, "alpha": 1.0, "beta": 1.0}
 Outputs = Sequence[np.ndarray]
 
 
-class Probe:
+class WeightDivergence:
     """Tries other weights in the layers of `graph`, which is not changed; ask for the layers in graph order.
 
     `memory`: see `runtime.lockstep`.
@@ -41,7 +41,7 @@ class Probe:
         self._names = [tensor.name for tensor in graph.outputs]
         session = graph_session(graph)
         self._wanted = [[values[name] for name in self._names] for values in map(session.run, batches)]
-        self._walk = Walk(self._graph, batches, memory)
+        self._walk = SegmentedExecutor(self._graph, batches, memory)
 
     def divergences(self, layer: Conv | Gemm, weights: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
         """One per (weight (N, d), bias (N,))."""

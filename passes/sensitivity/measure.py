@@ -36,12 +36,12 @@ from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.shapes import infer_shapes
 from ...compiler.pipeline.context import Data
 from ..budgets.allocate import Choice
-from ..budgets.budget import Candidate
+from ..budgets.budget import RewriteCandidate
 from ..decomposition.forms import Form
 from ..decomposition.survey import Watch, held_out
 from ..projection.fit import Fit, total_signal
-from .divergence import Probe
-from .table import Sensitivity, Table, cache_file, table_key
+from .divergence import WeightDivergence
+from .table import LayerSensitivity, SensitivityTable, cache_file, table_key
 
 PROBED, FEWEST = 192, 32
 WORK = 4e12  # multiply-accumulates that measuring may take, as far as `FEWEST` samples allow
@@ -60,14 +60,14 @@ class Weigher:
     def __init__(self, measure: str, file: str | None, memory: int):
         self._memory = memory
         self.measure, self._file = measure, None if file is None else Path(file)
-        self._table: Table | None = None
+        self._table: SensitivityTable | None = None
         self._gauge: Gauge | None = None
         self._cache: Path | None = None
 
     def prepare(self, graph: gs.Graph, data: Data | None, forms: Sequence[Form], options: Mapping[str, object]) -> None:
         """`CompressError` where the file is no table, or there is nothing to measure on."""
         if self._file is not None and self._file.exists():
-            self._table = Table.load(self._file)
+            self._table = SensitivityTable.load(self._file)
             return
         if self.measure == "energy":
             return
@@ -77,7 +77,7 @@ class Weigher:
             raise CompressError(f"sensitivity={self.measure} needs data to hold out", "sensitivity", fix)
         self._cache = cache_file(table_key(graph, data, {"measure": self.measure, **options}))
         self._table = _cached(self._cache)
-        self._gauge = None if self._table else Gauge(Probe(graph, held, self._memory), forms)
+        self._gauge = None if self._table else Gauge(WeightDivergence(graph, held, self._memory), forms)
 
     @property
     def gauge(self) -> Gauge | None:
@@ -89,7 +89,7 @@ class Weigher:
         """What the survey shows its candidates."""
         return None if self._gauge is None else self._gauge.measure
 
-    def weigh(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+    def weigh(self, candidates: Sequence[RewriteCandidate]) -> list[RewriteCandidate]:
         """The candidates with their gains; a table just measured is written."""
         known = self.gains()
         if known is None:
@@ -115,7 +115,7 @@ class Weigher:
 class Gauge:
     """Measures Conv by Conv; `points` holds (relative error, divergence) by name."""
 
-    probe: Probe
+    probe: WeightDivergence
     forms: Sequence[Form]
     points: dict[str, list[tuple[float, float]]] = field(default_factory=dict[str, "list[tuple[float, float]]"])
 
@@ -128,12 +128,15 @@ class Gauge:
         found = self.probe.divergences(conv, weights)
         self.points[conv.name] = list(zip(errors, found, strict=True))
 
-    def table(self) -> Table:
+    def table(self) -> SensitivityTable:
         slopes = {name: _slope(points) for name, points in self.points.items()}
         middle = float(np.exp(np.mean([np.log(slope) for slope in slopes.values()] or [0.0])))
-        return Table(
+        return SensitivityTable(
             "output",
-            {name: Sensitivity((slope / middle) ** TEMPER, tuple(self.points[name])) for name, slope in slopes.items()},
+            {
+                name: LayerSensitivity((slope / middle) ** TEMPER, tuple(self.points[name]))
+                for name, slope in slopes.items()
+            },
         )
 
 
@@ -144,9 +147,9 @@ def _affordable(graph: gs.Graph, data: Data) -> int:
     return int(min(PROBED, max(FEWEST, WORK / max(each, 1))))
 
 
-def _cached(path: Path) -> Table | None:
+def _cached(path: Path) -> SensitivityTable | None:
     with suppress(CompressError):
-        return Table.load(path)
+        return SensitivityTable.load(path)
     return None
 
 

@@ -29,7 +29,7 @@ CHUNK = 256
 
 
 @dataclass(frozen=True)
-class Sensitivity:
+class LayerSensitivity:
     """What a layer's error counts, relative to the other layers', and the points it was fitted to."""
 
     gain: float
@@ -37,11 +37,11 @@ class Sensitivity:
 
 
 @dataclass
-class Table:
+class SensitivityTable:
     """The sensitivity of each layer of a network, by the layer's name."""
 
     measure: str
-    layers: dict[str, Sensitivity] = field(default_factory=dict[str, Sensitivity])
+    layers: dict[str, LayerSensitivity] = field(default_factory=dict[str, LayerSensitivity])
 
     def save(self, path: Path) -> None:
         """Write by atomic rename; `CompressError` where that is not possible."""
@@ -53,13 +53,15 @@ class Table:
                 part.write_text(text + "\n", encoding="utf-8")
 
     @staticmethod
-    def load(path: Path) -> Table:
+    def load(path: Path) -> SensitivityTable:
         """`CompressError` where the file is not such a table."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["schema"] != SCHEMA:
                 raise ValueError(f"schema {content['schema']}, expected {SCHEMA}")
-            return Table(content["measure"], {name: _entry(value) for name, value in content["layers"].items()})
+            return SensitivityTable(
+                content["measure"], {name: _entry(value) for name, value in content["layers"].items()}
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CompressError(f"is no table of sensitivities: {error}", str(path), "measure it anew") from error
 
@@ -88,8 +90,8 @@ def _update(total: Any, name: str, values: np.ndarray) -> None:
     total.update(np.ascontiguousarray(values).tobytes())
 
 
-def _entry(value: Any) -> Sensitivity:
+def _entry(value: Any) -> LayerSensitivity:
     gain = float(value["gain"])
     if not (np.isfinite(gain) and gain > 0):
         raise ValueError(f"gain {gain}: expected a positive number")
-    return Sensitivity(gain, tuple((float(error), float(cost)) for error, cost in value.get("points", [])))
+    return LayerSensitivity(gain, tuple((float(error), float(cost)) for error, cost in value.get("points", [])))

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.convs import blind_convs
+from ...compiler.graph.convs import unsupported_convs
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.pipeline.base import Decision, Pass, PassResult, option
 from ...compiler.pipeline.context import Context
@@ -97,7 +97,7 @@ class SharingPass(Pass):
         return 10
 
     def _survey(self, graph: gs.Graph, ctx: Context) -> tuple[list[Layer], list[Decision]]:
-        skipped = [Decision(name, "skipped", reason) for name, reason in blind_convs(graph)]
+        skipped = [Decision(name, "skipped", reason) for name, reason in unsupported_convs(graph)]
         accepted: list[Layer] = []
         for layer in in_graph_order(graph, self.layers(graph)):
             reason = ctx.out_of_scope(layer.name) or _unfit(layer) or self.check(layer)

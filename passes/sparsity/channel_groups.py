@@ -8,16 +8,16 @@ from math import prod
 
 import numpy as np
 
-from ...compiler.costs.workload import Piece, as_piece
+from ...compiler.costs.workload import ConvWorkload, conv_workload
 from ...compiler.graph.convs import Conv
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
-from ..decomposition.branches import Branch, copy_piece, emit_sum, reading
+from ..decomposition.branches import Branch, copy_workload, emit_sum, reading
 from ..decomposition.forms import Factor, Form, Projection, axis_attrs
-from ..projection.admm import Problem
+from ..projection.admm import AdmmProblem
 from ..projection.fit import Array, Fit
 from ..projection.partition import Partition, input_scores
-from .fitting import DEFAULT, Settings, first_error, largest, seen_figures, support, through
+from .fitting import DEFAULT, SparsityOptions, activation_figures, first_error, largest, refit_projection, support
 
 
 @dataclass(eq=False)
@@ -33,7 +33,7 @@ class ChannelGroups:
     share: float
     separable: bool = False
     multiple: int = 1
-    settings: Settings = DEFAULT
+    settings: SparsityOptions = DEFAULT
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -49,11 +49,11 @@ class ChannelGroups:
     def limit(self, conv: Conv) -> int:
         return self.low.limit(self._narrow(conv))
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[Piece]:
-        count, dense = self._count(conv), as_piece(conv, shapes)
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[ConvWorkload]:
+        count, dense = self._count(conv), conv_workload(conv, shapes)
         sparse = replace(dense, channels_in=count, bias=False)
         low = self.low.pieces(self._narrow(conv), size, shapes)
-        return [copy_piece(dense, conv.channels - count), *low, copy_piece(dense, count), sparse]
+        return [copy_workload(dense, conv.channels - count), *low, copy_workload(dense, count), sparse]
 
     def curve(self, conv: Conv, fits: Sequence[Fit], largest: int) -> np.ndarray:
         parts = self._parts(conv, self._first(conv, fits[0]))
@@ -62,14 +62,14 @@ class ChannelGroups:
     def project(self, conv: Conv, fits: Sequence[Fit], size: int) -> Projection:
         fit, taps = fits[0], prod(conv.kernel)
         shape = conv.weight.shape[1:] if self.separable else None
-        problem = Problem(
+        problem = AdmmProblem(
             "channels", taps, self._count(conv), size, self.settings.iterations, self.settings.penalty, shape
         )
         scores = input_scores(fit, first_error(fit), taps)
         found = support(fit, problem, scores, lambda groups: self._dense(conv, groups, size, fit))
-        refitted = through(fit, lambda moved: self._dense(conv, found.groups, size, moved), self.settings)
+        refitted = refit_projection(fit, lambda moved: self._dense(conv, found.groups, size, moved), self.settings)
         written = self._written(conv, found.groups, size, refitted.fit)
-        return replace(written, bias=[refitted.bias], figures={**found.figures, **seen_figures([refitted])})
+        return replace(written, bias=[refitted.bias], figures={**found.figures, **activation_figures([refitted])})
 
     def _count(self, conv: Conv) -> int:
         """q."""
@@ -111,7 +111,7 @@ class Unsparse:
     """L alone, fitted through the activation; one L per group of the Conv."""
 
     low: Form
-    settings: Settings = DEFAULT
+    settings: SparsityOptions = DEFAULT
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -123,7 +123,7 @@ class Unsparse:
     def limit(self, conv: Conv) -> int:
         return self.low.limit(conv)
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[Piece]:
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[ConvWorkload]:
         return self.low.pieces(conv, size, shapes)
 
     def curve(self, conv: Conv, fits: Sequence[Fit], largest: int) -> np.ndarray:
@@ -132,7 +132,8 @@ class Unsparse:
     def project(self, conv: Conv, fits: Sequence[Fit], size: int) -> Projection:
         one = replace(conv, weight=conv.weight[: conv.filters // conv.group], group=1)
         refitted = [
-            through(fit, lambda moved: self.low.project(one, [moved], size).dense[0], self.settings) for fit in fits
+            refit_projection(fit, lambda moved: self.low.project(one, [moved], size).dense[0], self.settings)
+            for fit in fits
         ]
         found = self.low.project(conv, [each.fit for each in refitted], size)
-        return replace(found, bias=[each.bias for each in refitted], figures=seen_figures(refitted))
+        return replace(found, bias=[each.bias for each in refitted], figures=activation_figures(refitted))

@@ -7,8 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..projection.activation_aware import Refitted, Seen, SeenFit, refit_through
-from ..projection.admm import Problem, Solution, solve_fit
+from ..projection.activation_aware import (
+    ActivationAwareFit,
+    ActivationAwareResult,
+    ActivationRows,
+    refit_activation_aware,
+)
+from ..projection.admm import AdmmProblem, Solution, solve_fit
 from ..projection.fit import Array, Fit
 from ..projection.lowrank import lowrank
 
@@ -17,7 +22,7 @@ Figures = dict[str, "float | int | str"]
 
 
 @dataclass(frozen=True)
-class Settings:
+class SparsityOptions:
     """Of the fits: iterations of the ADMM and its penalty t, alternations through the activation."""
 
     iterations: int = 100
@@ -25,7 +30,7 @@ class Settings:
     refits: int = 10
 
 
-DEFAULT = Settings()
+DEFAULT = SparsityOptions()
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,32 +52,32 @@ def largest(scores: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argsort(-scores, kind="stable")[:count])
 
 
-def support(fit: Fit, problem: Problem, scores: np.ndarray, dense: Callable[[np.ndarray], Array]) -> Support:
+def support(fit: Fit, problem: AdmmProblem, scores: np.ndarray, dense: Callable[[np.ndarray], Array]) -> Support:
     """The groups that the ADMM leaves, or those of the largest `scores`, whichever lose less once refitted.
 
     Args:
         dense: the weight (n, d) nearest to the fit with S on given groups.
     """
-    solution = solve_fit(fit, seen_of(fit), problem)
+    solution = solve_fit(fit, activation_rows_of(fit), problem)
     tried = {"admm": largest(solution.norms, problem.groups), "energy": largest(scores, problem.groups)}
     lost = {name: fit.lost(dense(groups)) for name, groups in tried.items()}
     best = min(lost, key=lambda name: lost[name])
     return Support(tried[best], {"groups": problem.groups, "support": best, **_converged(solution)})
 
 
-def seen_of(fit: Fit) -> Seen | None:
-    return fit.seen if isinstance(fit, SeenFit) else None
+def activation_rows_of(fit: Fit) -> ActivationRows | None:
+    return fit.seen if isinstance(fit, ActivationAwareFit) else None
 
 
-def through(fit: Fit, project: Callable[[Fit], Array], settings: Settings) -> Refitted:
+def refit_projection(fit: Fit, project: Callable[[Fit], Array], settings: SparsityOptions) -> ActivationAwareResult:
     """The fit through the activation where rows of it are there; otherwise the moments' fit."""
-    if isinstance(fit, SeenFit):
-        return refit_through(fit, project, settings.refits)
+    if isinstance(fit, ActivationAwareFit):
+        return refit_activation_aware(fit, project, settings.refits)
     weight = project(fit)
-    return Refitted(fit, weight, fit.bias(weight))
+    return ActivationAwareResult(fit, weight, fit.bias(weight))
 
 
-def seen_figures(refitted: Sequence[Refitted]) -> Figures:
+def activation_figures(refitted: Sequence[ActivationAwareResult]) -> Figures:
     """Mean energy lost after the activation, before and after the refit through it."""
     errors = [each.errors for each in refitted if each.errors]
     if not errors:

@@ -8,15 +8,15 @@ from math import prod
 
 import numpy as np
 
-from ...compiler.costs.workload import Piece, as_piece
+from ...compiler.costs.workload import ConvWorkload, conv_workload
 from ...compiler.graph.convs import Conv
 from ...compiler.graph.shapes import Shapes
 from ..decomposition.forms import Factor, Projection, axis_attrs
-from ..projection.admm import Problem
+from ..projection.admm import AdmmProblem
 from ..projection.fit import Array, Fit
 from ..projection.lowrank import lowrank, lowrank_curve
 from ..projection.partition import output_scores, rows_of
-from .fitting import DEFAULT, Settings, first_error, seen_figures, support, through
+from .fitting import DEFAULT, SparsityOptions, activation_figures, first_error, refit_projection, support
 
 
 @dataclass(eq=False)
@@ -24,7 +24,7 @@ class RowGroups:
     """S on a share of the output rows, L on the others; the size is q + r. Up to size q there is no L."""
 
     share: float
-    settings: Settings = DEFAULT
+    settings: SparsityOptions = DEFAULT
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -38,8 +38,8 @@ class RowGroups:
     def limit(self, conv: Conv) -> int:
         return conv.filters
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[Piece]:
-        dense, ones = as_piece(conv, shapes), (1,) * len(conv.kernel)
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[ConvWorkload]:
+        dense, ones = conv_workload(conv, shapes), (1,) * len(conv.kernel)
         mixture = replace(dense, channels_in=size, kernel=ones, positions_in=dense.positions_out, bias=True)
         return [replace(dense, channels_out=size, bias=False), mixture]
 
@@ -53,12 +53,12 @@ class RowGroups:
     def project(self, conv: Conv, fits: Sequence[Fit], size: int) -> Projection:
         fit, count = fits[0], min(size, self._count(conv))
         settings = self.settings
-        problem = Problem("rows", prod(conv.kernel), count, size - count, settings.iterations, settings.penalty)
+        problem = AdmmProblem("rows", prod(conv.kernel), count, size - count, settings.iterations, settings.penalty)
         scores = output_scores(fit, first_error(fit))
         found = support(fit, problem, scores, lambda rows: _dense(rows, size, fit))
-        refitted = through(fit, lambda moved: _dense(found.groups, size, moved), settings)
+        refitted = refit_projection(fit, lambda moved: _dense(found.groups, size, moved), settings)
         basis, mixed = factors_of(found.groups, size, refitted.fit)
-        figures = {**found.figures, **seen_figures([refitted])}
+        figures = {**found.figures, **activation_figures([refitted])}
         return Projection(_factors(conv, basis, mixed), [mixed @ basis], None, figures, [refitted.bias])
 
     def _count(self, conv: Conv) -> int:

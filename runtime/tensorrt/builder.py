@@ -20,7 +20,7 @@ from ...compiler.errors import CompressError
 from ...compiler.pipeline.context import Progress, silent
 from ...compiler.targets import Target
 from ...compiler.targets.profiles import Range, open_inputs
-from ...compiler.targets.trtexec import EngineOptions, Precision, precision
+from ...compiler.targets.trtexec import BuilderPrecision, EngineOptions, precision
 from .hooks import cache_calibrator, collector, monitor
 from .messages import clean, is_echo, matters, node_line, once
 from .program import failure
@@ -87,7 +87,7 @@ def _builder(trt: Any, log: Any) -> Any:
         ) from error
 
 
-def _network_flags(trt: Any, chosen: Precision) -> int:
+def _network_flags(trt: Any, chosen: BuilderPrecision) -> int:
     known = trt.NetworkDefinitionCreationFlag
     names = ["EXPLICIT_BATCH"] * (_version(trt) < (10, 0)) + ["STRONGLY_TYPED"] * chosen.typed
     return sum(1 << int(getattr(known, name)) for name in names if hasattr(known, name))
@@ -111,7 +111,7 @@ def _described(error: Any, nodes: Sequence[onnx.NodeProto]) -> str:
     return node_line(index, name, op, error.desc())
 
 
-def _configure(trt: Any, config: Any, target: Target, options: EngineOptions, chosen: Precision) -> None:
+def _configure(trt: Any, config: Any, target: Target, options: EngineOptions, chosen: BuilderPrecision) -> None:
     flags = trt.BuilderFlag
     for wanted, name in ((chosen.int8, "INT8"), (chosen.fp16, "FP16"), (target.dla, "GPU_FALLBACK")):
         if wanted:

@@ -22,7 +22,7 @@ _FIGURE = re.compile(r"([\w(%.)]+) = ([\d.eE+-]+) ms")
 
 
 @dataclass(frozen=True)
-class Latency:
+class LatencyStatistics:
     """Milliseconds of one inference; `percentiles`: 99 -> ms."""
 
     min: float
@@ -33,7 +33,7 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Report:
+class TrtexecReport:
     """A run of trtexec.
 
     Attributes:
@@ -48,19 +48,19 @@ class Report:
     passed: bool
     errors: list[str]
     warnings: list[str]
-    latency: Latency | None
-    gpu: Latency | None
+    latency: LatencyStatistics | None
+    gpu: LatencyStatistics | None
     throughput: float | None
 
 
-def read_log(text: str) -> Report:
+def read_log(text: str) -> TrtexecReport:
     """Everything that the output of trtexec says."""
     lines = [_STAMP.sub("", line.rstrip()) for line in text.splitlines()]
     found = [match.groups() for line in lines if (match := _LEVEL.match(line))]
     said = [message for level, message in found if level == "E"]
     parser = list(_parser_errors(lines))
     throughput = re.search(r"Throughput: ([\d.eE+-]+) qps", text)
-    return Report(
+    return TrtexecReport(
         version=read_version(text),
         passed="&&&& PASSED" in text,
         errors=once(parser or [clean(message) for message in said if not is_echo(message)] or map(clean, said)),
@@ -98,11 +98,11 @@ def _parser_errors(lines: Iterable[str]) -> Iterator[str]:
             index, op, name, expected = -1, "", "", False
 
 
-def _latency(lines: Iterable[str], heading: str) -> Latency | None:
+def _latency(lines: Iterable[str], heading: str) -> LatencyStatistics | None:
     line = next((line for line in lines if line.startswith(f"[I] {heading}: min")), None)
     if line is None:
         return None
     figures = {name: float(value) for name, value in _FIGURE.findall(line)}
     percentiles = {float(name[11:-2]): value for name, value in figures.items() if name.startswith("percentile(")}
     plain = {name: figures.get(name, float("nan")) for name in ("min", "max", "mean", "median")}
-    return Latency(**plain, percentiles=percentiles)
+    return LatencyStatistics(**plain, percentiles=percentiles)

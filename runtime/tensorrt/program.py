@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...compiler.errors import CompressError
 from ...compiler.pipeline.context import Progress, silent
-from .log import Report, read_log
+from .log import TrtexecReport, read_log
 
 INSTALLED = Path("/usr/src/tensorrt/bin/trtexec")
 NOTHING_SAID = "trtexec says nothing"
@@ -29,7 +29,7 @@ def run_trtexec(
     written: Path,
     progress: Progress = silent,
     say: Callable[[str], None] | None = None,
-) -> Report:
+) -> TrtexecReport:
     """Run it; what it reports.
 
     Args:

@@ -31,7 +31,7 @@ class Epoch:
 
 
 @dataclass
-class State:
+class TrainingState:
     """Where a run stands.
 
     Attributes:
@@ -53,7 +53,7 @@ class State:
     seconds: float = 0.0
 
 
-def store(path: Path, state: State) -> None:
+def store(path: Path, state: TrainingState) -> None:
     """`CompressError` where the file cannot be written."""
     words = {
         "score": state.score,
@@ -72,7 +72,7 @@ def store(path: Path, state: State) -> None:
             np.savez(file, words=np.array(json.dumps(words)), **arrays)
 
 
-def stored(path: Path) -> State | None:
+def stored(path: Path) -> TrainingState | None:
     """What was stored; None where there is nothing, or nothing that can be read."""
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -82,7 +82,7 @@ def stored(path: Path) -> State | None:
         return None
     history = [Epoch(number, loss, tuple(found), seconds) for number, loss, found, seconds in words["history"]]
     score = tuple(words["score"])
-    return State(parameters, best, score, slots, words["step"], history, words["losses"], words["seconds"])
+    return TrainingState(parameters, best, score, slots, words["step"], history, words["losses"], words["seconds"])
 
 
 def _group(archive: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray]:

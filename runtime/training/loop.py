@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from ...compiler.pipeline.context import Feeds
-from .checkpoint import Epoch, State
+from .checkpoint import Epoch, TrainingState
 from .engine import Array, Trainer
 from .optimizer import Optimizer
 from .schedule import Schedule, rate_factor
@@ -42,7 +42,7 @@ class Batches(Protocol):
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """How long, and how fast.
 
     Attributes:
@@ -65,7 +65,7 @@ def ignore_step(loss: float, rate: float) -> None:
     """Told of every step; does nothing."""
 
 
-def ignore_state(state: State) -> None:
+def ignore_state(state: TrainingState) -> None:
     """Told where the run stands; does nothing."""
 
 
@@ -83,14 +83,14 @@ class Loop:
     optimizer: Optimizer
     batches: Batches
     judge: Judge
-    settings: Settings
+    settings: TrainingSettings
     masks: Arrays = field(default_factory=dict[str, np.ndarray])
     told: Callable[[float, float], None] = ignore_step
-    keep: Callable[[State], None] = ignore_state
+    keep: Callable[[TrainingState], None] = ignore_state
 
-    def run(self, parameters: Arrays, state: State | None = None) -> State:
+    def run(self, parameters: Arrays, state: TrainingState | None = None) -> TrainingState:
         """Train from `parameters`, or go on from `state`; the last state, whose `best` is the outcome."""
-        state = state or State(parameters, parameters, self.judge(parameters))
+        state = state or TrainingState(parameters, parameters, self.judge(parameters))
         arrays = self.trainer.arrays(state.parameters)
         self.optimizer.slots = self.trainer.arrays(state.slots)
         self.optimizer.steps = state.step
@@ -111,7 +111,7 @@ class Loop:
             kept = monotonic()
         return state
 
-    def _step(self, arrays: Mapping[str, Array], epoch: int, step: int, at: State) -> float:
+    def _step(self, arrays: Mapping[str, Array], epoch: int, step: int, at: TrainingState) -> float:
         loss, gradients = self.trainer.gradients(arrays, self.batches.batch(epoch, step))
         settings = self.settings
         rate = settings.rate * rate_factor(settings.schedule, self._done(at), settings.warmup)
@@ -119,7 +119,7 @@ class Loop:
         self.told(loss, rate)
         return loss
 
-    def _judge(self, arrays: Mapping[str, Array], state: State) -> None:
+    def _judge(self, arrays: Mapping[str, Array], state: TrainingState) -> None:
         values = self.trainer.numpy(arrays)
         score = self.judge(values)
         if score > state.score:
@@ -128,11 +128,11 @@ class Loop:
         state.history.append(Epoch(len(state.history) + 1, mean, score, state.seconds))
         state.losses = []
 
-    def _pack(self, arrays: Mapping[str, Array], state: State) -> None:
+    def _pack(self, arrays: Mapping[str, Array], state: TrainingState) -> None:
         state.parameters = self.trainer.numpy(arrays)
         state.slots = self.trainer.numpy(self.optimizer.slots)
 
-    def _done(self, state: State) -> float:
+    def _done(self, state: TrainingState) -> float:
         """The share of the run that lies behind after the step under way."""
         steps = (state.step + 1) / (self.settings.epochs * self.batches.steps)
         return max(steps, state.seconds / self._limit())
@@ -140,10 +140,10 @@ class Loop:
     def _limit(self) -> float:
         return float("inf") if self.settings.minutes is None else 60 * self.settings.minutes
 
-    def _late(self, state: State) -> bool:
+    def _late(self, state: TrainingState) -> bool:
         return state.seconds >= self._limit()
 
-    def _over(self, state: State) -> bool:
+    def _over(self, state: TrainingState) -> bool:
         if state.step >= self.settings.epochs * self.batches.steps or self._late(state):
             return True
         scores = [epoch.score for epoch in state.history]

@@ -16,13 +16,13 @@ import onnx
 import torch
 
 from ...compiler.errors import CompressError
-from .torch_operators import Kernel, Site, Tensor, kernel, place
+from .torch_operators import Kernel, NodeContext, Tensor, kernel, place
 
 SHAPES = ("Shape", "Size")
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class ProgramStep:
     """One call: slots read and written, and slots that are empty afterwards."""
 
     node: onnx.NodeProto
@@ -103,7 +103,7 @@ class TorchProgram:
         self, node: onnx.NodeProto, values: Mapping[str, Tensor], known: set[str]
     ) -> tuple[Kernel, Sequence[Tensor]]:
         inputs = [values[name] if name else None for name in node.input]
-        site = Site(node, self._opset, inputs, [name in known or not name for name in node.input])
+        site = NodeContext(node, self._opset, inputs, [name in known or not name for name in node.input])
         try:
             function = kernel(site)
             result: Any = function(*inputs)
@@ -120,11 +120,11 @@ class TorchProgram:
         written = [name for node, _ in steps for name in node.output if name]
         slots = {name: slot for slot, name in enumerate(["", *self.inputs, *held, *written])}
         rest = len(slots)
-        self.steps: list[Step] = []
+        self.steps: list[ProgramStep] = []
         for (node, function), last in zip(steps, last_uses([node for node, _ in steps]), strict=True):
             reads, writes = [slots[name] for name in node.input], [slots[name] or rest for name in node.output]
             frees = [slots[name] for name in last - set(held) - set(outputs)]
-            self.steps.append(Step(node, function, tuple(reads), tuple(writes), tuple(frees)))
+            self.steps.append(ProgramStep(node, function, tuple(reads), tuple(writes), tuple(frees)))
         self._template: list[Tensor] = [held.get(name) for name in (*slots, "")]
         self._outputs = [slots[name] for name in outputs]
 

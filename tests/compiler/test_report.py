@@ -13,7 +13,7 @@ from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.pipeline.base import Decision, PassRecord, PassResult
 from onnx_compress.compiler.pipeline.traces import ErrorCurve, Traces
 from onnx_compress.compiler.report import SCHEMA, Report, pass_report, to_json
-from onnx_compress.compiler.report.loading import checked, read_frontier, read_report
+from onnx_compress.compiler.report.loading import checked, load_frontier, load_report
 from onnx_compress.compiler.report.schema import json_schema, problems
 
 SHIPPED = json.loads((Path(package.__file__).parent / "schema.json").read_text())
@@ -86,7 +86,7 @@ def first_schema() -> dict[str, Any]:
 
 def test_reports_of_the_version_before_are_read(tmp_path: Path):
     (tmp_path / "r.json").write_text(json.dumps(first_schema()))
-    report = read_report(tmp_path / "r.json")
+    report = load_report(tmp_path / "r.json")
     assert report["schema"] == SCHEMA and report["layers"] == [] and report["environment"] is None
     assert list(problems(report)) == []
 
@@ -104,10 +104,10 @@ def test_reports_of_the_version_before_are_read(tmp_path: Path):
 def test_what_is_no_report(tmp_path: Path, text: str, said: str):
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(CompressError, match=said):
-        read_report(tmp_path / "r.json")
+        load_report(tmp_path / "r.json")
 
 
 def test_what_is_no_frontier(tmp_path: Path):
     (tmp_path / "f.json").write_text('{"schema": 1}')
     with pytest.raises(CompressError, match=r"is not a frontier: frontier\.model: missing"):
-        read_frontier(tmp_path / "f.json")
+        load_frontier(tmp_path / "f.json")

@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import reports
-from onnx_compress.compiler.report.frontier import Frontier, Point, Size
+from onnx_compress.compiler.report.frontier import Frontier, FrontierPoint, FrontierSize
 from onnx_compress.compiler.report.page import overview, to_html, written_as
 
 VOID = {"meta", "input", "br"}
@@ -91,10 +91,13 @@ def test_training_goes_by_the_number_of_the_epoch():
 
 
 def test_a_frontier_is_drawn():
-    points = [Point(macs_kept=0.5, top1=0.9, pipeline="basis:macs=0.5"), Point(share=0.3, unreachable="too small")]
+    points = [
+        FrontierPoint(macs_kept=0.5, top1=0.9, pipeline="basis:macs=0.5"),
+        FrontierPoint(share=0.3, unreachable="too small"),
+    ]
     found = Frontier(
         schema=1, model="net", method="basis", budget="macs", target="xavier", latency="estimated", fitted_on=64,
-        judged_on=64, original=Size(macs=10, latency_ms=None, top1=0.92), points=points,
+        judged_on=64, original=FrontierSize(macs=10, latency_ms=None, top1=0.92), points=points,
     )  # fmt: skip
     page = Page(to_html(reports.report(), found))
     assert "Frontier of basis: top-1 accuracy, %" in page.of("figcaption")

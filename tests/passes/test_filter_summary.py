@@ -17,7 +17,7 @@ from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.graph.shapes import infer_shapes
-from onnx_compress.compiler.graph.storage.segments import Vector, rebuild_segments
+from onnx_compress.compiler.graph.storage.segments import SegmentVector, rebuild_segments
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.targets import TARGETS
@@ -103,7 +103,11 @@ def test_starts_beyond_16_bits_and_bytes() -> None:
     starts = np.array([0, 69_990, 66_000])
     rewriter, conv = Rewriter(model.graph), builders.node(model.graph, "Conv")
     rebuild_segments(
-        rewriter, conv, Vector(codes, np.array(0.1, np.float32), np.array(-12.8, np.float32)), starts, (3, 2, 3, 3)
+        rewriter,
+        conv,
+        SegmentVector(codes, np.array(0.1, np.float32), np.array(-12.8, np.float32)),
+        starts,
+        (3, 2, 3, 3),
     )
     check_graph(model)
     weight = 0.1 * codes[(starts[:, None] + np.arange(18)) % 70_000].astype(np.float32) - np.float32(12.8)

@@ -20,9 +20,9 @@ from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.passes.pruning import candidates
-from onnx_compress.passes.pruning.candidates import Request, survey
+from onnx_compress.passes.pruning.candidates import PruningCriteria, survey
 from onnx_compress.passes.pruning.candidates import split as split_groups
-from onnx_compress.passes.sensitivity.table import Table
+from onnx_compress.passes.sensitivity.table import SensitivityTable
 
 TEXT = """g (float[N,3,12,12] x) => (float[N,6] y) {
     a = Conv<pads=[1,1,1,1]>(x, w1, b1)
@@ -83,7 +83,7 @@ def distance(model: Model) -> float:
 def test_without_repair_it_computes_what_the_masked_network_does(data: builders.Images | None) -> None:
     model, result = apply("prune:share=0.25:repair=none", data)
     masked = from_proto(network())
-    shapes, ctx, request = infer_shapes(masked.graph), Context(data=data), Request(None, 1, 1, 1e-3, data)
+    shapes, ctx, request = infer_shapes(masked.graph), Context(data=data), PruningCriteria(None, 1, 1, 1e-3, data)
     channels = find_channels(masked.graph, shapes)
     groups, _ = split_groups(channels, ctx, request)
     found = survey(masked.graph, ctx, channels, groups, shapes, request)
@@ -231,7 +231,9 @@ def test_a_loss_that_hardly_reaches_the_outputs_counts_little() -> None:
 def test_sensitivities_are_written_and_read(tmp_path: Path) -> None:
     file = tmp_path / "table.json"
     first, result = apply(f"prune:macs=0.6:sensitivity-file={file}", images())
-    assert {"Gemm", "Conv"} <= {node.op for node in first.graph.nodes if node.name in Table.load(file).layers}
+    assert {"Gemm", "Conv"} <= {
+        node.op for node in first.graph.nodes if node.name in SensitivityTable.load(file).layers
+    }
     again, other = apply(f"prune:macs=0.6:sensitivity-file={file}", images())
     assert units(result) == units(other) and distance(first) == distance(again)
 

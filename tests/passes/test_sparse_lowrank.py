@@ -28,10 +28,10 @@ from onnx_compress.passes.decomposition.forms import Form, emit
 from onnx_compress.passes.decomposition.survey import plain_fits
 from onnx_compress.passes.sparse_lowrank import SparseLowRank
 from onnx_compress.passes.sparsity.channel_groups import ChannelGroups, Unsparse
-from onnx_compress.passes.sparsity.fitting import Settings
+from onnx_compress.passes.sparsity.fitting import SparsityOptions
 from onnx_compress.passes.sparsity.row_groups import RowGroups
 
-QUICK = Settings(iterations=10)
+QUICK = SparsityOptions(iterations=10)
 FORMS: list[Form] = [
     ChannelGroups(ChannelBasis(), 0.25, settings=QUICK),
     ChannelGroups(SeparableBasis(), 0.4, separable=True, settings=QUICK),

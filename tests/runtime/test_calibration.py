@@ -19,7 +19,7 @@ from onnx_compress.runtime.calibration import (
     histograms,
     observe,
 )
-from onnx_compress.runtime.quantized_moments import measurable, rounded_moments
+from onnx_compress.runtime.quantized_moments import measurable, quantized_moments
 
 
 def counted(*parts: np.ndarray) -> Histogram:
@@ -124,7 +124,7 @@ def test_first_samples():
 def test_rounded_moments_are_those_of_all_rows():
     graph = model(NET, **W).graph
     layers = measurable(graph, lambda node: True)
-    found = rounded_moments(graph, layers, {"r": Grid(0.5)}, DATA, 150, 150 * 16, np.random.default_rng(0))
+    found = quantized_moments(graph, layers, {"r": Grid(0.5)}, DATA, 150, 150 * 16, np.random.default_rng(0))
     r = np.maximum(DATA.x, 0)
     y = np.einsum("nc,bchw->bhwn", W["w"][:, :, 0, 0], r).reshape(-1, 2)
     x = np.hstack([Grid(0.5).rounded(r).transpose(0, 2, 3, 1).reshape(-1, 3), np.ones((len(y), 1))])
@@ -146,7 +146,7 @@ def test_moments_in_chunks_are_the_same(monkeypatch: pytest.MonkeyPatch):
     layers = measurable(graph, lambda node: True)
 
     def moments() -> list[np.ndarray]:
-        found = rounded_moments(graph, layers, {}, DATA, 150, 150 * 16, np.random.default_rng(0))
+        found = quantized_moments(graph, layers, {}, DATA, 150, 150 * 16, np.random.default_rng(0))
         return [entry.xx for entry in found.values()]
 
     together = moments()

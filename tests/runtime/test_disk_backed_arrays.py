@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 from onnx_compress.compiler.errors import CompressError
-from onnx_compress.runtime.disk_backed_arrays import Spool
+from onnx_compress.runtime.disk_backed_arrays import DiskBackedArrays
 
 ARRAYS = (
     np.arange(12, dtype=np.float32).reshape(3, 4).T,
@@ -21,7 +21,7 @@ ARRAYS = (
 
 @pytest.mark.parametrize("in_file", [(), (0, 2, 4), (0, 1, 2, 3, 4)])
 def test_arrays_come_back_as_they_were(in_file: tuple[int, ...]) -> None:
-    spool = Spool()
+    spool = DiskBackedArrays()
     for index, array in enumerate(ARRAYS):
         spool.add(array, index in in_file)
     for _ in range(2):
@@ -39,11 +39,11 @@ def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("onnx_compress.runtime.disk_backed_arrays.tempfile.TemporaryFile", full)
     with pytest.raises(CompressError, match=r"No space left on device.*TMPDIR"):
-        Spool().add(ARRAYS[0], True)
+        DiskBackedArrays().add(ARRAYS[0], True)
 
 
 def test_what_lies_in_the_file_is_not_held() -> None:
-    spool = Spool()
+    spool = DiskBackedArrays()
     spool.add(ARRAYS[0], True)
     assert spool.held == 0
     spool.add(ARRAYS[0])

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_compress import compress
-from onnx_compress.compiler.costs.workload import Piece, as_piece
+from onnx_compress.compiler.costs.workload import ConvWorkload, conv_workload
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import from_proto
 from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.runtime import measured_latency as prices
-from onnx_compress.runtime.kernel_timing import Kernel
-from onnx_compress.runtime.measured_latency import Geometry, MeasuredPrices, around, geometry_of
-from onnx_compress.runtime.result_cache import Store
+from onnx_compress.runtime.kernel_timing import TimedKernel
+from onnx_compress.runtime.measured_latency import Geometry, MeasuredLatencyModel, around, geometry_of
+from onnx_compress.runtime.result_cache import ResultCache
 
-PIECE = Piece(64, 64, (3, 3), 1, 28 * 28, 28 * 28)
+PIECE = ConvWorkload(64, 64, (3, 3), 1, 28 * 28, 28 * 28)
 
 
 @pytest.fixture
@@ -32,35 +32,35 @@ def timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
         calls.append((geometry, batch, threads))
         return [10.0 * batch * geometry.channels_in * geometry.channels_out, 10.0]
 
-    def network(model: Any, feeds: Any, *_: Any) -> list[Kernel]:
+    def network(model: Any, feeds: Any, *_: Any) -> list[TimedKernel]:
         batch = len(next(iter(feeds.values())))
-        return [Kernel(node.name, node.op_type, 64.0 * batch) for node in model.graph.node]
+        return [TimedKernel(node.name, node.op_type, 64.0 * batch) for node in model.graph.node]
 
     monkeypatch.setattr(prices, "conv_times", convs)
     monkeypatch.setattr(prices, "kernel_times", network)
-    (tmp_path / f"{MeasuredPrices()._file()}.jsonl").write_text('{"name": "reference", "value": [1.0]}\n')
-    (tmp_path / f"{MeasuredPrices(threads=2)._file()}.jsonl").write_text('{"name": "reference", "value": [1.0]}\n')
+    for model in (MeasuredLatencyModel(), MeasuredLatencyModel(threads=2)):
+        (tmp_path / f"{model._file()}.jsonl").write_text('{"name": "reference", "value": [1.0]}\n')
     return calls
 
 
 def test_counts_on_the_grid_are_timed_themselves(timed: list[Any], tmp_path: Path) -> None:
-    measured = MeasuredPrices(store=Store(tmp_path))
+    measured = MeasuredLatencyModel(store=ResultCache(tmp_path))
     assert measured.conv(PIECE) == 64 * 64
     assert measured.conv(replace(PIECE, channels_in=3, channels_out=96)) == 3 * 96
     assert len(timed) == 2
 
 
 def test_counts_between_are_interpolated(timed: list[Any], tmp_path: Path) -> None:
-    measured = MeasuredPrices(store=Store(tmp_path))
+    measured = MeasuredLatencyModel(store=ResultCache(tmp_path))
     assert measured.conv(replace(PIECE, channels_in=40, channels_out=88)) == pytest.approx(40 * 88)
     assert len(timed) == 4
 
 
 def test_a_shape_is_timed_once_and_remembered(timed: list[Any], tmp_path: Path) -> None:
-    first = [MeasuredPrices(store=Store(tmp_path)).conv(PIECE) for _ in range(2)]
+    first = [MeasuredLatencyModel(store=ResultCache(tmp_path)).conv(PIECE) for _ in range(2)]
     assert len(timed) == 1 and first[0] == first[1]
-    MeasuredPrices(batch=2, store=Store(tmp_path)).conv(PIECE)
-    MeasuredPrices(threads=2, store=Store(tmp_path)).conv(PIECE)
+    MeasuredLatencyModel(batch=2, store=ResultCache(tmp_path)).conv(PIECE)
+    MeasuredLatencyModel(threads=2, store=ResultCache(tmp_path)).conv(PIECE)
     assert len(timed) == 3 and len(list(tmp_path.iterdir())) == 2
 
 
@@ -68,14 +68,14 @@ def test_a_shape_is_timed_once_and_remembered(timed: list[Any], tmp_path: Path) 
 def test_a_price_is_of_one_sample_and_large_batches_are_extrapolated(
     timed: list[Any], tmp_path: Path, batch: int, sent: int
 ) -> None:
-    assert MeasuredPrices(batch, store=Store(tmp_path)).conv(PIECE) == 64 * 64
+    assert MeasuredLatencyModel(batch, store=ResultCache(tmp_path)).conv(PIECE) == 64 * 64
     assert [call[1] for call in timed] == [sent]
 
 
 def test_a_price_is_relative_to_a_reference_timed_beside_it(timed: list[Any], tmp_path: Path) -> None:
-    file = tmp_path / f"{MeasuredPrices()._file()}.jsonl"
+    file = tmp_path / f"{MeasuredLatencyModel()._file()}.jsonl"
     file.write_text('{"name": "reference", "value": [3.0]}\n')
-    assert MeasuredPrices(store=Store(tmp_path)).conv(PIECE) == 3 * 64 * 64
+    assert MeasuredLatencyModel(store=ResultCache(tmp_path)).conv(PIECE) == 3 * 64 * 64
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_large_conv_is_timed_on_fewer_positions(side: int, stride: int, expect
 def test_a_network_costs_its_convs_and_the_rest_in_proportion(timed: list[Any], tmp_path: Path) -> None:
     text = "g (float[N,8,6,6] x) => (float[N,8,6,6] y) { a = Conv(x, w) y = Relu(a) }"
     graph = builders.model(text, w=builders.normal(8, 8, 1, 1)).graph
-    cost = MeasuredPrices(store=Store(tmp_path)).graph(graph, infer_shapes(graph))
+    cost = MeasuredLatencyModel(store=ResultCache(tmp_path)).graph(graph, infer_shapes(graph))
     assert cost == pytest.approx(64 * 2)
 
 
@@ -122,7 +122,7 @@ def test_few_counts_are_on_the_grid() -> None:
 def test_sizes_and_strides_are_found_again(
     kernel: tuple[int, ...], inside: int, outside: int, spatial: tuple[int, ...], strides: tuple[int, ...]
 ) -> None:
-    found = geometry_of(Piece(8, 8, kernel, 1, inside, outside))
+    found = geometry_of(ConvWorkload(8, 8, kernel, 1, inside, outside))
     assert (found.spatial, found.strides) == (spatial, strides)
 
 
@@ -157,5 +157,5 @@ def test_measured_latency_is_a_budget(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_a_conv_of_the_graph_is_a_piece_that_can_be_timed() -> None:
     text = "g (float[1,8,12,12] x) => (float[1,16,6,6] y) { y = Conv<pads=[1,1,1,1], strides=[2,2]>(x, w) }"
     graph = builders.model(text, w=builders.normal(16, 8, 3, 3)).graph
-    geometry = geometry_of(as_piece(next(find_convs(graph)), infer_shapes(graph)))
+    geometry = geometry_of(conv_workload(next(find_convs(graph)), infer_shapes(graph)))
     assert geometry == Geometry(8, 16, (3, 3), 1, (12, 12), (2, 2))

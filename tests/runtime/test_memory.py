@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from onnx_compress.api import compress
 from onnx_compress.compiler.errors import UsageError
-from onnx_compress.runtime.memory import parse_bytes, peak, room
+from onnx_compress.runtime.memory import memory_budget, parse_bytes, peak
 
 GRAPH = "g (float[N,3,16,16] x) => (float[N,4,16,16] y) { a = Conv<pads=[1,1,1,1]>(x, w) y = Relu(a) }"
 SHAPES = {"x": (1, 3, 16, 16), "a": (1, 4, 16, 16), "y": (1, 4, 16, 16)}
@@ -34,11 +34,11 @@ def small_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_process")
 def test_the_more_memory_the_more_samples() -> None:
     graph = builders.model(GRAPH, w=builders.normal(4, 3, 3, 3)).graph
-    small, large = (room(graph, SHAPES, 10**6 + extra) for extra in (2**20, 2**24))
+    small, large = (memory_budget(graph, SHAPES, 10**6 + extra) for extra in (2**20, 2**24))
     assert 1 <= small.batch < large.batch
     assert small.activations < large.activations < 2**24 / 2
     with pytest.raises(UsageError, match=r"too little .*at least \d"):
-        room(graph, SHAPES, 10**6)
+        memory_budget(graph, SHAPES, 10**6)
 
 
 def test_the_peak_is_one_of_bytes() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.runtime.data import sized_batches
-from onnx_compress.runtime.segmented_executor import Walk
+from onnx_compress.runtime.segmented_executor import SegmentedExecutor
 
 GRAPH = """g (float[N,2,4,4] x) => (float[N,2,4,4] y) {
     a = Conv(x, w)
@@ -27,7 +27,7 @@ def batches() -> list[dict[str, np.ndarray]]:
 
 
 def test_values_are_those_of_the_whole_network(graph) -> None:
-    walk = Walk(graph, batches())
+    walk = SegmentedExecutor(graph, batches())
     walk.advance(["b"])
     walk.advance(["c", "x"])
     walk.advance(["y"])
@@ -36,7 +36,7 @@ def test_values_are_those_of_the_whole_network(graph) -> None:
 
 
 def test_only_what_is_read_later_is_held(graph) -> None:
-    walk = Walk(graph, batches())
+    walk = SegmentedExecutor(graph, batches())
     walk.advance(["b"])
     assert set(walk._values) == {"b", "x"}
     walk.advance(["c"])
@@ -46,7 +46,7 @@ def test_only_what_is_read_later_is_held(graph) -> None:
 
 
 def test_a_node_ahead_may_be_replaced(graph) -> None:
-    walk = Walk(graph, batches())
+    walk = SegmentedExecutor(graph, batches())
     walk.advance(["b"])
     rewriter = Rewriter(graph)
     rewriter.set_weight(builders_node(graph, "c"), 1, np.zeros((2, 2, 1, 1), np.float32))
@@ -55,7 +55,7 @@ def test_a_node_ahead_may_be_replaced(graph) -> None:
 
 
 def test_the_plan_names_the_nodes_still_to_run(graph) -> None:
-    walk = Walk(graph, batches())
+    walk = SegmentedExecutor(graph, batches())
     assert [node.op for node in walk.plan(["b"])] == ["Conv", "Relu"]
     walk.advance(["a"])
     assert [node.op for node in walk.plan(["y"])] == ["Relu", "Conv", "Add"]
@@ -64,7 +64,7 @@ def test_the_plan_names_the_nodes_still_to_run(graph) -> None:
 
 def test_two_walks_share_their_inputs_and_nothing_else(graph) -> None:
     drawn = iter(batches())
-    walk = Walk(graph, drawn)
+    walk = SegmentedExecutor(graph, drawn)
     other = walk.beside(builders.model(GRAPH, w=builders.normal(2, 2, 1, 1, seed=1)).graph)
     assert walk["x"] is other["x"]
     walk.advance(["b"])
@@ -76,10 +76,10 @@ def test_two_walks_share_their_inputs_and_nothing_else(graph) -> None:
 
 
 def test_values_beyond_the_memory_bound_go_to_files(graph) -> None:
-    walk = Walk(graph, batches(), memory=0)
+    walk = SegmentedExecutor(graph, batches(), memory=0)
     walk.advance(["b"])
     assert walk["b"].held == walk["x"].held == 0
-    held = Walk(graph, batches())
+    held = SegmentedExecutor(graph, batches())
     held.advance(["b"])
     np.testing.assert_array_equal(walk["b"][1], held["b"][1])
 
@@ -93,7 +93,7 @@ def test_a_branch_reads_tensors_from_outside() -> None:
             else_branch = other () => (float[N,2] e) { e = Identity(b) }
         >
     }"""
-    walk = Walk(builders.model(text).graph, [{"x": builders.normal(1, 2), "c": np.array(True)}])
+    walk = SegmentedExecutor(builders.model(text).graph, [{"x": builders.normal(1, 2), "c": np.array(True)}])
     walk.advance(["b"])
     walk.advance(["y"])
     np.testing.assert_array_equal(walk["y"][0], np.maximum(builders.normal(1, 2), 0))
@@ -112,7 +112,7 @@ def test_large_samples_come_in_small_batches(shape: tuple[int, ...], size: int) 
 
 def test_what_no_node_reads_any_more_is_given_up_batch_by_batch(graph) -> None:
     """Two walks share their inputs, which therefore stay until both are past them."""
-    walk = Walk(graph, batches())
+    walk = SegmentedExecutor(graph, batches())
     other = walk.beside(graph.copy())
     walk.advance(["a"])
     spent = walk["a"]

@@ -35,10 +35,10 @@ from ...targets import Target
 from .constants import Constants
 from .devices import DEVICES
 from .kernel_time import Speed, conv_ms, speed
-from .kernel_work import Work, workload
-from .precision import Precision, Request
+from .kernel_work import KernelWork, kernel_work
+from .precision import Precision, PrecisionRequest
 
-__all__ = ["DEVICES", "Kernel", "Latency", "Precision", "Request", "conv_ms", "estimate"]
+__all__ = ["DEVICES", "Kernel", "Latency", "Precision", "PrecisionRequest", "conv_ms", "estimate"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Latency:
 
 
 def estimate(
-    graph: gs.Graph, shapes: Shapes, target: Target, mode: str = "MAXN", precision: Request = "auto"
+    graph: gs.Graph, shapes: Shapes, target: Target, mode: str = "MAXN", precision: PrecisionRequest = "auto"
 ) -> Latency:
     """What the engine that `target` builds of `graph` takes for a sample of these `shapes`.
 
@@ -91,7 +91,7 @@ def estimate(
         known = ", ".join(DEVICES)
         raise UsageError(f"no latency model for target '{target.name}'", "latency", f"devices with one: {known}")
     prices = speed(target.device, mode)
-    kernels = tuple(_priced(work, prices) for work in workload(graph, shapes, precision))
+    kernels = tuple(_priced(work, prices) for work in kernel_work(graph, shapes, precision))
     return Latency(kernels, _error(kernels, prices.constants))
 
 
@@ -99,7 +99,7 @@ def _error(kernels: tuple[Kernel, ...], constants: Constants) -> float:
     return constants.int8_error if any(kernel.precision == "int8" for kernel in kernels) else constants.error
 
 
-def _priced(work: Work, prices: Speed) -> Kernel:
+def _priced(work: KernelWork, prices: Speed) -> Kernel:
     ms = prices.kernel_ms(work.precision, work.products, work.bytes)
     multiple = prices.device.multiples[work.precision]
     flops = sum(product.padded_flops(multiple) for product in work.products)

@@ -42,7 +42,7 @@ class Stage(IntEnum):
 
 
 @dataclass(eq=False)
-class Group:
+class FusionGroup:
     """The nodes of one kernel.
 
     Attributes:
@@ -67,7 +67,7 @@ class Group:
         return (self.layers or self.nodes)[-1 if self.layers else 0]
 
 
-def fuse(graph: gs.Graph, shapes: Shapes, precisions: Precisions) -> list[Group]:
+def fuse(graph: gs.Graph, shapes: Shapes, precisions: Precisions) -> list[FusionGroup]:
     """The kernels of the main graph, in the order in which they run; the rules are in the module docstring."""
     fuser = _Fuser(graph, shapes, precisions)
     for node in graph.nodes:
@@ -77,11 +77,11 @@ def fuse(graph: gs.Graph, shapes: Shapes, precisions: Precisions) -> list[Group]
 
 class _Fuser:
     def __init__(self, graph: gs.Graph, shapes: Shapes, precisions: Precisions):
-        self.groups: list[Group] = []
+        self.groups: list[FusionGroup] = []
         self._shapes, self._precisions = shapes, precisions
         self._outputs = {tensor.name for tensor in graph.outputs}
         self._constant: set[str] = {""}
-        self._producer: dict[str, Group] = {}
+        self._producer: dict[str, FusionGroup] = {}
         self._retargeted: set[str] = set()
         self._roots: dict[str, gs.Tensor] = {}
         self._handlers: list[tuple[Collection[str], Callable[[gs.Node], None]]] = [
@@ -102,13 +102,13 @@ class _Fuser:
         handlers = (handler for ops, handler in self._handlers if node.op in ops and not node.domain)
         next(handlers, self._other)(node)
 
-    def _new(self, kind: str, node: gs.Node, *moved: gs.Tensor) -> Group:
-        group = Group(kind, [node], moved)
+    def _new(self, kind: str, node: gs.Node, *moved: gs.Tensor) -> FusionGroup:
+        group = FusionGroup(kind, [node], moved)
         self.groups.append(group)
         self._producer.update({tensor.name: group for tensor in node.outputs})
         return group
 
-    def _join(self, group: Group, node: gs.Node) -> None:
+    def _join(self, group: FusionGroup, node: gs.Node) -> None:
         """The kernel now runs where its last node stands: all that it reads is there by then."""
         group.nodes.append(node)
         self.groups.remove(group)
@@ -126,7 +126,7 @@ class _Fuser:
             self.groups.remove(before)
             group.nodes.insert(0, before.core)
 
-    def _separable(self, before: Group, node: gs.Node) -> bool:
+    def _separable(self, before: FusionGroup, node: gs.Node) -> bool:
         """A depthwise Conv and a 1x1 Conv, both in INT8."""
         pair = [before.core, node]
         if any(conv.op != "Conv" or self._precisions.of(conv) != "int8" for conv in pair):
@@ -144,7 +144,7 @@ class _Fuser:
                 return
         self._new("pointwise", node)
 
-    def _takes(self, group: Group, node: gs.Node, tensor: gs.Tensor) -> bool:
+    def _takes(self, group: FusionGroup, node: gs.Node, tensor: gs.Tensor) -> bool:
         if self._shapes.get(tensor.name) != self._shapes.get(node.outputs[0].name):
             return False
         if group.kind != "layer":
@@ -195,7 +195,7 @@ class _Fuser:
         if copied:
             self._new("copy", node, *copied)
         else:
-            self._producer[node.outputs[0].name] = Group("copy", [node])
+            self._producer[node.outputs[0].name] = FusionGroup("copy", [node])
 
     def _retargets(self, concat: gs.Node, name: str) -> bool:
         """The kernel that writes the tensor can write it into `concat`; the first Concat gets it."""
@@ -214,7 +214,7 @@ class _Fuser:
     def _is_constant(self, tensor: gs.Tensor) -> bool:
         return isinstance(tensor, gs.Constant) or tensor.name in self._constant
 
-    def _private_producer(self, tensor: gs.Tensor) -> Group | None:
+    def _private_producer(self, tensor: gs.Tensor) -> FusionGroup | None:
         """The kernel that writes `tensor`, through renaming nodes, where nobody else reads it on the way."""
         while True:
             if len({id(reader) for reader in tensor.outputs}) != 1 or tensor.name in self._outputs:

@@ -38,7 +38,7 @@ FEW_ROWS = 8
 
 
 @dataclass(frozen=True)
-class Product:
+class MatrixProduct:
     """The multiplication that a layer is.
 
     Attributes:
@@ -80,7 +80,7 @@ class Speed:
         """How much slower the GPU's clock is than in the fastest mode."""
         return self.device.fastest.gpu_mhz / self.mode.gpu_mhz
 
-    def kernel_ms(self, precision: Precision, products: Iterable[Product], traffic: float) -> float:
+    def kernel_ms(self, precision: Precision, products: Iterable[MatrixProduct], traffic: float) -> float:
         """One kernel: the products that it computes and the bytes that it moves."""
         products = tuple(products)
         overhead = self.constants.overhead if products else self.constants.small_overhead
@@ -88,7 +88,7 @@ class Speed:
         memory = traffic / (self.constants.bandwidth * self.mode.bandwidth)
         return overhead * self.slowdown * 1e-3 + max(memory, compute)
 
-    def _compute(self, precision: Precision, product: Product) -> float:
+    def _compute(self, precision: Precision, product: MatrixProduct) -> float:
         ways = [self._tiled(precision, product, self.device.multiples[precision], 1.0)]
         share = self.device.cuda_share[precision]
         if precision == "int8":
@@ -97,7 +97,7 @@ class Speed:
             ways.append(2 * product.macs / (self._peak(precision) * share))
         return min(ways)
 
-    def _tiled(self, precision: Precision, product: Product, multiple: int, share: float) -> float:
+    def _tiled(self, precision: Precision, product: MatrixProduct, multiple: int, share: float) -> float:
         depth = _up(_up(product.channels, multiple) * product.kernel, STEP)
         columns = ceil(product.columns / product.group)
         tiles = product.group * ceil(product.rows / TILE) * ceil(columns / TILE)
@@ -135,7 +135,7 @@ def conv_ms(
         channels_in, channels_out: of all groups together.
         kernel_size: number of taps, 9 for 3 x 3.
     """
-    product = Product(batch * positions_out, channels_out, channels_in // group, kernel_size, group)
+    product = MatrixProduct(batch * positions_out, channels_out, channels_in // group, kernel_size, group)
     activations = batch * (positions_in * channels_in + positions_out * channels_out)
     weights = channels_out * product.channels * kernel_size
     return speed(device, mode).kernel_ms(precision, (product,), (activations + weights) * WIDTH[precision])

@@ -8,14 +8,14 @@ from math import prod
 import onnx_graphsurgeon as gs
 
 from ...graph.shapes import Shapes
-from .fusion import Group, fuse
-from .kernel_time import Product
+from .fusion import FusionGroup, fuse
+from .kernel_time import MatrixProduct
 from .operators import LAYERS
-from .precision import WIDTH, Precision, Precisions, Request
+from .precision import WIDTH, Precision, PrecisionRequest, Precisions
 
 
 @dataclass(frozen=True)
-class Work:
+class KernelWork:
     """One kernel.
 
     Attributes:
@@ -28,19 +28,19 @@ class Work:
     name: str
     nodes: tuple[str, ...]
     precision: Precision
-    products: tuple[Product, ...]
+    products: tuple[MatrixProduct, ...]
     bytes: int
 
 
-def workload(graph: gs.Graph, shapes: Shapes, request: Request) -> list[Work]:
+def kernel_work(graph: gs.Graph, shapes: Shapes, request: PrecisionRequest) -> list[KernelWork]:
     """The kernels of the main graph; a tensor of unknown shape counts as one element."""
     precisions = Precisions(graph, request)
     return [_work(group, shapes, precisions) for group in fuse(graph, shapes, precisions)]
 
 
-def _work(group: Group, shapes: Shapes, precisions: Precisions) -> Work:
+def _work(group: FusionGroup, shapes: Shapes, precisions: Precisions) -> KernelWork:
     core = group.core
-    return Work(
+    return KernelWork(
         name=core.name,
         nodes=tuple(node.name for node in group.nodes),
         precision=precisions.of(core),
@@ -49,24 +49,24 @@ def _work(group: Group, shapes: Shapes, precisions: Precisions) -> Work:
     )
 
 
-def product_of(node: gs.Node, shapes: Shapes) -> Product:
+def product_of(node: gs.Node, shapes: Shapes) -> MatrixProduct:
     """The multiplication that a Conv, ConvTranspose, Gemm or MatMul is."""
     result, weight = (shapes.get(tensor.name, ()) for tensor in (node.outputs[0], node.inputs[1]))
     if node.op == "Conv" and result and weight:
         group = int(node.attrs.get("group", 1))
-        return Product(result[0] * prod(result[2:]), result[1], weight[1], prod(weight[2:]), group)
+        return MatrixProduct(result[0] * prod(result[2:]), result[1], weight[1], prod(weight[2:]), group)
     data = shapes.get(node.inputs[0].name, ())
     if node.op == "ConvTranspose" and data and weight:
         group = int(node.attrs.get("group", 1))
         columns = group * weight[1] * prod(weight[2:])
-        return Product(data[0] * prod(data[2:]), columns, weight[0] // group, 1, group)
+        return MatrixProduct(data[0] * prod(data[2:]), columns, weight[0] // group, 1, group)
     if not result or not data:
-        return Product(1, 1, 1)
+        return MatrixProduct(1, 1, 1)
     depth = data[0] if node.op == "Gemm" and node.attrs.get("transA", 0) else data[-1]
-    return Product(prod(result[:-1]), result[-1], depth)
+    return MatrixProduct(prod(result[:-1]), result[-1], depth)
 
 
-def _bytes(group: Group, shapes: Shapes, precisions: Precisions) -> int:
+def _bytes(group: FusionGroup, shapes: Shapes, precisions: Precisions) -> int:
     if group.moved:
         return 2 * sum(_size(tensor, shapes) * precisions.width(tensor) for tensor in group.moved)
     inner = {tensor.name for node in group.nodes for tensor in node.outputs}

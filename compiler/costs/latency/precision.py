@@ -20,7 +20,7 @@ from ...graph.weights import is_quantized
 from .operators import LAYERS
 
 Precision = Literal["fp32", "fp16", "int8"]
-Request = Literal["auto", "fp32", "fp16", "int8"]
+PrecisionRequest = Literal["auto", "fp32", "fp16", "int8"]
 WIDTH: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 PASSES = MOVES | {"Concat"}
 
@@ -28,8 +28,8 @@ PASSES = MOVES | {"Concat"}
 class Precisions:
     """The answers for one graph and one request."""
 
-    def __init__(self, graph: gs.Graph, request: Request):
-        self._request: Request = request
+    def __init__(self, graph: gs.Graph, request: PrecisionRequest):
+        self._request: PrecisionRequest = request
         self._outside = {tensor.name for tensor in [*graph.inputs, *graph.outputs]}
         self._stored: dict[str, bool] = {}
 

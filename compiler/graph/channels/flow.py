@@ -26,7 +26,7 @@ from ..weights import resolve, sources
 Role = Literal["filter", "input", "parameter"]
 
 
-class Kept(Protocol):
+class KeptLabels(Protocol):
     """Which labels stay."""
 
     def __call__(self, ids: np.ndarray) -> np.ndarray:
@@ -62,7 +62,7 @@ class Fix:
     """To be applied once some of `ids` are gone."""
 
     ids: np.ndarray
-    apply: Callable[[Kept, Rewriter], None]
+    apply: Callable[[KeptLabels, Rewriter], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ class Flow:
     def slot(self, node: gs.Node, index: int, axis: int, role: Role, ids: np.ndarray) -> None:
         self.slots.append(Slot(node, index, axis, role, ids))
 
-    def fix(self, ids: np.ndarray, apply: Callable[[Kept, Rewriter], None]) -> None:
+    def fix(self, ids: np.ndarray, apply: Callable[[KeptLabels, Rewriter], None]) -> None:
         self.fixes.append(Fix(ids, apply))
 
     def tie(self, first: np.ndarray, second: np.ndarray, why: str) -> None:

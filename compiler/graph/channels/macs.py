@@ -23,7 +23,7 @@ from .selection import Selection, stays
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class ChannelLayer:
     """MACs per combination of entries, and for each axis that channels live on the labels of its entries."""
 
     node: gs.Node
@@ -60,13 +60,13 @@ class Macs:
         return saved
 
 
-def _layer(slots: list[Slot], shapes: Shapes) -> Layer:
+def _layer(slots: list[Slot], shapes: Shapes) -> ChannelLayer:
     node, index = slots[0].node, slots[0].input
     weight = resolve(node.inputs[index])
     assert weight is not None
     axes = tuple(slot.ids for slot in slots)
     rest = weight.size // prod(map(len, axes)) * _positions(node, index, shapes)
-    return Layer(node, rest, axes)
+    return ChannelLayer(node, rest, axes)
 
 
 def _positions(node: gs.Node, weight: int, shapes: Shapes) -> int:

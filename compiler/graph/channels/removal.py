@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 
 from ..rewriter import Rewriter
 from ..weights import resolve
-from .flow import Kept
+from .flow import KeptLabels
 from .groups import Channels, Group
 from .selection import Selection, stays, widen
 from .slicing import Slicer
@@ -50,7 +50,7 @@ def mask(channels: Channels, kept: Selection, rewriter: Rewriter) -> dict[Group,
     return widen(channels, kept)
 
 
-def _cut(channels: Channels, keep: Kept, rewriter: Rewriter) -> None:
+def _cut(channels: Channels, keep: KeptLabels, rewriter: Rewriter) -> None:
     """Slice every constant, all its axes at once."""
     cuts: dict[tuple[int, int], tuple[gs.Node, dict[int, np.ndarray]]] = {}
     for slot in channels.slots:
@@ -63,7 +63,7 @@ def _cut(channels: Channels, keep: Kept, rewriter: Rewriter) -> None:
     slicer.finish()
 
 
-def _redeclare(channels: Channels, keep: Kept) -> None:
+def _redeclare(channels: Channels, keep: KeptLabels) -> None:
     """Declared shapes of tensors follow their channels."""
     written = {tensor.name: tensor for node in channels.graph.nodes for tensor in node.outputs}
     for name, labels in channels.tensors.items():

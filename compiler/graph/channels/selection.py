@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .flow import Kept
+from .flow import KeptLabels
 from .groups import Channels, Group
 
 Selection = Mapping[Group, np.ndarray]
@@ -26,7 +26,7 @@ def widen(channels: Channels, kept: Selection) -> dict[Group, np.ndarray]:
     return {group: np.flatnonzero(mask[group.members]) for group in kept}
 
 
-def stays(channels: Channels, kept: Selection) -> Kept:
+def stays(channels: Channels, kept: Selection) -> KeptLabels:
     """Whether each label stays, with `kept` widened."""
     mask = _units(channels, widen(channels, kept))
     return lambda ids: mask[channels.unit[ids]]

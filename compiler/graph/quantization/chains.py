@@ -11,7 +11,7 @@ from ..convs import Conv, view
 
 
 @dataclass(frozen=True, eq=False)
-class Chain:
+class ConvPair:
     """`first` feeds only `second`, whose input is `between`: the output of `first`, or of the ReLU after it."""
 
     first: Conv
@@ -26,7 +26,7 @@ class Chain:
         return self.second.input is self.first.output
 
 
-def find_chains(graph: gs.Graph, accepts: Callable[[gs.Node], bool]) -> Iterator[Chain]:
+def find_conv_pairs(graph: gs.Graph, accepts: Callable[[gs.Node], bool]) -> Iterator[ConvPair]:
     """Every chain of two accepted Convs, the second ungrouped, in graph order."""
     outputs = {id(tensor) for tensor in graph.outputs}
     for node in graph.nodes:
@@ -35,7 +35,7 @@ def find_chains(graph: gs.Graph, accepts: Callable[[gs.Node], bool]) -> Iterator
             continue
         first, second = view(node), view(follower)
         if first is not None and second is not None:
-            yield Chain(first, second)
+            yield ConvPair(first, second)
 
 
 def _follower(node: gs.Node, outputs: set[int]) -> gs.Node | None:

@@ -43,7 +43,7 @@ Slot = tuple[gs.Node, int]
 
 
 @dataclass(frozen=True, eq=False)
-class Site:
+class QuantizedTensor:
     """A tensor that gets a pair, and the (node, input index) slots that read the pair's result."""
 
     tensor: gs.Tensor
@@ -59,22 +59,22 @@ class Placement:
         weights: one site per weight tensor and channel axis.
     """
 
-    activations: list[list[Site]]
-    weights: list[Site]
+    activations: list[list[QuantizedTensor]]
+    weights: list[QuantizedTensor]
 
 
 def place(graph: gs.Graph, accepts: Callable[[gs.Node], bool], closed: bool = False) -> Placement:
     """The pairs for the layers of `graph` that `accepts` takes; the rules are in the module docstring."""
     layers = [node for node in graph.nodes if is_layer(node) and accepts(node)]
-    return Placement(_Activations(graph, layers, closed).groups(), weight_sites(layers))
+    return Placement(_Activations(graph, layers, closed).groups(), quantized_weights(layers))
 
 
-def weight_sites(layers: Iterable[gs.Node]) -> list[Site]:
+def quantized_weights(layers: Iterable[gs.Node]) -> list[QuantizedTensor]:
     """One site per weight tensor and channel axis."""
-    sites: dict[tuple[int, int], Site] = {}
+    sites: dict[tuple[int, int], QuantizedTensor] = {}
     for node in layers:
         weight = node.inputs[1]
-        sites.setdefault((id(weight), channel_axis(node)), Site(weight)).slots.append((node, 1))
+        sites.setdefault((id(weight), channel_axis(node)), QuantizedTensor(weight)).slots.append((node, 1))
     return list(sites.values())
 
 
@@ -85,11 +85,11 @@ class _Activations:
         self._graph = graph
         self._layers = layers
         self._readers = _readers(graph) if closed else {}
-        self._sites: dict[int, Site] = {}
+        self._sites: dict[int, QuantizedTensor] = {}
         self._queue: list[gs.Tensor] = []
         self._leader: dict[int, int] = {}
 
-    def groups(self) -> list[list[Site]]:
+    def groups(self) -> list[list[QuantizedTensor]]:
         for node in self._layers:
             self._add(node, 0)
         shortcuts = _shortcuts(self._graph, self._layers)
@@ -108,7 +108,7 @@ class _Activations:
         if isinstance(tensor, gs.Constant) or _is_quantized(tensor):
             return False
         if id(tensor) not in self._sites:
-            self._sites[id(tensor)] = Site(tensor, list(self._readers.get(id(tensor), ())))
+            self._sites[id(tensor)] = QuantizedTensor(tensor, list(self._readers.get(id(tensor), ())))
             self._queue.append(tensor)
         slots = self._sites[id(tensor)].slots
         if not any(other is node and at == index for other, at in slots):
@@ -147,8 +147,8 @@ class _Activations:
             key = self._leader[key]
         return key
 
-    def _grouped(self) -> list[list[Site]]:
-        groups: dict[int, list[Site]] = {}
+    def _grouped(self) -> list[list[QuantizedTensor]]:
+        groups: dict[int, list[QuantizedTensor]] = {}
         for key, site in self._sites.items():
             groups.setdefault(self._find(key), []).append(site)
         return list(groups.values())

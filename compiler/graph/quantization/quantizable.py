@@ -40,7 +40,7 @@ def subgraph_layers(graph: gs.Graph) -> Iterator[gs.Node]:
         yield from (node for node in body.nodes if is_layer(node))
 
 
-def refusal(node: gs.Node, group_multiple: int = 1) -> str | None:
+def unsupported_reason(node: gs.Node, group_multiple: int = 1) -> str | None:
     """Why the layer cannot be quantized, or None. `group_multiple`: what the channels of one group must divide into."""
     if node.op == "ConvTranspose":
         return "ConvTranspose stays in float: TensorRT 8 wants its scales per input channel and refuses groups"

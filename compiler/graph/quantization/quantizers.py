@@ -18,7 +18,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..rewriter import Rewriter
-from .qdq import Site
+from .qdq import QuantizedTensor
 
 Form = Literal["float-qdq", "int8-dq"]
 SYMMETRIC = np.int8(0)
@@ -38,7 +38,7 @@ class Grid:
         return np.clip(np.rint(x / scale), low, high) * scale
 
 
-def quantize_activation(rewriter: Rewriter, site: Site, grid: Grid) -> None:
+def quantize_activation(rewriter: Rewriter, site: QuantizedTensor, grid: Grid) -> None:
     """Put a pair on the site's tensor and let its slots read the result."""
     name = site.tensor.name
     parameters = _parameters(rewriter, name, np.float32(grid.scale), grid.zero)
@@ -52,7 +52,7 @@ def quantize_activation(rewriter: Rewriter, site: Site, grid: Grid) -> None:
 
 
 def quantize_weight(
-    rewriter: Rewriter, site: Site, codes: np.ndarray, scale: np.ndarray, axis: int, form: Form
+    rewriter: Rewriter, site: QuantizedTensor, codes: np.ndarray, scale: np.ndarray, axis: int, form: Form
 ) -> None:
     """Let the slots read `codes` (int8, in the weight's shape) times `scale` (one per slice of `axis`, or one)."""
     node = site.slots[0][0]
@@ -101,11 +101,11 @@ def _parameters(rewriter: Rewriter, name: str, scale: Any, zero: np.int8 | np.ui
     ]
 
 
-def _first(graph: gs.Graph, site: Site) -> gs.Node:
+def _first(graph: gs.Graph, site: QuantizedTensor) -> gs.Node:
     slots = {id(node) for node, _ in site.slots}
     return next(node for node in graph.nodes if id(node) in slots)
 
 
-def _connect(rewriter: Rewriter, site: Site, result: gs.Tensor) -> None:
+def _connect(rewriter: Rewriter, site: QuantizedTensor, result: gs.Tensor) -> None:
     for node, index in site.slots:
         rewriter.set_input(node, index, result)

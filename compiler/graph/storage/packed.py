@@ -67,7 +67,7 @@ class Rebuilder:
             entries: (K,), of the type of the weight.
             scales: broadcast against the weight, of its type; None: not scaled.
         """
-        chain = Chain(self._rewriter, node)
+        chain = NodeChain(self._rewriter, node)
         tensor = self._codes(chain, codes, code_bits(len(entries)))
         tensor = chain.add("Gather", self._rewriter.constant("w", entries), tensor)
         if scales is not None:
@@ -82,7 +82,7 @@ class Rebuilder:
             scales, zeros: float32, broadcast against the weight.
         """
         first, *others = nodes
-        chain = Chain(self._rewriter, first)
+        chain = NodeChain(self._rewriter, first)
         tensor = chain.add("Cast", self._rewriter.constant("w", codes), to=onnx.TensorProto.FLOAT)
         tensor = chain.add("Sub", tensor, self._rewriter.constant("w", zeros))
         tensor = chain.add("Mul", tensor, self._rewriter.constant("w", scales))
@@ -90,7 +90,7 @@ class Rebuilder:
         for node in others:
             self._rewriter.set_input(node, 1, tensor)
 
-    def _codes(self, chain: Chain, codes: np.ndarray, bits: int) -> gs.Tensor:
+    def _codes(self, chain: NodeChain, codes: np.ndarray, bits: int) -> gs.Tensor:
         """The codes as int32, of their shape."""
         if bits == 8:
             return chain.add("Cast", self._rewriter.constant("w", codes), to=onnx.TensorProto.INT32)
@@ -110,7 +110,7 @@ class Rebuilder:
         return self._shared[key]
 
 
-class Chain:
+class NodeChain:
     """Nodes that compute an input of `node`, placed before it."""
 
     def __init__(self, rewriter: Rewriter, node: gs.Node):

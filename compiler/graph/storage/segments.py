@@ -22,11 +22,11 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ..rewriter import Rewriter
-from .packed import Chain
+from .packed import NodeChain
 
 
 @dataclass(frozen=True, eq=False)
-class Vector:
+class SegmentVector:
     """A vector (L,) as it is stored: floats, or bytes that stand for step * byte + low, in the type of `step`."""
 
     stored: np.ndarray
@@ -43,7 +43,7 @@ class Vector:
 def rebuild_segments(
     rewriter: Rewriter,
     node: gs.Node,
-    vector: Vector,
+    vector: SegmentVector,
     starts: np.ndarray,
     shape: tuple[int, ...],
     scales: np.ndarray | None = None,
@@ -56,7 +56,7 @@ def rebuild_segments(
         scales: (N, 1, ...), of the type of the weight; None: not scaled.
         fractions: (N, 1), of the type of the weight; None: segments start at elements.
     """
-    chain = Chain(rewriter, node)
+    chain = NodeChain(rewriter, node)
 
     def constant(values: np.ndarray | np.generic) -> gs.Constant:
         return rewriter.constant("w", np.asarray(values))
@@ -82,7 +82,7 @@ def rebuild_segments(
     chain.place(1, tensor if scales is None else chain.add("Mul", tensor, constant(scales)))
 
 
-def _starts(chain: Chain, rewriter: Rewriter, starts: np.ndarray) -> gs.Tensor:
+def _starts(chain: NodeChain, rewriter: Rewriter, starts: np.ndarray) -> gs.Tensor:
     column = starts[:, None]
     if starts.max(initial=0) > np.iinfo(np.uint16).max:
         return rewriter.constant("w", column.astype(np.int32))

@@ -23,11 +23,11 @@ import onnx_graphsurgeon as gs
 from ..convs import Conv
 from ..rewriter import Rewriter
 from .operators import DOMAIN, PLUGIN, SPATIAL_BASIS_CONV, declare
-from .packed import Chain
+from .packed import NodeChain
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class TemplateParts:
     """basis (G, M, C/G, K), transforms (N, G, K) and choice (N,) as in the module docstring."""
 
     basis: np.ndarray
@@ -35,7 +35,7 @@ class Parts:
     choice: np.ndarray
 
 
-def write_stock(rewriter: Rewriter, conv: Conv, parts: Parts, bias: np.ndarray) -> None:
+def write_stock(rewriter: Rewriter, conv: Conv, parts: TemplateParts, bias: np.ndarray) -> None:
     """Put the three Convs in the place of `conv`."""
     chain = _Convs(rewriter, conv)
     groups, count, channels, taps = parts.basis.shape
@@ -70,10 +70,10 @@ def slots_of(choice: np.ndarray, count: int) -> np.ndarray:
     return slots
 
 
-def write_dense(rewriter: Rewriter, conv: Conv, parts: Parts, bias: np.ndarray) -> None:
+def write_dense(rewriter: Rewriter, conv: Conv, parts: TemplateParts, bias: np.ndarray) -> None:
     """Make the weight of `conv` a product that is computed in the graph."""
     groups, count, channels, taps = parts.basis.shape
-    chain = Chain(rewriter, conv.node)
+    chain = NodeChain(rewriter, conv.node)
 
     def constant(values: np.ndarray) -> gs.Constant:
         return rewriter.constant("w", values)
@@ -94,7 +94,7 @@ def write_dense(rewriter: Rewriter, conv: Conv, parts: Parts, bias: np.ndarray) 
     rewriter.set_weight(conv.node, 2, bias.astype(conv.dtype))
 
 
-def write_plugin(rewriter: Rewriter, conv: Conv, parts: Parts, bias: np.ndarray) -> None:
+def write_plugin(rewriter: Rewriter, conv: Conv, parts: TemplateParts, bias: np.ndarray) -> None:
     """Put one SpatialBasisConv in the place of `conv`, whose pads must be stated (no auto_pad SAME)."""
     groups, count, channels = parts.basis.shape[:3]
     values = {

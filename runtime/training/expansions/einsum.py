@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from .formula import Rule, Site, Term
+from .formula import ExpansionContext, Rule, Term
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class _Labelled:
         return self.term.transpose([self.labels.index(label) for label in labels])
 
 
-def _einsum(site: Site) -> Term:
+def _einsum(site: ExpansionContext) -> Term:
     sources, result = _labels(site)
     terms = [_Labelled(site.term(index), labels) for index, labels in enumerate(sources)]
     if len(terms) == 1:
@@ -52,7 +52,7 @@ def _einsum(site: Site) -> Term:
     return _Labelled(product.reshape([sizes[label] for label in made]), made).ordered(result)
 
 
-def _labels(site: Site) -> tuple[Sequence[str], str]:
+def _labels(site: ExpansionContext) -> tuple[Sequence[str], str]:
     """Of the inputs, and of the result."""
     before, arrow, result = site.get("equation").replace(" ", "").partition("->")
     sources = before.split(",")

@@ -31,7 +31,7 @@ class Straight:
 
 
 @dataclass(eq=False)
-class Site:
+class ExpansionContext:
     """A node, and the nodes that shall take its place."""
 
     rewriter: Rewriter
@@ -106,7 +106,7 @@ class Site:
 class Term:
     """A tensor of a formula."""
 
-    site: Site
+    site: ExpansionContext
     tensor: gs.Tensor
 
     @property
@@ -150,5 +150,5 @@ class Term:
         return self.apply("ReduceSum", None if axes is None else list(axes), keepdims=keepdims)
 
 
-Rule = Callable[[Site], Term | Sequence[Term] | None]
+Rule = Callable[[ExpansionContext], Term | Sequence[Term] | None]
 """From a site to the terms of its outputs; None leaves the node (which the rule may have edited) where it is."""

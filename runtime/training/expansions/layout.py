@@ -7,23 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from .formula import Rule, Site, Term
+from .formula import ExpansionContext, Rule, Term
 
 
-def _depth_to_space(site: Site) -> Term:
+def _depth_to_space(site: ExpansionContext) -> Term:
     (n, _, h, w), b = site.x.shape, site.get("blocksize")
     if site.get("mode", "DCR") == "CRD":
         return site.x.reshape([n, -1, b, b, h, w]).transpose([0, 1, 4, 2, 5, 3]).reshape([n, -1, h * b, w * b])
     return site.x.reshape([n, b, b, -1, h, w]).transpose([0, 3, 4, 1, 5, 2]).reshape([n, -1, h * b, w * b])
 
 
-def _space_to_depth(site: Site) -> Term:
+def _space_to_depth(site: ExpansionContext) -> Term:
     (n, c, h, w), b = site.x.shape, site.get("blocksize")
     blocks = site.x.reshape([n, c, h // b, b, w // b, b]).transpose([0, 3, 5, 1, 2, 4])
     return blocks.reshape([n, c * b * b, h // b, w // b])
 
 
-def _pad(site: Site) -> Term | None:
+def _pad(site: ExpansionContext) -> Term | None:
     """Constants are padded as they are, on all axes; other modes repeat elements."""
     mode: Any = site.get("mode", "constant")
     if mode == "constant" and not site.has(3):
@@ -40,7 +40,7 @@ def _pad(site: Site) -> Term | None:
     return x if site.made else x.apply("Identity")
 
 
-def _all_pads(site: Site) -> list[tuple[int, int]]:
+def _all_pads(site: ExpansionContext) -> list[tuple[int, int]]:
     """Elements before and after, by axis."""
     given, rank = site.setting("pads", 1) or [], len(site.x.shape)
     axes = site.setting("axes", 3) or list(range(rank))
@@ -50,7 +50,7 @@ def _all_pads(site: Site) -> list[tuple[int, int]]:
     return pads
 
 
-def _slice(site: Site) -> Term | None:
+def _slice(site: ExpansionContext) -> Term | None:
     """Backwards, it has no gradient."""
     if not site.has(4) or all(step > 0 for step in site.setting("steps", 4) or []):
         return None
@@ -61,7 +61,7 @@ def _slice(site: Site) -> Term | None:
     return x
 
 
-def _split(site: Site) -> list[Term]:
+def _split(site: ExpansionContext) -> list[Term]:
     """Its gradient takes for granted that every part has one."""
     axis: int = site.get("axis", 0)
     ends = list(accumulate(site.shape_of(part)[axis] for part in site.node.outputs))

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from .formula import Rule, Site, Term
+from .formula import ExpansionContext, Rule, Term
 
 PER_CHANNEL = 21
 """The opset from which on GroupNormalization has a scale per channel, not per group."""
@@ -30,7 +30,7 @@ def _column(shape: Sequence[int]) -> list[int]:
     return [-1] + [1] * (len(shape) - 2)
 
 
-def _batch(site: Site) -> Term:
+def _batch(site: ExpansionContext) -> Term:
     if site.get("training_mode", 0):
         site.refuse("it takes the moments of the batch")
     x, scale, bias, mean, variance = (site.term(index) for index in range(5))
@@ -39,13 +39,13 @@ def _batch(site: Site) -> Term:
     return _affine(x - mean.reshape(column), gain, bias, column)
 
 
-def _instance(site: Site) -> Term:
+def _instance(site: ExpansionContext) -> Term:
     shape = site.x.shape
     normal = _standardized(site.x, shape, range(2, len(shape)), site.get("epsilon", 1e-5))
     return _affine(normal, site.term(1), site.term(2), _column(shape))
 
 
-def _layer(site: Site) -> Term:
+def _layer(site: ExpansionContext) -> Term:
     if len([output for output in site.node.outputs if output.outputs]) > 1:
         site.refuse("its moments are used")
     shape = site.x.shape
@@ -55,7 +55,7 @@ def _layer(site: Site) -> Term:
     return _affine(normal, site.term(1), bias, [shape[axis] for axis in axes])
 
 
-def _group(site: Site) -> Term:
+def _group(site: ExpansionContext) -> Term:
     shape, groups, epsilon = site.x.shape, site.get("num_groups"), site.get("epsilon", 1e-5)
     rows = [shape[0], groups, prod(shape[1:]) // groups]
     normal = _standardized(site.x.reshape(rows), rows, [2], epsilon)
@@ -64,14 +64,14 @@ def _group(site: Site) -> Term:
     return _affine(normal, site.term(1), site.term(2), [-1, 1]).reshape(shape)
 
 
-def _lp(site: Site) -> Term:
+def _lp(site: ExpansionContext) -> Term:
     axes = [site.get("axis", -1) % len(site.x.shape)]
     if site.get("p", 2) == 1:
         return site.x / abs(site.x).total(axes)
     return site.x / (site.x * site.x).total(axes).apply("Sqrt")
 
 
-def _across_channels(site: Site) -> Term:
+def _across_channels(site: ExpansionContext) -> Term:
     """Squares are summed over neighbouring channels by a product with a band of ones."""
     shape, size = site.x.shape, site.get("size")
     distance = np.arange(shape[1]) - np.arange(shape[1])[:, None]

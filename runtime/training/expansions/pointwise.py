@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import reduce
 from operator import add
 
-from .formula import FLOAT, Rule, Site, Term
+from .formula import FLOAT, ExpansionContext, Rule, Term
 
 
 def positive(x: Term) -> Term:
@@ -29,7 +29,7 @@ def _elu(x: Term, alpha: float, width: float = 1.0) -> Term:
     return positive(x) + ((negative(x) * (1 / width)).apply("Exp") - 1.0) * alpha
 
 
-def _celu(site: Site) -> Term:
+def _celu(site: ExpansionContext) -> Term:
     alpha = site.get("alpha", 1.0)
     return _elu(site.x, alpha, alpha)
 
@@ -38,16 +38,16 @@ def _softplus(x: Term) -> Term:
     return positive(x) + ((-abs(x)).apply("Exp") + 1.0).apply("Log")
 
 
-def _prelu(site: Site) -> Term:
+def _prelu(site: ExpansionContext) -> Term:
     return positive(site.x) + negative(site.x) * site.term(1)
 
 
-def _sum(site: Site) -> Term:
+def _sum(site: ExpansionContext) -> Term:
     terms = [site.term(index) for index in range(len(site.node.inputs))]
     return reduce(add, terms) if len(terms) > 1 else terms[0].apply("Identity")
 
 
-def _where(site: Site) -> list[Term] | None:
+def _where(site: ExpansionContext) -> list[Term] | None:
     """Its gradient forgets to sum over what was broadcast."""
     shape = site.result
     if site.term(1).shape == shape and site.term(2).shape == shape:
@@ -56,7 +56,7 @@ def _where(site: Site) -> list[Term] | None:
     return [site.term(0).apply("Where", *chosen)]
 
 
-def _dropout(site: Site) -> Term:
+def _dropout(site: ExpansionContext) -> Term:
     training = site.constant(2)
     return site.refuse("it draws random numbers") if training is not None and training else site.x.apply("Identity")
 

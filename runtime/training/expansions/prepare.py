@@ -22,7 +22,7 @@ from ....compiler.errors import CompressError
 from ....compiler.graph.opset import raise_opset
 from ....compiler.graph.rewriter import Rewriter
 from .einsum import EINSUM
-from .formula import Rule, Site, Straight, Term
+from .formula import ExpansionContext, Rule, Straight, Term
 from .layout import LAYOUT
 from .normalization import NORMALIZATION
 from .pointwise import POINTWISE
@@ -69,7 +69,7 @@ def differentiable(model: onnx.ModelProto) -> Prepared:
     rewriter = Rewriter(graph)
     for node in list(graph.nodes):
         if node.op in RULES and node.domain in (None, "", "ai.onnx"):
-            _expand(Site(rewriter, node, straight))
+            _expand(ExpansionContext(rewriter, node, straight))
     _read_once(rewriter)
     graph.cleanup().toposort()
     proto = gs.export_onnx(graph, do_type_check=False)
@@ -105,7 +105,7 @@ def _read_once(rewriter: Rewriter) -> None:
                 rewriter.set_input(node, index, copy)
 
 
-def _expand(site: Site) -> None:
+def _expand(site: ExpansionContext) -> None:
     """Put what the rule makes of the node in its place."""
     wanted, outputs = RULES[site.node.op](site), list(site.node.outputs)
     if wanted is None:

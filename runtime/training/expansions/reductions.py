@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from math import prod
 
-from .formula import Rule, Site, Term
+from .formula import ExpansionContext, Rule, Term
 
 
-def _axes(site: Site) -> list[int]:
+def _axes(site: ExpansionContext) -> list[int]:
     """Not negative, in order; all where none are given."""
     axes, rank = site.setting("axes", 1), len(site.x.shape)
     return sorted(axis % rank for axis in axes) if axes else list(range(rank))
 
 
-def _total(site: Site, x: Term) -> Term:
+def _total(site: ExpansionContext, x: Term) -> Term:
     return x.total(_axes(site), site.get("keepdims", 1))
 
 
-def _extreme(site: Site, largest: int) -> Term:
+def _extreme(site: ExpansionContext, largest: int) -> Term:
     """The first of the reduced elements, sorted; of several that are equal one has the gradient."""
     shape, axes = site.x.shape, _axes(site)
     rest = [axis for axis in range(len(shape)) if axis not in axes]

@@ -11,12 +11,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ....runtime.session import Session
-from .formula import Rule, Site, Term
+from .formula import ExpansionContext, Rule, Term
 
 FORM = ("coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside", "mode", "nearest_mode", "antialias")
 
 
-def _resize(site: Site) -> Term:
+def _resize(site: ExpansionContext) -> Term:
     if site.get("coordinate_transformation_mode") == "tf_crop_and_resize":
         site.refuse("it crops")
     if site.get("keep_aspect_ratio_policy", "stretch") != "stretch":
@@ -28,7 +28,7 @@ def _resize(site: Site) -> Term:
     return x if site.made else x.apply("Identity")
 
 
-def _scales(site: Site) -> list[float]:
+def _scales(site: ExpansionContext) -> list[float]:
     """By axis; sizes, where they are given, divide."""
     shape, given = site.x.shape, site.constant(2)
     if given is None or given.size == 0:
@@ -49,7 +49,7 @@ def _along(x: Term, axis: int, rank: int, matrix: np.ndarray) -> Term:
     return x.transpose(order).apply("MatMul", np.ascontiguousarray(matrix.T)).transpose(order)
 
 
-def _matrix(site: Site, size: int, scale: float, target: int) -> np.ndarray:
+def _matrix(site: ExpansionContext, size: int, scale: float, target: int) -> np.ndarray:
     """What becomes of unit vectors, (target, size)."""
     attrs = {key: site.node.attrs[key] for key in FORM if key in site.node.attrs}
     graph = helper.make_graph(

@@ -16,24 +16,24 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from .formula import Rule, Site, Straight, Term
+from .formula import ExpansionContext, Rule, Straight, Term
 
 CODES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "uint16": (0, 65535)}
 """The lowest and the highest, by type."""
 
 
-def _pair(site: Site) -> Term | None:
+def _pair(site: ExpansionContext) -> Term | None:
     """For a DequantizeLinear; one of stored codes has no gradient and needs none."""
     quantizer = site.node.inputs[0].inputs[0] if site.node.inputs[0].inputs else None
     if quantizer is None or quantizer.op != "QuantizeLinear":
         return None
-    inner = Site(site.rewriter, quantizer, site.straight)
+    inner = ExpansionContext(site.rewriter, quantizer, site.straight)
     _write(site, inner)
     site.made.clear()
     return _bounded(site, inner).apply("Identity")
 
 
-def _write(site: Site, inner: Site) -> None:
+def _write(site: ExpansionContext, inner: ExpansionContext) -> None:
     """The pair as it is, with constants of its own."""
     straight, base = site.straight, site.rewriter.fresh_name(f"{site.node.name}/pair")
     source, result = inner.node.inputs[0].name, site.node.outputs[0].name
@@ -43,7 +43,7 @@ def _write(site: Site, inner: Site) -> None:
         straight.nodes.append(node)
 
 
-def _keep(part: Site, index: int, name: str) -> str:
+def _keep(part: ExpansionContext, index: int, name: str) -> str:
     values = part.constant(index)
     if values is None:
         return ""
@@ -51,7 +51,7 @@ def _keep(part: Site, index: int, name: str) -> str:
     return name
 
 
-def _bounded(site: Site, quantizer: Site) -> Term:
+def _bounded(site: ExpansionContext, quantizer: ExpansionContext) -> Term:
     low, high = _bounds(quantizer)
     x = Term(site, quantizer.node.inputs[0])
     if low.size == 1:
@@ -62,7 +62,7 @@ def _bounded(site: Site, quantizer: Site) -> Term:
     return x.apply("Max", low.reshape(column)).apply("Min", high.reshape(column))
 
 
-def _bounds(quantizer: Site) -> tuple[np.ndarray, np.ndarray]:
+def _bounds(quantizer: ExpansionContext) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of the lowest and the highest code."""
     scale, zero = quantizer.constant(1), quantizer.constant(2)
     zero = np.zeros(1, np.uint8) if zero is None else zero

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .formula import Rule, Site, Term
+from .formula import ExpansionContext, Rule, Term
 
 
-def _explicit(site: Site) -> None:
+def _explicit(site: ExpansionContext) -> None:
     """Rewrite `auto_pad` in place."""
     mode, attrs = site.get("auto_pad", "NOTSET"), site.node.attrs
     attrs.pop("auto_pad", None)
@@ -28,7 +28,7 @@ def _explicit(site: Site) -> None:
         attrs["pads"] = _shares(missing, upper=mode == "SAME_UPPER")
 
 
-def _window(site: Site) -> tuple[list[int], list[int], list[int]]:
+def _window(site: ExpansionContext) -> tuple[list[int], list[int], list[int]]:
     """Kernel, strides and dilations."""
     kernel = site.get("kernel_shape") or site.term(1).shape[2:]
     ones = [1] * len(kernel)
@@ -41,11 +41,11 @@ def _shares(totals: Sequence[int], upper: bool) -> list[int]:
     return [*small, *large] if upper else [*large, *small]
 
 
-def _global_max(site: Site) -> Term:
+def _global_max(site: ExpansionContext) -> Term:
     return site.x.apply("MaxPool", kernel_shape=site.x.shape[2:])
 
 
-def _conv_transpose(site: Site) -> Term:
+def _conv_transpose(site: ExpansionContext) -> Term:
     kernel, strides, dilations = _window(site)
     rank = len(kernel)
     pads, extra = _taken(site), site.get("output_padding") or [0] * rank
@@ -57,7 +57,7 @@ def _conv_transpose(site: Site) -> Term:
     return padded.apply("Conv", _flipped(site), *bias, group=site.get("group", 1), dilations=dilations)
 
 
-def _taken(site: Site) -> list[int]:
+def _taken(site: ExpansionContext) -> list[int]:
     """Elements that are taken away before and after, by spatial axis."""
     mode = site.get("auto_pad", "NOTSET")
     kernel, strides, dilations = _window(site)
@@ -72,7 +72,7 @@ def _taken(site: Site) -> list[int]:
     return _shares(missing, upper=mode == "SAME_UPPER")
 
 
-def _stuffed(site: Site, strides: Sequence[int]) -> Term:
+def _stuffed(site: ExpansionContext, strides: Sequence[int]) -> Term:
     """The input with stride - 1 zeros after every element."""
     if all(stride == 1 for stride in strides):
         return site.x
@@ -83,7 +83,7 @@ def _stuffed(site: Site, strides: Sequence[int]) -> Term:
     return zeros.reshape([batch, channels, *(n * s for n, s in zip(sizes, strides, strict=True))])
 
 
-def _flipped(site: Site) -> Term:
+def _flipped(site: ExpansionContext) -> Term:
     """The weight of the Conv: (C, M/G, k) as (M, C/G, k), the taps in reverse."""
     weight, groups = site.term(1), site.get("group", 1)
     channels, filters, *kernel = weight.shape

@@ -1,7 +1,7 @@
 """ONNX operators, opsets 11 to 18, as PyTorch functions; those of inference networks up to opset 11 too where easy.
 
 A theme has two tables. PLAIN: the function is the operator, whatever its attributes. BUILT: the node decides; a builder
-takes its `Site` and gives the function. Every function takes the node's inputs, those known beforehand included.
+takes its `NodeContext` and gives the function. Every function takes the node's inputs, those known beforehand included.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from . import (
     resizing,
     shapes,
 )
-from .node_context import Kernel, Site, Tensor, place
+from .node_context import Kernel, NodeContext, Tensor, place
 
 PLAIN: dict[str, Kernel] = {**elementwise.PLAIN, **activations.PLAIN, **matrices.PLAIN}
 BUILT = {
@@ -38,10 +38,10 @@ BUILT = {
     **losses.BUILT,
 }
 
-__all__ = ["Kernel", "Site", "Tensor", "kernel", "place"]
+__all__ = ["Kernel", "NodeContext", "Tensor", "kernel", "place"]
 
 
-def kernel(site: Site) -> Kernel:
+def kernel(site: NodeContext) -> Kernel:
     """The function of a node.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .node_context import Kernel, Site, Tensor
+from .node_context import Kernel, NodeContext, Tensor
 
 F = torch.nn.functional
 
@@ -23,50 +23,50 @@ PLAIN: dict[str, Kernel] = {
 }
 
 
-def leaky_relu(site: Site) -> Kernel:
+def leaky_relu(site: NodeContext) -> Kernel:
     slope = site.get("alpha", 0.01)
     return lambda x: F.leaky_relu(x, slope)
 
 
-def hard_sigmoid(site: Site) -> Kernel:
+def hard_sigmoid(site: NodeContext) -> Kernel:
     slope, offset = site.get("alpha", 0.2), site.get("beta", 0.5)
     return lambda x: torch.clamp(x * slope + offset, 0.0, 1.0)
 
 
-def elu(site: Site) -> Kernel:
+def elu(site: NodeContext) -> Kernel:
     alpha = site.get("alpha", 1.0)
     return lambda x: F.elu(x, alpha)
 
 
-def selu(site: Site) -> Kernel:
+def selu(site: NodeContext) -> Kernel:
     alpha, gamma = site.get("alpha", 1.6732632423543772), site.get("gamma", 1.0507009873554805)
     return lambda x: gamma * F.elu(x, alpha)
 
 
-def celu(site: Site) -> Kernel:
+def celu(site: NodeContext) -> Kernel:
     alpha = site.get("alpha", 1.0)
     return lambda x: F.celu(x, alpha)
 
 
-def thresholded_relu(site: Site) -> Kernel:
+def thresholded_relu(site: NodeContext) -> Kernel:
     alpha = site.get("alpha", 1.0)
     return lambda x: F.threshold(x, alpha, 0.0)
 
 
-def gelu(site: Site) -> Kernel:
+def gelu(site: NodeContext) -> Kernel:
     form = site.text("approximate", "none")
     return lambda x: F.gelu(x, approximate=form)
 
 
-def softmax(site: Site) -> Kernel:
+def softmax(site: NodeContext) -> Kernel:
     return _over_axis(site, torch.softmax)
 
 
-def log_softmax(site: Site) -> Kernel:
+def log_softmax(site: NodeContext) -> Kernel:
     return _over_axis(site, torch.log_softmax)
 
 
-def _over_axis(site: Site, function: Any) -> Kernel:
+def _over_axis(site: NodeContext, function: Any) -> Kernel:
     """Up to opset 12 the axes from `axis` on are one, and `axis` is 1 by default; then it is one axis, the last."""
     if site.opset >= 13:
         axis = site.axis(-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 
-from .node_context import Kernel, Site, Tensor
+from .node_context import Kernel, NodeContext, Tensor
 from .windows import margins, windows
 
 F = torch.nn.functional
@@ -14,7 +14,7 @@ CONVS = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
 
 
-def conv(site: Site) -> Kernel:
+def conv(site: NodeContext) -> Kernel:
     function, group = _ranked(site, CONVS), site.get("group", 1)
     form = windows(site, site.shape(1)[2:])
     strides, dilations, pads = form.strides, form.dilations, form.before
@@ -24,7 +24,7 @@ def conv(site: Site) -> Kernel:
     return lambda x, w, b=None: function(F.pad(x, extra), w, b, strides, 0, dilations, group)
 
 
-def conv_transpose(site: Site) -> Kernel:
+def conv_transpose(site: NodeContext) -> Kernel:
     """The whole output (i - 1) s + (k - 1) d + 1, cropped by the pads; `output_padding` is cropped less.
 
     A negative crop adds zeros, so that the bias is added last.
@@ -44,7 +44,7 @@ def conv_transpose(site: Site) -> Kernel:
     return cropped
 
 
-def _crops(site: Site, rank: int, strides: list[int], dilations: list[int]) -> tuple[list[int], list[int]]:
+def _crops(site: NodeContext, rank: int, strides: list[int], dilations: list[int]) -> tuple[list[int], list[int]]:
     extra = list(site.get("output_padding", [0] * rank))
     pads, mode, wanted = (
         list(site.get("pads", [0] * 2 * rank)),
@@ -65,7 +65,7 @@ def _crops(site: Site, rank: int, strides: list[int], dilations: list[int]) -> t
     return first, [v - e for v, e in zip(last, extra, strict=True)]
 
 
-def _ranked(site: Site, functions: dict[int, Kernel]) -> Kernel:
+def _ranked(site: NodeContext, functions: dict[int, Kernel]) -> Kernel:
     rank = site.rank() - 2
     return functions[rank] if rank in functions else site.refuse(f"{rank} spatial axes; 1 to 3 are supported")
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import torch
 
-from .node_context import Kernel, Site, Tensor
+from .node_context import Kernel, NodeContext, Tensor
 
 PLAIN: dict[str, Kernel] = {
     "Abs": torch.abs,
@@ -58,18 +58,18 @@ PLAIN: dict[str, Kernel] = {
 }
 
 
-def div(site: Site) -> Kernel:
+def div(site: NodeContext) -> Kernel:
     """Integers are divided towards zero."""
     if site.inputs[0].is_floating_point():
         return torch.div
     return lambda a, b: torch.div(a, b, rounding_mode="trunc")
 
 
-def mod(site: Site) -> Kernel:
+def mod(site: NodeContext) -> Kernel:
     return torch.fmod if site.get("fmod", 0) else torch.remainder
 
 
-def power(site: Site) -> Kernel:
+def power(site: NodeContext) -> Kernel:
     """The result has the type of the base. A known exponent of one element is a number."""
     base, exponent = site.inputs
     if site.known[1] and exponent.numel() == 1 and exponent.dim() <= base.dim():
@@ -78,7 +78,7 @@ def power(site: Site) -> Kernel:
     return lambda a, b: torch.pow(a, b).to(a.dtype)
 
 
-def clip(site: Site) -> Kernel:
+def clip(site: NodeContext) -> Kernel:
     """Bounds are attributes up to opset 10, then inputs; those that are known become numbers."""
     if site.opset < 11:
         low, high = site.get("min"), site.get("max")
@@ -89,12 +89,12 @@ def clip(site: Site) -> Kernel:
     return lambda x, *bounds: _clamp(x, low, high)
 
 
-def cast(site: Site) -> Kernel:
+def cast(site: NodeContext) -> Kernel:
     kind = dtype(site, site.get("to"))
     return lambda x: x.to(kind)
 
 
-def dtype(site: Site, code: int) -> Any:
+def dtype(site: NodeContext, code: int) -> Any:
     """PyTorch's type for an ONNX one."""
     try:
         return torch.from_numpy(np.empty(0, onnx.helper.tensor_dtype_to_np_dtype(code))).dtype

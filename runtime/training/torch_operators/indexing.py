@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .node_context import Kernel, Site, Tensor
+from .node_context import Kernel, NodeContext, Tensor
 from .windows import margins
 
 F = torch.nn.functional
@@ -18,7 +18,7 @@ REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 MODES = {"reflect": "reflect", "edge": "replicate"}
 
 
-def gather(site: Site) -> Kernel:
+def gather(site: NodeContext) -> Kernel:
     axis, shape = site.axis(), site.shape(1)
     size, known = site.shape()[axis], site.known[1]
     if known and not shape:
@@ -31,13 +31,13 @@ def gather(site: Site) -> Kernel:
     return lambda x, index: x.index_select(axis, (index % size).reshape(-1)).reshape(result)
 
 
-def gather_elements(site: Site) -> Kernel:
+def gather_elements(site: NodeContext) -> Kernel:
     axis = site.axis()
     size = site.shape()[axis]
     return lambda x, index: torch.gather(x, axis, index.long() % size)
 
 
-def gather_nd(site: Site) -> Kernel:
+def gather_nd(site: NodeContext) -> Kernel:
     """The last axis of the indices holds a position; `batch_dims` axes are walked together."""
     shared = site.get("batch_dims", 0)
     shape, rank = site.shape(), site.rank(1)
@@ -49,7 +49,7 @@ def gather_nd(site: Site) -> Kernel:
     return lambda x, index: x[(*grid, *(index % sizes).unbind(-1))]
 
 
-def scatter_elements(site: Site) -> Kernel:
+def scatter_elements(site: NodeContext) -> Kernel:
     axis, how = site.axis(), site.text("reduction", "none")
     size = site.shape()[axis]
     if how == "none":
@@ -58,7 +58,7 @@ def scatter_elements(site: Site) -> Kernel:
     return lambda x, index, updates: x.scatter_reduce(axis, index.long() % size, updates, name)
 
 
-def scatter_nd(site: Site) -> Kernel:
+def scatter_nd(site: NodeContext) -> Kernel:
     how = site.text("reduction", "none")
     if how not in ("none", "add"):
         site.refuse(f"reduction {how}")
@@ -66,13 +66,13 @@ def scatter_nd(site: Site) -> Kernel:
     return lambda x, index, updates: x.index_put((index % sizes).unbind(-1), updates, accumulate=how == "add")
 
 
-def one_hot(site: Site) -> Kernel:
+def one_hot(site: NodeContext) -> Kernel:
     depth, axis = int(site.constant(1).item()), site.get("axis", -1) % (site.rank() + 1)
     classes = site.like(range(depth)).reshape([-1 if i == axis else 1 for i in range(site.rank() + 1)])
     return lambda index, _, values: torch.where((index.long() % depth).unsqueeze(axis) == classes, values[1], values[0])
 
 
-def slices(site: Site) -> Kernel:
+def slices(site: NodeContext) -> Kernel:
     """Python's slices, several axes at once; PyTorch has no negative steps, there positions are listed."""
     starts, ends = site.setting("starts", 1), site.setting("ends", 2)
     axes = site.setting("axes", 3) or list(range(len(starts)))
@@ -99,7 +99,7 @@ def _sliced(view: tuple[Any, ...], backwards: Sequence[tuple[int, Tensor]]) -> K
     return kernel
 
 
-def pad(site: Site) -> Kernel:
+def pad(site: NodeContext) -> Kernel:
     """PyTorch reflects and repeats images only; elsewhere positions are listed, axis by axis."""
     pads, mode, rank = site.setting("pads", 1), site.text("mode", "constant"), site.rank()
     axes = [axis % rank for axis in site.setting("axes", 3) or range(rank)]
@@ -117,7 +117,7 @@ def pad(site: Site) -> Kernel:
     return _sliced((...,), [_reached(site, axis, *ends, mode) for axis, ends in _ends(before, after)])
 
 
-def _filled(site: Site, extra: list[int]) -> Kernel:
+def _filled(site: NodeContext, extra: list[int]) -> Kernel:
     fill = site.constant(2).item() if site.has(2) else site.get("value", 0.0)
     if site.inputs[0].dtype == torch.bool:
         return lambda x, *_: F.pad(x.to(torch.uint8), extra, value=fill).bool()
@@ -129,7 +129,7 @@ def _ends(before: list[int], after: list[int]) -> list[tuple[int, tuple[int, int
     return [(axis, pair) for axis, pair in ends if any(pair)]
 
 
-def _reached(site: Site, axis: int, before: int, after: int, mode: Any) -> tuple[int, Tensor]:
+def _reached(site: NodeContext, axis: int, before: int, after: int, mode: Any) -> tuple[int, Tensor]:
     """The positions along an axis that a padded one shows; negative pads crop."""
     positions = np.arange(site.shape()[axis])
     positions = positions[max(-before, 0) : len(positions) - max(-after, 0)]

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import torch
 
-from .node_context import Kernel, Site
+from .node_context import Kernel, NodeContext
 
 F = torch.nn.functional
 IGNORE = -(2**31)
 
 
-def cross_entropy(site: Site) -> Kernel:
+def cross_entropy(site: NodeContext) -> Kernel:
     site.only(1)
     reduction, ignore = site.text("reduction", "mean"), site.get("ignore_index", IGNORE)
     return lambda x, target, weight=None: F.cross_entropy(
@@ -19,7 +19,7 @@ def cross_entropy(site: Site) -> Kernel:
     )
 
 
-def negative_log_likelihood(site: Site) -> Kernel:
+def negative_log_likelihood(site: NodeContext) -> Kernel:
     reduction, ignore = site.text("reduction", "mean"), site.get("ignore_index", IGNORE)
     return lambda x, target, weight=None: F.nll_loss(x, target.long(), weight, ignore_index=ignore, reduction=reduction)
 

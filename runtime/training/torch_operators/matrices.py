@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import torch
 
-from .node_context import Kernel, Site, Tensor
+from .node_context import Kernel, NodeContext, Tensor
 
 PLAIN: dict[str, Kernel] = {"MatMul": torch.matmul}
 
 
-def gemm(site: Site) -> Kernel:
+def gemm(site: NodeContext) -> Kernel:
     """alpha A' B' + beta C; the form that networks have, x W^T + b, is one call."""
     alpha, beta = site.get("alpha", 1.0), site.get("beta", 1.0)
     across, turned = site.get("transA", 0), site.get("transB", 0)
@@ -25,7 +25,7 @@ def gemm(site: Site) -> Kernel:
     return kernel
 
 
-def einsum(site: Site) -> Kernel:
+def einsum(site: NodeContext) -> Kernel:
     equation = site.text("equation", "")
     return lambda *inputs: torch.einsum(equation, *inputs)
 

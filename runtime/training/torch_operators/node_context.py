@@ -23,7 +23,7 @@ Kernel = Callable[..., Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Site:
+class NodeContext:
     """One node.
 
     Attributes:

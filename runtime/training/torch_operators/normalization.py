@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import torch
 
-from .node_context import Kernel, Site, Tensor
+from .node_context import Kernel, NodeContext, Tensor
 
 F = torch.nn.functional
 
 
-def batch_normalization(site: Site) -> Kernel:
+def batch_normalization(site: NodeContext) -> Kernel:
     """Statistics that are known take PyTorch's kernel, which does not differentiate them."""
     if site.get("training_mode", 0):
         site.refuse("statistics of the batch", "export the network for inference")
@@ -29,12 +29,12 @@ def batch_normalization(site: Site) -> Kernel:
     return formula
 
 
-def instance_normalization(site: Site) -> Kernel:
+def instance_normalization(site: NodeContext) -> Kernel:
     epsilon, channels = site.get("epsilon", 1e-5), site.shape()[1]
     return lambda x, scale, bias: torch.group_norm(x, channels, scale, bias, epsilon)
 
 
-def group_normalization(site: Site) -> Kernel:
+def group_normalization(site: NodeContext) -> Kernel:
     """One scale and bias per group up to opset 20, per channel from 21 on."""
     epsilon, groups = site.get("epsilon", 1e-5), site.get("num_groups")
     each = site.shape()[1] // site.shape(1)[0]
@@ -43,7 +43,7 @@ def group_normalization(site: Site) -> Kernel:
     )
 
 
-def layer_normalization(site: Site) -> Kernel:
+def layer_normalization(site: NodeContext) -> Kernel:
     site.only(1)
     epsilon, shape = site.get("epsilon", 1e-5), site.shape()[site.axis(-1) :]
     if site.shape(1) == shape and (not site.has(2) or site.shape(2) == shape):
@@ -56,12 +56,12 @@ def layer_normalization(site: Site) -> Kernel:
     return broadcast
 
 
-def lp_normalization(site: Site) -> Kernel:
+def lp_normalization(site: NodeContext) -> Kernel:
     axis, order = site.axis(-1), site.get("p", 2)
     return lambda x: F.normalize(x, order, axis)
 
 
-def lrn(site: Site) -> Kernel:
+def lrn(site: NodeContext) -> Kernel:
     """x / (bias + alpha / size * sum of squares over `size` channels)^beta; an even window reaches further down."""
     size, alpha = site.get("size"), site.get("alpha", 1e-4)
     beta, bias = site.get("beta", 0.75), site.get("bias", 1.0)

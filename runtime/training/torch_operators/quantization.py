@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .node_context import Kernel, Site, Tensor
+from .node_context import Kernel, NodeContext, Tensor
 
 
 class Round(torch.autograd.Function):
@@ -30,7 +30,7 @@ class Round(torch.autograd.Function):
         return grads[0]
 
 
-def quantize(site: Site) -> Kernel:
+def quantize(site: NodeContext) -> Kernel:
     kind = site.inputs[2].dtype if site.has(2) else torch.uint8
     if kind not in (torch.int8, torch.uint8):
         site.refuse(f"quantization to {kind}", "quantize to int8 or uint8")
@@ -43,7 +43,7 @@ def quantize(site: Site) -> Kernel:
     return lambda x, scale, *_: Round.apply(torch.clamp(x / scale.reshape(column), low, high)) + shift
 
 
-def dequantize(site: Site) -> Kernel:
+def dequantize(site: NodeContext) -> Kernel:
     column = _column(site)
 
     def kernel(q: Tensor, scale: Tensor, zero: Tensor = None) -> Tensor:
@@ -53,7 +53,7 @@ def dequantize(site: Site) -> Kernel:
     return kernel
 
 
-def _column(site: Site) -> list[int]:
+def _column(site: NodeContext) -> list[int]:
     """The shape in which a scale of one element per channel, or of one element, is broadcast."""
     if site.get("block_size", 0):
         site.refuse("quantization by blocks")

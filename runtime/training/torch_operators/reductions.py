@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from .node_context import Kernel, Site, Tensor
+from .node_context import Kernel, NodeContext, Tensor
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]
 
@@ -33,7 +33,7 @@ REDUCTIONS: dict[str, Reduction] = {
 }
 
 
-def reduction(function: Reduction, site: Site) -> Kernel:
+def reduction(function: Reduction, site: NodeContext) -> Kernel:
     axes, keep = site.setting("axes", 1), bool(site.get("keepdims", 1))
     if not axes and site.get("noop_with_empty_axes", 0):
         return lambda x, *_: x
@@ -43,7 +43,7 @@ def reduction(function: Reduction, site: Site) -> Kernel:
     return lambda x, *_: function(x, axes, keep)
 
 
-def extremum(function: Kernel, site: Site) -> Kernel:
+def extremum(function: Kernel, site: NodeContext) -> Kernel:
     """ArgMax or ArgMin: of equal elements the first, or the last."""
     axis, keep, size = site.axis(), bool(site.get("keepdims", 1)), site.shape()[site.axis()]
     if not site.get("select_last_index", 0):
@@ -51,7 +51,7 @@ def extremum(function: Kernel, site: Site) -> Kernel:
     return lambda x: size - 1 - function(x.flip(axis), axis, keepdim=keep)
 
 
-def cumulative_sum(site: Site) -> Kernel:
+def cumulative_sum(site: NodeContext) -> Kernel:
     axis = int(site.constant(1).item()) % site.rank()
     reverse, exclusive = site.get("reverse", 0), site.get("exclusive", 0)
 
@@ -64,7 +64,7 @@ def cumulative_sum(site: Site) -> Kernel:
     return kernel
 
 
-def top_k(site: Site) -> Kernel:
+def top_k(site: NodeContext) -> Kernel:
     count, axis = int(site.setting("k", 1)[0]), site.axis(-1)
     largest = bool(site.get("largest", 1))
     return lambda x, _: torch.topk(x, count, axis, largest, True)

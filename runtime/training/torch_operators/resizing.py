@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from .node_context import Kernel, Site, Tensor
+from .node_context import Kernel, NodeContext, Tensor
 
 F = torch.nn.functional
 
@@ -45,7 +45,7 @@ DEFAULTS = {
 }
 
 
-def resize(site: Site) -> Kernel:
+def resize(site: NodeContext) -> Kernel:
     form = {name: site.text(name, default) for name, default in DEFAULTS.items()}
     if site.opset < 11:
         form |= {"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
@@ -69,7 +69,7 @@ def resize(site: Site) -> Kernel:
     return _linear([(axis, _weights(site, axis, m, scale, where)) for axis, scale, m in _axes(site, scales, shape)])
 
 
-def _scales(site: Site) -> tuple[list[float], list[int]]:
+def _scales(site: NodeContext) -> tuple[list[float], list[int]]:
     """Scale and output size by axis; `axes` names those that `scales` or `sizes` speak of."""
     n = site.shape()
     place = 2 if site.opset >= 11 and site.node.op_type == "Resize" else 1
@@ -84,14 +84,14 @@ def _scales(site: Site) -> tuple[list[float], list[int]]:
     return scales, shape
 
 
-def _axes(site: Site, scales: list[float], shape: list[int]) -> Iterator[tuple[int, float, int]]:
+def _axes(site: NodeContext, scales: list[float], shape: list[int]) -> Iterator[tuple[int, float, int]]:
     """The axes that change."""
     for axis, (n, scale, m) in enumerate(zip(site.shape(), scales, shape, strict=True)):
         if n != m or scale != 1:
             yield axis, scale, m
 
 
-def _nearest(site: Site, axes: list[tuple[int, float, int]], where: str, rounding: str) -> Kernel:
+def _nearest(site: NodeContext, axes: list[tuple[int, float, int]], where: str, rounding: str) -> Kernel:
     reads: list[tuple[int, Tensor]] = []
     for axis, scale, m in axes:
         n = site.shape()[axis]
@@ -110,7 +110,7 @@ def _positions(n: int, m: int, scale: float, where: str) -> np.ndarray:
     return COORDINATES[where](np.arange(m, dtype=np.float32), n, m, scale).astype(np.float32)
 
 
-def _weights(site: Site, axis: int, m: int, scale: float, where: str) -> Tensor:
+def _weights(site: NodeContext, axis: int, m: int, scale: float, where: str) -> Tensor:
     """The m x n matrix of linear interpolation; positions outside are moved to the edge."""
     n = site.shape()[axis]
     position = np.clip(_positions(n, m, scale, where), 0, n - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .node_context import Site
+from .node_context import NodeContext
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def margins(before: Sequence[int], after: Sequence[int]) -> list[int]:
     return [pad for pair in zip(reversed(before), reversed(after), strict=True) for pad in pair]
 
 
-def windows(site: Site, kernel: Sequence[int]) -> Windows:
+def windows(site: NodeContext, kernel: Sequence[int]) -> Windows:
     """The node's windows, with `auto_pad` worked out from the input's shape."""
     rank, sizes = len(kernel), site.shape()[2:]
     strides, dilations = list(site.get("strides", [1] * rank)), list(site.get("dilations", [1] * rank))

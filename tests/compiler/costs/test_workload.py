@@ -6,7 +6,7 @@ import onnx_graphsurgeon as gs
 import pytest
 from builders import model, normal
 from onnx_compress.compiler.costs.network_cost import conv_macs, conv_params
-from onnx_compress.compiler.costs.workload import Piece, as_piece, chain_costs
+from onnx_compress.compiler.costs.workload import ConvWorkload, chain_costs, conv_workload
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.shapes import Shapes, infer_shapes
 
@@ -14,7 +14,7 @@ from onnx_compress.compiler.graph.shapes import Shapes, infer_shapes
 class ByWeight:
     """A millisecond per weight."""
 
-    def conv(self, piece: Piece) -> float:
+    def conv(self, piece: ConvWorkload) -> float:
         return piece.weights
 
     def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
@@ -27,12 +27,12 @@ def test_a_piece_costs_what_its_conv_does(attrs: str, channels: int) -> None:
     source = model(text, w=normal(12, channels, 3, 3), b=normal(12))
     (conv,) = find_convs(source.graph)
     shapes = infer_shapes(source.graph)
-    piece = as_piece(conv, shapes)
+    piece = conv_workload(conv, shapes)
     assert (piece.macs, piece.params) == (conv_macs(conv, shapes), conv_params(conv))
     assert piece.positions_in == 81
 
 
 def test_a_chain_costs_the_sum_and_time_only_where_it_has_a_price() -> None:
-    chain = [Piece(4, 2, (3, 3), 1, 100, 25), Piece(2, 8, (1, 1), 1, 25, 25, bias=True)]
+    chain = [ConvWorkload(4, 2, (3, 3), 1, 100, 25), ConvWorkload(2, 8, (1, 1), 1, 25, 25, bias=True)]
     assert chain_costs(chain) == {"macs": 25 * (72 + 16), "params": 72 + 16 + 8, "activations": 25 * 4 * (2 + 8)}
     assert chain_costs(chain, ByWeight())["latency"] == 72 + 16

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from onnx_compress.compiler.activation import Activation
 from onnx_compress.compiler.graph.activations import activation_after
-from onnx_compress.passes.projection.activation_split import Pieces
+from onnx_compress.passes.projection.activation_split import PiecewiseLinear
 
 X = builders.normal(2, 3, 4) * 5
 
@@ -33,7 +33,7 @@ def following(line: str, opset: int = 17) -> tuple[Activation | None, np.ndarray
 def test_the_data_computes_what_the_operator_does(line: str, opset: int) -> None:
     found, wanted = following(line, opset)
     assert found is not None
-    np.testing.assert_allclose(Pieces(found.low, found.high, found.leak)(X), wanted, rtol=1e-6)
+    np.testing.assert_allclose(PiecewiseLinear(found.low, found.high, found.leak)(X), wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize("line", ["y = Sigmoid(a)", "b = Relu(a) y = Add(a, b)", "b = Identity(low) y = Clip(a, a)"])
@@ -45,4 +45,4 @@ def test_no_activation_is_seen(line: str) -> None:
 def test_the_identity_is_linear() -> None:
     assert Activation().linear
     assert not Activation(0.0).linear
-    np.testing.assert_array_equal(Pieces()(X), X)
+    np.testing.assert_array_equal(PiecewiseLinear()(X), X)

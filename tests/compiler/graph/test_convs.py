@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from builders import model, normal, proto, run
-from onnx_compress.compiler.graph.convs import Conv, blind_convs, find_convs
+from onnx_compress.compiler.graph.convs import Conv, find_convs, unsupported_convs
 from onnx_compress.compiler.graph.io import Model, from_proto
 
 W = normal(4, 3, 3, 3)
@@ -15,7 +15,7 @@ W = normal(4, 3, 3, 3)
 
 def only(source: Model) -> Conv:
     (conv,) = find_convs(source.graph)
-    assert list(blind_convs(source.graph)) == []
+    assert list(unsupported_convs(source.graph)) == []
     return conv
 
 
@@ -111,21 +111,21 @@ def test_shared_weights_are_two_views():
         ("float[4] v", "u = Neg(v) y = Conv(x, w, u)", "its bias is computed by Neg 'Neg_0'"),
     ],
 )
-def test_blind_convs_have_a_reason(head: str, body: str, reason: str):
+def test_unsupported_convs_have_a_reason(head: str, body: str, reason: str):
     source = model(f"g (float[N,3,8,8] x, {head}) => (float y) {{ {body} }}", **({"w": W} if "w" in body else {}))
     assert list(find_convs(source.graph)) == []
-    assert [reason for _, reason in blind_convs(source.graph)] == [reason]
+    assert [reason for _, reason in unsupported_convs(source.graph)] == [reason]
 
 
 def test_a_weight_without_a_kernel_is_none():
     source = model("g (float[N,3,8,8] x) => (float y) { y = Conv(x, w) }", w=W)
     source.graph.nodes[0].inputs[1].values = W[:, :, 0, 0]
-    assert dict(blind_convs(source.graph)) == {"Conv_0": "its weight has 2 dimensions, and so no kernel"}
+    assert dict(unsupported_convs(source.graph)) == {"Conv_0": "its weight has 2 dimensions, and so no kernel"}
 
 
 def test_a_weight_that_callers_may_override_is_an_input():
     content = proto("g (float[N,3,8,8] x, float[4,3,3,3] w) => (float y) { y = Conv(x, w) }", w=W)
-    assert dict(blind_convs(from_proto(content).graph)) == {"Conv_0": "its weight is the model input 'w'"}
+    assert dict(unsupported_convs(from_proto(content).graph)) == {"Conv_0": "its weight is the model input 'w'"}
     content.ir_version = 3
     assert len(list(find_convs(from_proto(content).graph))) == 1
 
@@ -134,14 +134,14 @@ def test_convs_in_subgraphs_are_named():
     branches = """then_branch = a () => (float t) { t = Conv(x, w) }, else_branch = b () => (float e) { e = Relu(x) }"""
     source = model(f"g (float[N,3,8,8] x, bool c) => (float y) {{ y = If(c) <{branches}> }}", w=W)
     assert list(find_convs(source.graph)) == []
-    assert list(blind_convs(source.graph)) == [("Conv_0", "inside a subgraph of If 'If_0'")]
+    assert list(unsupported_convs(source.graph)) == [("Conv_0", "inside a subgraph of If 'If_0'")]
 
 
 def test_a_conv_of_another_domain_is_no_conv():
     source = model(
         "g (float[N,3,8,8] x) => (float y) { y = com.example.Conv(x, w) }", domains=', "com.example" : 1', w=W
     )
-    assert list(find_convs(source.graph)) == list(blind_convs(source.graph)) == []
+    assert list(find_convs(source.graph)) == list(unsupported_convs(source.graph)) == []
 
 
 def test_pickled_it_leaves_the_graph_behind():

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 from builders import model, normal
-from onnx_compress.compiler.costs.latency import Latency, Request, conv_ms, estimate
+from onnx_compress.compiler.costs.latency import Latency, PrecisionRequest, conv_ms, estimate
 from onnx_compress.compiler.costs.latency.constants import CONSTANTS
 from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.graph.io import from_proto
@@ -41,7 +41,7 @@ def network(name: str, **options: bool) -> gs.Graph:
     return from_proto(load("architectures").build(name, weights="none", **options)).graph
 
 
-def latency(graph: gs.Graph, mode: str = "MAXN", precision: Request = "auto") -> Latency:
+def latency(graph: gs.Graph, mode: str = "MAXN", precision: PrecisionRequest = "auto") -> Latency:
     return estimate(graph, infer_shapes(graph), XAVIER, mode, precision)
 
 

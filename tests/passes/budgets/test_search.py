@@ -9,8 +9,8 @@ import pytest
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.pipeline.context import Context, Data
-from onnx_compress.passes.budgets.budget import Budget, Unreachable
-from onnx_compress.passes.budgets.search import TRIALS, Outcome, Search, smallest
+from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable
+from onnx_compress.passes.budgets.search import TRIALS, BudgetSearch, SearchOutcome, search_smallest
 from scipy.stats import binomtest
 
 
@@ -27,15 +27,15 @@ def rows(labels: bool = False) -> builders.Images:
 def spoil(graph: gs.Graph, macs: float, data: Data) -> None:
     """The fewer MACs the more noise; impossible below a fifth."""
     if macs < 0.2:
-        raise Unreachable("too small")
+        raise BudgetUnreachable("too small")
     (node,) = graph.nodes
     noise = builders.normal(8, 8, seed=1) * (1 - macs) ** 2
     node.inputs[1] = gs.Constant("v", np.eye(8, dtype=np.float32) + noise)
 
 
-def searched(budget: Budget, data: builders.Images, attempt: object = spoil) -> Outcome:
+def searched(budget: Budget, data: builders.Images, attempt: object = spoil) -> SearchOutcome:
     ctx = Context(data=data)
-    return smallest(linear().graph, ctx, Search.of(budget, ctx), attempt)  # pyright: ignore[reportArgumentType]
+    return search_smallest(linear().graph, ctx, BudgetSearch.of(budget, ctx), attempt)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("wanted", [0.8, 0.9, 0.97])
@@ -91,7 +91,7 @@ def test_no_trial_is_fitted_on_the_samples_it_is_judged_on() -> None:
 def test_the_bound_is_wilsons(differ: int, count: int) -> None:
     x = np.eye(8, dtype=np.float32)[np.zeros(count, int)]
     flipped = np.eye(8, dtype=np.float32)[np.r_[np.ones(differ, int), np.zeros(count - differ, int)]]
-    search = Search("agreement", 0.1, builders.Images(x), builders.Images(flipped))
+    search = BudgetSearch("agreement", 0.1, builders.Images(x), builders.Images(flipped))
     trial = linear().graph
     trial.nodes[0].inputs[1] = gs.Constant("v", _first())
     judged = search.judge(0.5, linear().graph, trial)
@@ -117,4 +117,4 @@ def _first() -> np.ndarray:
 )
 def test_what_is_missing_is_said(budget: Budget, data: builders.Images | None, words: str) -> None:
     with pytest.raises(CompressError, match=words):
-        Search.of(budget, Context(data=data))
+        BudgetSearch.of(budget, Context(data=data))

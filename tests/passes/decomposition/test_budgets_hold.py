@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 import pytest
 from onnx_compress.compiler.costs.latency import estimate
 from onnx_compress.compiler.costs.network_cost import graph_cost
-from onnx_compress.compiler.costs.workload import Piece
+from onnx_compress.compiler.costs.workload import ConvWorkload
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model, load, to_proto
 from onnx_compress.compiler.graph.shapes import Shapes, infer_shapes
@@ -51,7 +51,7 @@ class Stub:
     start: float
     each: float
 
-    def conv(self, piece: Piece) -> float:
+    def conv(self, piece: ConvWorkload) -> float:
         return self.start + self.each * piece.macs
 
     def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
@@ -97,7 +97,7 @@ def test_the_latency_is_that_of_the_network_written() -> None:
 
 def test_under_a_latency_budget_nothing_is_rewritten_that_gets_slower(monkeypatch: pytest.MonkeyPatch) -> None:
     stub = Stub(start=5.0, each=1e-8)
-    monkeypatch.setattr(base, "pricing_of", lambda *_: stub)
+    monkeypatch.setattr(base, "device_latency_model", lambda *_: stub)
     result = apply(network(), "basis:latency=0.8")
     figures = {d.node: d.figures for d in result.decisions if d.action == "rewritten"}
     assert figures
@@ -107,7 +107,7 @@ def test_under_a_latency_budget_nothing_is_rewritten_that_gets_slower(monkeypatc
 
 
 def test_under_other_budgets_what_saves_macs_but_no_time_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "pricing_of", lambda *_: Stub(start=1e6, each=1e-8))
+    monkeypatch.setattr(base, "device_latency_model", lambda *_: Stub(start=1e6, each=1e-8))
     result = apply(network(), "basis:macs=0.5")
     rewritten = [d for d in result.decisions if d.action == "rewritten"]
     assert rewritten

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import builders
-from onnx_compress.compiler.costs.workload import Piece
+from onnx_compress.compiler.costs.workload import ConvWorkload
 from onnx_compress.compiler.graph.convs import Conv, find_convs
 from onnx_compress.compiler.graph.shapes import Shapes, infer_shapes
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.passes.basis import ChannelBasis, SeparableBasis
-from onnx_compress.passes.budgets.costs import Bill
+from onnx_compress.passes.budgets.costs import CostEvaluator
 from onnx_compress.passes.decomposition.survey import Request, survey
 
 NETWORK = """g (float[1,16,32,32] x) => (float[1,16,8,8] y) {
@@ -31,7 +31,7 @@ class Counted(ChannelBasis):
 
     asked: list[str] = field(default_factory=list)
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[Piece]:
+    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[ConvWorkload]:
         self.asked += [conv.name] if size == 1 else []
         return super().pieces(conv, size, shapes)
 
@@ -42,7 +42,7 @@ def test_convs_alike_are_priced_once_and_others_on_their_own():
     channel, separable = Counted(), SeparableBasis()
     found = survey(graph, Context(), Request(lambda conv: None, [channel, separable], ["macs"], 1, 1e-3))
     convs = {conv.name: conv for conv in find_convs(graph)}
-    bill = Bill(infer_shapes(graph))
+    bill = CostEvaluator(infer_shapes(graph))
     assert channel.asked == [name for i, name in enumerate(convs) if i != 1]
     for candidate in found.candidates:
         conv = convs[candidate.conv.name]

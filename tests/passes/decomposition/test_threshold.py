@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.passes.budgets.allocate import Choice
-from onnx_compress.passes.budgets.budget import Budget, Candidate, Unreachable
+from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable, RewriteCandidate
 from onnx_compress.passes.decomposition.survey import Survey
 from onnx_compress.passes.decomposition.threshold import choose_by_threshold
 
@@ -24,7 +24,7 @@ def survey(prices: list[int]) -> Survey:
     )
     (conv,) = find_convs(model.graph)
     candidates = [
-        Candidate(
+        RewriteCandidate(
             conv,
             [
                 Choice({"macs": 11.0 * price}, 0.0),
@@ -58,5 +58,5 @@ def test_the_lowest_threshold_that_meets_the_budget(prices: list[int], share: fl
 
 
 def test_a_budget_below_the_minimum_cannot_be_reached() -> None:
-    with pytest.raises(Unreachable, match="macs"):
+    with pytest.raises(BudgetUnreachable, match="macs"):
         choose_by_threshold(Budget({"macs": 0.1}), survey([1, 2]), list(builders.normal(2, FULL)), 2)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnx_compress.compiler.activation import Activation
-from onnx_compress.passes.decomposition.survey import seen_fits
-from onnx_compress.passes.projection.activation_aware import Seen, SeenFit, refit_through
-from onnx_compress.passes.projection.activation_split import Pieces
+from onnx_compress.passes.decomposition.survey import activation_aware_fits
+from onnx_compress.passes.projection.activation_aware import ActivationAwareFit, ActivationRows, refit_activation_aware
+from onnx_compress.passes.projection.activation_split import PiecewiseLinear
 from onnx_compress.passes.projection.fit import Array, Fit, best_fit
 from onnx_compress.passes.projection.lowrank import lowrank
-from onnx_compress.runtime.moments import MomentSum, Rows
+from onnx_compress.runtime.moments import MomentSum, SampledRows
 
-RELU = Pieces(0.0)
+RELU = PiecewiseLinear(0.0)
 
 
 def rows(inputs: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -22,14 +22,16 @@ def rows(inputs: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np
     return x.astype(np.float32), (x @ weight.T - 2).astype(np.float32), weight
 
 
-def layer(shift: bool = False, activation: Pieces = RELU, inputs: int = 12, count: int = 3000) -> SeenFit:
+def layer(
+    shift: bool = False, activation: PiecewiseLinear = RELU, inputs: int = 12, count: int = 3000
+) -> ActivationAwareFit:
     x, y, weight = rows(inputs, count, seed=1)
     total = MomentSum(1, inputs, 8)
     total.add(x[:, None], y[:, None])
     found = total.result()
     fit = best_fit(found.xx[0], found.yx[0], found.power[0], weight, 1e-3)
     added = np.random.default_rng(2).standard_normal(y.shape).astype(np.float32) if shift else 0.0
-    return SeenFit.of(fit, Seen(x, y, added, activation))
+    return ActivationAwareFit.of(fit, ActivationRows(x, y, added, activation))
 
 
 def rank_two(fit: Fit) -> Array:
@@ -38,12 +40,12 @@ def rank_two(fit: Fit) -> Array:
 
 
 @pytest.mark.parametrize("shift", [False, True])
-@pytest.mark.parametrize("activation", [RELU, Pieces(0.0, 2.0), Pieces(0.0, leak=0.1)])
-def test_less_is_lost_after_the_activation(shift: bool, activation: Pieces) -> None:
+@pytest.mark.parametrize("activation", [RELU, PiecewiseLinear(0.0, 2.0), PiecewiseLinear(0.0, leak=0.1)])
+def test_less_is_lost_after_the_activation(shift: bool, activation: PiecewiseLinear) -> None:
     fit = layer(shift, activation)
     assert fit.seen is not None
     _, judged = fit.seen.parted()
-    found = refit_through(fit, rank_two, steps=8)
+    found = refit_activation_aware(fit, rank_two, steps=8)
     start = rank_two(fit)
     before = judged.error(judged.outputs(start, fit.bias(start)))
     after = judged.error(judged.outputs(found.weight, found.bias))
@@ -56,24 +58,27 @@ def test_less_is_lost_after_the_activation(shift: bool, activation: Pieces) -> N
 def test_few_rows_do_no_harm() -> None:
     """300 rows for 100 inputs: what lowers the error of these rows alone is not taken."""
     fit = layer(inputs=100, count=300)
-    start, found = rank_two(fit), refit_through(fit, rank_two, steps=8)
+    start, found = rank_two(fit), refit_activation_aware(fit, rank_two, steps=8)
     x, y, _ = rows(100, 2000, seed=5)
-    fresh = Seen(x, y, 0.0, RELU)
+    fresh = ActivationRows(x, y, 0.0, RELU)
     before = fresh.error(fresh.outputs(start, fit.bias(start)))
     assert fresh.error(fresh.outputs(found.weight, found.bias)) < 1.01 * before
 
 
 def test_a_weight_that_is_right_stays() -> None:
     fit = layer()
-    found = refit_through(fit, lambda moved: moved.weight, steps=8)
+    found = refit_activation_aware(fit, lambda moved: moved.weight, steps=8)
     np.testing.assert_allclose(found.weight, fit.weight, atol=1e-3)
 
 
 def test_rows_without_an_activation_are_not_looked_at() -> None:
     fit, x = layer(), np.zeros((4, 1, 12), np.float32)
     y = np.zeros((4, 1, 8), np.float32)
-    assert not isinstance(seen_fits([Fit(fit.weight, fit.metric, fit.mean_x, fit.mean_y, 1.0)], Rows(x, y))[0], SeenFit)
-    (seen,) = seen_fits([fit], Rows(x, y, activation=Activation(0.0)))
-    assert isinstance(seen, SeenFit)
+    assert not isinstance(
+        activation_aware_fits([Fit(fit.weight, fit.metric, fit.mean_x, fit.mean_y, 1.0)], SampledRows(x, y))[0],
+        ActivationAwareFit,
+    )
+    (seen,) = activation_aware_fits([fit], SampledRows(x, y, activation=Activation(0.0)))
+    assert isinstance(seen, ActivationAwareFit)
     assert seen.seen is not None
     assert seen.seen.shift == 0.0

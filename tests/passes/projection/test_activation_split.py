@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx_compress.passes.projection.activation_split import Pieces, convex_split, split
+from onnx_compress.passes.projection.activation_split import PiecewiseLinear, convex_split, split
 
 GRID = np.linspace(-12, 12, 24001)
 ACTIVATIONS = [
-    Pieces(),
-    Pieces(0.0),
-    Pieces(0.0, 6.0),
-    Pieces(0.0, leak=0.2),
-    Pieces(-1.0, 2.0, 0.1),
+    PiecewiseLinear(),
+    PiecewiseLinear(0.0),
+    PiecewiseLinear(0.0, 6.0),
+    PiecewiseLinear(0.0, leak=0.2),
+    PiecewiseLinear(-1.0, 2.0, 0.1),
 ]
 values = st.floats(-8, 8)
 
@@ -24,7 +24,7 @@ def single(y: float, v: float) -> tuple[np.ndarray, np.ndarray]:
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(ACTIVATIONS), values, values, st.floats(0.05, 4))
-def test_the_split_costs_no_more_than_any_point_of_a_grid(f: Pieces, y: float, v: float, t: float) -> None:
+def test_the_split_costs_no_more_than_any_point_of_a_grid(f: PiecewiseLinear, y: float, v: float, t: float) -> None:
     def cost(m: np.ndarray) -> np.ndarray:
         return np.square(f(np.array(y)) - f(m)) + t * np.square(m - v)
 
@@ -32,16 +32,16 @@ def test_the_split_costs_no_more_than_any_point_of_a_grid(f: Pieces, y: float, v
     assert cost(found)[0] <= cost(GRID).min() + 1e-9
 
 
-def majorant(f: Pieces, y: float, m: np.ndarray) -> np.ndarray:
+def majorant(f: PiecewiseLinear, y: float, m: np.ndarray) -> np.ndarray:
     """Twice h: the pieces that y is beyond are gone."""
     low = f.low if y < f.low else -np.inf
     high = f.high if y > f.high else np.inf
-    return np.square(f(np.array(y)) - Pieces(low, high, f.leak)(m))
+    return np.square(f(np.array(y)) - PiecewiseLinear(low, high, f.leak)(m))
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(ACTIVATIONS), values, values, st.floats(0.05, 4))
-def test_the_convex_split_minimises_a_convex_majorant(f: Pieces, y: float, v: float, t: float) -> None:
+def test_the_convex_split_minimises_a_convex_majorant(f: PiecewiseLinear, y: float, v: float, t: float) -> None:
     found = convex_split(*single(y, v), t, f)
     cost = majorant(f, y, found) + t * np.square(found - v)
     assert cost[0] <= (majorant(f, y, GRID) + t * np.square(GRID - v)).min() + 1e-9
@@ -52,4 +52,4 @@ def test_the_convex_split_minimises_a_convex_majorant(f: Pieces, y: float, v: fl
 
 def test_the_two_cases_of_the_relu() -> None:
     y, v = np.array([0.0, 0.0, 3.0, 3.0]), np.array([-2.0, 2.0, 2.0, -9.0])
-    np.testing.assert_allclose(split(y, v, 1.0, Pieces(0.0)), [-2.0, 1.0, 2.5, -9.0])
+    np.testing.assert_allclose(split(y, v, 1.0, PiecewiseLinear(0.0)), [-2.0, 1.0, 2.5, -9.0])

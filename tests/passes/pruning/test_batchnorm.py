@@ -48,7 +48,7 @@ def network() -> Model:
 def pruned(spec: str, statistics: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[Model, PassResult]:
     model = network()
     if not statistics:
-        monkeypatch.setattr(repair.Norms, "estimate_before", lambda self, node: 0)
+        monkeypatch.setattr(repair.BatchNormEstimator, "estimate_before", lambda self, node: 0)
     (entry,) = parse_pipeline(spec)
     return model, entry.run(model.graph, Context(data=data(), original=model.graph.copy()))
 
@@ -71,7 +71,7 @@ def test_they_cannot_be_folded() -> None:
 def test_nothing_pruned_nothing_changes() -> None:
     model = network()
     norms = [node for node in model.graph.nodes if node.op == "BatchNormalization"]
-    repair.Norms(model.graph, network().graph, 0, data()).estimate_before(None)
+    repair.BatchNormEstimator(model.graph, network().graph, 0, data()).estimate_before(None)
     for norm, same in zip(norms, (n for n in network().graph.nodes if n.op == "BatchNormalization"), strict=True):
         for i in (3, 4):
             stored, before = resolve(norm.inputs[i]), resolve(same.inputs[i])

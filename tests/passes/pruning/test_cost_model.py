@@ -5,16 +5,16 @@ from __future__ import annotations
 import builders
 import numpy as np
 import pytest
-from onnx_compress.compiler.costs.cost_model import pricing_of
+from onnx_compress.compiler.costs.cost_model import device_latency_model
 from onnx_compress.compiler.costs.network_cost import graph_cost
-from onnx_compress.compiler.costs.workload import as_piece
+from onnx_compress.compiler.costs.workload import conv_workload
 from onnx_compress.compiler.graph.channels import Channels, Group, find_channels, remove
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.targets import TARGETS
-from onnx_compress.passes.pruning.cost_model import PRICED, Ledger
+from onnx_compress.passes.pruning.cost_model import PRICED, PruningCostModel
 
 TEXT = """g (float[N,4,16,16] x) => (float[N,4,h,w] y) {
     a = Conv<pads=[1,1,1,1]>(x, w1, b1)
@@ -23,7 +23,7 @@ TEXT = """g (float[N,4,16,16] x) => (float[N,4,h,w] y) {
     c = Conv<pads=[1,1,1,1], group=2>(d, w3)
     y = Conv(c, w4)
 }"""
-PRICING = pricing_of(TARGETS["xavier"], "fp16", "MAXN")
+PRICING = device_latency_model(TARGETS["xavier"], "fp16", "MAXN")
 
 
 def network() -> tuple[Model, Channels, dict[Group, np.ndarray]]:
@@ -38,7 +38,7 @@ def network() -> tuple[Model, Channels, dict[Group, np.ndarray]]:
 @pytest.mark.parametrize("gone", [(0, 0), (1, 0), (2, 3), (3, 5)])
 def test_costs_are_those_of_the_pruned_network(gone: tuple[int, int]) -> None:
     model, channels, orders = network()
-    ledger = Ledger(model.graph, channels, infer_shapes(model.graph), orders, PRICED, PRICING)
+    ledger = PruningCostModel(model.graph, channels, infer_shapes(model.graph), orders, PRICED, PRICING)
     for index, count in enumerate(gone):
         ledger.move(index, count)
     kept = {group: np.sort(order[count:]) for (group, order), count in zip(orders.items(), gone, strict=True)}
@@ -48,13 +48,13 @@ def test_costs_are_those_of_the_pruned_network(gone: tuple[int, int]) -> None:
     total = ledger.total()
     assert (total["macs"], total["params"], total["bytes"]) == (cost.macs, cost.params, 4 * cost.params)
     assert PRICING is not None
-    priced = sum(PRICING.conv(as_piece(conv, shapes)) for conv in find_convs(model.graph))
+    priced = sum(PRICING.conv(conv_workload(conv, shapes)) for conv in find_convs(model.graph))
     np.testing.assert_allclose(total["latency"], priced)
 
 
 def test_a_curve_is_what_the_moves_along_it_cost() -> None:
     model, channels, orders = network()
-    ledger = Ledger(model.graph, channels, infer_shapes(model.graph), orders, ("macs",))
+    ledger = PruningCostModel(model.graph, channels, infer_shapes(model.graph), orders, ("macs",))
     ledger.move(1, 2)
     curve, totals = ledger.curve(0)["macs"], []
     for gone in range(len(curve)):
@@ -65,5 +65,5 @@ def test_a_curve_is_what_the_moves_along_it_cost() -> None:
 
 def test_groups_that_share_a_conv_are_neighbours() -> None:
     model, channels, orders = network()
-    ledger = Ledger(model.graph, channels, infer_shapes(model.graph), orders, ("macs",))
+    ledger = PruningCostModel(model.graph, channels, infer_shapes(model.graph), orders, ("macs",))
     assert ledger.neighbours(0) == [0, 1]

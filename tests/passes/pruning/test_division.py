@@ -6,9 +6,9 @@ import builders
 import numpy as np
 import pytest
 from onnx_compress.compiler.pipeline.context import Context
-from onnx_compress.passes.budgets.budget import Budget, Unreachable
-from onnx_compress.passes.pruning.candidates import Request, allowed
-from onnx_compress.passes.pruning.problem import Job
+from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable
+from onnx_compress.passes.pruning.candidates import PruningCriteria, allowed
+from onnx_compress.passes.pruning.problem import PruningProblem
 
 TEXT = """g (float[N,3,8,8] x) => (float[N,4,8,8] y) {
     a = Conv<pads=[1,1,1,1]>(x, w1)
@@ -19,11 +19,11 @@ TEXT = """g (float[N,3,8,8] x) => (float[N,4,8,8] y) {
 }"""
 
 
-def job(align: int = 1) -> Job:
+def job(align: int = 1) -> PruningProblem:
     shapes = {"w1": (12, 3, 3, 3), "w2": (16, 12, 3, 3), "w3": (4, 16, 1, 1)}
     weights = {name: builders.normal(*shape, seed=i) for i, (name, shape) in enumerate(shapes.items())}
     graph = builders.model(TEXT, **weights).graph
-    return Job.of(graph, Context(), Request(None, align, 1, 1e-3), ("macs", "params"), None)
+    return PruningProblem.of(graph, Context(), PruningCriteria(None, align, 1, 1e-3), ("macs", "params"), None)
 
 
 @pytest.mark.parametrize("rule", ["loss", "share", "interval", "even"])
@@ -51,7 +51,7 @@ def test_channels_that_no_conv_makes_or_reads_cost_nothing() -> None:
     shapes = {"w1": (12, 3, 3, 3), "w2": (16, 12, 3, 3), "w4": (16, 6, 1, 1), "w5": (6, 4, 1, 1)}
     weights = {name: builders.normal(*shape, seed=i) for i, (name, shape) in enumerate(shapes.items())}
     graph = builders.model(text, **weights).graph
-    one = Job.of(graph, Context(), Request(None, 1, 1, 1e-3), ("macs",), None)
+    one = PruningProblem.of(graph, Context(), PruningCriteria(None, 1, 1, 1e-3), ("macs",), None)
     assert [each.group.size for each in one.candidates] == [12, 16, 6]
     assert one.divide("loss", Budget({"macs": 0.5}))[2] == 0
     assert one.shares()["macs"] <= 0.5
@@ -78,7 +78,7 @@ def test_a_limit_that_follows_from_another_changes_nothing() -> None:
 
 
 def test_what_cannot_be_reached_is_said_with_the_smallest() -> None:
-    with pytest.raises(Unreachable, match="smallest found is macs="):
+    with pytest.raises(BudgetUnreachable, match="smallest found is macs="):
         job(align=4).divide("loss", Budget({"macs": 0.01}))
 
 

@@ -8,7 +8,7 @@ import pytest
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.rewriter import Rewriter
-from onnx_compress.passes.sensitivity.divergence import Probe, divergence
+from onnx_compress.passes.sensitivity.divergence import WeightDivergence, divergence
 
 CLASSES = """g (float[N,3,8,8] x) => (float[N,5] y) {
     a = Conv<pads=[1,1,1,1]>(x, w1, b1)
@@ -31,7 +31,7 @@ def network(text: str) -> Model:
 def test_it_is_that_of_the_network_with_the_other_weight(text: str) -> None:
     source, x = network(text), builders.normal(100, 3, 8, 8, seed=5)
     before = builders.run(source, x=x)
-    probe = Probe(source.graph, builders.Images(x))
+    probe = WeightDivergence(source.graph, builders.Images(x))
     for position, conv in enumerate(find_convs(source.graph)):
         bias = np.zeros(3) if conv.bias is None else conv.bias
         other = (conv.matrix() * 0.5, bias + 1)

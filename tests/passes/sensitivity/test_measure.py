@@ -18,7 +18,7 @@ from onnx_compress.compiler.pipeline.context import Context, Data
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.passes.decomposition.survey import curve_samples, held_out
 from onnx_compress.passes.sensitivity import measure as sensitivity
-from onnx_compress.passes.sensitivity.table import Sensitivity, Table
+from onnx_compress.passes.sensitivity.table import LayerSensitivity, SensitivityTable
 
 NETWORK = """g (float[N,3,12,12] x) => (float[N,6] y) {
     a = Conv<pads=[1,1,1,1]>(x, w1)
@@ -91,7 +91,7 @@ def test_a_cache_that_is_no_table_or_no_folder_does_not_stop_a_run(cache: Path) 
 
 def test_a_table_is_measured_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = apply("basis:macs=0.5:sensitivity=output", images())
-    monkeypatch.setattr(sensitivity, "Probe", None)
+    monkeypatch.setattr(sensitivity, "WeightDivergence", None)
     again = apply("basis:macs=0.6:sensitivity=output", images())
     assert gains(again) == gains(first)
     assert len(list(cache.rglob("*.json"))) == 1
@@ -102,7 +102,7 @@ def test_a_table_is_measured_once(cache: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_table_is_written_where_it_is_wanted_and_read_from_there(tmp_path: Path) -> None:
     file = tmp_path / "table.json"
     measured = gains(apply(f"basis:macs=0.5:sensitivity=output:sensitivity-file={file}", images()))
-    table = Table.load(file)
+    table = SensitivityTable.load(file)
     assert [table.layers[name].gain for name in table.layers] == measured
     assert all(entry.points for entry in table.layers.values())
     content = json.loads(file.read_text())
@@ -116,7 +116,9 @@ def test_the_context_names_a_table_for_passes_without_one(tmp_path: Path) -> Non
     file = tmp_path / "table.json"
     model, (entry,) = network(), parse_pipeline("basis:macs=0.5")
     context = Context(data=images(), original=model.graph.copy(), sensitivity_file=str(file))
-    assert gains(entry.run(model.graph, context)) == [entry.gain for entry in Table.load(file).layers.values()]
+    assert gains(entry.run(model.graph, context)) == [
+        entry.gain for entry in SensitivityTable.load(file).layers.values()
+    ]
 
 
 def test_a_gain_is_the_tempered_slope_relative_to_the_other_convs() -> None:
@@ -127,7 +129,7 @@ def test_a_gain_is_the_tempered_slope_relative_to_the_other_convs() -> None:
     ratio = table.layers["b"].gain / table.layers["a"].gain
     assert ratio == pytest.approx(16**sensitivity.TEMPER)
     assert table.layers["a"].gain * table.layers["b"].gain == pytest.approx(1)
-    assert table.layers["a"] == Sensitivity(table.layers["a"].gain, tuple(points))
+    assert table.layers["a"] == LayerSensitivity(table.layers["a"].gain, tuple(points))
 
 
 def test_output_without_data_is_refused() -> None:

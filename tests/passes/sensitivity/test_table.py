@@ -8,7 +8,7 @@ import pytest
 from builders import Images, model, normal
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model
-from onnx_compress.passes.sensitivity.table import Sensitivity, Table, cache_file, table_key
+from onnx_compress.passes.sensitivity.table import LayerSensitivity, SensitivityTable, cache_file, table_key
 
 
 def conv(seed: int = 0, pads: str = "[1,1,1,1]") -> Model:
@@ -19,9 +19,11 @@ def conv(seed: int = 0, pads: str = "[1,1,1,1]") -> Model:
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
-    table = Table("output", {"a": Sensitivity(0.5, ((0.1, 0.02), (0.2, 0.05))), "b": Sensitivity(2.0)})
+    table = SensitivityTable(
+        "output", {"a": LayerSensitivity(0.5, ((0.1, 0.02), (0.2, 0.05))), "b": LayerSensitivity(2.0)}
+    )
     table.save(tmp_path / "new" / "table.json")
-    assert Table.load(tmp_path / "new" / "table.json") == table
+    assert SensitivityTable.load(tmp_path / "new" / "table.json") == table
 
 
 @pytest.mark.parametrize(
@@ -30,7 +32,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_what_is_no_table_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "table.json").write_text(text)
     with pytest.raises(CompressError, match=r"table\.json: is no table of sensitivities"):
-        Table.load(tmp_path / "table.json")
+        SensitivityTable.load(tmp_path / "table.json")
 
 
 def test_a_key_stands_for_model_data_and_options() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from onnx_compress.runtime.tensorrt.log import Latency, read_log, read_version
+from onnx_compress.runtime.tensorrt.log import LatencyStatistics, read_log, read_version
 
 PASSED = """&&&& RUNNING TensorRT.trtexec [TensorRT v8502] # trtexec --onnx=m.onnx --fp16
 [04/02/2024-10:00:00] [I] === Model Options ===
@@ -57,7 +57,7 @@ def test_a_run_that_passed():
     assert report.passed and report.version == "8.5.2" and report.errors == []
     assert report.warnings == ["Weights of 'conv1' do not fit in FP16."]
     assert report.throughput == 1234.5
-    assert report.latency == Latency(0.5, 1.25, 0.75, 0.7, {90.0: 0.9, 99.0: 1.1})
+    assert report.latency == LatencyStatistics(0.5, 1.25, 0.75, 0.7, {90.0: 0.9, 99.0: 1.1})
     assert report.gpu is not None and report.gpu.percentiles == {99.0: 0.95}
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx_compress.runtime.training.checkpoint import State, store, stored
-from onnx_compress.runtime.training.loop import Loop, Settings
+from onnx_compress.runtime.training.checkpoint import TrainingState, store, stored
+from onnx_compress.runtime.training.loop import Loop, TrainingSettings
 from onnx_compress.runtime.training.optimizer import Optimizer
 from training_stand_ins import Distance, Noise
 
@@ -19,7 +19,9 @@ def judge(values):
 
 
 def loop(epochs=4, kind="adamw", rate=0.1, **more):
-    settings = Settings(epochs, rate=rate, **{k: more.pop(k) for k in ("minutes", "patience", "schedule") if k in more})
+    settings = TrainingSettings(
+        epochs, rate=rate, **{k: more.pop(k) for k in ("minutes", "patience", "schedule") if k in more}
+    )
     judged = more.pop("judge", judge)
     return Loop(Distance(WANTED), Optimizer(kind, clip=10.0), Noise(), judged, settings, **more)
 
@@ -65,7 +67,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path, kind):
     class Killed(Exception):
         pass
 
-    def keep(state: State) -> None:
+    def keep(state: TrainingState) -> None:
         store(path, state)
         if len(state.history) == 2:
             raise Killed

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...rewriter import Rewriter
-from ..flow import Flow, Kept, given, title
+from ..flow import Flow, KeptLabels, given, title
 from .table import rule
 
 
@@ -78,7 +78,7 @@ def split(node: gs.Node, flow: Flow) -> None:
     return flow.fix(labels.ids, partial(_set_sizes, node, parts, flow.graph.opset))
 
 
-def _set_sizes(node: gs.Node, parts: list[np.ndarray], opset: int, kept: Kept, rewriter: Rewriter) -> None:
+def _set_sizes(node: gs.Node, parts: list[np.ndarray], opset: int, kept: KeptLabels, rewriter: Rewriter) -> None:
     sizes = [int(kept(ids).sum()) for ids in parts]
     node.attrs.pop("num_outputs", None)
     if opset < 13:

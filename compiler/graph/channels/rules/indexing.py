@@ -14,7 +14,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...rewriter import Rewriter
-from ..flow import Flow, Kept, Labels, given, title
+from ..flow import Flow, KeptLabels, Labels, given, title
 from .sizes import set_entry
 from .table import rule
 
@@ -56,7 +56,7 @@ def _bounds(node: gs.Node, flow: Flow) -> tuple[list[int], list[int], list[int],
 
 
 def _set_bounds(
-    node: gs.Node, labels: Labels, place: int, picks: np.ndarray, opset: int, kept: Kept, rewriter: Rewriter
+    node: gs.Node, labels: Labels, place: int, picks: np.ndarray, opset: int, kept: KeptLabels, rewriter: Rewriter
 ) -> None:
     mask = kept(labels.ids)
     start = int(mask[: picks[0]].sum())
@@ -67,7 +67,7 @@ def _set_bounds(
             set_entry(rewriter, node, index, place, bound)
 
 
-def _gather_instead(node: gs.Node, labels: Labels, picks: np.ndarray, kept: Kept, rewriter: Rewriter) -> None:
+def _gather_instead(node: gs.Node, labels: Labels, picks: np.ndarray, kept: KeptLabels, rewriter: Rewriter) -> None:
     mask = kept(labels.ids)
     indices = (np.cumsum(mask) - 1)[picks[mask[picks]]]
     source = rewriter.constant(f"{node.name}.indices", indices.astype(np.int64))
@@ -101,7 +101,7 @@ def _pick(node: gs.Node, flow: Flow, labels: Labels, indices: np.ndarray) -> Non
     flow.fix(labels.ids, partial(_set_indices, node, labels, indices))
 
 
-def _set_indices(node: gs.Node, labels: Labels, indices: np.ndarray, kept: Kept, rewriter: Rewriter) -> None:
+def _set_indices(node: gs.Node, labels: Labels, indices: np.ndarray, kept: KeptLabels, rewriter: Rewriter) -> None:
     mask = kept(labels.ids)
     if indices.ndim == 1:
         indices = indices[mask[indices]]
@@ -138,7 +138,9 @@ def _pad(node: gs.Node, flow: Flow, labels: Labels, first: tuple[int, int], last
         flow.fix(counted[amount > 0], partial(_set_amount, node, place, int(np.sign(amount)), counted[amount > 0]))
 
 
-def _set_amount(node: gs.Node, place: int, sign: int, counted: np.ndarray, kept: Kept, rewriter: Rewriter) -> None:
+def _set_amount(
+    node: gs.Node, place: int, sign: int, counted: np.ndarray, kept: KeptLabels, rewriter: Rewriter
+) -> None:
     amount = sign * int(kept(counted).sum())
     if given(node, 1):
         set_entry(rewriter, node, 1, place, amount)

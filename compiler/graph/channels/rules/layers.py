@@ -20,7 +20,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...rewriter import Rewriter
-from ..flow import Flow, Kept, Labels, given, title
+from ..flow import Flow, KeptLabels, Labels, given, title
 from .table import rule
 
 
@@ -64,7 +64,7 @@ def _whole_groups(node: gs.Node, flow: Flow, labels: Labels, group: int, filters
     flow.fix(heads, partial(_set_groups, node, heads))
 
 
-def _set_groups(node: gs.Node, heads: np.ndarray, kept: Kept, rewriter: Rewriter) -> None:
+def _set_groups(node: gs.Node, heads: np.ndarray, kept: KeptLabels, rewriter: Rewriter) -> None:
     node.attrs["group"] = int(kept(heads).sum())
 
 

@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 
 from ...rewriter import Rewriter
 from ...weights import resolve
-from ..flow import Flow, Kept, Labels, given, title
+from ..flow import Flow, KeptLabels, Labels, given, title
 from .table import rule
 
 MOVERS = frozenset({"Cast", "Concat", "Gather", "Identity", "Slice", "Squeeze", "Unsqueeze"})
@@ -153,5 +153,5 @@ def set_entry(rewriter: Rewriter, node: gs.Node, index: int, place: int, value: 
     rewriter.set_weight(node, index, values, node.inputs[index].name)
 
 
-def _set_count(node: gs.Node, index: int, place: int, ids: np.ndarray, kept: Kept, rewriter: Rewriter) -> None:
+def _set_count(node: gs.Node, index: int, place: int, ids: np.ndarray, kept: KeptLabels, rewriter: Rewriter) -> None:
     set_entry(rewriter, node, index, place, int(kept(ids).sum()))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from builders import model, normal
 from onnx_compress.compiler.costs.latency.fusion import fuse
-from onnx_compress.compiler.costs.latency.precision import Precisions, Request
+from onnx_compress.compiler.costs.latency.precision import PrecisionRequest, Precisions
 from onnx_compress.compiler.graph.shapes import infer_shapes
 
 X = "float[1,4,8,8] x"
@@ -19,7 +19,7 @@ SAME = "pads = [1, 1, 1, 1]"
 DEPTHWISE = f"Conv<group = 4, {SAME}>"
 
 
-def kernels(body: str, inputs: str = X, precision: Request = "fp16") -> list[str]:
+def kernels(body: str, inputs: str = X, precision: PrecisionRequest = "fp16") -> list[str]:
     graph = model(f"g ({inputs}) => (float y) {{ {body} }}", **WEIGHTS).graph
     groups = fuse(graph, infer_shapes(graph), Precisions(graph, precision))
     return [" ".join(node.outputs[0].name for node in group.nodes) for group in groups]
@@ -69,7 +69,7 @@ def test_rule_3_two_convs_are_two_kernels():
 
 
 @pytest.mark.parametrize(("precision", "expected"), [("int8", ["a b e y"]), ("fp16", ["a b", "e y"])])
-def test_rule_3_depthwise_and_pointwise_are_one_in_int8(precision: Request, expected: list[str]):
+def test_rule_3_depthwise_and_pointwise_are_one_in_int8(precision: PrecisionRequest, expected: list[str]):
     assert kernels(f"a = {DEPTHWISE}(x, d) b = Relu(a) e = Conv(b, v) y = Relu(e)", precision=precision) == expected
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_compress.compiler.costs.latency.devices import DEVICES
-from onnx_compress.compiler.costs.latency.kernel_time import Product, conv_ms, speed
+from onnx_compress.compiler.costs.latency.kernel_time import MatrixProduct, conv_ms, speed
 from onnx_compress.compiler.costs.latency.precision import Precision
 from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.targets import TARGETS
@@ -50,16 +50,16 @@ def test_groups_are_not_slower_than_one_product(side: int, c: int, k: int, preci
 
 def test_channels_are_padded():
     """33 channels cost in INT8 what 64 cost, but for the bytes."""
-    compute = [speed("xavier", "MAXN").kernel_ms("int8", (Product(3136, 64, c, 9),), 0) for c in (32, 33, 64)]
+    compute = [speed("xavier", "MAXN").kernel_ms("int8", (MatrixProduct(3136, 64, c, 9),), 0) for c in (32, 33, 64)]
     assert compute[0] < compute[1] == compute[2]
-    assert [Product(1, 33, 33, 9).padded_flops(m) for m in (1, 8, 32)] == [2 * 9 * c * c for c in (33, 40, 64)]
-    assert Product(49, 32, 1, 9, group=32).padded_flops(8) == 2 * 49 * 32 * 9
+    assert [MatrixProduct(1, 33, 33, 9).padded_flops(m) for m in (1, 8, 32)] == [2 * 9 * c * c for c in (33, 40, 64)]
+    assert MatrixProduct(49, 32, 1, 9, group=32).padded_flops(8) == 2 * 49 * 32 * 9
 
 
 def test_a_linear_layer_costs_its_weights():
     prices = speed("xavier", "MAXN")
     weights = 25088 * 4096 * 2
-    assert prices.kernel_ms("fp16", (Product(1, 4096, 25088),), weights) == pytest.approx(
+    assert prices.kernel_ms("fp16", (MatrixProduct(1, 4096, 25088),), weights) == pytest.approx(
         weights / (prices.constants.bandwidth * prices.mode.bandwidth) + prices.constants.overhead * 1e-3
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 from builders import model, normal
-from onnx_compress.compiler.costs.latency.precision import Precisions, Request
+from onnx_compress.compiler.costs.latency.precision import PrecisionRequest, Precisions
 
 PAIR = "{0}q = QuantizeLinear({0}, s, z) {0}d = DequantizeLinear({0}q, s, z)"
 BODY = (
@@ -39,7 +39,7 @@ def test_what_only_quantizers_read_is_stored_in_int8(graph: gs.Graph, tensor: st
 
 
 @pytest.mark.parametrize(("request_", "inner", "outer"), [("fp32", 4, 4), ("fp16", 2, 2), ("int8", 1, 4)])
-def test_one_precision_for_all(graph: gs.Graph, request_: Request, inner: int, outer: int):
+def test_one_precision_for_all(graph: gs.Graph, request_: PrecisionRequest, inner: int, outer: int):
     precisions = Precisions(graph, request_)
     assert {precisions.of(node) for node in graph.nodes} == {request_}
     assert [precisions.width(graph.tensors()[name]) for name in ("r", "x", "y")] == [inner, outer, outer]

@@ -6,8 +6,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 from builders import model, normal
-from onnx_compress.compiler.graph.quantization.qdq import Placement, Site, place
-from onnx_compress.compiler.graph.quantization.quantizable import channel_axis, refusal
+from onnx_compress.compiler.graph.quantization.qdq import Placement, QuantizedTensor, place
+from onnx_compress.compiler.graph.quantization.quantizable import channel_axis, unsupported_reason
 
 W3 = {"w": normal(4, 4, 3, 3), "v": normal(4, 4, 1, 1), "u": normal(4, 4, 1, 1)}
 X = "float[N,4,8,8] x"
@@ -15,7 +15,7 @@ Y = "float[N,4,H,W] y"
 
 
 def placed(graph: gs.Graph) -> Placement:
-    return place(graph, lambda node: refusal(node) is None)
+    return place(graph, lambda node: unsupported_reason(node) is None)
 
 
 def activations(text: str, **weights: np.ndarray) -> list[list[str]]:
@@ -23,7 +23,7 @@ def activations(text: str, **weights: np.ndarray) -> list[list[str]]:
     return [[line(site) for site in group] for group in placed(model(text, **weights).graph).activations]
 
 
-def line(site: Site) -> str:
+def line(site: QuantizedTensor) -> str:
     return f"{site.tensor.name} -> {' '.join(f'{node.outputs[0].name}:{index}' for node, index in site.slots)}"
 
 
@@ -166,24 +166,24 @@ def test_channel_axis(op: str, axis: int):
 )
 def test_refusals(op: str, weight: np.ndarray, reason: str):
     graph = model(f"g ({X}) => (float y) {{ y = {op} }}", w=weight).graph
-    assert reason in (refusal(graph.nodes[0], 4) or "")
+    assert reason in (unsupported_reason(graph.nodes[0], 4) or "")
 
 
 def test_refusal_of_weights_that_a_pass_left_broken():
     graph = model(f"g ({X}) => (float y) {{ y = Conv(x, v) }}", **W3).graph
     graph.nodes[0].inputs[1] = gs.Constant("nan", np.full((4, 4, 1, 1), np.nan, np.float32))
-    assert "NaN" in (refusal(graph.nodes[0]) or "")
+    assert "NaN" in (unsupported_reason(graph.nodes[0]) or "")
 
 
 @pytest.mark.parametrize(("op", "shape"), [("Conv<group = 4>", (4, 1, 1, 1)), ("Conv<group = 2>", (8, 4, 1, 1))])
 def test_depthwise_and_wide_groups_pass(op: str, shape: tuple[int, ...]):
     graph = model(f"g ({X}) => (float y) {{ y = {op}(x, w) }}", w=normal(*shape)).graph
-    assert refusal(graph.nodes[0], 4) is None
+    assert unsupported_reason(graph.nodes[0], 4) is None
 
 
 def closed(body: str, **weights: np.ndarray) -> list[list[str]]:
     graph = model(f"g ({X}) => ({Y}) {{ {body} }}", **(W3 | weights)).graph
-    found = place(graph, lambda node: refusal(node) is None, closed=True)
+    found = place(graph, lambda node: unsupported_reason(node) is None, closed=True)
     return [[line(site) for site in group] for group in found.activations]
 
 
