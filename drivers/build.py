@@ -74,23 +74,23 @@ class BuildResult:
     notes: list[str] = field(default_factory=list[str])
 
 
-def make_engine(job: BuildRequest, via: Way = "auto") -> BuildResult:
+def make_engine(request: BuildRequest, via: Way = "auto") -> BuildResult:
     """Build the engine; it appears whole or not at all, and so does the profile.
 
     Raises:
         UsageError: a target without engines, or shapes that the model does not have.
         CompressError: TensorRT is not here, or refuses the model.
     """
-    if job.target.tensorrt is None:
+    if request.target.tensorrt is None:
         raise UsageError(
-            f"'{job.target.name}' has no engine files", "--target", "onnxruntime runs the ONNX file itself"
+            f"'{request.target.name}' has no engine files", "--target", "onnxruntime runs the ONNX file itself"
         )
-    graph = load(job.model).graph
-    program = _way(via, job.profile is not None)
+    graph = load(request.model).graph
+    program = _way(via, request.profile is not None)
     started = time.perf_counter()
-    with writing(job.engine), staged(job.engine) as part:
-        built = _by_package(job, graph, part) if program is None else _by_program(program, job, graph, part)
-    notes = [*built.notes, *_another_version(job.target, built.version)]
+    with writing(request.engine), staged(request.engine) as part:
+        built = _by_package(request, graph, part) if program is None else _by_program(program, request, graph, part)
+    notes = [*built.notes, *_another_version(request.target, built.version)]
     return replace(built, seconds=time.perf_counter() - started, notes=notes)
 
 
@@ -108,20 +108,20 @@ def _way(via: Way, profiled: bool) -> Path | None:
     return None
 
 
-def _by_package(job: BuildRequest, graph: gs.Graph, part: Path) -> BuildResult:
-    version, notes = build_engine(job.model, part, job.target, graph, job.options, job.progress)
-    return BuildResult(job.engine, part.stat().st_size, "tensorrt", version, 0.0, notes=notes)
+def _by_package(request: BuildRequest, graph: gs.Graph, part: Path) -> BuildResult:
+    version, notes = build_engine(request.model, part, request.target, graph, request.options, request.progress)
+    return BuildResult(request.engine, part.stat().st_size, "tensorrt", version, 0.0, notes=notes)
 
 
-def _by_program(program: Path, job: BuildRequest, graph: gs.Graph, part: Path) -> BuildResult:
-    wanted = arguments(job.target, graph, str(job.model), str(part), job.options)
+def _by_program(program: Path, request: BuildRequest, graph: gs.Graph, part: Path) -> BuildResult:
+    wanted = arguments(request.target, graph, str(request.model), str(part), request.options)
     with ExitStack() as stack:
-        files = [stack.enter_context(part_of) for part_of in _staged(job)]
-        wanted += steady_latency(job.target, *map(str, files)) if files else []
-        report = run_trtexec(program, wanted, part, job.progress, job.say)
+        files = [stack.enter_context(part_of) for part_of in _staged(request)]
+        wanted += steady_latency(request.target, *map(str, files)) if files else []
+        report = run_trtexec(program, wanted, part, request.progress, request.say)
         times = _times(graph, *files) if files else {}
     return BuildResult(
-        engine=job.engine,
+        engine=request.engine,
         engine_bytes=part.stat().st_size,
         tool="trtexec",
         version=report.version,
@@ -133,9 +133,9 @@ def _by_program(program: Path, job: BuildRequest, graph: gs.Graph, part: Path) -
     )
 
 
-def _staged(job: BuildRequest) -> Iterator[AbstractContextManager[Path]]:
+def _staged(request: BuildRequest) -> Iterator[AbstractContextManager[Path]]:
     """The profile and the layer information."""
-    for path in (job.profile, job.layers):
+    for path in (request.profile, request.layers):
         if path is not None:
             yield staged(path)
 

@@ -96,8 +96,8 @@ class FrontierSweep:
         ctx, first = self.context(), self.passes[0]
         shapes = infer_shapes(graph, ctx.sample_shapes())
         if isinstance(first, DecompositionPass) and self.measured:
-            pricing = first.pricing(ctx)
-            return None if pricing is None else pricing.graph(graph, shapes)
+            latency_model = first.latency_model(ctx)
+            return None if latency_model is None else latency_model.graph(graph, shapes)
         known = self.target.device in DEVICES and not declared(graph)
         return estimate(graph, shapes, self.target, self.mode).ms if known else None
 

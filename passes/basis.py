@@ -50,7 +50,7 @@ class ChannelBasis:
     def limit(self, conv: Conv) -> int:
         return conv.filters // conv.group
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[ConvWorkload]:
+    def workloads(self, conv: Conv, size: int, shapes: Shapes) -> list[ConvWorkload]:
         dense, ones = conv_workload(conv, shapes), (1,) * len(conv.kernel)
         after = dense.positions_out
         return [
@@ -83,7 +83,7 @@ class SeparableBasis:
     def limit(self, conv: Conv) -> int:
         return separable_limit(conv.filters // conv.group, self._shape(conv))
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[ConvWorkload]:
+    def workloads(self, conv: Conv, size: int, shapes: Shapes) -> list[ConvWorkload]:
         dense, between = conv_workload(conv, shapes), self._vertical_positions(conv, shapes)
         middle, (height, width) = conv.group * size, conv.kernel
         return [

@@ -29,9 +29,9 @@ from .legalization.convolutions import CONVOLUTIONS
 from .legalization.names import NAMES
 from .legalization.operators import OPERATORS
 from .legalization.outputs import OUTPUTS
-from .legalization.quantizers import MENDS as QUANTIZERS
+from .legalization.quantizers import PATTERNS as QUANTIZERS
 
-MENDS: tuple[Pattern, ...] = (*OPERATORS, *CONSTANTS, *CONVOLUTIONS, *QUANTIZERS, *OUTPUTS, *NAMES)
+PATTERNS: tuple[Pattern, ...] = (*OPERATORS, *CONSTANTS, *CONVOLUTIONS, *QUANTIZERS, *OUTPUTS, *NAMES)
 
 
 @register
@@ -45,8 +45,8 @@ class Legalize(Pass):
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         decisions = [
             Decision(node, "mended", what)
-            for mend in MENDS
-            if mend.applies(ctx.target)
-            for node, what in mend.run(Rewriter(graph, ctx.origins), ctx.target)
+            for pattern in PATTERNS
+            if pattern.applies(ctx.target)
+            for node, what in pattern.run(Rewriter(graph, ctx.origins), ctx.target)
         ]
         return PassResult(changed=bool(decisions), decisions=decisions)

@@ -114,18 +114,18 @@ class Prune(Pass):
         result = PassResult()
         budget = self._budget(ctx, result.notes)
         search = BudgetSearch.of(budget, ctx) if budget.rule in SEARCHED else None
-        job = self._job(graph, ctx, budget, ctx.data if search is None else search.fitting)
-        if not job.candidates:
-            return PassResult(decisions=job.skipped, notes=[*result.notes, "no group of channels can be pruned"])
-        gone = self._units(job, budget, search, result)
+        problem = self._problem(graph, ctx, budget, ctx.data if search is None else search.fitting)
+        if not problem.candidates:
+            return PassResult(decisions=problem.skipped, notes=[*result.notes, "no group of channels can be pruned"])
+        gone = self._units(problem, budget, search, result)
         if gone is not None:
-            self._rewrite(job, gone, result)
-            result.notes += slack_notes(budget, job.shares())
+            self._rewrite(problem, gone, result)
+            result.notes += slack_notes(budget, problem.shares())
         else:
             result.decisions = [
-                Decision(name, "kept", UNTOUCHED) for each in job.candidates for name in makers(each.group)
+                Decision(name, "kept", UNTOUCHED) for each in problem.candidates for name in makers(each.group)
             ]
-        result.decisions = _once([*job.skipped, *result.decisions])
+        result.decisions = _once([*problem.skipped, *result.decisions])
         return result
 
     def _given(self) -> Budget | None:
@@ -140,9 +140,9 @@ class Prune(Pass):
         notes.append(f"without data and without a budget, every layer keeps {ENERGY:.0%} of its weights' energy")
         return Budget(rule="energy", value=ENERGY)
 
-    def _job(self, graph: gs.Graph, ctx: Context, budget: Budget, data: Data | None) -> PruningProblem:
-        pricing = device_latency_model(ctx.target, self.precision, self.power)
-        if pricing is None and "latency" in budget.limits:
+    def _problem(self, graph: gs.Graph, ctx: Context, budget: Budget, data: Data | None) -> PruningProblem:
+        latency_model = device_latency_model(ctx.target, self.precision, self.power)
+        if latency_model is None and "latency" in budget.limits:
             fix = "choose a target that has one, or a budget such as macs=0.5"
             raise CompressError(f"target '{ctx.target.name}' has no cost model", "latency", fix)
         align = ctx.target.int8_multiple if self.align == "target" else self.align
@@ -150,7 +150,7 @@ class Prune(Pass):
             self._score(), align, self.minimum, self.ridge, data, self._weigher(ctx, budget, data)
         )
         units = tuple(dict.fromkeys(["macs", "params", *budget.limits]))
-        return PruningProblem.of(graph, ctx, request, units, pricing)
+        return PruningProblem.of(graph, ctx, request, units, latency_model)
 
     def _weigher(self, ctx: Context, budget: Budget, data: Data | None) -> Weigher:
         file = self.sensitivity_file or ctx.sensitivity_file
@@ -172,32 +172,32 @@ class Prune(Pass):
         return "even" if self.auto else DIVISIONS.get(self.criterion, "share")
 
     def _units(
-        self, job: PruningProblem, budget: Budget, search: BudgetSearch | None, result: PassResult
+        self, problem: PruningProblem, budget: Budget, search: BudgetSearch | None, result: PassResult
     ) -> list[int] | None:
         """Units gone per candidate; None where nothing passes the search."""
         if search is None:
-            return job.divide(self._division(), budget)
+            return problem.divide(self._division(), budget)
         repair = Repair(self.repair, self.ridge, ROWS // 2)
-        free = replace(job, ctx=replace(job.ctx, held=frozenset()))
+        free = replace(problem, ctx=replace(problem.ctx, held=frozenset()))
         gone, outcome = found_by(free, search, self._division(), repair, self.auto)
         result.notes.append(outcome.note())
         result.metrics.update(outcome.metrics())
         result.traces.searches.append(outcome.trace())
         return gone
 
-    def _rewrite(self, job: PruningProblem, gone: list[int], result: PassResult) -> None:
-        kept, repair = job.kept(job.move(gone)), Repair(self.repair, self.ridge)
-        stayed, repaired = prune(job.graph, job.ctx, job.shapes, kept, repair, job.ctx.data)
+    def _rewrite(self, problem: PruningProblem, gone: list[int], result: PassResult) -> None:
+        kept, repair = problem.kept(problem.move(gone)), Repair(self.repair, self.ridge)
+        stayed, repaired = prune(problem.graph, problem.ctx, problem.shapes, kept, repair, problem.ctx.data)
         decisions = {decision.node: decision for decision in repaired}
-        for candidate, count in zip(job.candidates, gone, strict=True):
+        for candidate, count in zip(problem.candidates, gone, strict=True):
             for name in makers(candidate.group):
                 decisions[name] = _decision(
                     candidate, count, stayed.get(candidate.name, candidate.group.size), name, decisions.get(name)
                 )
         result.decisions = list(decisions.values())
         result.changed = any(decision.action != "kept" for decision in result.decisions)
-        result.metrics.update({f"{unit}_kept": share for unit, share in job.shares().items()})
-        result.metrics["units_removed"] = sum(gone) / max(1, sum(each.group.size for each in job.candidates))
+        result.metrics.update({f"{unit}_kept": share for unit, share in problem.shares().items()})
+        result.metrics["units_removed"] = sum(gone) / max(1, sum(each.group.size for each in problem.candidates))
 
 
 def _decision(candidate: PruningCandidate, gone: int, stayed: int, name: str, repaired: Decision | None) -> Decision:

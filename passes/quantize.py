@@ -1,6 +1,7 @@
 """INT8 quantization by Q/DQ pairs, for engines that fuse them into INT8 kernels.
 
-    x  ->  s_x (clip(round(x / s_x) + z) - z)    one scale per activation tensor; z = 0 but for `Target.unsigned`
+    x  ->  s_x (clip(round(x / s_x) + z) - z)    one scale per activation tensor; z = 0 but where a
+                                                 target has `asymmetric_activations`
     W  ->  s_n clip(round(W[n] / s_n))           one scale per output channel n
     b      stays in float32
 
@@ -12,8 +13,8 @@ With data, in this order:
                    of the layer                                                                  (`projection.grid`)
     4. bias        b = E[y] - W E[Q(x)], so that no channel's mean moves
 
-Without data only the weights are quantized, to the nearest grid point. For `Target.packed` they get a zero point, too,
-and are rebuilt by arithmetic (`quantization.weights`).
+Without data only the weights are quantized, to the nearest grid point. Where a target has `folds_weight_arithmetic`
+they get a zero point, too, and are rebuilt by arithmetic (`quantization.weight_only`).
 
 With `form=cache` (the default for the DLA, which takes no Q/DQ) the model stays as it is, and step 2 alone is done, for
 every tensor: the ranges go into a calibration cache beside the model (`quantization.cache`).
@@ -152,7 +153,7 @@ class Quantize(Pass):
         if self.balance != "none":
             equalize(rewriter, lambda node: id(node) in chosen, ctx.data, self.balance == "relu")
         per_channel = graph.opset >= PER_CHANNEL_OPSET
-        if ctx.data is None and ctx.target.packed and per_channel:
+        if ctx.data is None and ctx.target.folds_weight_arithmetic and per_channel:
             return pack_weights(rewriter, accepted, traces.spreads)
         quantizer = Quantizer(
             rewriter=rewriter,

@@ -131,8 +131,8 @@ class SpatialBasisFilters(DecompositionPass):
             return super().choose(budget, found)
         return choose_by_threshold(budget, found, [magnitudes(entry.conv) for entry in found.candidates], LEAST)[0]
 
-    def pricing(self, ctx: Context) -> LatencyModel | None:
-        return None if self.form == "plugin" else super().pricing(ctx)
+    def latency_model(self, ctx: Context) -> LatencyModel | None:
+        return None if self.form == "plugin" else super().latency_model(ctx)
 
     def check(self, conv: Conv) -> str | None:
         return "empty weight" if prod(conv.weight.shape) == 0 else None

@@ -14,7 +14,7 @@ Place = tuple[int, np.dtype, tuple[int, ...]]
 
 
 class DiskBackedArrays(Sequence[np.ndarray]):
-    """Arrays in the order they were added, in memory or in a temporary file that goes with the spool.
+    """Arrays in the order they were added, in memory or in a temporary file that goes with the arrays.
 
     One that lies in the file is read anew each time it is asked for, so that only it is in memory.
     """

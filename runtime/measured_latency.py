@@ -10,7 +10,7 @@ Counts of channels that are multiples of `MULTIPLE` are thinned to 8, 16, 24, 32
 linearly in both counts; others, and grouped Convs, are timed as they are. Sizes off the multiple fall into slower
 kernels: no pass should choose them.
 
-A piece knows the product of its spatial sizes; the sizes are taken for equal, dilations for 1. Large Convs are timed
+A workload knows the product of its spatial sizes; the sizes are taken for equal, dilations for 1. Large Convs are timed
 on fewer positions and samples, and extrapolated. Values are FP32.
 
     network = Convs as priced * (kernels and nodes in the network) / (Convs in the network)
@@ -101,15 +101,17 @@ class MeasuredLatencyModel:
     threads: int = 1
     store: ResultCache = field(default_factory=lambda: ResultCache(cache_folder() / "prices"))
 
-    def conv(self, piece: ConvWorkload) -> float:
-        return sum(share * self._timed(geometry, piece) for geometry, share in _neighbours(geometry_of(piece), piece))
+    def conv(self, workload: ConvWorkload) -> float:
+        return sum(
+            share * self._timed(geometry, workload) for geometry, share in _neighbours(geometry_of(workload), workload)
+        )
 
     def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
-        pieces = [conv_workload(conv, shapes) for conv in find_convs(graph)]
-        every, convs = self._in_network(graph, shapes, sum(piece.macs for piece in pieces))
-        return sum(map(self.conv, pieces)) * every / convs if convs else every
+        workloads = [conv_workload(conv, shapes) for conv in find_convs(graph)]
+        every, convs = self._in_network(graph, shapes, sum(workload.macs for workload in workloads))
+        return sum(map(self.conv, workloads)) * every / convs if convs else every
 
-    def _timed(self, geometry: Geometry, piece: ConvWorkload) -> float:
+    def _timed(self, geometry: Geometry, workload: ConvWorkload) -> float:
         """Of one sample, scaled to the true count of positions."""
         geometry = shrunk(geometry)
         batch = _batch(self.batch, geometry.macs, CONV_MACS)
@@ -119,7 +121,7 @@ class MeasuredLatencyModel:
             return [timed / beside]
 
         (ratio,) = self.store.get(self._file(), f"batch {batch} {geometry}", measure)
-        return ratio * self._reference() / batch * piece.positions_out / geometry.positions
+        return ratio * self._reference() / batch * workload.positions_out / geometry.positions
 
     def _reference(self) -> float:
         def measure() -> list[float]:
@@ -156,18 +158,18 @@ def conv_times(geometry: Geometry, batch: int, threads: int) -> list[float]:
     return [sum(kernel.ms for kernel in kernels if kernel.name.startswith(name)) for _, name, _ in both]
 
 
-def geometry_of(piece: ConvWorkload) -> Geometry:
-    """Sizes and strides that give the positions of a piece, see the module docstring."""
-    rank, ratio = len(piece.kernel), piece.positions_in / piece.positions_out
-    extended = [size > 1 for size in piece.kernel]
+def geometry_of(workload: ConvWorkload) -> Geometry:
+    """Sizes and strides that give the positions of a workload, see the module docstring."""
+    rank, ratio = len(workload.kernel), workload.positions_in / workload.positions_out
+    extended = [size > 1 for size in workload.kernel]
     strided = extended if any(extended) else [True] * rank
     step = max(1, round(ratio ** (1 / max(1, sum(strided)))))
     strides = tuple(step if along else 1 for along in strided)
-    side = piece.positions_in ** (1 / rank)
+    side = workload.positions_in ** (1 / rank)
     if len(set(strides)) > 1 and abs(side - round(side)) > 1e-6:  # the output is the even one
-        side = piece.positions_out ** (1 / rank)
-        return _geometry(piece, tuple(max(1, round(side)) * stride for stride in strides), strides)
-    return _geometry(piece, (max(1, round(side)),) * rank, strides)
+        side = workload.positions_out ** (1 / rank)
+        return _geometry(workload, tuple(max(1, round(side)) * stride for stride in strides), strides)
+    return _geometry(workload, (max(1, round(side)),) * rank, strides)
 
 
 def shrunk(geometry: Geometry) -> Geometry:
@@ -180,17 +182,17 @@ def shrunk(geometry: Geometry) -> Geometry:
     return replace(geometry, spatial=spatial)
 
 
-def _geometry(piece: ConvWorkload, spatial: tuple[int, ...], strides: tuple[int, ...]) -> Geometry:
-    return Geometry(piece.channels_in, piece.channels_out, piece.kernel, piece.group, spatial, strides)
+def _geometry(workload: ConvWorkload, spatial: tuple[int, ...], strides: tuple[int, ...]) -> Geometry:
+    return Geometry(workload.channels_in, workload.channels_out, workload.kernel, workload.group, spatial, strides)
 
 
-def _neighbours(geometry: Geometry, piece: ConvWorkload) -> Iterator[tuple[Geometry, float]]:
+def _neighbours(geometry: Geometry, workload: ConvWorkload) -> Iterator[tuple[Geometry, float]]:
     """The Convs to time, and the weight of each."""
-    if piece.group > 1:
+    if workload.group > 1:
         yield geometry, 1.0
         return
-    for inputs, left in around(piece.channels_in):
-        for outputs, right in around(piece.channels_out):
+    for inputs, left in around(workload.channels_in):
+        for outputs, right in around(workload.channels_out):
             ends = (inputs, outputs, geometry.kernel, 1, geometry.spatial, geometry.strides)
             yield Geometry(*ends), left * right
 

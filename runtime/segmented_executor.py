@@ -17,7 +17,7 @@ from .session import reads, segment_session
 
 
 class SegmentedExecutor:
-    """A walk over `graph`, starting with the model inputs of every batch.
+    """A executor over `graph`, starting with the model inputs of every batch.
 
     Args:
         graph: in topological order; nodes not yet executed may be replaced between calls of `advance`.
@@ -39,11 +39,11 @@ class SegmentedExecutor:
         self._executed: list[gs.Node] = []
 
     def beside(self, graph: gs.Graph) -> SegmentedExecutor:
-        """A walk over another graph with the same inputs, which are held once; before the first `advance`."""
-        walk = SegmentedExecutor(graph, (), self._memory)
-        walk._batches, walk._values = self._batches, dict(self._values)
-        walk._shared = self._shared = frozenset(self._values)
-        return walk
+        """A executor over another graph with the same inputs, which are held once; before the first `advance`."""
+        executor = SegmentedExecutor(graph, (), self._memory)
+        executor._batches, executor._values = self._batches, dict(self._values)
+        executor._shared = self._shared = frozenset(self._values)
+        return executor
 
     def __getitem__(self, name: str) -> DiskBackedArrays:
         """The value of a tensor, per batch; it must have been asked for in the last `advance`."""
@@ -93,6 +93,6 @@ class SegmentedExecutor:
     def _read_later(self) -> set[str]:
         return {t.name for node in self._graph.nodes if id(node) not in self._done for t in reads(node)}
 
-    def _hold(self, spool: DiskBackedArrays, value: np.ndarray) -> None:
-        held = sum(spool.held for spool in self._values.values())
-        spool.add(value, to_file=held + value.nbytes > self._memory)
+    def _hold(self, arrays: DiskBackedArrays, value: np.ndarray) -> None:
+        held = sum(arrays.held for arrays in self._values.values())
+        arrays.add(value, to_file=held + value.nbytes > self._memory)

@@ -23,8 +23,8 @@ class DeviceLatencyModel:
     precision: Precision
     mode: str
 
-    def conv(self, piece: ConvWorkload) -> float:
-        return _conv_ms(self.device, self.mode, self.precision, piece)
+    def conv(self, workload: ConvWorkload) -> float:
+        return _conv_ms(self.device, self.mode, self.precision, workload)
 
     def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
         return estimate(graph, shapes, self.target, self.mode, self.precision).ms
@@ -39,15 +39,15 @@ def device_latency_model(target: Target, precision: Precision, mode: str) -> Lat
 
 
 @lru_cache(maxsize=1 << 16)
-def _conv_ms(device: str, mode: str, precision: Precision, piece: ConvWorkload) -> float:
+def _conv_ms(device: str, mode: str, precision: Precision, workload: ConvWorkload) -> float:
     return conv_ms(
         device,
         mode,
         precision,
-        piece.positions_in,
-        piece.positions_out,
-        piece.channels_in,
-        piece.channels_out,
-        prod(piece.kernel),
-        piece.group,
+        workload.positions_in,
+        workload.positions_out,
+        workload.channels_in,
+        workload.channels_out,
+        prod(workload.kernel),
+        workload.group,
     )

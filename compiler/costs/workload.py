@@ -2,8 +2,8 @@
 
 MACs = P N C/g prod(k)    weights = N C/g prod(k)        N, C: channels out and in, P: output positions of one sample
 
-A rewrite is a chain of such pieces. Anything that prices a piece can be a budget: the cost model of a target, or times
-measured on a device.
+A rewrite is a chain of such workloads. Anything that knows their time can be a budget: the cost model of a target, or
+times measured on a device.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class ConvWorkload:
 class LatencyModel(Protocol):
     """Milliseconds on some device, of one sample: a cost model, or a table of measured times."""
 
-    def conv(self, piece: ConvWorkload) -> float: ...
+    def conv(self, workload: ConvWorkload) -> float: ...
 
     def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
         """The whole network, so that the Convs are seen beside what else takes time."""
@@ -87,14 +87,14 @@ def spatial(tensor: gs.Tensor, shapes: Shapes) -> int:
     return prod(shapes[tensor.name][2:]) if tensor.name in shapes else 1
 
 
-def chain_costs(pieces: Iterable[ConvWorkload], pricing: LatencyModel | None = None) -> dict[str, float]:
+def chain_costs(workloads: Iterable[ConvWorkload], pricing: LatencyModel | None = None) -> dict[str, float]:
     """macs, params, activations (bytes) and, if priced, latency (ms) of a chain."""
-    chain = list(pieces)
+    chain = list(workloads)
     costs: dict[str, float] = {
-        "macs": sum(piece.macs for piece in chain),
-        "params": sum(piece.params for piece in chain),
-        "activations": sum(piece.activations for piece in chain),
+        "macs": sum(workload.macs for workload in chain),
+        "params": sum(workload.params for workload in chain),
+        "activations": sum(workload.activations for workload in chain),
     }
     if pricing is not None:
-        costs["latency"] = sum(pricing.conv(piece) for piece in chain)
+        costs["latency"] = sum(pricing.conv(workload) for workload in chain)
     return costs

@@ -12,7 +12,7 @@ from .plots import Curve, Point, error_curves, histogram
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """One of many small drawings; the largest `weight` comes first."""
+    """One of many thumbnail drawings; the largest `weight` comes first."""
 
     name: str
     note: str
@@ -29,7 +29,7 @@ def curve_drawings(report: Report) -> list[Thumbnail]:
         for curve in entry["traces"]["curves"]:
             by_layer.setdefault(curve["origin"], []).append(curve)
         found += [_curves(name, curves, order, entry) for name, curves in by_layer.items()]
-    return sorted(found, key=lambda small: -small.weight)
+    return sorted(found, key=lambda thumbnail: -thumbnail.weight)
 
 
 def _curves(name: str, curves: Sequence[CurveReport], order: Sequence[str], entry: PassReport) -> Thumbnail:
@@ -61,7 +61,7 @@ def forms(report: Report) -> list[str]:
 def spread_drawings(report: Report, kind: str) -> list[Thumbnail]:
     """The histograms of the activations or weights; those that are clipped most first."""
     every = [each for entry in report["passes"] for each in entry["traces"]["spreads"] if each["kind"] == kind]
-    return sorted((_spread(each) for each in every), key=lambda small: -small.weight)
+    return sorted((_spread(each) for each in every), key=lambda thumbnail: -thumbnail.weight)
 
 
 def _spread(spread: SpreadReport) -> Thumbnail:

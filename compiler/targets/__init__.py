@@ -28,12 +28,12 @@ class Target:
         group_multiple: what the channels of one group of a grouped INT8 Conv must be a multiple of.
         calibration: the version in the header of a calibration cache (`compiler.targets.calibration_cache`).
         device: name of the device in `compiler.costs.latency.devices`, or None where no latency is estimated.
-        unsigned: activations in INT8 are UINT8 with a zero point, not symmetric.
+        asymmetric_activations: activations in INT8 are UINT8 with a zero point, not symmetric.
         weight_bits: of weights beside activations in INT8. Kernels for x86-64 without VNNI add two products of UINT8
             and INT8 in 16 bits, which saturate where weights have more than 7.
-        closed: INT8 kernels write INT8, too, never float (`graph.quantization.qdq`, rules 8 and 9).
-        packed: weights beside float activations are stored as codes with arithmetic that the engine does once, when it
-            loads the model; DequantizeLinear it would do at every run.
+        quantizes_outputs: INT8 kernels write INT8, too, never float (`graph.quantization.qdq`, rules 8 and 9).
+        folds_weight_arithmetic: weights beside float activations are stored as codes with arithmetic that the engine
+            does once, when it loads the model; DequantizeLinear it would do at every run.
         dla: the deep-learning accelerator runs what it can, the GPU the rest.
     """
 
@@ -48,10 +48,10 @@ class Target:
     group_multiple: int
     calibration: str | None = None
     device: str | None = None
-    unsigned: bool = False
+    asymmetric_activations: bool = False
     weight_bits: int = 8
-    closed: bool = False
-    packed: bool = False
+    quantizes_outputs: bool = False
+    folds_weight_arithmetic: bool = False
     dla: bool = False
 
 
@@ -119,10 +119,10 @@ TARGETS: dict[str, Target] = {
             int8_multiple=1,
             half_multiple=1,
             group_multiple=1,
-            unsigned=True,
+            asymmetric_activations=True,
             weight_bits=7,
-            closed=True,
-            packed=True,
+            quantizes_outputs=True,
+            folds_weight_arithmetic=True,
         ),
     )
 }

@@ -33,12 +33,12 @@ class CostEvaluator:
     """Prices of the Convs of one graph.
 
     Attributes:
-        pricing: of latency; a Conv has one where its shapes are known.
+        latency_model: of latency; a Conv has one where its shapes are known.
         timed: the network has one, too.
     """
 
     shapes: Shapes
-    pricing: LatencyModel | None = None
+    latency_model: LatencyModel | None = None
     timed: bool = False
 
     def geometry(self, conv: Conv) -> tuple[Hashable, ...]:
@@ -51,24 +51,24 @@ class CostEvaluator:
         return self._chain(conv, [conv_workload(conv, self.shapes)])
 
     def rewritten(self, conv: Conv, form: Form, size: int) -> Costs:
-        return self._chain(conv, form.pieces(conv, size, self.shapes))
+        return self._chain(conv, form.workloads(conv, size, self.shapes))
 
     def network(self, graph: gs.Graph) -> Costs:
         """The whole of `graph`, whose tensors have `shapes`."""
         cost = graph_cost(graph, self.shapes)
-        pieces = [conv_workload(conv, self.shapes) for conv in find_convs(graph)]
+        workloads = [conv_workload(conv, self.shapes) for conv in find_convs(graph)]
         costs: Costs = {"macs": cost.macs, "params": cost.params, "bytes": graph_bytes(graph)}
-        costs["activations"] = sum(piece.activations for piece in pieces)
-        if self.pricing is not None and self.timed:
-            costs["latency"] = self.pricing.graph(graph, self.shapes)
+        costs["activations"] = sum(workload.activations for workload in workloads)
+        if self.latency_model is not None and self.timed:
+            costs["latency"] = self.latency_model.graph(graph, self.shapes)
         return costs
 
-    def _chain(self, conv: Conv, pieces: Sequence[ConvWorkload]) -> Costs:
-        stored = sum(piece.params * piece.itemsize for piece in pieces)
+    def _chain(self, conv: Conv, workloads: Sequence[ConvWorkload]) -> Costs:
+        stored = sum(workload.params * workload.itemsize for workload in workloads)
         known = conv.input.name in self.shapes and conv.output.name in self.shapes
         return {
-            **chain_costs(pieces, self.pricing if known else None),
-            "bytes": stored + len(pieces) * structure_bytes(len(conv.name), len(conv.kernel)),
+            **chain_costs(workloads, self.latency_model if known else None),
+            "bytes": stored + len(workloads) * structure_bytes(len(conv.name), len(conv.kernel)),
         }
 
 

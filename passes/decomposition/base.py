@@ -119,7 +119,7 @@ class DecompositionPass(Pass):
         """A choice per candidate: those that lose least within the budget."""
         return choose(budget, found.candidates, found.fixed(), found.original)
 
-    def pricing(self, ctx: Context) -> LatencyModel | None:
+    def latency_model(self, ctx: Context) -> LatencyModel | None:
         """What a Conv takes on the target, or here; None where that is not known."""
         if self.clock == "measured":
             return MeasuredLatencyModel(self.batch, self.threads)
@@ -139,13 +139,13 @@ class DecompositionPass(Pass):
         return Budget(rule="energy", value=DEFAULT_ENERGY)
 
     def _request(self, ctx: Context, budget: Budget, data: Data | None) -> Request:
-        pricing = self.pricing(ctx)
-        if pricing is None and "latency" in budget.limits:
+        latency_model = self.latency_model(ctx)
+        if latency_model is None and "latency" in budget.limits:
             fix = "choose a target that has one, or a budget such as macs=0.5"
             raise CompressError(f"target '{ctx.target.name}' has no cost model", "latency", fix)
         align = ctx.target.int8_multiple if self.align == "target" else self.align
         align = lcm(align, MULTIPLE) if self.clock == "measured" else align
-        return Request(self.check, self.forms(), budget.units, align, self.ridge, pricing, data)
+        return Request(self.check, self.forms(), budget.units, align, self.ridge, latency_model, data)
 
     def _survey(self, graph: gs.Graph, ctx: Context, request: Request) -> Survey:
         asked = ctx.sensitivity_file is not None and self.sensitivity_file is None

@@ -61,7 +61,7 @@ class Form(Protocol):
 
     def limit(self, conv: Conv) -> int: ...
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[ConvWorkload]:
+    def workloads(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[ConvWorkload]:
         """The chain that `project` would give, without weights: what it costs. Costs grow with the size."""
         ...
 

@@ -73,7 +73,7 @@ class Request:
         units: the costs of which a rewrite has to save one; under "latency" it has to save that.
         align: sizes are multiples of this.
         ridge: see `projection.fit`.
-        pricing: of latency, if there is any.
+        latency_model: of latency, if there is any.
         data: samples for the error curves; None compares weights.
         watch: shown every candidate's fits and choices, in graph order.
     """
@@ -83,14 +83,14 @@ class Request:
     units: Sequence[str]
     align: int
     ridge: float
-    pricing: LatencyModel | None = None
+    latency_model: LatencyModel | None = None
     data: Data | None = None
     watch: Watch | None = None
 
 
 def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
     """Check every Conv of `graph`, and draw the error curve of those that may be rewritten."""
-    bill, before = _bill(graph, ctx, request), _bill(ctx.original or graph, ctx, request)
+    evaluator, before = _evaluator(graph, ctx, request), _evaluator(ctx.original or graph, ctx, request)
     skipped = [Decision(name, "skipped", reason) for name, reason in unsupported_convs(graph)]
     offers: dict[str, Offer] = {}
     alike: dict[Hashable, Offer] = {}
@@ -99,22 +99,22 @@ def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
     with ctx.progress("costs", len(every)) as advance:
         for conv in every:
             reason = ctx.unselected(conv.name) or _broken(conv) or request.check(conv) or _unformed(conv, request)
-            offer = None if reason else _offer(conv, bill, request, alike)
+            offer = None if reason else _offer(conv, evaluator, request, alike)
             advance()
             if offer is None or not any(offer.sizes.values()):
                 skipped.append(Decision(conv.name, "skipped", reason or _too_small(offer, request)))
                 continue
             offers[conv.name] = offer
             convs.append(conv)
-    drawn = _original_fits(graph, ctx, convs, request, bill.shapes)
+    drawn = _original_fits(graph, ctx, convs, request, evaluator.shapes)
     calls = (((conv, fits), (conv, fits, _largest(offers[conv.name], request))) for conv, fits in drawn)
     curves = ctx.jobs.run(_curves, calls)
     candidates = [_candidate(conv, fits, offers[conv.name], found, request) for (conv, fits), found in curves]
-    return Survey(candidates, skipped, bill.network(graph), before.network(ctx.original or graph))
+    return Survey(candidates, skipped, evaluator.network(graph), before.network(ctx.original or graph))
 
 
-def _bill(graph: gs.Graph, ctx: Context, request: Request) -> CostEvaluator:
-    return CostEvaluator(infer_shapes(graph, ctx.sample_shapes()), request.pricing, "latency" in request.units)
+def _evaluator(graph: gs.Graph, ctx: Context, request: Request) -> CostEvaluator:
+    return CostEvaluator(infer_shapes(graph, ctx.sample_shapes()), request.latency_model, "latency" in request.units)
 
 
 def layer_fits(layer: Layer, moments: Moments, ridge: float) -> list[Fit]:
@@ -130,11 +130,11 @@ def activation_aware_fits(fits: Sequence[Fit], rows: SampledRows) -> list[Fit]:
     known = rows.activation
     if known is None or known.linear:
         return list(fits)
-    pieces = PiecewiseLinear(known.low, known.high, known.leak)
+    workloads = PiecewiseLinear(known.low, known.high, known.leak)
 
     def seen(group: int) -> ActivationRows:
         shift = 0.0 if rows.shift is None else rows.shift[:, group]
-        return ActivationRows(rows.x[:, group], rows.y[:, group], shift, pieces)
+        return ActivationRows(rows.x[:, group], rows.y[:, group], shift, workloads)
 
     return [ActivationAwareFit.of(fit, seen(group)) for group, fit in enumerate(fits)]
 
@@ -203,22 +203,22 @@ def _too_small(offer: Offer | None, request: Request) -> str:
     return f"no size that is a multiple of {request.align} is {unit} than the Conv itself"
 
 
-def _offer(conv: Conv, bill: CostEvaluator, request: Request, alike: dict[Hashable, Offer]) -> Offer:
+def _offer(conv: Conv, evaluator: CostEvaluator, request: Request, alike: dict[Hashable, Offer]) -> Offer:
     """That of a Conv of the same geometry in `alike`, where there is one, or a new one, which joins them."""
     forms = [form for form in request.forms if not form.check(conv)]
-    key = (tuple(form.name for form in forms), *bill.geometry(conv))
+    key = (tuple(form.name for form in forms), *evaluator.geometry(conv))
     if key not in alike:
-        dense = bill.dense(conv)
-        alike[key] = Offer(dense, {form.name: _sizes(conv, form, dense, bill, request) for form in forms})
+        dense = evaluator.dense(conv)
+        alike[key] = Offer(dense, {form.name: _sizes(conv, form, dense, evaluator, request) for form in forms})
     return alike[key]
 
 
-def _sizes(conv: Conv, form: Form, dense: Costs, bill: CostEvaluator, request: Request) -> dict[int, Costs]:
+def _sizes(conv: Conv, form: Form, dense: Costs, evaluator: CostEvaluator, request: Request) -> dict[int, Costs]:
     """The multiples of `align` that save what is asked for; all costs but a latency are sure to grow with the size."""
     asked = ["latency"] if "latency" in request.units else request.units
     found: dict[int, Costs] = {}
     for size in range(request.align, form.limit(conv) + 1, request.align):
-        costs = bill.rewritten(conv, form, size)
+        costs = evaluator.rewritten(conv, form, size)
         if costs["macs"] > dense["macs"]:
             break
         if any(costs[unit] < dense[unit] for unit in asked if unit in dense):

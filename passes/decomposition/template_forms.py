@@ -40,7 +40,7 @@ class TemplateForm:
     def limit(self, conv: Conv) -> int:
         return conv.filters
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[ConvWorkload]:
+    def workloads(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[ConvWorkload]:
         dense, taps = conv_workload(conv, shapes), prod(conv.kernel)
         ones, maps = (1,) * len(conv.kernel), self.groups * size * taps
         padded, before, after = size * -(-conv.filters // size), dense.positions_in, dense.positions_out
@@ -93,7 +93,7 @@ class DenseTemplateForm(TemplateForm):
     full: bool = False
     equal: ClassVar[bool] = False
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[ConvWorkload]:
+    def workloads(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[ConvWorkload]:
         taps = prod(conv.kernel)
         stored = conv.channels * size * taps + conv.filters * self.groups * taps + conv.filters
         return [StoredWorkload(**_fields(conv, shapes), stored=stored)]
@@ -132,7 +132,7 @@ class PluginTemplateForm(TemplateForm):
             return "auto_pad: the plugin takes stated pads"
         return super().check(conv)
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[ConvWorkload]:
+    def workloads(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[ConvWorkload]:
         taps = prod(conv.kernel)
         values = conv.channels * size * taps + conv.filters * self.groups * taps
         return [PluginWorkload(**_fields(conv, shapes), values=values)]

@@ -1,1 +1,1 @@
-"""What `legalize` mends, a file per subject. A mend edits a graph and yields (node, what was done) for each edit."""
+"""The patterns of `legalize`, a file per subject. A pattern edits a graph and yields (node, what was done) per edit."""

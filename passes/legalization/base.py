@@ -1,4 +1,4 @@
-"""The mend contract."""
+"""The pattern contract."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def _wants_floats(target: Target) -> bool:
     return target.quantization == "float-qdq"
 
 
-MENDS = (
+PATTERNS = (
     Pattern(is_tensorrt, _write_zero_points),
     Pattern(is_tensorrt, _make_signed),
     Pattern(is_tensorrt, _write_axes),

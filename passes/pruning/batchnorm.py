@@ -41,8 +41,8 @@ class BatchNormEstimator:
         self._left = left or {}
         self._pending = [node for node in graph.nodes[first:] if _is_constant_norm(node)]
         self._order = {id(node): place for place, node in enumerate(graph.nodes)}
-        walk = SegmentedExecutor(graph, sized_batches(data), memory) if self._pending else None
-        self._walks = [walk.beside(reference), walk] if walk else []
+        executor = SegmentedExecutor(graph, sized_batches(data), memory) if self._pending else None
+        self._executors = [executor.beside(reference), executor] if executor else []
 
     def estimate_before(self, node: gs.Node | None) -> int:
         """Set the statistics of those before `node` in the graph, None: of all; how many."""
@@ -55,9 +55,9 @@ class BatchNormEstimator:
 
     def _estimate(self, norm: gs.Node) -> None:
         name = norm.inputs[0].name
-        for walk in self._walks:
-            walk.advance([name])
-        original, pruned = (walk[name] for walk in self._walks)
+        for executor in self._executors:
+            executor.advance([name])
+        original, pruned = (executor[name] for executor in self._executors)
         if name in self._left:
             original = [values[:, self._left[name]] for values in original]
         (m_o, v_o), (m_p, v_p) = _moments(original), _moments(pruned)

@@ -27,16 +27,16 @@ Table = Mapping[str, np.ndarray]
 class PrunableConv:
     """A Conv: what it costs in full, how many groups it has, and whether they go as a whole."""
 
-    piece: ConvWorkload
+    workload: ConvWorkload
     entries: tuple[int, int]
     whole_groups: bool
 
     def after(self, filters: int, channels: int) -> ConvWorkload:
-        """The piece with so many entries along the two channel axes of the weight."""
-        group = self.piece.group
+        """The workload with so many entries along the two channel axes of the weight."""
+        group = self.workload.group
         if self.whole_groups:
             group = group * filters // self.entries[0]
-        return replace(self.piece, channels_in=channels * group, channels_out=filters, group=group)
+        return replace(self.workload, channels_in=channels * group, channels_out=filters, group=group)
 
 
 class PruningCostModel:
@@ -54,9 +54,9 @@ class PruningCostModel:
         shapes: Shapes,
         orders: Mapping[Group, np.ndarray],
         units: Sequence[str],
-        pricing: LatencyModel | None = None,
+        latency_model: LatencyModel | None = None,
     ):
-        self.units, self._pricing = tuple(units), pricing
+        self.units, self._latency_model = tuple(units), latency_model
         whole = {id(slot.node) for slot in channels.slots if slot.role == "parameter" and slot.input == 1}
         convs = list(find_convs(graph))
         self._lines = [_prunable_conv(conv, shapes, id(conv.node) in whole) for conv in convs]
@@ -97,18 +97,18 @@ class PruningCostModel:
         """left (lines, 2, steps) -> costs (steps,)."""
         table = {unit: np.zeros(left.shape[2]) for unit in self.units}
         for line, (filters, channels) in zip(lines, left, strict=True):
-            weights = filters * channels * np.prod(line.piece.kernel)
-            params = weights + line.piece.bias * filters
-            exact = {"macs": line.piece.positions_out * weights, "params": params}
-            exact["bytes"] = params * line.piece.itemsize
+            weights = filters * channels * np.prod(line.workload.kernel)
+            params = weights + line.workload.bias * filters
+            exact = {"macs": line.workload.positions_out * weights, "params": params}
+            exact["bytes"] = params * line.workload.itemsize
             for unit, values in table.items():
                 values += exact[unit] if unit in exact else self._latency(line, filters, channels)
         return table
 
     def _latency(self, line: PrunableConv, filters: np.ndarray, channels: np.ndarray) -> np.ndarray:
-        assert self._pricing is not None
+        assert self._latency_model is not None
         pairs = zip(filters.tolist(), channels.tolist(), strict=True)
-        return np.array([self._pricing.conv(line.after(f, c)) if f and c else 0.0 for f, c in pairs])
+        return np.array([self._latency_model.conv(line.after(f, c)) if f and c else 0.0 for f, c in pairs])
 
 
 def _prunable_conv(conv: Conv, shapes: Shapes, whole_groups: bool) -> PrunableConv:

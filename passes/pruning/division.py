@@ -2,7 +2,7 @@
 
 loss      Greedy: again and again the step, of any length and candidate, with the least loss per cost that is still over
           a limit, all limits counted relative to their excess; then, while the limits allow, the steps of the largest
-          loss back. What a step saves is read off the ledger each time, since the costs of neighbours multiply. Of
+          loss back. What a step saves is read off the cost_model each time, since the costs of neighbours multiply. Of
           several limits each is also met alone first, then all: parameters are in late layers, MACs in early ones.
           Where `share` or `even`, with the steps that fit back, lose less in all, theirs is the result.
 share     the same share of every candidate, the smallest that meets the limits
@@ -39,14 +39,14 @@ def divide(
     rule: str,
     budget: Budget,
     candidates: Sequence[PruningCandidate],
-    ledger: PruningCostModel,
+    cost_model: PruningCostModel,
     fixed: Costs,
     original: Costs,
 ) -> list[int]:
     """Units gone, per candidate.
 
     Args:
-        ledger: moved to the result.
+        cost_model: moved to the result.
         fixed: what the network costs beside its Convs, by cost.
         original: what the model that entered the pipeline costs.
 
@@ -54,18 +54,18 @@ def divide(
         Unreachable: the limits cannot be met; names the nearest that can.
     """
     limits = {unit: share * original[unit] - fixed[unit] for unit, share in budget.limits.items()}
-    _move(ledger, [0] * len(candidates))
+    _move(cost_model, [0] * len(candidates))
     try:
         if rule == "loss":
-            _least_loss(candidates, ledger, limits)
+            _least_loss(candidates, cost_model, limits)
         else:
-            _cut(rule, candidates, ledger, limits)
+            _cut(rule, candidates, cost_model, limits)
     except NoCheaperStep as stuck:
-        total = ledger.total()
+        total = cost_model.total()
         least = {unit: (fixed[unit] + total[unit]) / original[unit] for unit in stuck.units}
         nearest = ", ".join(f"{unit}={ceil(1000 * share - 1e-6) / 1000:.3f}" for unit, share in least.items())
         raise BudgetUnreachable(f"{budget} cannot be reached", "budget", f"the smallest found is {nearest}") from None
-    return list(ledger.gone)
+    return list(cost_model.gone)
 
 
 def of_share(candidates: Sequence[PruningCandidate], share: float) -> list[int]:
@@ -87,39 +87,39 @@ def _allowed(candidate: PruningCandidate, gone: float) -> int:
     return int(candidate.sizes[min(np.searchsorted(candidate.sizes, gone - 1e-9), len(candidate.sizes) - 1)])
 
 
-def _least_loss(candidates: Sequence[PruningCandidate], ledger: PruningCostModel, limits: Costs) -> None:
+def _least_loss(candidates: Sequence[PruningCandidate], cost_model: PruningCostModel, limits: Costs) -> None:
     """The best of several starts, each with what fits back: the first meets all limits together, or one before all."""
     found: list[tuple[float, list[int]]] = []
     for first in [limits, *({unit: limit} for unit, limit in limits.items() if len(limits) > 1)]:
-        _move(ledger, [0] * len(candidates))
-        _descend(candidates, ledger, first)
-        _descend(candidates, ledger, limits)
-        _give_back(candidates, ledger, limits)
-        found.append((_lost(candidates, ledger), list(ledger.gone)))
+        _move(cost_model, [0] * len(candidates))
+        _descend(candidates, cost_model, first)
+        _descend(candidates, cost_model, limits)
+        _give_back(candidates, cost_model, limits)
+        found.append((_lost(candidates, cost_model), list(cost_model.gone)))
     for rule in ("share", "even"):
         with suppress(NoCheaperStep):
-            _cut(rule, candidates, ledger, limits)
-            _give_back(candidates, ledger, limits)
-            found.append((_lost(candidates, ledger), list(ledger.gone)))
-    _move(ledger, min(found)[1])
+            _cut(rule, candidates, cost_model, limits)
+            _give_back(candidates, cost_model, limits)
+            found.append((_lost(candidates, cost_model), list(cost_model.gone)))
+    _move(cost_model, min(found)[1])
 
 
-def _lost(candidates: Sequence[PruningCandidate], ledger: PruningCostModel) -> float:
-    return sum(float(each.losses[gone]) for each, gone in zip(candidates, ledger.gone, strict=True))
+def _lost(candidates: Sequence[PruningCandidate], cost_model: PruningCostModel) -> float:
+    return sum(float(each.losses[gone]) for each, gone in zip(candidates, cost_model.gone, strict=True))
 
 
-def _descend(candidates: Sequence[PruningCandidate], ledger: PruningCostModel, limits: Costs) -> None:
+def _descend(candidates: Sequence[PruningCandidate], cost_model: PruningCostModel, limits: Costs) -> None:
     steps: dict[int, tuple[float, int]] = {}
-    while over := _over(ledger, limits):
+    while over := _over(cost_model, limits):
         scale = over if len(limits) > 1 else dict.fromkeys(over, 1.0)
         for index, candidate in enumerate(candidates):
             if index not in steps:
-                steps[index] = _best(candidate, ledger.gone[index], ledger.curve(index), scale)
+                steps[index] = _best(candidate, cost_model.gone[index], cost_model.curve(index), scale)
         index = min(steps, key=lambda each: steps[each][0])
         if np.isinf(steps[index][0]):
             raise NoCheaperStep(list(over))
-        ledger.move(index, steps[index][1])
-        changed = ledger.neighbours(index) if len(limits) == 1 else list(steps)
+        cost_model.move(index, steps[index][1])
+        changed = cost_model.neighbours(index) if len(limits) == 1 else list(steps)
         for each in changed:
             steps.pop(each, None)
 
@@ -136,40 +136,40 @@ def _best(candidate: PruningCandidate, gone: int, costs: Mapping[str, np.ndarray
     return float(ratios[first]), int(sizes[first])
 
 
-def _give_back(candidates: Sequence[PruningCandidate], ledger: PruningCostModel, limits: Costs) -> None:
+def _give_back(candidates: Sequence[PruningCandidate], cost_model: PruningCostModel, limits: Costs) -> None:
     """Bring back the units whose absence costs most, as long as they fit."""
     while True:
-        fitting = [(gain, index, gone) for index, gain, gone in _returns(candidates, ledger) if gain > 0]
+        fitting = [(gain, index, gone) for index, gain, gone in _returns(candidates, cost_model) if gain > 0]
         for _, index, gone in sorted(fitting, reverse=True):
-            before = ledger.gone[index]
-            ledger.move(index, gone)
-            if not _over(ledger, limits):
+            before = cost_model.gone[index]
+            cost_model.move(index, gone)
+            if not _over(cost_model, limits):
                 break
-            ledger.move(index, before)
+            cost_model.move(index, before)
         else:
             return
 
 
-def _returns(candidates: Sequence[PruningCandidate], ledger: PruningCostModel) -> list[tuple[int, float, int]]:
+def _returns(candidates: Sequence[PruningCandidate], cost_model: PruningCostModel) -> list[tuple[int, float, int]]:
     """(candidate, loss won, units gone) one allowed step back, for each that has lost some."""
     found: list[tuple[int, float, int]] = []
     for index, candidate in enumerate(candidates):
-        gone = ledger.gone[index]
+        gone = cost_model.gone[index]
         if gone:
             back = int(candidate.sizes[candidate.sizes < gone].max())
             found.append((index, float(candidate.losses[gone] - candidate.losses[back]), back))
     return found
 
 
-def _cut(rule: str, candidates: Sequence[PruningCandidate], ledger: PruningCostModel, limits: Costs) -> None:
+def _cut(rule: str, candidates: Sequence[PruningCandidate], cost_model: PruningCostModel, limits: Costs) -> None:
     """Bisect the share, value of the criterion or loss that just meets the limits."""
     low, high, of = _range(rule, candidates)
     for _ in range(STEPS):
         middle = (low + high) / 2
-        _move(ledger, of(candidates, middle))
-        low, high = (middle, high) if _over(ledger, limits) else (low, middle)
-    _move(ledger, of(candidates, high))
-    _reach(ledger, limits)
+        _move(cost_model, of(candidates, middle))
+        low, high = (middle, high) if _over(cost_model, limits) else (low, middle)
+    _move(cost_model, of(candidates, high))
+    _reach(cost_model, limits)
 
 
 def _range(rule: str, candidates: Sequence[PruningCandidate]) -> tuple[float, float, Callable[..., list[int]]]:
@@ -181,19 +181,19 @@ def _range(rule: str, candidates: Sequence[PruningCandidate]) -> tuple[float, fl
     return float(values.min()), float(values.max()) + 1.0, of_interval
 
 
-def _move(ledger: PruningCostModel, gone: Sequence[int]) -> None:
+def _move(cost_model: PruningCostModel, gone: Sequence[int]) -> None:
     for index, count in enumerate(gone):
-        ledger.move(index, count)
+        cost_model.move(index, count)
 
 
-def _over(ledger: PruningCostModel, limits: Costs) -> dict[str, float]:
+def _over(cost_model: PruningCostModel, limits: Costs) -> dict[str, float]:
     """By how much each limit is exceeded, where it is."""
-    total = ledger.total()
+    total = cost_model.total()
     return {unit: total[unit] - limit for unit, limit in limits.items() if total[unit] > limit * (1 + TINY)}
 
 
-def _reach(ledger: PruningCostModel, limits: Costs) -> None:
+def _reach(cost_model: PruningCostModel, limits: Costs) -> None:
     """`NoCheaperStep` where a limit is still exceeded."""
-    over = _over(ledger, limits)
+    over = _over(cost_model, limits)
     if over:
         raise NoCheaperStep(list(over))

@@ -29,44 +29,44 @@ Judge = Callable[[list[int]], TrialOutcome]
 
 
 def found_by(
-    job: PruningProblem, search: BudgetSearch, division: str, repair: Repair, each: bool
+    problem: PruningProblem, search: BudgetSearch, division: str, repair: Repair, each: bool
 ) -> tuple[list[int] | None, SearchOutcome]:
     """Units gone per candidate, None where nothing passes; `each` group on its own, or all together only."""
 
     def attempt(trial: gs.Graph, macs: float, data: Data) -> None:
-        gone = job.divide(division, Budget({"macs": macs}))
-        prune(trial, job.ctx, job.shapes, job.kept(gone), repair, data)
+        gone = problem.divide(division, Budget({"macs": macs}))
+        prune(trial, problem.ctx, problem.shapes, problem.kept(gone), repair, data)
 
     def judge(gone: list[int]) -> TrialOutcome:
-        trial = job.graph.copy()
-        prune(trial, job.ctx, job.shapes, job.kept(job.move(gone)), repair, search.fitting)
-        return search.judge(job.shares()["macs"], job.graph, trial)
+        trial = problem.graph.copy()
+        prune(trial, problem.ctx, problem.shapes, problem.kept(problem.move(gone)), repair, search.fitting)
+        return search.judge(problem.shares()["macs"], problem.graph, trial)
 
-    outcome = search_smallest(job.graph, job.ctx, search, attempt)
+    outcome = search_smallest(problem.graph, problem.ctx, search, attempt)
     if outcome.best is None:
         return None, outcome
-    gone = job.divide(division, Budget({"macs": outcome.best.macs}))
+    gone = problem.divide(division, Budget({"macs": outcome.best.macs}))
     if not each:
         return gone, outcome
-    gone, trials = widen(job, gone, judge, search)
+    gone, trials = widen(problem, gone, judge, search)
     best = next((judged for judged in reversed(trials) if search.within(judged)), outcome.best)
     return gone, SearchOutcome(search, [*outcome.trials, *trials], best)
 
 
 def widen(
-    job: PruningProblem, gone: Sequence[int], judge: Judge, search: BudgetSearch
+    problem: PruningProblem, gone: Sequence[int], judge: Judge, search: BudgetSearch
 ) -> tuple[list[int], list[TrialOutcome]]:
     """Units gone per candidate, no fewer than in `gone`, and the trials."""
     found, trials = list(gone), list[TrialOutcome]()
-    steps = {index: max(1, each.group.size // SHARE) for index, each in enumerate(job.candidates)}
-    with job.ctx.progress(f"intervals, at most {TRIALS} trials", TRIALS) as advance:
+    steps = {index: max(1, each.group.size // SHARE) for index, each in enumerate(problem.candidates)}
+    with problem.ctx.progress(f"intervals, at most {TRIALS} trials", TRIALS) as advance:
         while len(trials) < TRIALS:
-            job.move(found)
-            nexts = {index: _next(job, index, found, step) for index, step in steps.items() if step}
+            problem.move(found)
+            nexts = {index: _next(problem, index, found, step) for index, step in steps.items() if step}
             nexts = {index: wider for index, wider in nexts.items() if wider > found[index]}
             if not nexts:
                 break
-            index = min(nexts, key=lambda each: _price(job, each, found[each], nexts[each]))
+            index = min(nexts, key=lambda each: _price(problem, each, found[each], nexts[each]))
             wider = [*found[:index], nexts[index], *found[index + 1 :]]
             trials.append(judge(wider))
             advance()
@@ -77,13 +77,13 @@ def widen(
     return found, trials
 
 
-def _next(job: PruningProblem, index: int, gone: Sequence[int], step: int) -> int:
+def _next(problem: PruningProblem, index: int, gone: Sequence[int], step: int) -> int:
     """The allowed number of units after a step; as many as now at the end."""
-    sizes = job.candidates[index].sizes
+    sizes = problem.candidates[index].sizes
     return int(sizes[min(np.searchsorted(sizes, gone[index] + step), len(sizes) - 1)])
 
 
-def _price(job: PruningProblem, index: int, gone: int, wider: int) -> float:
+def _price(problem: PruningProblem, index: int, gone: int, wider: int) -> float:
     """Loss per MAC of the step, the other groups as they stand."""
-    macs, losses = job.ledger.curve(index)["macs"], job.candidates[index].losses
+    macs, losses = problem.cost_model.curve(index)["macs"], problem.candidates[index].losses
     return float((losses[wider] - losses[gone]) / max(macs[gone] - macs[wider], TINY))

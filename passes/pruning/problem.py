@@ -27,7 +27,7 @@ class PruningProblem:
     Attributes:
         candidates: in graph order.
         skipped: a decision for every layer whose channels stay.
-        ledger: costs of the Convs.
+        cost_model: costs of the Convs.
         fixed: what the network costs beside them.
         original: what the model that entered the pipeline costs.
     """
@@ -37,13 +37,17 @@ class PruningProblem:
     shapes: Shapes
     candidates: Sequence[PruningCandidate]
     skipped: list[Decision]
-    ledger: PruningCostModel
+    cost_model: PruningCostModel
     fixed: Costs
     original: Costs
 
     @staticmethod
     def of(
-        graph: gs.Graph, ctx: Context, request: PruningCriteria, units: Sequence[str], pricing: LatencyModel | None
+        graph: gs.Graph,
+        ctx: Context,
+        request: PruningCriteria,
+        units: Sequence[str],
+        latency_model: LatencyModel | None,
     ) -> PruningProblem:
         """Survey a graph; `units` are the costs to look at."""
         sample, timed = ctx.sample_shapes(), "latency" in units
@@ -52,12 +56,12 @@ class PruningProblem:
         groups, skipped = split(channels, ctx, request)
         candidates = survey(graph, ctx, channels, groups, shapes, request)
         orders = {candidate.group: candidate.order for candidate in candidates}
-        ledger = PruningCostModel(graph, channels, shapes, orders, units, pricing)
-        network, convs = CostEvaluator(shapes, pricing, timed).network(graph), ledger.total()
+        cost_model = PruningCostModel(graph, channels, shapes, orders, units, latency_model)
+        network, convs = CostEvaluator(shapes, latency_model, timed).network(graph), cost_model.total()
         fixed = {unit: network[unit] - convs[unit] for unit in units}
         before = ctx.original or graph
-        original = CostEvaluator(infer_shapes(before, sample), pricing, timed).network(before)
-        return PruningProblem(graph, ctx, shapes, candidates, skipped, ledger, fixed, original)
+        original = CostEvaluator(infer_shapes(before, sample), latency_model, timed).network(before)
+        return PruningProblem(graph, ctx, shapes, candidates, skipped, cost_model, fixed, original)
 
     def divide(self, division: str, budget: Budget) -> list[int]:
         """Units gone, per candidate."""
@@ -65,7 +69,7 @@ class PruningProblem:
             return self.move(of_share(self.candidates, budget.value))
         if budget.rule == "energy":
             return self.move(of_loss(self.candidates, 1 - budget.value))
-        return divide(division, budget, self.candidates, self.ledger, self.fixed, self.original)
+        return divide(division, budget, self.candidates, self.cost_model, self.fixed, self.original)
 
     def kept(self, gone: Sequence[int]) -> dict[str, np.ndarray]:
         pairs = zip(self.candidates, gone, strict=True)
@@ -73,11 +77,11 @@ class PruningProblem:
 
     def shares(self) -> Costs:
         """What is left of the original's costs."""
-        total = self.ledger.total()
+        total = self.cost_model.total()
         return {unit: (fixed + total[unit]) / max(self.original[unit], 1e-30) for unit, fixed in self.fixed.items()}
 
     def move(self, gone: list[int]) -> list[int]:
-        """From now on so many units of each candidate are gone, in the ledger."""
+        """From now on so many units of each candidate are gone, in the cost_model."""
         for index, count in enumerate(gone):
-            self.ledger.move(index, count)
+            self.cost_model.move(index, count)
         return gone

@@ -61,34 +61,34 @@ class Quantizer:
 
     def run(self, accepts: Callable[[gs.Node], bool]) -> dict[str, LayerReport]:
         """Write all pairs; node name -> figures for the report."""
-        placement = place(self.rewriter.graph, accepts, self.ctx.target.closed)
+        placement = place(self.rewriter.graph, accepts, self.ctx.target.quantizes_outputs)
         moments: Mapping[str, Moments] = {}
         if self.ctx.data is not None:
             self._calibrate(placement, self.ctx.data)
             moments = self._moments(accepts, self.ctx.data)
         reports: dict[str, LayerReport] = {}
-        for site in placement.weights:
-            reports.update(self._weight(site, moments))
-        for site in (site for group in placement.activations for site in group if self._grids):
-            quantize_activation(self.rewriter, site, self._grids[site.tensor.name])
+        for entry in placement.weights:
+            reports.update(self._weight(entry, moments))
+        for entry in (entry for group in placement.activations for entry in group if self._grids):
+            quantize_activation(self.rewriter, entry, self._grids[entry.tensor.name])
         return reports
 
     def _calibrate(self, placement: Placement, data: Data) -> None:
-        names = [site.tensor.name for group in placement.activations for site in group]
+        names = [entry.tensor.name for group in placement.activations for entry in group]
         seen = histograms(self.rewriter.graph, names, data, self.samples, self.ctx.progress)
         for group in placement.activations:
             total = seen[group[0].tensor.name]
-            for site in group[1:]:
-                total.merge(seen[site.tensor.name])
+            for entry in group[1:]:
+                total.merge(seen[entry.tensor.name])
             own = self._settings(group)
             method, share = own.get("method", self.method), own.get("percentile", self.percentile)
             grid, top = self._grid(total, method, share)
-            self._grids.update((site.tensor.name, grid) for site in group)
+            self._grids.update((entry.tensor.name, grid) for entry in group)
             self.spreads.append(activation_spread(group[0].tensor.name, total, top))
 
     def _grid(self, seen: Histogram, method: Method, percentile: float) -> tuple[Grid, float]:
         """The grid of a tensor and how far it reaches."""
-        unsigned = self.ctx.target.unsigned
+        unsigned = self.ctx.target.asymmetric_activations
         step = with_zero_point(seen.low) if unsigned else symmetric
         top = threshold(seen.counts, seen.width, seen.peak, method, percentile, step)
         scale = float(safe_scale(np.array(step(top))))
@@ -100,10 +100,10 @@ class Quantizer:
         """Of weights; where activations stay in float no INT8 kernel runs."""
         return self.ctx.target.weight_bits if self._grids else BITS
 
-    def _settings(self, sites: Sequence[QuantizedTensor]) -> dict[str, Any]:
+    def _settings(self, entries: Sequence[QuantizedTensor]) -> dict[str, Any]:
         """What is set for the nodes that read a tensor; where they disagree, for the last of them."""
         found: dict[str, Any] = {}
-        for node, _ in (slot for site in sites for slot in site.slots):
+        for node, _ in (slot for entry in entries for slot in entry.slots):
             found |= self.ctx.settings(node.name)
         return found
 
@@ -114,19 +114,19 @@ class Quantizer:
         layers, samples = measurable(graph, accepts), min(self.samples, METRIC_SAMPLES)
         return quantized_moments(graph, layers, self._grids, data, samples, ROWS, ctx.rng(), ctx.progress)
 
-    def _weight(self, site: QuantizedTensor, moments: Mapping[str, Moments]) -> dict[str, LayerReport]:
+    def _weight(self, entry: QuantizedTensor, moments: Mapping[str, Moments]) -> dict[str, LayerReport]:
         """Round and write one weight, and correct the biases of the layers that read it."""
-        nodes = [node for node, _ in site.slots]
+        nodes = [node for node, _ in entry.slots]
         axis = channel_axis(nodes[0])
-        rows, shaped = channel_rows(site, axis)
+        rows, shaped = channel_rows(entry, axis)
         metrics = _metrics([moments[node.name] for node in nodes if node.name in moments])
-        carry = self._settings([site]).get("weights", "feedback" if self.carry else "nearest") == "feedback"
+        carry = self._settings([entry]).get("weights", "feedback" if self.carry else "nearest") == "feedback"
         codes, scale = self._round(rows, metrics, carry)
         self.spreads.append(weight_spread(nodes[0].name, rows, scale * highest(self._bits)))
         rounded = from_grid(codes, np.broadcast_to(scale, len(rows)))
         inputs = {node.name: self._grids.get(node.inputs[0].name) for node in nodes}
         form = "int8-dq" if self.ctx.target.quantization == "int8-dq" else "float-qdq"
-        quantize_weight(self.rewriter, site, shaped(codes), scale, axis, form)
+        quantize_weight(self.rewriter, entry, shaped(codes), scale, axis, form)
         for node in nodes:
             if self.shift_bias and node.name in moments:
                 self.rewriter.set_weight(node, 2, _bias(rounded, moments[node.name]))

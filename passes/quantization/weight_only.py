@@ -1,4 +1,4 @@
-"""Weights alone, for an engine that rebuilds them once, when it loads the model (`Target.packed`).
+"""Weights alone, for an engine that rebuilds them once, when it loads the model (`Target.folds_weight_arithmetic`).
 
     W[n]  ->  s_n (q - z_n)        0 <= q, z_n <= 255
 
@@ -27,26 +27,26 @@ LayerReport = dict[str, float | int | str]
 def pack_weights(rewriter: Rewriter, layers: Iterable[gs.Node], spreads: list[Spread]) -> dict[str, LayerReport]:
     """Round and write the weights of `layers`; node name -> figures for the report. What was rounded: `spreads`."""
     rebuilder, reports = Rebuilder(rewriter), dict[str, LayerReport]()
-    for site in quantized_weights(layers):
-        figures, spread = _pack(rebuilder, site)
+    for entry in quantized_weights(layers):
+        figures, spread = _pack(rebuilder, entry)
         spreads.append(spread)
-        reports.update((node.name, figures) for node, _ in site.slots)
+        reports.update((node.name, figures) for node, _ in entry.slots)
     return reports
 
 
-def channel_rows(site: QuantizedTensor, axis: int) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """The weight of `site` as (channels, d), its channels along `axis`, and what gives such rows its shape again."""
-    values = resolve(site.tensor)
+def channel_rows(entry: QuantizedTensor, axis: int) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """The weight of `entry` as (channels, d), its channels along `axis`, and what gives such rows its shape again."""
+    values = resolve(entry.tensor)
     assert values is not None
     channels_first = np.moveaxis(values, axis, 0)
     shape = channels_first.shape
     return channels_first.reshape(len(channels_first), -1), lambda rows: np.moveaxis(rows.reshape(shape), 0, axis)
 
 
-def _pack(rebuilder: Rebuilder, site: QuantizedTensor) -> tuple[LayerReport, Spread]:
-    nodes = [node for node, _ in site.slots]
+def _pack(rebuilder: Rebuilder, entry: QuantizedTensor) -> tuple[LayerReport, Spread]:
+    nodes = [node for node, _ in entry.slots]
     axis = channel_axis(nodes[0])
-    rows, shaped = channel_rows(site, axis)
+    rows, shaped = channel_rows(entry, axis)
     codes, scale, zero = to_unsigned_grid(rows)
     stored = shaped(codes)
     rebuilder.rescale(nodes, stored, along(scale, axis, stored.ndim), along(zero, axis, stored.ndim))

@@ -41,13 +41,13 @@ class WeightDivergence:
         self._names = [tensor.name for tensor in graph.outputs]
         session = graph_session(graph)
         self._wanted = [[values[name] for name in self._names] for values in map(session.run, batches)]
-        self._walk = SegmentedExecutor(self._graph, batches, memory)
+        self._executor = SegmentedExecutor(self._graph, batches, memory)
 
     def divergences(self, layer: Conv | Gemm, weights: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
         """One per (weight (N, d), bias (N,))."""
         node = next(node for node in self._graph.nodes if node.name == layer.name)
-        self._walk.advance([layer.input.name])
-        plan = self._walk.plan(self._names)
+        self._executor.advance([layer.input.name])
+        plan = self._executor.plan(self._names)
         made = {tensor.name for later in plan for tensor in later.outputs}
         held = {t.name for n in plan for t in reads(n) if isinstance(t, gs.Variable) and t.name not in made}
         session = self._session(node, plan, held, layer)
@@ -59,7 +59,7 @@ class WeightDivergence:
         node.inputs = [stored[0], gs.Variable(WEIGHT, layer.dtype), gs.Variable(BIAS, layer.dtype)]
         node.attrs = {**attrs, **(PLAIN if node.op == "Gemm" else {})}
         try:
-            examples = {name: self._walk[name][0] for name in held}
+            examples = {name: self._executor[name][0] for name in held}
             feeds = self._feeds(layer, layer.weight, np.zeros(layer.filters))
             return segment_session(self._graph, plan, {**examples, **feeds}, self._names)
         finally:
@@ -71,7 +71,7 @@ class WeightDivergence:
     def _divergence(self, session: Session, held: set[str], weight: dict[str, Any]) -> float:
         found: list[Outputs] = []
         for index in range(len(self._wanted)):
-            values = session.run({**{name: self._walk[name][index] for name in held}, **weight})
+            values = session.run({**{name: self._executor[name][index] for name in held}, **weight})
             found.append([values[name] for name in self._names])
         return divergence(self._wanted, found)
 

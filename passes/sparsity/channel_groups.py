@@ -49,10 +49,10 @@ class ChannelGroups:
     def limit(self, conv: Conv) -> int:
         return self.low.limit(self._narrow(conv))
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[ConvWorkload]:
+    def workloads(self, conv: Conv, size: int, shapes: Shapes) -> list[ConvWorkload]:
         count, dense = self._count(conv), conv_workload(conv, shapes)
         sparse = replace(dense, channels_in=count, bias=False)
-        low = self.low.pieces(self._narrow(conv), size, shapes)
+        low = self.low.workloads(self._narrow(conv), size, shapes)
         return [copy_workload(dense, conv.channels - count), *low, copy_workload(dense, count), sparse]
 
     def curve(self, conv: Conv, fits: Sequence[Fit], largest: int) -> np.ndarray:
@@ -123,8 +123,8 @@ class Unsparse:
     def limit(self, conv: Conv) -> int:
         return self.low.limit(conv)
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[ConvWorkload]:
-        return self.low.pieces(conv, size, shapes)
+    def workloads(self, conv: Conv, size: int, shapes: Shapes) -> Sequence[ConvWorkload]:
+        return self.low.workloads(conv, size, shapes)
 
     def curve(self, conv: Conv, fits: Sequence[Fit], largest: int) -> np.ndarray:
         return self.low.curve(conv, fits, largest)

@@ -38,7 +38,7 @@ class RowGroups:
     def limit(self, conv: Conv) -> int:
         return conv.filters
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[ConvWorkload]:
+    def workloads(self, conv: Conv, size: int, shapes: Shapes) -> list[ConvWorkload]:
         dense, ones = conv_workload(conv, shapes), (1,) * len(conv.kernel)
         mixture = replace(dense, channels_in=size, kernel=ones, positions_in=dense.positions_out, bias=True)
         return [replace(dense, channels_out=size, bias=False), mixture]

@@ -103,9 +103,9 @@ class TorchProgram:
         self, node: onnx.NodeProto, values: Mapping[str, Tensor], known: set[str]
     ) -> tuple[Kernel, Sequence[Tensor]]:
         inputs = [values[name] if name else None for name in node.input]
-        site = NodeContext(node, self._opset, inputs, [name in known or not name for name in node.input])
+        context = NodeContext(node, self._opset, inputs, [name in known or not name for name in node.input])
         try:
-            function = kernel(site)
+            function = kernel(context)
             result: Any = function(*inputs)
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
             raise failure(node, error) from error

@@ -98,7 +98,7 @@ def test_the_cost_of_a_form_is_the_cost_of_its_convs(case: str, form: ChannelBas
     model = one_conv(*GEOMETRIES[case])
     (conv,) = find_convs(model.graph)
     shapes = infer_shapes(model.graph)
-    costs = chain_costs(form.pieces(conv, 2, shapes))
+    costs = chain_costs(form.workloads(conv, 2, shapes))
     emit(Rewriter(model.graph), conv, form.project(conv, plain_fits(conv), 2).factors, conv.bias)
     cost = graph_cost(model.graph, infer_shapes(model.graph))
     assert (cost.macs, cost.params) == (costs["macs"], costs["params"])

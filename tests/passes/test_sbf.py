@@ -87,7 +87,7 @@ def test_the_cost_of_a_form_is_the_cost_of_what_is_written(drawn: Drawn, size: i
     assume(size <= drawn.shape[0])
     shapes = infer_shapes(drawn.model().graph)
     (conv,) = find_convs(drawn.model().graph)
-    expected = chain_costs(kind(1, "greedy").pieces(conv, size, shapes))
+    expected = chain_costs(kind(1, "greedy").workloads(conv, size, shapes))
     model, _ = rewritten(drawn, kind(1, "greedy"), size)
     cost = graph_cost(model.graph, infer_shapes(model.graph))
     padding = size * -(-conv.filters // size) - conv.filters

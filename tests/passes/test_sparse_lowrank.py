@@ -86,7 +86,7 @@ def test_the_full_size_changes_nothing(drawn: Drawn, form: Form) -> None:
 def test_the_cost_of_a_form_is_the_cost_of_what_is_written(drawn: Drawn, form: Form, size: int) -> None:
     (conv,) = find_convs(drawn.model().graph)
     assume(form.check(conv) is None and size <= form.limit(conv))
-    expected = chain_costs(form.pieces(conv, size, infer_shapes(drawn.model().graph)))
+    expected = chain_costs(form.workloads(conv, size, infer_shapes(drawn.model().graph)))
     model, _ = rewritten(drawn, form, size)
     cost = graph_cost(model.graph, infer_shapes(model.graph))
     assert (cost.macs, cost.params) == (expected["macs"], expected["params"])

@@ -21,16 +21,16 @@ ARRAYS = (
 
 @pytest.mark.parametrize("in_file", [(), (0, 2, 4), (0, 1, 2, 3, 4)])
 def test_arrays_come_back_as_they_were(in_file: tuple[int, ...]) -> None:
-    spool = DiskBackedArrays()
+    arrays = DiskBackedArrays()
     for index, array in enumerate(ARRAYS):
-        spool.add(array, index in in_file)
+        arrays.add(array, index in in_file)
     for _ in range(2):
-        for found, array in zip(spool, ARRAYS, strict=True):
+        for found, array in zip(arrays, ARRAYS, strict=True):
             assert found.dtype == array.dtype
             np.testing.assert_array_equal(found, array)
-    np.testing.assert_array_equal(spool[-5], ARRAYS[0])
-    assert [part.dtype for part in spool[1:3]] == [bool, np.float16]
-    assert spool.lengths == [4, 2, 0, 1, 2]
+    np.testing.assert_array_equal(arrays[-5], ARRAYS[0])
+    assert [part.dtype for part in arrays[1:3]] == [bool, np.float16]
+    assert arrays.lengths == [4, 2, 0, 1, 2]
 
 
 def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,8 +43,8 @@ def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_lies_in_the_file_is_not_held() -> None:
-    spool = DiskBackedArrays()
-    spool.add(ARRAYS[0], True)
-    assert spool.held == 0
-    spool.add(ARRAYS[0])
-    assert spool.held == ARRAYS[0].nbytes
+    arrays = DiskBackedArrays()
+    arrays.add(ARRAYS[0], True)
+    assert arrays.held == 0
+    arrays.add(ARRAYS[0])
+    assert arrays.held == ARRAYS[0].nbytes

@@ -20,7 +20,7 @@ from onnx_compress.runtime.kernel_timing import TimedKernel
 from onnx_compress.runtime.measured_latency import Geometry, MeasuredLatencyModel, around, geometry_of
 from onnx_compress.runtime.result_cache import ResultCache
 
-PIECE = ConvWorkload(64, 64, (3, 3), 1, 28 * 28, 28 * 28)
+WORKLOAD = ConvWorkload(64, 64, (3, 3), 1, 28 * 28, 28 * 28)
 
 
 @pytest.fixture
@@ -45,22 +45,22 @@ def timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
 
 def test_counts_on_the_grid_are_timed_themselves(timed: list[Any], tmp_path: Path) -> None:
     measured = MeasuredLatencyModel(store=ResultCache(tmp_path))
-    assert measured.conv(PIECE) == 64 * 64
-    assert measured.conv(replace(PIECE, channels_in=3, channels_out=96)) == 3 * 96
+    assert measured.conv(WORKLOAD) == 64 * 64
+    assert measured.conv(replace(WORKLOAD, channels_in=3, channels_out=96)) == 3 * 96
     assert len(timed) == 2
 
 
 def test_counts_between_are_interpolated(timed: list[Any], tmp_path: Path) -> None:
     measured = MeasuredLatencyModel(store=ResultCache(tmp_path))
-    assert measured.conv(replace(PIECE, channels_in=40, channels_out=88)) == pytest.approx(40 * 88)
+    assert measured.conv(replace(WORKLOAD, channels_in=40, channels_out=88)) == pytest.approx(40 * 88)
     assert len(timed) == 4
 
 
 def test_a_shape_is_timed_once_and_remembered(timed: list[Any], tmp_path: Path) -> None:
-    first = [MeasuredLatencyModel(store=ResultCache(tmp_path)).conv(PIECE) for _ in range(2)]
+    first = [MeasuredLatencyModel(store=ResultCache(tmp_path)).conv(WORKLOAD) for _ in range(2)]
     assert len(timed) == 1 and first[0] == first[1]
-    MeasuredLatencyModel(batch=2, store=ResultCache(tmp_path)).conv(PIECE)
-    MeasuredLatencyModel(threads=2, store=ResultCache(tmp_path)).conv(PIECE)
+    MeasuredLatencyModel(batch=2, store=ResultCache(tmp_path)).conv(WORKLOAD)
+    MeasuredLatencyModel(threads=2, store=ResultCache(tmp_path)).conv(WORKLOAD)
     assert len(timed) == 3 and len(list(tmp_path.iterdir())) == 2
 
 
@@ -68,14 +68,14 @@ def test_a_shape_is_timed_once_and_remembered(timed: list[Any], tmp_path: Path) 
 def test_a_price_is_of_one_sample_and_large_batches_are_extrapolated(
     timed: list[Any], tmp_path: Path, batch: int, sent: int
 ) -> None:
-    assert MeasuredLatencyModel(batch, store=ResultCache(tmp_path)).conv(PIECE) == 64 * 64
+    assert MeasuredLatencyModel(batch, store=ResultCache(tmp_path)).conv(WORKLOAD) == 64 * 64
     assert [call[1] for call in timed] == [sent]
 
 
 def test_a_price_is_relative_to_a_reference_timed_beside_it(timed: list[Any], tmp_path: Path) -> None:
     file = tmp_path / f"{MeasuredLatencyModel()._file()}.jsonl"
     file.write_text('{"name": "reference", "value": [3.0]}\n')
-    assert MeasuredLatencyModel(store=ResultCache(tmp_path)).conv(PIECE) == 3 * 64 * 64
+    assert MeasuredLatencyModel(store=ResultCache(tmp_path)).conv(WORKLOAD) == 3 * 64 * 64
 
 
 @pytest.mark.parametrize(

@@ -27,61 +27,61 @@ def batches() -> list[dict[str, np.ndarray]]:
 
 
 def test_values_are_those_of_the_whole_network(graph) -> None:
-    walk = SegmentedExecutor(graph, batches())
-    walk.advance(["b"])
-    walk.advance(["c", "x"])
-    walk.advance(["y"])
+    executor = SegmentedExecutor(graph, batches())
+    executor.advance(["b"])
+    executor.advance(["c", "x"])
+    executor.advance(["y"])
     expected = builders.run(builders.model(GRAPH, w=builders.normal(2, 2, 1, 1)), x=batches()[1]["x"])["y"]
-    np.testing.assert_allclose(walk["y"][1], expected, atol=1e-6)
+    np.testing.assert_allclose(executor["y"][1], expected, atol=1e-6)
 
 
 def test_only_what_is_read_later_is_held(graph) -> None:
-    walk = SegmentedExecutor(graph, batches())
-    walk.advance(["b"])
-    assert set(walk._values) == {"b", "x"}
-    walk.advance(["c"])
-    assert set(walk._values) == {"c", "x"}
-    walk.advance(["y"])
-    assert set(walk._values) == {"y"}
+    executor = SegmentedExecutor(graph, batches())
+    executor.advance(["b"])
+    assert set(executor._values) == {"b", "x"}
+    executor.advance(["c"])
+    assert set(executor._values) == {"c", "x"}
+    executor.advance(["y"])
+    assert set(executor._values) == {"y"}
 
 
 def test_a_node_ahead_may_be_replaced(graph) -> None:
-    walk = SegmentedExecutor(graph, batches())
-    walk.advance(["b"])
+    executor = SegmentedExecutor(graph, batches())
+    executor.advance(["b"])
     rewriter = Rewriter(graph)
     rewriter.set_weight(builders_node(graph, "c"), 1, np.zeros((2, 2, 1, 1), np.float32))
-    walk.advance(["y"])
-    np.testing.assert_array_equal(walk["y"][0], batches()[0]["x"])
+    executor.advance(["y"])
+    np.testing.assert_array_equal(executor["y"][0], batches()[0]["x"])
 
 
 def test_the_plan_names_the_nodes_still_to_run(graph) -> None:
-    walk = SegmentedExecutor(graph, batches())
-    assert [node.op for node in walk.plan(["b"])] == ["Conv", "Relu"]
-    walk.advance(["a"])
-    assert [node.op for node in walk.plan(["y"])] == ["Relu", "Conv", "Add"]
-    assert walk.plan(["x"]) == []
+    executor = SegmentedExecutor(graph, batches())
+    assert [node.op for node in executor.plan(["b"])] == ["Conv", "Relu"]
+    executor.advance(["a"])
+    assert [node.op for node in executor.plan(["y"])] == ["Relu", "Conv", "Add"]
+    assert executor.plan(["x"]) == []
 
 
 def test_two_walks_share_their_inputs_and_nothing_else(graph) -> None:
     drawn = iter(batches())
-    walk = SegmentedExecutor(graph, drawn)
-    other = walk.beside(builders.model(GRAPH, w=builders.normal(2, 2, 1, 1, seed=1)).graph)
-    assert walk["x"] is other["x"]
-    walk.advance(["b"])
+    executor = SegmentedExecutor(graph, drawn)
+    other = executor.beside(builders.model(GRAPH, w=builders.normal(2, 2, 1, 1, seed=1)).graph)
+    assert executor["x"] is other["x"]
+    executor.advance(["b"])
     assert set(other._values) == {"x"}
     other.advance(["y", "x"])
     expected = builders.run(builders.model(GRAPH, w=builders.normal(2, 2, 1, 1, seed=1)), x=batches()[1]["x"])["y"]
     np.testing.assert_allclose(other["y"][1], expected, atol=1e-6)
-    assert set(walk._values) == {"b", "x"}
+    assert set(executor._values) == {"b", "x"}
 
 
 def test_values_beyond_the_memory_bound_go_to_files(graph) -> None:
-    walk = SegmentedExecutor(graph, batches(), memory=0)
-    walk.advance(["b"])
-    assert walk["b"].held == walk["x"].held == 0
+    executor = SegmentedExecutor(graph, batches(), memory=0)
+    executor.advance(["b"])
+    assert executor["b"].held == executor["x"].held == 0
     held = SegmentedExecutor(graph, batches())
     held.advance(["b"])
-    np.testing.assert_array_equal(walk["b"][1], held["b"][1])
+    np.testing.assert_array_equal(executor["b"][1], held["b"][1])
 
 
 def test_a_branch_reads_tensors_from_outside() -> None:
@@ -93,10 +93,10 @@ def test_a_branch_reads_tensors_from_outside() -> None:
             else_branch = other () => (float[N,2] e) { e = Identity(b) }
         >
     }"""
-    walk = SegmentedExecutor(builders.model(text).graph, [{"x": builders.normal(1, 2), "c": np.array(True)}])
-    walk.advance(["b"])
-    walk.advance(["y"])
-    np.testing.assert_array_equal(walk["y"][0], np.maximum(builders.normal(1, 2), 0))
+    executor = SegmentedExecutor(builders.model(text).graph, [{"x": builders.normal(1, 2), "c": np.array(True)}])
+    executor.advance(["b"])
+    executor.advance(["y"])
+    np.testing.assert_array_equal(executor["y"][0], np.maximum(builders.normal(1, 2), 0))
 
 
 def builders_node(graph, output: str):
@@ -112,15 +112,15 @@ def test_large_samples_come_in_small_batches(shape: tuple[int, ...], size: int) 
 
 def test_what_no_node_reads_any_more_is_given_up_batch_by_batch(graph) -> None:
     """Two walks share their inputs, which therefore stay until both are past them."""
-    walk = SegmentedExecutor(graph, batches())
-    other = walk.beside(graph.copy())
-    walk.advance(["a"])
-    spent = walk["a"]
-    walk.advance(["b"])
+    executor = SegmentedExecutor(graph, batches())
+    other = executor.beside(graph.copy())
+    executor.advance(["a"])
+    spent = executor["a"]
+    executor.advance(["b"])
     assert spent.held == 0
     with pytest.raises(IndexError, match="given up"):
         spent[0]
-    walk.advance(["y"])
+    executor.advance(["y"])
     other.advance(["y"])
-    for mine, its in zip(walk["y"], other["y"], strict=True):
+    for mine, its in zip(executor["y"], other["y"], strict=True):
         np.testing.assert_array_equal(mine, its)

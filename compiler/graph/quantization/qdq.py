@@ -55,8 +55,8 @@ class Placement:
     """All pairs of a graph.
 
     Attributes:
-        activations: groups of sites; the sites of one group share a scale.
-        weights: one site per weight tensor and channel axis.
+        activations: groups of entries; the entries of one group share a scale.
+        weights: one entry per weight tensor and channel axis.
     """
 
     activations: list[list[QuantizedTensor]]
@@ -70,16 +70,16 @@ def place(graph: gs.Graph, accepts: Callable[[gs.Node], bool], closed: bool = Fa
 
 
 def quantized_weights(layers: Iterable[gs.Node]) -> list[QuantizedTensor]:
-    """One site per weight tensor and channel axis."""
-    sites: dict[tuple[int, int], QuantizedTensor] = {}
+    """One entry per weight tensor and channel axis."""
+    entries: dict[tuple[int, int], QuantizedTensor] = {}
     for node in layers:
         weight = node.inputs[1]
-        sites.setdefault((id(weight), channel_axis(node)), QuantizedTensor(weight)).slots.append((node, 1))
-    return list(sites.values())
+        entries.setdefault((id(weight), channel_axis(node)), QuantizedTensor(weight)).slots.append((node, 1))
+    return list(entries.values())
 
 
 class _Activations:
-    """Builds the activation sites: seeds from rules 1, 3 and 9, closure under rules 4 to 6."""
+    """Builds the activation entries: seeds from rules 1, 3 and 9, closure under rules 4 to 6."""
 
     def __init__(self, graph: gs.Graph, layers: list[gs.Node], closed: bool):
         self._graph = graph
@@ -99,8 +99,8 @@ class _Activations:
             self._add_results([node for node, _ in shortcuts])
         while self._queue:
             self._close(self._queue.pop(0))
-        for site in list(self._sites.values()):
-            self._share_upstream(site.tensor)
+        for entry in list(self._sites.values()):
+            self._share_upstream(entry.tensor)
         return self._grouped()
 
     def _add(self, node: gs.Node, index: int) -> bool:
@@ -149,8 +149,8 @@ class _Activations:
 
     def _grouped(self) -> list[list[QuantizedTensor]]:
         groups: dict[int, list[QuantizedTensor]] = {}
-        for key, site in self._sites.items():
-            groups.setdefault(self._find(key), []).append(site)
+        for key, entry in self._sites.items():
+            groups.setdefault(self._find(key), []).append(entry)
         return list(groups.values())
 
 

@@ -38,24 +38,24 @@ class Grid:
         return np.clip(np.rint(x / scale), low, high) * scale
 
 
-def quantize_activation(rewriter: Rewriter, site: QuantizedTensor, grid: Grid) -> None:
-    """Put a pair on the site's tensor and let its slots read the result."""
-    name = site.tensor.name
+def quantize_activation(rewriter: Rewriter, entry: QuantizedTensor, grid: Grid) -> None:
+    """Put a pair on the entry's tensor and let its slots read the result."""
+    name = entry.tensor.name
     parameters = _parameters(rewriter, name, np.float32(grid.scale), grid.zero)
     quantized, result = rewriter.variable(f"{name}.q", grid.zero.dtype), rewriter.variable(f"{name}.dq", np.float32)
     nodes = [
-        rewriter.node("QuantizeLinear", [site.tensor, *parameters], [quantized], f"{name}.QuantizeLinear"),
+        rewriter.node("QuantizeLinear", [entry.tensor, *parameters], [quantized], f"{name}.QuantizeLinear"),
         rewriter.node("DequantizeLinear", [quantized, *parameters], [result], f"{name}.DequantizeLinear"),
     ]
-    rewriter.insert_before(_first(rewriter.graph, site), nodes)
-    _connect(rewriter, site, result)
+    rewriter.insert_before(_first(rewriter.graph, entry), nodes)
+    _connect(rewriter, entry, result)
 
 
 def quantize_weight(
-    rewriter: Rewriter, site: QuantizedTensor, codes: np.ndarray, scale: np.ndarray, axis: int, form: Form
+    rewriter: Rewriter, entry: QuantizedTensor, codes: np.ndarray, scale: np.ndarray, axis: int, form: Form
 ) -> None:
     """Let the slots read `codes` (int8, in the weight's shape) times `scale` (one per slice of `axis`, or one)."""
-    node = site.slots[0][0]
+    node = entry.slots[0][0]
     name = f"{node.name}.weight"
     parameters = _parameters(rewriter, name, scale.astype(np.float32), SYMMETRIC)
     attrs: dict[str, Any] = {"axis": axis} if scale.ndim else {}
@@ -73,9 +73,9 @@ def quantize_weight(
     nodes.append(
         rewriter.node("DequantizeLinear", [source, *parameters], [result], f"{name}.DequantizeLinear", attrs, node.name)
     )
-    rewriter.insert_before(_first(rewriter.graph, site), nodes)
-    write_kernel_shapes((layer for layer, _ in site.slots), codes.shape)
-    _connect(rewriter, site, result)
+    rewriter.insert_before(_first(rewriter.graph, entry), nodes)
+    write_kernel_shapes((layer for layer, _ in entry.slots), codes.shape)
+    _connect(rewriter, entry, result)
 
 
 def write_kernel_shapes(layers: Iterable[gs.Node], shape: tuple[int, ...]) -> None:
@@ -101,11 +101,11 @@ def _parameters(rewriter: Rewriter, name: str, scale: Any, zero: np.int8 | np.ui
     ]
 
 
-def _first(graph: gs.Graph, site: QuantizedTensor) -> gs.Node:
-    slots = {id(node) for node, _ in site.slots}
+def _first(graph: gs.Graph, entry: QuantizedTensor) -> gs.Node:
+    slots = {id(node) for node, _ in entry.slots}
     return next(node for node in graph.nodes if id(node) in slots)
 
 
-def _connect(rewriter: Rewriter, site: QuantizedTensor, result: gs.Tensor) -> None:
-    for node, index in site.slots:
+def _connect(rewriter: Rewriter, entry: QuantizedTensor, result: gs.Tensor) -> None:
+    for node, index in entry.slots:
         rewriter.set_input(node, index, result)

@@ -32,9 +32,9 @@ class _Labelled:
         return self.term.transpose([self.labels.index(label) for label in labels])
 
 
-def _einsum(site: ExpansionContext) -> Term:
-    sources, result = _labels(site)
-    terms = [_Labelled(site.term(index), labels) for index, labels in enumerate(sources)]
+def _einsum(ctx: ExpansionContext) -> Term:
+    sources, result = _labels(ctx)
+    terms = [_Labelled(ctx.term(index), labels) for index, labels in enumerate(sources)]
     if len(terms) == 1:
         return terms[0].summed(result).ordered(result)
     sizes = {label: dim for one in terms for label, dim in zip(one.labels, one.term.shape, strict=True)}
@@ -52,12 +52,12 @@ def _einsum(site: ExpansionContext) -> Term:
     return _Labelled(product.reshape([sizes[label] for label in made]), made).ordered(result)
 
 
-def _labels(site: ExpansionContext) -> tuple[Sequence[str], str]:
+def _labels(ctx: ExpansionContext) -> tuple[Sequence[str], str]:
     """Of the inputs, and of the result."""
-    before, arrow, result = site.get("equation").replace(" ", "").partition("->")
+    before, arrow, result = ctx.get("equation").replace(" ", "").partition("->")
     sources = before.split(",")
     if not arrow or "." in before or len(sources) > 2 or any(len(set(labels)) < len(labels) for labels in sources):
-        site.refuse("only one or two inputs, all labels of each different, and those of the result named")
+        ctx.refuse("only one or two inputs, all labels of each different, and those of the result named")
     return sources, result
 
 

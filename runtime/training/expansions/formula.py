@@ -106,16 +106,16 @@ class ExpansionContext:
 class Term:
     """A tensor of a formula."""
 
-    site: ExpansionContext
+    ctx: ExpansionContext
     tensor: gs.Tensor
 
     @property
     def shape(self) -> list[int]:
         """Known of inputs of the node only."""
-        return self.site.shape_of(self.tensor)
+        return self.ctx.shape_of(self.tensor)
 
     def apply(self, op: str, *others: Any, outputs: int = 1, **attrs: Any) -> Term:
-        return self.site.apply(op, [self, *others], outputs, **attrs)
+        return self.ctx.apply(op, [self, *others], outputs, **attrs)
 
     def __add__(self, other: Term | float) -> Term:
         return self.apply("Add", other)
@@ -151,4 +151,4 @@ class Term:
 
 
 Rule = Callable[[ExpansionContext], Term | Sequence[Term] | None]
-"""From a site to the terms of its outputs; None leaves the node (which the rule may have edited) where it is."""
+"""From a ctx to the terms of its outputs; None leaves the node (which the rule may have edited) where it is."""

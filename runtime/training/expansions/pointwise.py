@@ -29,51 +29,51 @@ def _elu(x: Term, alpha: float, width: float = 1.0) -> Term:
     return positive(x) + ((negative(x) * (1 / width)).apply("Exp") - 1.0) * alpha
 
 
-def _celu(site: ExpansionContext) -> Term:
-    alpha = site.get("alpha", 1.0)
-    return _elu(site.x, alpha, alpha)
+def _celu(ctx: ExpansionContext) -> Term:
+    alpha = ctx.get("alpha", 1.0)
+    return _elu(ctx.x, alpha, alpha)
 
 
 def _softplus(x: Term) -> Term:
     return positive(x) + ((-abs(x)).apply("Exp") + 1.0).apply("Log")
 
 
-def _prelu(site: ExpansionContext) -> Term:
-    return positive(site.x) + negative(site.x) * site.term(1)
+def _prelu(ctx: ExpansionContext) -> Term:
+    return positive(ctx.x) + negative(ctx.x) * ctx.term(1)
 
 
-def _sum(site: ExpansionContext) -> Term:
-    terms = [site.term(index) for index in range(len(site.node.inputs))]
+def _sum(ctx: ExpansionContext) -> Term:
+    terms = [ctx.term(index) for index in range(len(ctx.node.inputs))]
     return reduce(add, terms) if len(terms) > 1 else terms[0].apply("Identity")
 
 
-def _where(site: ExpansionContext) -> list[Term] | None:
+def _where(ctx: ExpansionContext) -> list[Term] | None:
     """Its gradient forgets to sum over what was broadcast."""
-    shape = site.result
-    if site.term(1).shape == shape and site.term(2).shape == shape:
+    shape = ctx.result
+    if ctx.term(1).shape == shape and ctx.term(2).shape == shape:
         return None
-    chosen = [site.term(index).apply("Expand", shape) for index in (1, 2)]
-    return [site.term(0).apply("Where", *chosen)]
+    chosen = [ctx.term(index).apply("Expand", shape) for index in (1, 2)]
+    return [ctx.term(0).apply("Where", *chosen)]
 
 
-def _dropout(site: ExpansionContext) -> Term:
-    training = site.constant(2)
-    return site.refuse("it draws random numbers") if training is not None and training else site.x.apply("Identity")
+def _dropout(ctx: ExpansionContext) -> Term:
+    training = ctx.constant(2)
+    return ctx.refuse("it draws random numbers") if training is not None and training else ctx.x.apply("Identity")
 
 
 POINTWISE: dict[str, Rule] = {
-    "Elu": lambda site: _elu(site.x, site.get("alpha", 1.0)),
+    "Elu": lambda ctx: _elu(ctx.x, ctx.get("alpha", 1.0)),
     "Celu": _celu,
-    "Selu": lambda site: _elu(site.x, site.get("alpha", 1.6732632)) * site.get("gamma", 1.0507010),
+    "Selu": lambda ctx: _elu(ctx.x, ctx.get("alpha", 1.6732632)) * ctx.get("gamma", 1.0507010),
     "PRelu": _prelu,
-    "HardSigmoid": lambda site: _clip(site.x * site.get("alpha", 0.2) + site.get("beta", 0.5)),
-    "HardSwish": lambda site: site.x * _clip(site.x * (1 / 6) + 0.5),
-    "ThresholdedRelu": lambda site: site.x * site.x.apply("Greater", site.get("alpha", 1.0)).apply("Cast", to=FLOAT),
-    "Softplus": lambda site: _softplus(site.x),
-    "Softsign": lambda site: site.x / (abs(site.x) + 1.0),
-    "Mish": lambda site: site.x * _softplus(site.x).apply("Tanh"),
+    "HardSigmoid": lambda ctx: _clip(ctx.x * ctx.get("alpha", 0.2) + ctx.get("beta", 0.5)),
+    "HardSwish": lambda ctx: ctx.x * _clip(ctx.x * (1 / 6) + 0.5),
+    "ThresholdedRelu": lambda ctx: ctx.x * ctx.x.apply("Greater", ctx.get("alpha", 1.0)).apply("Cast", to=FLOAT),
+    "Softplus": lambda ctx: _softplus(ctx.x),
+    "Softsign": lambda ctx: ctx.x / (abs(ctx.x) + 1.0),
+    "Mish": lambda ctx: ctx.x * _softplus(ctx.x).apply("Tanh"),
     "Sum": _sum,
-    "Mean": lambda site: _sum(site) * (1 / len(site.node.inputs)),
+    "Mean": lambda ctx: _sum(ctx) * (1 / len(ctx.node.inputs)),
     "Where": _where,
     "Dropout": _dropout,
 }

@@ -105,13 +105,13 @@ def _read_once(rewriter: Rewriter) -> None:
                 rewriter.set_input(node, index, copy)
 
 
-def _expand(site: ExpansionContext) -> None:
+def _expand(ctx: ExpansionContext) -> None:
     """Put what the rule makes of the node in its place."""
-    wanted, outputs = RULES[site.node.op](site), list(site.node.outputs)
+    wanted, outputs = RULES[ctx.node.op](ctx), list(ctx.node.outputs)
     if wanted is None:
         return
     results = [wanted] if isinstance(wanted, Term) else list(wanted)
-    site.rewriter.splice(site.node, site.made)
+    ctx.rewriter.splice(ctx.node, ctx.made)
     for term, output in zip(results, outputs, strict=False):
         producer = term.tensor.inputs[0]
         producer.outputs[0] = output

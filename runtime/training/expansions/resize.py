@@ -16,24 +16,24 @@ from .formula import ExpansionContext, Rule, Term
 FORM = ("coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside", "mode", "nearest_mode", "antialias")
 
 
-def _resize(site: ExpansionContext) -> Term:
-    if site.get("coordinate_transformation_mode") == "tf_crop_and_resize":
-        site.refuse("it crops")
-    if site.get("keep_aspect_ratio_policy", "stretch") != "stretch":
-        site.refuse("it keeps the aspect ratio")
-    x, shape, scales = site.x, site.x.shape, _scales(site)
-    for axis, (size, scale, target) in enumerate(zip(shape, scales, site.result, strict=True)):
+def _resize(ctx: ExpansionContext) -> Term:
+    if ctx.get("coordinate_transformation_mode") == "tf_crop_and_resize":
+        ctx.refuse("it crops")
+    if ctx.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        ctx.refuse("it keeps the aspect ratio")
+    x, shape, scales = ctx.x, ctx.x.shape, _scales(ctx)
+    for axis, (size, scale, target) in enumerate(zip(shape, scales, ctx.result, strict=True)):
         if (size, scale) != (target, 1.0):
-            x = _along(x, axis, len(shape), _matrix(site, size, scale, target))
-    return x if site.made else x.apply("Identity")
+            x = _along(x, axis, len(shape), _matrix(ctx, size, scale, target))
+    return x if ctx.made else x.apply("Identity")
 
 
-def _scales(site: ExpansionContext) -> list[float]:
+def _scales(ctx: ExpansionContext) -> list[float]:
     """By axis; sizes, where they are given, divide."""
-    shape, given = site.x.shape, site.constant(2)
+    shape, given = ctx.x.shape, ctx.constant(2)
     if given is None or given.size == 0:
-        return [target / size for target, size in zip(site.result, shape, strict=True)]
-    axes = site.get("axes") or range(len(shape))
+        return [target / size for target, size in zip(ctx.result, shape, strict=True)]
+    axes = ctx.get("axes") or range(len(shape))
     chosen = {axis % len(shape): float(scale) for axis, scale in zip(axes, given, strict=True)}
     return [chosen.get(axis, 1.0) for axis in range(len(shape))]
 
@@ -43,15 +43,15 @@ def _along(x: Term, axis: int, rank: int, matrix: np.ndarray) -> Term:
     if axis == rank - 1:
         return x.apply("MatMul", np.ascontiguousarray(matrix.T))
     if axis == rank - 2:
-        return x.site.apply("MatMul", [matrix, x])
+        return x.ctx.apply("MatMul", [matrix, x])
     order = list(range(rank))
     order[axis], order[-1] = order[-1], order[axis]
     return x.transpose(order).apply("MatMul", np.ascontiguousarray(matrix.T)).transpose(order)
 
 
-def _matrix(site: ExpansionContext, size: int, scale: float, target: int) -> np.ndarray:
+def _matrix(ctx: ExpansionContext, size: int, scale: float, target: int) -> np.ndarray:
     """What becomes of unit vectors, (target, size)."""
-    attrs = {key: site.node.attrs[key] for key in FORM if key in site.node.attrs}
+    attrs = {key: ctx.node.attrs[key] for key in FORM if key in ctx.node.attrs}
     graph = helper.make_graph(
         [helper.make_node("Resize", ["x", "", "scales"], ["y"], **attrs)],
         "resize",
@@ -59,7 +59,7 @@ def _matrix(site: ExpansionContext, size: int, scale: float, target: int) -> np.
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, size, target])],
         [numpy_helper.from_array(np.array([1, 1, 1, scale], np.float32), "scales")],
     )
-    opset = helper.make_opsetid("", site.opset)
+    opset = helper.make_opsetid("", ctx.opset)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
     units = np.eye(size, dtype=np.float32)[None, None]
     return np.ascontiguousarray(_run(model, units)[0, 0].T)

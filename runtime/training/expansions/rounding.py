@@ -22,22 +22,22 @@ CODES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "uint
 """The lowest and the highest, by type."""
 
 
-def _pair(site: ExpansionContext) -> Term | None:
+def _pair(ctx: ExpansionContext) -> Term | None:
     """For a DequantizeLinear; one of stored codes has no gradient and needs none."""
-    quantizer = site.node.inputs[0].inputs[0] if site.node.inputs[0].inputs else None
+    quantizer = ctx.node.inputs[0].inputs[0] if ctx.node.inputs[0].inputs else None
     if quantizer is None or quantizer.op != "QuantizeLinear":
         return None
-    inner = ExpansionContext(site.rewriter, quantizer, site.straight)
-    _write(site, inner)
-    site.made.clear()
-    return _bounded(site, inner).apply("Identity")
+    inner = ExpansionContext(ctx.rewriter, quantizer, ctx.straight)
+    _write(ctx, inner)
+    ctx.made.clear()
+    return _bounded(ctx, inner).apply("Identity")
 
 
-def _write(site: ExpansionContext, inner: ExpansionContext) -> None:
+def _write(ctx: ExpansionContext, inner: ExpansionContext) -> None:
     """The pair as it is, with constants of its own."""
-    straight, base = site.straight, site.rewriter.fresh_name(f"{site.node.name}/pair")
-    source, result = inner.node.inputs[0].name, site.node.outputs[0].name
-    for part, inputs, output in ((inner, source, f"{base}/codes"), (site, f"{base}/codes", result)):
+    straight, base = ctx.straight, ctx.rewriter.fresh_name(f"{ctx.node.name}/pair")
+    source, result = inner.node.inputs[0].name, ctx.node.outputs[0].name
+    for part, inputs, output in ((inner, source, f"{base}/codes"), (ctx, f"{base}/codes", result)):
         names = [_keep(part, index, f"{base}/{part.node.op}/{index}") for index in range(1, len(part.node.inputs))]
         node = helper.make_node(part.node.op, [inputs, *names], [output], f"{base}/{part.node.op}", **part.node.attrs)
         straight.nodes.append(node)
@@ -51,9 +51,9 @@ def _keep(part: ExpansionContext, index: int, name: str) -> str:
     return name
 
 
-def _bounded(site: ExpansionContext, quantizer: ExpansionContext) -> Term:
+def _bounded(ctx: ExpansionContext, quantizer: ExpansionContext) -> Term:
     low, high = _bounds(quantizer)
-    x = Term(site, quantizer.node.inputs[0])
+    x = Term(ctx, quantizer.node.inputs[0])
     if low.size == 1:
         return x.apply("Clip", low.reshape(()), high.reshape(()))
     rank, axis = len(x.shape), quantizer.get("axis", 1)

@@ -16,23 +16,23 @@ import numpy as np
 from .formula import ExpansionContext, Rule, Term
 
 
-def _explicit(site: ExpansionContext) -> None:
+def _explicit(ctx: ExpansionContext) -> None:
     """Rewrite `auto_pad` in place."""
-    mode, attrs = site.get("auto_pad", "NOTSET"), site.node.attrs
+    mode, attrs = ctx.get("auto_pad", "NOTSET"), ctx.node.attrs
     attrs.pop("auto_pad", None)
     if mode in ("SAME_UPPER", "SAME_LOWER"):
-        sizes = site.x.shape[2:]
-        kernel, strides, dilations = _window(site)
+        sizes = ctx.x.shape[2:]
+        kernel, strides, dilations = _window(ctx)
         spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
         missing = [max((-(-n // s) - 1) * s + w - n, 0) for n, s, w in zip(sizes, strides, spans, strict=True)]
         attrs["pads"] = _shares(missing, upper=mode == "SAME_UPPER")
 
 
-def _window(site: ExpansionContext) -> tuple[list[int], list[int], list[int]]:
+def _window(ctx: ExpansionContext) -> tuple[list[int], list[int], list[int]]:
     """Kernel, strides and dilations."""
-    kernel = site.get("kernel_shape") or site.term(1).shape[2:]
+    kernel = ctx.get("kernel_shape") or ctx.term(1).shape[2:]
     ones = [1] * len(kernel)
-    return kernel, site.get("strides") or ones, site.get("dilations") or ones
+    return kernel, ctx.get("strides") or ones, ctx.get("dilations") or ones
 
 
 def _shares(totals: Sequence[int], upper: bool) -> list[int]:
@@ -41,51 +41,51 @@ def _shares(totals: Sequence[int], upper: bool) -> list[int]:
     return [*small, *large] if upper else [*large, *small]
 
 
-def _global_max(site: ExpansionContext) -> Term:
-    return site.x.apply("MaxPool", kernel_shape=site.x.shape[2:])
+def _global_max(ctx: ExpansionContext) -> Term:
+    return ctx.x.apply("MaxPool", kernel_shape=ctx.x.shape[2:])
 
 
-def _conv_transpose(site: ExpansionContext) -> Term:
-    kernel, strides, dilations = _window(site)
+def _conv_transpose(ctx: ExpansionContext) -> Term:
+    kernel, strides, dilations = _window(ctx)
     rank = len(kernel)
-    pads, extra = _taken(site), site.get("output_padding") or [0] * rank
+    pads, extra = _taken(ctx), ctx.get("output_padding") or [0] * rank
     reach = [d * (k - 1) for k, d in zip(kernel, dilations, strict=True)]
     before = [r - p for r, p in zip(reach, pads[:rank], strict=True)]
     after = [r - p + e - (s - 1) for r, p, e, s in zip(reach, pads[rank:], extra, strides, strict=True)]
-    padded = _stuffed(site, strides).apply("Pad", [0, 0, *before, 0, 0, *after])
-    bias = [site.term(2)] if site.has(2) else []
-    return padded.apply("Conv", _flipped(site), *bias, group=site.get("group", 1), dilations=dilations)
+    padded = _stuffed(ctx, strides).apply("Pad", [0, 0, *before, 0, 0, *after])
+    bias = [ctx.term(2)] if ctx.has(2) else []
+    return padded.apply("Conv", _flipped(ctx), *bias, group=ctx.get("group", 1), dilations=dilations)
 
 
-def _taken(site: ExpansionContext) -> list[int]:
+def _taken(ctx: ExpansionContext) -> list[int]:
     """Elements that are taken away before and after, by spatial axis."""
-    mode = site.get("auto_pad", "NOTSET")
-    kernel, strides, dilations = _window(site)
-    if mode not in ("SAME_UPPER", "SAME_LOWER") and not site.get("output_shape"):
-        return (site.get("pads") if mode == "NOTSET" else None) or [0] * 2 * len(kernel)
-    extra = site.get("output_padding") or [0] * len(kernel)
+    mode = ctx.get("auto_pad", "NOTSET")
+    kernel, strides, dilations = _window(ctx)
+    if mode not in ("SAME_UPPER", "SAME_LOWER") and not ctx.get("output_shape"):
+        return (ctx.get("pads") if mode == "NOTSET" else None) or [0] * 2 * len(kernel)
+    extra = ctx.get("output_padding") or [0] * len(kernel)
     full = [
         s * (n - 1) + e + d * (k - 1) + 1
-        for s, n, e, d, k in zip(strides, site.x.shape[2:], extra, dilations, kernel, strict=True)
+        for s, n, e, d, k in zip(strides, ctx.x.shape[2:], extra, dilations, kernel, strict=True)
     ]
-    missing = [have - want for have, want in zip(full, site.result[2:], strict=True)]
+    missing = [have - want for have, want in zip(full, ctx.result[2:], strict=True)]
     return _shares(missing, upper=mode == "SAME_UPPER")
 
 
-def _stuffed(site: ExpansionContext, strides: Sequence[int]) -> Term:
+def _stuffed(ctx: ExpansionContext, strides: Sequence[int]) -> Term:
     """The input with stride - 1 zeros after every element."""
     if all(stride == 1 for stride in strides):
-        return site.x
-    batch, channels, *sizes = site.x.shape
-    single = site.x.reshape([batch, channels, *(dim for size in sizes for dim in (size, 1))])
+        return ctx.x
+    batch, channels, *sizes = ctx.x.shape
+    single = ctx.x.reshape([batch, channels, *(dim for size in sizes for dim in (size, 1))])
     ends = [dim for stride in strides for dim in (0, stride - 1)]
     zeros = single.apply("Pad", [0] * (4 + len(ends)) + ends)
     return zeros.reshape([batch, channels, *(n * s for n, s in zip(sizes, strides, strict=True))])
 
 
-def _flipped(site: ExpansionContext) -> Term:
+def _flipped(ctx: ExpansionContext) -> Term:
     """The weight of the Conv: (C, M/G, k) as (M, C/G, k), the taps in reverse."""
-    weight, groups = site.term(1), site.get("group", 1)
+    weight, groups = ctx.term(1), ctx.get("group", 1)
     channels, filters, *kernel = weight.shape
     split = weight.reshape([groups, channels // groups, filters, *kernel])
     turned = split.transpose([0, 2, 1, *range(3, 3 + len(kernel))])

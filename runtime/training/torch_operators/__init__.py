@@ -41,17 +41,17 @@ BUILT = {
 __all__ = ["Kernel", "NodeContext", "Tensor", "kernel", "place"]
 
 
-def kernel(site: NodeContext) -> Kernel:
+def kernel(ctx: NodeContext) -> Kernel:
     """The function of a node.
 
     Raises:
         CompressError: no such operator here, or not in this form.
     """
-    name, domain = site.node.op_type, site.node.domain
+    name, domain = ctx.node.op_type, ctx.node.domain
     if domain not in ("", "ai.onnx"):
-        site.refuse(f"operator {name} of domain {domain} has no gradient in the engine torch")
+        ctx.refuse(f"operator {name} of domain {domain} has no gradient in the engine torch")
     if name in PLAIN:
         return PLAIN[name]
     if name in BUILT:
-        return BUILT[name](site)
-    return site.refuse(f"operator {name} is not in the engine torch")
+        return BUILT[name](ctx)
+    return ctx.refuse(f"operator {name} is not in the engine torch")

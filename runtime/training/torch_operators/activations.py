@@ -23,55 +23,55 @@ PLAIN: dict[str, Kernel] = {
 }
 
 
-def leaky_relu(site: NodeContext) -> Kernel:
-    slope = site.get("alpha", 0.01)
+def leaky_relu(ctx: NodeContext) -> Kernel:
+    slope = ctx.get("alpha", 0.01)
     return lambda x: F.leaky_relu(x, slope)
 
 
-def hard_sigmoid(site: NodeContext) -> Kernel:
-    slope, offset = site.get("alpha", 0.2), site.get("beta", 0.5)
+def hard_sigmoid(ctx: NodeContext) -> Kernel:
+    slope, offset = ctx.get("alpha", 0.2), ctx.get("beta", 0.5)
     return lambda x: torch.clamp(x * slope + offset, 0.0, 1.0)
 
 
-def elu(site: NodeContext) -> Kernel:
-    alpha = site.get("alpha", 1.0)
+def elu(ctx: NodeContext) -> Kernel:
+    alpha = ctx.get("alpha", 1.0)
     return lambda x: F.elu(x, alpha)
 
 
-def selu(site: NodeContext) -> Kernel:
-    alpha, gamma = site.get("alpha", 1.6732632423543772), site.get("gamma", 1.0507009873554805)
+def selu(ctx: NodeContext) -> Kernel:
+    alpha, gamma = ctx.get("alpha", 1.6732632423543772), ctx.get("gamma", 1.0507009873554805)
     return lambda x: gamma * F.elu(x, alpha)
 
 
-def celu(site: NodeContext) -> Kernel:
-    alpha = site.get("alpha", 1.0)
+def celu(ctx: NodeContext) -> Kernel:
+    alpha = ctx.get("alpha", 1.0)
     return lambda x: F.celu(x, alpha)
 
 
-def thresholded_relu(site: NodeContext) -> Kernel:
-    alpha = site.get("alpha", 1.0)
+def thresholded_relu(ctx: NodeContext) -> Kernel:
+    alpha = ctx.get("alpha", 1.0)
     return lambda x: F.threshold(x, alpha, 0.0)
 
 
-def gelu(site: NodeContext) -> Kernel:
-    form = site.text("approximate", "none")
+def gelu(ctx: NodeContext) -> Kernel:
+    form = ctx.text("approximate", "none")
     return lambda x: F.gelu(x, approximate=form)
 
 
-def softmax(site: NodeContext) -> Kernel:
-    return _over_axis(site, torch.softmax)
+def softmax(ctx: NodeContext) -> Kernel:
+    return _over_axis(ctx, torch.softmax)
 
 
-def log_softmax(site: NodeContext) -> Kernel:
-    return _over_axis(site, torch.log_softmax)
+def log_softmax(ctx: NodeContext) -> Kernel:
+    return _over_axis(ctx, torch.log_softmax)
 
 
-def _over_axis(site: NodeContext, function: Any) -> Kernel:
+def _over_axis(ctx: NodeContext, function: Any) -> Kernel:
     """Up to opset 12 the axes from `axis` on are one, and `axis` is 1 by default; then it is one axis, the last."""
-    if site.opset >= 13:
-        axis = site.axis(-1)
+    if ctx.opset >= 13:
+        axis = ctx.axis(-1)
         return lambda x: function(x, axis)
-    axis, shape = site.axis(1), site.shape()
+    axis, shape = ctx.axis(1), ctx.shape()
 
     def joint(x: Tensor) -> Tensor:
         return function(x.flatten(axis), axis).reshape(shape)

@@ -14,9 +14,9 @@ CONVS = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
 
 
-def conv(site: NodeContext) -> Kernel:
-    function, group = _ranked(site, CONVS), site.get("group", 1)
-    form = windows(site, site.shape(1)[2:])
+def conv(ctx: NodeContext) -> Kernel:
+    function, group = _ranked(ctx, CONVS), ctx.get("group", 1)
+    form = windows(ctx, ctx.shape(1)[2:])
     strides, dilations, pads = form.strides, form.dilations, form.before
     if form.even:
         return lambda x, w, b=None: function(x, w, b, strides, pads, dilations, group)
@@ -24,15 +24,15 @@ def conv(site: NodeContext) -> Kernel:
     return lambda x, w, b=None: function(F.pad(x, extra), w, b, strides, 0, dilations, group)
 
 
-def conv_transpose(site: NodeContext) -> Kernel:
+def conv_transpose(ctx: NodeContext) -> Kernel:
     """The whole output (i - 1) s + (k - 1) d + 1, cropped by the pads; `output_padding` is cropped less.
 
     A negative crop adds zeros, so that the bias is added last.
     """
-    function, group = _ranked(site, TRANSPOSED), site.get("group", 1)
-    rank = site.rank() - 2
-    strides, dilations = site.get("strides", [1] * rank), site.get("dilations", [1] * rank)
-    before, after = _crops(site, rank, strides, dilations)
+    function, group = _ranked(ctx, TRANSPOSED), ctx.get("group", 1)
+    rank = ctx.rank() - 2
+    strides, dilations = ctx.get("strides", [1] * rank), ctx.get("dilations", [1] * rank)
+    before, after = _crops(ctx, rank, strides, dilations)
     if before == after:
         return lambda x, w, b=None: function(x, w, b, strides, before, 0, group, dilations)
     crops, column = margins([-v for v in before], [-v for v in after]), [-1] + [1] * rank
@@ -44,17 +44,17 @@ def conv_transpose(site: NodeContext) -> Kernel:
     return cropped
 
 
-def _crops(site: NodeContext, rank: int, strides: list[int], dilations: list[int]) -> tuple[list[int], list[int]]:
-    extra = list(site.get("output_padding", [0] * rank))
+def _crops(ctx: NodeContext, rank: int, strides: list[int], dilations: list[int]) -> tuple[list[int], list[int]]:
+    extra = list(ctx.get("output_padding", [0] * rank))
     pads, mode, wanted = (
-        list(site.get("pads", [0] * 2 * rank)),
-        site.text("auto_pad", "NOTSET"),
-        site.get("output_shape"),
+        list(ctx.get("pads", [0] * 2 * rank)),
+        ctx.text("auto_pad", "NOTSET"),
+        ctx.get("output_shape"),
     )
     if wanted is None and not mode.startswith("SAME"):
         pads = pads if mode == "NOTSET" else [0] * 2 * rank
         return pads[:rank], [pad - more for pad, more in zip(pads[rank:], extra, strict=True)]
-    sizes, kernel = site.shape()[2:], site.shape(1)[2:]
+    sizes, kernel = ctx.shape()[2:], ctx.shape(1)[2:]
     wanted = wanted or [n * s for n, s in zip(sizes, strides, strict=True)]
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     whole = [(n - 1) * s + span + more for n, s, span, more in zip(sizes, strides, spans, extra, strict=True)]
@@ -65,9 +65,9 @@ def _crops(site: NodeContext, rank: int, strides: list[int], dilations: list[int
     return first, [v - e for v, e in zip(last, extra, strict=True)]
 
 
-def _ranked(site: NodeContext, functions: dict[int, Kernel]) -> Kernel:
-    rank = site.rank() - 2
-    return functions[rank] if rank in functions else site.refuse(f"{rank} spatial axes; 1 to 3 are supported")
+def _ranked(ctx: NodeContext, functions: dict[int, Kernel]) -> Kernel:
+    rank = ctx.rank() - 2
+    return functions[rank] if rank in functions else ctx.refuse(f"{rank} spatial axes; 1 to 3 are supported")
 
 
 BUILT = {"Conv": conv, "ConvTranspose": conv_transpose}

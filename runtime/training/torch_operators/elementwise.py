@@ -58,48 +58,48 @@ PLAIN: dict[str, Kernel] = {
 }
 
 
-def div(site: NodeContext) -> Kernel:
+def div(ctx: NodeContext) -> Kernel:
     """Integers are divided towards zero."""
-    if site.inputs[0].is_floating_point():
+    if ctx.inputs[0].is_floating_point():
         return torch.div
     return lambda a, b: torch.div(a, b, rounding_mode="trunc")
 
 
-def mod(site: NodeContext) -> Kernel:
-    return torch.fmod if site.get("fmod", 0) else torch.remainder
+def mod(ctx: NodeContext) -> Kernel:
+    return torch.fmod if ctx.get("fmod", 0) else torch.remainder
 
 
-def power(site: NodeContext) -> Kernel:
+def power(ctx: NodeContext) -> Kernel:
     """The result has the type of the base. A known exponent of one element is a number."""
-    base, exponent = site.inputs
-    if site.known[1] and exponent.numel() == 1 and exponent.dim() <= base.dim():
+    base, exponent = ctx.inputs
+    if ctx.known[1] and exponent.numel() == 1 and exponent.dim() <= base.dim():
         number = exponent.item()
         return lambda a, b: torch.pow(a, number).to(a.dtype)
     return lambda a, b: torch.pow(a, b).to(a.dtype)
 
 
-def clip(site: NodeContext) -> Kernel:
+def clip(ctx: NodeContext) -> Kernel:
     """Bounds are attributes up to opset 10, then inputs; those that are known become numbers."""
-    if site.opset < 11:
-        low, high = site.get("min"), site.get("max")
+    if ctx.opset < 11:
+        low, high = ctx.get("min"), ctx.get("max")
         return lambda x: torch.clamp(x, low, high)
-    if not all(site.known[1:]):
+    if not all(ctx.known[1:]):
         return lambda x, low=None, high=None: _clamp(x, low, high)
-    low, high = (site.inputs[index].item() if site.has(index) else None for index in (1, 2))
+    low, high = (ctx.inputs[index].item() if ctx.has(index) else None for index in (1, 2))
     return lambda x, *bounds: _clamp(x, low, high)
 
 
-def cast(site: NodeContext) -> Kernel:
-    kind = dtype(site, site.get("to"))
+def cast(ctx: NodeContext) -> Kernel:
+    kind = dtype(ctx, ctx.get("to"))
     return lambda x: x.to(kind)
 
 
-def dtype(site: NodeContext, code: int) -> Any:
+def dtype(ctx: NodeContext, code: int) -> Any:
     """PyTorch's type for an ONNX one."""
     try:
         return torch.from_numpy(np.empty(0, onnx.helper.tensor_dtype_to_np_dtype(code))).dtype
     except (TypeError, KeyError):
-        return site.refuse(f"no {onnx.TensorProto.DataType.Name(code)} in PyTorch")
+        return ctx.refuse(f"no {onnx.TensorProto.DataType.Name(code)} in PyTorch")
 
 
 def _clamp(x: Tensor, low: Any, high: Any) -> Tensor:

@@ -11,16 +11,16 @@ F = torch.nn.functional
 IGNORE = -(2**31)
 
 
-def cross_entropy(site: NodeContext) -> Kernel:
-    site.only(1)
-    reduction, ignore = site.text("reduction", "mean"), site.get("ignore_index", IGNORE)
+def cross_entropy(ctx: NodeContext) -> Kernel:
+    ctx.only(1)
+    reduction, ignore = ctx.text("reduction", "mean"), ctx.get("ignore_index", IGNORE)
     return lambda x, target, weight=None: F.cross_entropy(
         x, target.long(), weight, ignore_index=ignore, reduction=reduction
     )
 
 
-def negative_log_likelihood(site: NodeContext) -> Kernel:
-    reduction, ignore = site.text("reduction", "mean"), site.get("ignore_index", IGNORE)
+def negative_log_likelihood(ctx: NodeContext) -> Kernel:
+    reduction, ignore = ctx.text("reduction", "mean"), ctx.get("ignore_index", IGNORE)
     return lambda x, target, weight=None: F.nll_loss(x, target.long(), weight, ignore_index=ignore, reduction=reduction)
 
 

@@ -10,12 +10,12 @@ from .node_context import Kernel, NodeContext, Tensor
 PLAIN: dict[str, Kernel] = {"MatMul": torch.matmul}
 
 
-def gemm(site: NodeContext) -> Kernel:
+def gemm(ctx: NodeContext) -> Kernel:
     """alpha A' B' + beta C; the form that networks have, x W^T + b, is one call."""
-    alpha, beta = site.get("alpha", 1.0), site.get("beta", 1.0)
-    across, turned = site.get("transA", 0), site.get("transB", 0)
-    bare = not site.has(2)
-    if alpha == 1 and not across and (bare or (beta == 1 and site.rank(2) == 1)):
+    alpha, beta = ctx.get("alpha", 1.0), ctx.get("beta", 1.0)
+    across, turned = ctx.get("transA", 0), ctx.get("transB", 0)
+    bare = not ctx.has(2)
+    if alpha == 1 and not across and (bare or (beta == 1 and ctx.rank(2) == 1)):
         return _linear(turned)
 
     def kernel(a: Tensor, b: Tensor, c: Tensor = None) -> Tensor:
@@ -25,8 +25,8 @@ def gemm(site: NodeContext) -> Kernel:
     return kernel
 
 
-def einsum(site: NodeContext) -> Kernel:
-    equation = site.text("equation", "")
+def einsum(ctx: NodeContext) -> Kernel:
+    equation = ctx.text("equation", "")
     return lambda *inputs: torch.einsum(equation, *inputs)
 
 

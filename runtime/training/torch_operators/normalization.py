@@ -10,17 +10,17 @@ from .node_context import Kernel, NodeContext, Tensor
 F = torch.nn.functional
 
 
-def batch_normalization(site: NodeContext) -> Kernel:
+def batch_normalization(ctx: NodeContext) -> Kernel:
     """Statistics that are known take PyTorch's kernel, which does not differentiate them."""
-    if site.get("training_mode", 0):
-        site.refuse("statistics of the batch", "export the network for inference")
-    site.only(1)
-    epsilon = site.get("epsilon", 1e-5)
-    if site.known[3] and site.known[4]:
+    if ctx.get("training_mode", 0):
+        ctx.refuse("statistics of the batch", "export the network for inference")
+    ctx.only(1)
+    epsilon = ctx.get("epsilon", 1e-5)
+    if ctx.known[3] and ctx.known[4]:
         return lambda x, scale, bias, mean, var: torch.batch_norm(
             x, scale, bias, mean, var, False, 0.0, epsilon, torch.backends.cudnn.enabled
         )
-    column = [-1] + [1] * (site.rank() - 2)
+    column = [-1] + [1] * (ctx.rank() - 2)
 
     def formula(x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Tensor:
         factor = scale * torch.rsqrt(var + epsilon)
@@ -29,24 +29,24 @@ def batch_normalization(site: NodeContext) -> Kernel:
     return formula
 
 
-def instance_normalization(site: NodeContext) -> Kernel:
-    epsilon, channels = site.get("epsilon", 1e-5), site.shape()[1]
+def instance_normalization(ctx: NodeContext) -> Kernel:
+    epsilon, channels = ctx.get("epsilon", 1e-5), ctx.shape()[1]
     return lambda x, scale, bias: torch.group_norm(x, channels, scale, bias, epsilon)
 
 
-def group_normalization(site: NodeContext) -> Kernel:
+def group_normalization(ctx: NodeContext) -> Kernel:
     """One scale and bias per group up to opset 20, per channel from 21 on."""
-    epsilon, groups = site.get("epsilon", 1e-5), site.get("num_groups")
-    each = site.shape()[1] // site.shape(1)[0]
+    epsilon, groups = ctx.get("epsilon", 1e-5), ctx.get("num_groups")
+    each = ctx.shape()[1] // ctx.shape(1)[0]
     return lambda x, scale, bias: torch.group_norm(
         x, groups, scale.repeat_interleave(each), bias.repeat_interleave(each), epsilon
     )
 
 
-def layer_normalization(site: NodeContext) -> Kernel:
-    site.only(1)
-    epsilon, shape = site.get("epsilon", 1e-5), site.shape()[site.axis(-1) :]
-    if site.shape(1) == shape and (not site.has(2) or site.shape(2) == shape):
+def layer_normalization(ctx: NodeContext) -> Kernel:
+    ctx.only(1)
+    epsilon, shape = ctx.get("epsilon", 1e-5), ctx.shape()[ctx.axis(-1) :]
+    if ctx.shape(1) == shape and (not ctx.has(2) or ctx.shape(2) == shape):
         return lambda x, scale, bias=None: torch.layer_norm(x, shape, scale, bias, epsilon)
 
     def broadcast(x: Tensor, scale: Tensor, bias: Tensor = None) -> Tensor:
@@ -56,15 +56,15 @@ def layer_normalization(site: NodeContext) -> Kernel:
     return broadcast
 
 
-def lp_normalization(site: NodeContext) -> Kernel:
-    axis, order = site.axis(-1), site.get("p", 2)
+def lp_normalization(ctx: NodeContext) -> Kernel:
+    axis, order = ctx.axis(-1), ctx.get("p", 2)
     return lambda x: F.normalize(x, order, axis)
 
 
-def lrn(site: NodeContext) -> Kernel:
+def lrn(ctx: NodeContext) -> Kernel:
     """x / (bias + alpha / size * sum of squares over `size` channels)^beta; an even window reaches further down."""
-    size, alpha = site.get("size"), site.get("alpha", 1e-4)
-    beta, bias = site.get("beta", 0.75), site.get("bias", 1.0)
+    size, alpha = ctx.get("size"), ctx.get("alpha", 1e-4)
+    beta, bias = ctx.get("beta", 0.75), ctx.get("bias", 1.0)
     margins = [0, 0, (size - 1) // 2, size // 2]
 
     def kernel(x: Tensor) -> Tensor:

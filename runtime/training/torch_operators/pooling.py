@@ -20,24 +20,24 @@ AVERAGES = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 MAXIMA = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
-def global_average_pool(site: NodeContext) -> Kernel:
-    axes = list(range(2, site.rank()))
+def global_average_pool(ctx: NodeContext) -> Kernel:
+    axes = list(range(2, ctx.rank()))
     return lambda x: x.mean(axes, keepdim=True)
 
 
-def global_max_pool(site: NodeContext) -> Kernel:
-    axes = list(range(2, site.rank()))
+def global_max_pool(ctx: NodeContext) -> Kernel:
+    axes = list(range(2, ctx.rank()))
     return lambda x: x.amax(axes, keepdim=True)
 
 
-def average_pool(site: NodeContext) -> Kernel:
-    form, padded = windows(site, site.get("kernel_shape")), bool(site.get("count_include_pad", 0))
+def average_pool(ctx: NodeContext) -> Kernel:
+    form, padded = windows(ctx, ctx.get("kernel_shape")), bool(ctx.get("count_include_pad", 0))
     function, kernel, strides, pads = AVERAGES[form.rank], form.kernel, form.strides, form.before
     if any(d != 1 for d in form.dilations):
-        site.refuse("an average over dilated windows")
+        ctx.refuse("an average over dilated windows")
     if _native(form):
         return lambda x: function(x, kernel, strides, pads, False, padded)
-    mask, extra = torch.ones_like(site.inputs[0][:1, :1]), form.margins()
+    mask, extra = torch.ones_like(ctx.inputs[0][:1, :1]), form.margins()
     if padded:
         mask, extra = F.pad(mask, margins(form.before, form.after), value=1.0), margins([0] * form.rank, form.overhang)
     share = 1 / function(F.pad(mask, extra), kernel, strides)
@@ -45,9 +45,9 @@ def average_pool(site: NodeContext) -> Kernel:
     return lambda x: function(F.pad(x, extra), kernel, strides) * share
 
 
-def max_pool(site: NodeContext) -> Kernel:
-    site.only(1)
-    form = windows(site, site.get("kernel_shape"))
+def max_pool(ctx: NodeContext) -> Kernel:
+    ctx.only(1)
+    form = windows(ctx, ctx.get("kernel_shape"))
     function, kernel, strides, dilations = MAXIMA[form.rank], form.kernel, form.strides, form.dilations
     pads, extra = form.before, form.margins()
     if _native(form):

@@ -30,21 +30,21 @@ class Round(torch.autograd.Function):
         return grads[0]
 
 
-def quantize(site: NodeContext) -> Kernel:
-    kind = site.inputs[2].dtype if site.has(2) else torch.uint8
+def quantize(ctx: NodeContext) -> Kernel:
+    kind = ctx.inputs[2].dtype if ctx.has(2) else torch.uint8
     if kind not in (torch.int8, torch.uint8):
-        site.refuse(f"quantization to {kind}", "quantize to int8 or uint8")
-    column, shift = _column(site), site.inputs[2].to(site.inputs[0].dtype) if site.has(2) else None
+        ctx.refuse(f"quantization to {kind}", "quantize to int8 or uint8")
+    column, shift = _column(ctx), ctx.inputs[2].to(ctx.inputs[0].dtype) if ctx.has(2) else None
     low, high = torch.iinfo(kind).min, torch.iinfo(kind).max
-    if shift is None or not site.constant(2).any():
+    if shift is None or not ctx.constant(2).any():
         return lambda x, scale, *_: Round.apply(torch.clamp(x / scale.reshape(column), low, high))
     shift = shift.reshape(column)
     low, high = low - shift, high - shift
     return lambda x, scale, *_: Round.apply(torch.clamp(x / scale.reshape(column), low, high)) + shift
 
 
-def dequantize(site: NodeContext) -> Kernel:
-    column = _column(site)
+def dequantize(ctx: NodeContext) -> Kernel:
+    column = _column(ctx)
 
     def kernel(q: Tensor, scale: Tensor, zero: Tensor = None) -> Tensor:
         steps = q.to(scale.dtype)
@@ -53,13 +53,13 @@ def dequantize(site: NodeContext) -> Kernel:
     return kernel
 
 
-def _column(site: NodeContext) -> list[int]:
+def _column(ctx: NodeContext) -> list[int]:
     """The shape in which a scale of one element per channel, or of one element, is broadcast."""
-    if site.get("block_size", 0):
-        site.refuse("quantization by blocks")
-    if site.rank(1) == 0 or site.shape(1) == [1]:
+    if ctx.get("block_size", 0):
+        ctx.refuse("quantization by blocks")
+    if ctx.rank(1) == 0 or ctx.shape(1) == [1]:
         return []
-    return [-1 if axis == site.axis(1) else 1 for axis in range(site.rank())]
+    return [-1 if axis == ctx.axis(1) else 1 for axis in range(ctx.rank())]
 
 
 BUILT = {"DequantizeLinear": dequantize, "QuantizeLinear": quantize}

@@ -33,27 +33,27 @@ REDUCTIONS: dict[str, Reduction] = {
 }
 
 
-def reduction(function: Reduction, site: NodeContext) -> Kernel:
-    axes, keep = site.setting("axes", 1), bool(site.get("keepdims", 1))
-    if not axes and site.get("noop_with_empty_axes", 0):
+def reduction(function: Reduction, ctx: NodeContext) -> Kernel:
+    axes, keep = ctx.setting("axes", 1), bool(ctx.get("keepdims", 1))
+    if not axes and ctx.get("noop_with_empty_axes", 0):
         return lambda x, *_: x
-    axes = [axis % max(site.rank(), 1) for axis in axes or range(site.rank())]
-    if not site.rank():
+    axes = [axis % max(ctx.rank(), 1) for axis in axes or range(ctx.rank())]
+    if not ctx.rank():
         return lambda x, *_: function(x.reshape(1), [0], False)
     return lambda x, *_: function(x, axes, keep)
 
 
-def extremum(function: Kernel, site: NodeContext) -> Kernel:
+def extremum(function: Kernel, ctx: NodeContext) -> Kernel:
     """ArgMax or ArgMin: of equal elements the first, or the last."""
-    axis, keep, size = site.axis(), bool(site.get("keepdims", 1)), site.shape()[site.axis()]
-    if not site.get("select_last_index", 0):
+    axis, keep, size = ctx.axis(), bool(ctx.get("keepdims", 1)), ctx.shape()[ctx.axis()]
+    if not ctx.get("select_last_index", 0):
         return lambda x: function(x, axis, keepdim=keep)
     return lambda x: size - 1 - function(x.flip(axis), axis, keepdim=keep)
 
 
-def cumulative_sum(site: NodeContext) -> Kernel:
-    axis = int(site.constant(1).item()) % site.rank()
-    reverse, exclusive = site.get("reverse", 0), site.get("exclusive", 0)
+def cumulative_sum(ctx: NodeContext) -> Kernel:
+    axis = int(ctx.constant(1).item()) % ctx.rank()
+    reverse, exclusive = ctx.get("reverse", 0), ctx.get("exclusive", 0)
 
     def kernel(x: Tensor, _: Tensor) -> Tensor:
         y = x.flip(axis) if reverse else x
@@ -64,9 +64,9 @@ def cumulative_sum(site: NodeContext) -> Kernel:
     return kernel
 
 
-def top_k(site: NodeContext) -> Kernel:
-    count, axis = int(site.setting("k", 1)[0]), site.axis(-1)
-    largest = bool(site.get("largest", 1))
+def top_k(ctx: NodeContext) -> Kernel:
+    count, axis = int(ctx.setting("k", 1)[0]), ctx.axis(-1)
+    largest = bool(ctx.get("largest", 1))
     return lambda x, _: torch.topk(x, count, axis, largest, True)
 
 

@@ -45,58 +45,53 @@ DEFAULTS = {
 }
 
 
-def resize(site: NodeContext) -> Kernel:
-    form = {name: site.text(name, default) for name, default in DEFAULTS.items()}
-    if site.opset < 11:
+def resize(ctx: NodeContext) -> Kernel:
+    form = {name: ctx.text(name, default) for name, default in DEFAULTS.items()}
+    if ctx.opset < 11:
         form |= {"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
     where, rounding = form["coordinate_transformation_mode"], form["nearest_mode"]
     if where not in COORDINATES or rounding not in ROUNDING or form["mode"] not in ("nearest", "linear"):
-        site.refuse(f"{form['mode']} interpolation by {where}")
-    if form["keep_aspect_ratio_policy"] != "stretch" or site.get("antialias", 0):
-        site.refuse("antialiasing or a kept aspect ratio")
-    scales, shape = _scales(site)
+        ctx.refuse(f"{form['mode']} interpolation by {where}")
+    if form["keep_aspect_ratio_policy"] != "stretch" or ctx.get("antialias", 0):
+        ctx.refuse("antialiasing or a kept aspect ratio")
+    scales, shape = _scales(ctx)
     if form["mode"] == "nearest":
-        return _nearest(site, list(_axes(site, scales, shape)), where, rounding)
-    exact = all(m == n * scale for m, n, scale in zip(shape, site.shape(), scales, strict=True))
-    if (
-        exact
-        and where in ("half_pixel", "align_corners")
-        and shape[:2] == site.shape()[:2]
-        and site.rank() - 2 in NATIVE
-    ):
-        name, sizes = NATIVE[site.rank() - 2], shape[2:]
+        return _nearest(ctx, list(_axes(ctx, scales, shape)), where, rounding)
+    exact = all(m == n * scale for m, n, scale in zip(shape, ctx.shape(), scales, strict=True))
+    if exact and where in ("half_pixel", "align_corners") and shape[:2] == ctx.shape()[:2] and ctx.rank() - 2 in NATIVE:
+        name, sizes = NATIVE[ctx.rank() - 2], shape[2:]
         return lambda x, *_: F.interpolate(x, sizes, mode=name, align_corners=where == "align_corners")
-    return _linear([(axis, _weights(site, axis, m, scale, where)) for axis, scale, m in _axes(site, scales, shape)])
+    return _linear([(axis, _weights(ctx, axis, m, scale, where)) for axis, scale, m in _axes(ctx, scales, shape)])
 
 
-def _scales(site: NodeContext) -> tuple[list[float], list[int]]:
+def _scales(ctx: NodeContext) -> tuple[list[float], list[int]]:
     """Scale and output size by axis; `axes` names those that `scales` or `sizes` speak of."""
-    n = site.shape()
-    place = 2 if site.opset >= 11 and site.node.op_type == "Resize" else 1
-    axes = [axis % len(n) for axis in site.get("axes") or range(len(n))]
+    n = ctx.shape()
+    place = 2 if ctx.opset >= 11 and ctx.node.op_type == "Resize" else 1
+    axes = [axis % len(n) for axis in ctx.get("axes") or range(len(n))]
     scales, shape = [1.0] * len(n), list(n)
-    if site.has(3) and site.shape(3) != [0]:
-        for axis, m in zip(axes, site.constant(3).tolist(), strict=True):
+    if ctx.has(3) and ctx.shape(3) != [0]:
+        for axis, m in zip(axes, ctx.constant(3).tolist(), strict=True):
             scales[axis], shape[axis] = m / n[axis], m
         return scales, shape
-    for axis, scale in zip(axes, site.setting("scales", place), strict=True):
+    for axis, scale in zip(axes, ctx.setting("scales", place), strict=True):
         scales[axis], shape[axis] = scale, int(np.floor(n[axis] * scale))
     return scales, shape
 
 
-def _axes(site: NodeContext, scales: list[float], shape: list[int]) -> Iterator[tuple[int, float, int]]:
+def _axes(ctx: NodeContext, scales: list[float], shape: list[int]) -> Iterator[tuple[int, float, int]]:
     """The axes that change."""
-    for axis, (n, scale, m) in enumerate(zip(site.shape(), scales, shape, strict=True)):
+    for axis, (n, scale, m) in enumerate(zip(ctx.shape(), scales, shape, strict=True)):
         if n != m or scale != 1:
             yield axis, scale, m
 
 
-def _nearest(site: NodeContext, axes: list[tuple[int, float, int]], where: str, rounding: str) -> Kernel:
+def _nearest(ctx: NodeContext, axes: list[tuple[int, float, int]], where: str, rounding: str) -> Kernel:
     reads: list[tuple[int, Tensor]] = []
     for axis, scale, m in axes:
-        n = site.shape()[axis]
-        choose = np.ceil if site.opset < 11 and scale < 1 else ROUNDING[rounding]
-        reads.append((axis, site.like(np.clip(choose(_positions(n, m, scale, where)), 0, n - 1))))
+        n = ctx.shape()[axis]
+        choose = np.ceil if ctx.opset < 11 and scale < 1 else ROUNDING[rounding]
+        reads.append((axis, ctx.like(np.clip(choose(_positions(n, m, scale, where)), 0, n - 1))))
 
     def kernel(x: Tensor, *_: Tensor) -> Tensor:
         for axis, positions in reads:
@@ -110,15 +105,15 @@ def _positions(n: int, m: int, scale: float, where: str) -> np.ndarray:
     return COORDINATES[where](np.arange(m, dtype=np.float32), n, m, scale).astype(np.float32)
 
 
-def _weights(site: NodeContext, axis: int, m: int, scale: float, where: str) -> Tensor:
+def _weights(ctx: NodeContext, axis: int, m: int, scale: float, where: str) -> Tensor:
     """The m x n matrix of linear interpolation; positions outside are moved to the edge."""
-    n = site.shape()[axis]
+    n = ctx.shape()[axis]
     position = np.clip(_positions(n, m, scale, where), 0, n - 1)
     low = np.floor(position).astype(np.int64)
     matrix = np.zeros((m, n))
     np.add.at(matrix, (np.arange(m), low), 1 - (position - low))
     np.add.at(matrix, (np.arange(m), np.minimum(low + 1, n - 1)), position - low)
-    return torch.as_tensor(matrix, dtype=site.inputs[0].dtype, device=site.inputs[0].device)
+    return torch.as_tensor(matrix, dtype=ctx.inputs[0].dtype, device=ctx.inputs[0].device)
 
 
 def _linear(axes: list[tuple[int, Tensor]]) -> Kernel:

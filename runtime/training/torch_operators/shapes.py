@@ -11,81 +11,81 @@ import torch
 from .node_context import Kernel, NodeContext, Tensor
 
 
-def reshape(site: NodeContext) -> Kernel:
+def reshape(ctx: NodeContext) -> Kernel:
     """0 keeps the size of that axis, unless `allowzero`."""
-    sizes, keep = site.constant(1).tolist(), not site.get("allowzero", 0)
-    shape = [site.shape()[axis] if size == 0 and keep else size for axis, size in enumerate(sizes)]
+    sizes, keep = ctx.constant(1).tolist(), not ctx.get("allowzero", 0)
+    shape = [ctx.shape()[axis] if size == 0 and keep else size for axis, size in enumerate(sizes)]
     return lambda x, _: x.reshape(shape)
 
 
-def flatten(site: NodeContext) -> Kernel:
-    axis, sizes = site.get("axis", 1), site.shape()
+def flatten(ctx: NodeContext) -> Kernel:
+    axis, sizes = ctx.get("axis", 1), ctx.shape()
     shape = [prod(sizes[:axis]), prod(sizes[axis:])]
     return lambda x: x.reshape(shape)
 
 
-def transpose(site: NodeContext) -> Kernel:
-    order = site.get("perm", list(reversed(range(site.rank()))))
+def transpose(ctx: NodeContext) -> Kernel:
+    order = ctx.get("perm", list(reversed(range(ctx.rank()))))
     return lambda x: x.permute(order)
 
 
-def squeeze(site: NodeContext) -> Kernel:
-    axes = site.setting("axes", 1)
-    axes = [axis for axis, size in enumerate(site.shape()) if size == 1] if axes is None else axes
-    gone = {axis % max(site.rank(), 1) for axis in axes}
-    shape = [size for axis, size in enumerate(site.shape()) if axis not in gone]
+def squeeze(ctx: NodeContext) -> Kernel:
+    axes = ctx.setting("axes", 1)
+    axes = [axis for axis, size in enumerate(ctx.shape()) if size == 1] if axes is None else axes
+    gone = {axis % max(ctx.rank(), 1) for axis in axes}
+    shape = [size for axis, size in enumerate(ctx.shape()) if axis not in gone]
     return lambda x, *_: x.reshape(shape)
 
 
-def unsqueeze(site: NodeContext) -> Kernel:
-    axes = site.setting("axes", 1)
-    rank, sizes = site.rank() + len(axes), iter(site.shape())
+def unsqueeze(ctx: NodeContext) -> Kernel:
+    axes = ctx.setting("axes", 1)
+    rank, sizes = ctx.rank() + len(axes), iter(ctx.shape())
     new = {axis % rank for axis in axes}
     shape = [1 if axis in new else next(sizes) for axis in range(rank)]
     return lambda x, *_: x.reshape(shape)
 
 
-def expand(site: NodeContext) -> Kernel:
-    shape = torch.broadcast_shapes(site.shape(), site.constant(1).tolist())
+def expand(ctx: NodeContext) -> Kernel:
+    shape = torch.broadcast_shapes(ctx.shape(), ctx.constant(1).tolist())
     return lambda x, _: x.expand(shape)
 
 
-def tile(site: NodeContext) -> Kernel:
-    repeats = site.constant(1).tolist()
+def tile(ctx: NodeContext) -> Kernel:
+    repeats = ctx.constant(1).tolist()
     return lambda x, _: x.repeat(repeats)
 
 
-def concat(site: NodeContext) -> Kernel:
-    axis = site.axis()
+def concat(ctx: NodeContext) -> Kernel:
+    axis = ctx.axis()
     return lambda *inputs: torch.cat(inputs, axis)
 
 
-def split(site: NodeContext) -> Kernel:
+def split(ctx: NodeContext) -> Kernel:
     """Sizes are given, or follow from the number of outputs: the last part may be smaller."""
-    axis, size, parts = site.axis(), site.shape()[site.axis()], len(site.node.output)
-    sizes = site.setting("split", 1) or -(-size // (site.get("num_outputs") or parts))
+    axis, size, parts = ctx.axis(), ctx.shape()[ctx.axis()], len(ctx.node.output)
+    sizes = ctx.setting("split", 1) or -(-size // (ctx.get("num_outputs") or parts))
     return lambda x, *_: torch.split(x, sizes, axis)
 
 
-def depth_to_space(site: NodeContext) -> Kernel:
+def depth_to_space(ctx: NodeContext) -> Kernel:
     """DCR: channels are (block, block, depth); CRD: (depth, block, block)."""
-    b, (n, c, h, w) = site.get("blocksize"), site.shape()
+    b, (n, c, h, w) = ctx.get("blocksize"), ctx.shape()
     depth = c // (b * b)
-    if site.text("mode", "DCR") == "DCR":
+    if ctx.text("mode", "DCR") == "DCR":
         return _reordered([n, b, b, depth, h, w], [0, 3, 4, 1, 5, 2], [n, depth, h * b, w * b])
     return _reordered([n, depth, b, b, h, w], [0, 1, 4, 2, 5, 3], [n, depth, h * b, w * b])
 
 
-def space_to_depth(site: NodeContext) -> Kernel:
-    b, (n, c, h, w) = site.get("blocksize"), site.shape()
+def space_to_depth(ctx: NodeContext) -> Kernel:
+    b, (n, c, h, w) = ctx.get("blocksize"), ctx.shape()
     return _reordered([n, c, h // b, b, w // b, b], [0, 3, 5, 1, 2, 4], [n, c * b * b, h // b, w // b])
 
 
-def dropout(site: NodeContext) -> Kernel:
+def dropout(ctx: NodeContext) -> Kernel:
     """As in inference."""
-    site.only(1)
-    if site.has(2) and site.constant(2):
-        site.refuse("Dropout in training mode", "leave it out, or export the network for inference")
+    ctx.only(1)
+    if ctx.has(2) and ctx.constant(2):
+        ctx.refuse("Dropout in training mode", "leave it out, or export the network for inference")
     return lambda x, *_: x
 
 
@@ -93,32 +93,32 @@ def _reordered(parts: list[int], order: list[int], shape: list[int]) -> Kernel:
     return lambda x: x.reshape(parts).permute(order).reshape(shape)
 
 
-def shape(site: NodeContext) -> Kernel:
-    sizes = site.shape()[slice(site.get("start", 0), site.get("end"))]
+def shape(ctx: NodeContext) -> Kernel:
+    sizes = ctx.shape()[slice(ctx.get("start", 0), ctx.get("end"))]
     return lambda x: torch.tensor(sizes, dtype=torch.int64, device=x.device)
 
 
-def size(site: NodeContext) -> Kernel:
+def size(ctx: NodeContext) -> Kernel:
     return lambda x: torch.tensor(x.numel(), device=x.device)
 
 
-def constant(site: NodeContext) -> Kernel:
-    (attribute,) = site.node.attribute
+def constant(ctx: NodeContext) -> Kernel:
+    (attribute,) = ctx.node.attribute
     if attribute.name in ("sparse_value", "value_string", "value_strings"):
-        site.refuse(f"a Constant by {attribute.name}")
-    value = _tensor(site.get(attribute.name))
+        ctx.refuse(f"a Constant by {attribute.name}")
+    value = _tensor(ctx.get(attribute.name))
     return lambda: value
 
 
-def constant_of_shape(site: NodeContext) -> Kernel:
-    value = site.get("value")
-    sizes, fill = site.constant(0).tolist(), torch.tensor(0.0) if value is None else torch.from_numpy(value.copy())
+def constant_of_shape(ctx: NodeContext) -> Kernel:
+    value = ctx.get("value")
+    sizes, fill = ctx.constant(0).tolist(), torch.tensor(0.0) if value is None else torch.from_numpy(value.copy())
     return lambda x: fill.reshape(()).expand(sizes).to(x.device).clone()
 
 
-def arange(site: NodeContext) -> Kernel:
-    start, limit, step = (site.constant(index).item() for index in range(3))
-    kind = site.inputs[0].dtype
+def arange(ctx: NodeContext) -> Kernel:
+    start, limit, step = (ctx.constant(index).item() for index in range(3))
+    kind = ctx.inputs[0].dtype
     return lambda x, *_: torch.arange(start, limit, step, dtype=kind, device=x.device)
 
 

@@ -45,11 +45,11 @@ def margins(before: Sequence[int], after: Sequence[int]) -> list[int]:
     return [pad for pair in zip(reversed(before), reversed(after), strict=True) for pad in pair]
 
 
-def windows(site: NodeContext, kernel: Sequence[int]) -> Windows:
+def windows(ctx: NodeContext, kernel: Sequence[int]) -> Windows:
     """The node's windows, with `auto_pad` worked out from the input's shape."""
-    rank, sizes = len(kernel), site.shape()[2:]
-    strides, dilations = list(site.get("strides", [1] * rank)), list(site.get("dilations", [1] * rank))
-    pads, mode = list(site.get("pads", [0] * 2 * rank)), site.text("auto_pad", "NOTSET")
+    rank, sizes = len(kernel), ctx.shape()[2:]
+    strides, dilations = list(ctx.get("strides", [1] * rank)), list(ctx.get("dilations", [1] * rank))
+    pads, mode = list(ctx.get("pads", [0] * 2 * rank)), ctx.text("auto_pad", "NOTSET")
     before, after = pads[:rank], pads[rank:]
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     if mode == "VALID":
@@ -59,7 +59,7 @@ def windows(site: NodeContext, kernel: Sequence[int]) -> Windows:
         less, more = [v // 2 for v in lack], [v - v // 2 for v in lack]
         before, after = (less, more) if mode == "SAME_UPPER" else (more, less)
     overhang = [0] * rank
-    if site.get("ceil_mode", 0):
+    if ctx.get("ceil_mode", 0):
         overhang = [_overhang(*axis) for axis in zip(sizes, before, after, spans, strides, strict=True)]
     return Windows(list(kernel), strides, dilations, before, after, overhang)
 

@@ -14,8 +14,8 @@ from onnx_compress.compiler.graph.shapes import Shapes, infer_shapes
 class ByWeight:
     """A millisecond per weight."""
 
-    def conv(self, piece: ConvWorkload) -> float:
-        return piece.weights
+    def conv(self, workload: ConvWorkload) -> float:
+        return workload.weights
 
     def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
         return 0.0
@@ -27,9 +27,9 @@ def test_a_piece_costs_what_its_conv_does(attrs: str, channels: int) -> None:
     source = model(text, w=normal(12, channels, 3, 3), b=normal(12))
     (conv,) = find_convs(source.graph)
     shapes = infer_shapes(source.graph)
-    piece = conv_workload(conv, shapes)
-    assert (piece.macs, piece.params) == (conv_macs(conv, shapes), conv_params(conv))
-    assert piece.positions_in == 81
+    workload = conv_workload(conv, shapes)
+    assert (workload.macs, workload.params) == (conv_macs(conv, shapes), conv_params(conv))
+    assert workload.positions_in == 81
 
 
 def test_a_chain_costs_the_sum_and_time_only_where_it_has_a_price() -> None:

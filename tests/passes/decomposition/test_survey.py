@@ -31,9 +31,9 @@ class Counted(ChannelBasis):
 
     asked: list[str] = field(default_factory=list)
 
-    def pieces(self, conv: Conv, size: int, shapes: Shapes) -> list[ConvWorkload]:
+    def workloads(self, conv: Conv, size: int, shapes: Shapes) -> list[ConvWorkload]:
         self.asked += [conv.name] if size == 1 else []
-        return super().pieces(conv, size, shapes)
+        return super().workloads(conv, size, shapes)
 
 
 def test_convs_alike_are_priced_once_and_others_on_their_own():

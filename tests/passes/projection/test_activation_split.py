@@ -33,7 +33,7 @@ def test_the_split_costs_no_more_than_any_point_of_a_grid(f: PiecewiseLinear, y:
 
 
 def majorant(f: PiecewiseLinear, y: float, m: np.ndarray) -> np.ndarray:
-    """Twice h: the pieces that y is beyond are gone."""
+    """Twice h: the workloads that y is beyond are gone."""
     low = f.low if y < f.low else -np.inf
     high = f.high if y > f.high else np.inf
     return np.square(f(np.array(y)) - PiecewiseLinear(low, high, f.leak)(m))

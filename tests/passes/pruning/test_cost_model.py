@@ -1,4 +1,4 @@
-"""The ledger says what the network costs before its channels are removed."""
+"""The cost_model says what the network costs before its channels are removed."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def network() -> tuple[Model, Channels, dict[Group, np.ndarray]]:
 @pytest.mark.parametrize("gone", [(0, 0), (1, 0), (2, 3), (3, 5)])
 def test_costs_are_those_of_the_pruned_network(gone: tuple[int, int]) -> None:
     model, channels, orders = network()
-    ledger = PruningCostModel(model.graph, channels, infer_shapes(model.graph), orders, PRICED, PRICING)
+    cost_model = PruningCostModel(model.graph, channels, infer_shapes(model.graph), orders, PRICED, PRICING)
     for index, count in enumerate(gone):
-        ledger.move(index, count)
+        cost_model.move(index, count)
     kept = {group: np.sort(order[count:]) for (group, order), count in zip(orders.items(), gone, strict=True)}
     remove(channels, kept, Rewriter(model.graph))
     shapes = infer_shapes(model.graph)
     cost = graph_cost(model.graph, shapes)
-    total = ledger.total()
+    total = cost_model.total()
     assert (total["macs"], total["params"], total["bytes"]) == (cost.macs, cost.params, 4 * cost.params)
     assert PRICING is not None
     priced = sum(PRICING.conv(conv_workload(conv, shapes)) for conv in find_convs(model.graph))
@@ -54,16 +54,16 @@ def test_costs_are_those_of_the_pruned_network(gone: tuple[int, int]) -> None:
 
 def test_a_curve_is_what_the_moves_along_it_cost() -> None:
     model, channels, orders = network()
-    ledger = PruningCostModel(model.graph, channels, infer_shapes(model.graph), orders, ("macs",))
-    ledger.move(1, 2)
-    curve, totals = ledger.curve(0)["macs"], []
+    cost_model = PruningCostModel(model.graph, channels, infer_shapes(model.graph), orders, ("macs",))
+    cost_model.move(1, 2)
+    curve, totals = cost_model.curve(0)["macs"], []
     for gone in range(len(curve)):
-        ledger.move(0, gone)
-        totals.append(ledger.total()["macs"])
+        cost_model.move(0, gone)
+        totals.append(cost_model.total()["macs"])
     np.testing.assert_array_equal(np.diff(totals), np.diff(curve))
 
 
 def test_groups_that_share_a_conv_are_neighbours() -> None:
     model, channels, orders = network()
-    ledger = PruningCostModel(model.graph, channels, infer_shapes(model.graph), orders, ("macs",))
-    assert ledger.neighbours(0) == [0, 1]
+    cost_model = PruningCostModel(model.graph, channels, infer_shapes(model.graph), orders, ("macs",))
+    assert cost_model.neighbours(0) == [0, 1]

@@ -19,7 +19,7 @@ TEXT = """g (float[N,3,8,8] x) => (float[N,4,8,8] y) {
 }"""
 
 
-def job(align: int = 1) -> PruningProblem:
+def problem(align: int = 1) -> PruningProblem:
     shapes = {"w1": (12, 3, 3, 3), "w2": (16, 12, 3, 3), "w3": (4, 16, 1, 1)}
     weights = {name: builders.normal(*shape, seed=i) for i, (name, shape) in enumerate(shapes.items())}
     graph = builders.model(TEXT, **weights).graph
@@ -29,7 +29,7 @@ def job(align: int = 1) -> PruningProblem:
 @pytest.mark.parametrize("rule", ["loss", "share", "interval", "even"])
 @pytest.mark.parametrize("limits", [{"macs": 0.5}, {"macs": 0.9, "params": 0.4}])
 def test_limits_hold(rule: str, limits: dict[str, float]) -> None:
-    one = job()
+    one = problem()
     one.divide(rule, Budget(limits))
     shares = one.shares()
     assert all(shares[unit] <= share for unit, share in limits.items())
@@ -37,12 +37,12 @@ def test_limits_hold(rule: str, limits: dict[str, float]) -> None:
 
 @pytest.mark.parametrize("macs", [0.3, 0.5, 0.8])
 def test_no_unit_fits_back_in(macs: float) -> None:
-    one = job()
+    one = problem()
     for index, gone in enumerate(one.divide("loss", Budget({"macs": macs}))):
         if gone:
-            one.ledger.move(index, gone - 1)
+            one.cost_model.move(index, gone - 1)
             assert one.shares()["macs"] > macs
-            one.ledger.move(index, gone)
+            one.cost_model.move(index, gone)
 
 
 def test_channels_that_no_conv_makes_or_reads_cost_nothing() -> None:
@@ -59,7 +59,7 @@ def test_channels_that_no_conv_makes_or_reads_cost_nothing() -> None:
 
 def test_loss_division_loses_no_more_than_the_same_share_of_all() -> None:
     def lost(rule: str) -> float:
-        one = job()
+        one = problem()
         gone = one.divide(rule, Budget({"macs": 0.5}))
         return sum(float(each.losses[count]) for each, count in zip(one.candidates, gone, strict=True))
 
@@ -70,7 +70,7 @@ def test_a_limit_that_follows_from_another_changes_nothing() -> None:
     """Few parameters leave few MACs: to ask for those too is to ask for nothing, and costs nothing."""
 
     def lost(limits: dict[str, float]) -> float:
-        one = job()
+        one = problem()
         gone = one.divide("loss", Budget(limits))
         return sum(float(each.losses[count]) for each, count in zip(one.candidates, gone, strict=True))
 
@@ -79,7 +79,7 @@ def test_a_limit_that_follows_from_another_changes_nothing() -> None:
 
 def test_what_cannot_be_reached_is_said_with_the_smallest() -> None:
     with pytest.raises(BudgetUnreachable, match="smallest found is macs="):
-        job(align=4).divide("loss", Budget({"macs": 0.01}))
+        problem(align=4).divide("loss", Budget({"macs": 0.01}))
 
 
 @pytest.mark.parametrize(
