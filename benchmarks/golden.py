@@ -2,6 +2,7 @@
 
     python benchmarks/golden.py > before.jsonl        and, after the change:
     python benchmarks/golden.py > after.jsonl && diff before.jsonl after.jsonl
+    python benchmarks/golden.py prune resumed         only the runs with one of these words in their names
 
 Every pass, every target, runs with and without data, a resumed run, a frontier and a bisection, on the shipped network
 and on three architectures with random weights (a chain with fire modules, one with residuals, a depthwise one). What
@@ -111,31 +112,43 @@ def show(name: str, folder: Path) -> None:
         print(json.dumps({"run": name, "file": file, "sha256": digest}), flush=True)
 
 
-def whole_runs(folder: Path) -> None:
+def whole_runs(folder: Path, words: Sequence[str]) -> None:
     """What calls the pass manager more than once: resume, frontier, bisection."""
-    steps = folder / "steps"
+    if chosen("shipped/resumed", words):
+        resumed(folder, folder / "steps")
+    out = folder / "frontier"
+    points = ["--points", "2", "--low", "0.4", "--high", "0.8", "--jobs", "1", "-o", str(out / "frontier.json")]
+    if chosen("shipped/frontier", words):
+        run("shipped/frontier", ["frontier", SHIPPED, "-q", *LABELLED, "--method", "basis,quantize", *points], out)
+    out = folder / "bisect"
+    check = ["--check", "agreement>=0.97", "--folder", str(out), "--json"]
+    if chosen("shipped/bisect", words):
+        run("shipped/bisect", ["bisect", SHIPPED, *DATA, "-p", "basis:macs=0.4,quantize", *check], out)
+
+
+def resumed(folder: Path, steps: Path) -> None:
+    """A run, and one that begins as it did, with the same folder of steps."""
     for pipeline in ("basis:macs=0.6", "basis:macs=0.6,quantize"):
         out = folder / pipeline.partition(",")[2]
         written = ["--dump-dir", str(steps), "-o", str(out / "model.onnx")]
         run(f"shipped/resumed {pipeline}", [SHIPPED, "-q", *DATA, "-p", pipeline, *written], out)
     show("shipped/resumed steps", steps)
-    out = folder / "frontier"
-    points = ["--points", "2", "--low", "0.4", "--high", "0.8", "--jobs", "1", "-o", str(out / "frontier.json")]
-    run("shipped/frontier", ["frontier", SHIPPED, "-q", *LABELLED, "--method", "basis,quantize", *points], out)
-    out = folder / "bisect"
-    check = ["--check", "agreement>=0.97", "--folder", str(out), "--json"]
-    run("shipped/bisect", ["bisect", SHIPPED, *DATA, "-p", "basis:macs=0.4,quantize", *check], out)
 
 
-def golden() -> None:
+def chosen(name: str, words: Sequence[str]) -> bool:
+    return not words or any(word in name for word in words)
+
+
+def golden(words: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         for number, (name, arguments) in enumerate(commands(folder)):
-            out = folder / f"run{number}"
-            run(name, [*arguments, "-q", "-o", str(out / "model.onnx")], out)
-        whole_runs(folder)
+            if chosen(name, words):
+                out = folder / f"run{number}"
+                run(name, [*arguments, "-q", "-o", str(out / "model.onnx")], out)
+        whole_runs(folder, words)
 
 
 if __name__ == "__main__":
-    golden()
+    golden(sys.argv[1:])
