@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from .compiler.graph.rewriter import Rewriter
     from .compiler.pipeline.base import Decision, Pass, PassResult, option
     from .compiler.pipeline.context import Context
+    from .compiler.pipeline.options import RunOptions
     from .compiler.pipeline.registry import register
     from .compiler.pipeline.spec import format_pipeline, parse_pipeline
-
-__version__ = "0.1.0"
+    from .compiler.versions import __version__
 
 _HOMES = {
     "Compressed": "api",
@@ -30,6 +30,7 @@ _HOMES = {
     "PassResult": "compiler.pipeline.base",
     "option": "compiler.pipeline.base",
     "Context": "compiler.pipeline.context",
+    "RunOptions": "compiler.pipeline.options",
     "CompressError": "compiler.errors",
     "UsageError": "compiler.errors",
     "Conv": "compiler.graph.convs",
@@ -38,7 +39,9 @@ _HOMES = {
     "register": "compiler.pipeline.registry",
     "format_pipeline": "compiler.pipeline.spec",
     "parse_pipeline": "compiler.pipeline.spec",
+    "__version__": "compiler.versions",
 }
+"""Where each public name stands: what is not in this list may move from one version to the next."""
 
 __all__ = [
     "CompressError",
@@ -49,7 +52,9 @@ __all__ = [
     "Pass",
     "PassResult",
     "Rewriter",
+    "RunOptions",
     "UsageError",
+    "__version__",
     "bisect",
     "compress",
     "find_convs",

@@ -8,71 +8,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import (
-    AsJson,
-    Exclude,
-    Include,
-    Jobs,
-    OptionalData,
-    Overrides,
-    Pipeline,
-    Plugins,
-    Preprocess,
-    Seed,
-    Target,
-)
+from ..compiler.pipeline.options import RunOptions
+from .options import AsJson, Pipeline, takes_options
 
 if TYPE_CHECKING:
     from ..drivers.culprit import Culprit
 
 
+@takes_options("bisect")
 def bisect(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file to compress.")],
     check: Annotated[
         str, typer.Option(help="agreement>=X, accuracy>=X, error<=X, or a command that exits 0 where {} is good.")
     ],
+    options: RunOptions,
     pipeline: Pipeline = "basis,quantize",
     folder: Annotated[Path, typer.Option(help="Where the folder with both models is written.")] = Path("."),
-    target: Target = "xavier",
-    data: OptionalData = None,
-    samples: Annotated[int, typer.Option(min=1, help="How many samples are used, from the first.")] = 1024,
-    labels: Annotated[str | None, typer.Option(help="The array of the labels, for accuracy.")] = None,
-    preprocess: Preprocess = None,
-    include: Include = None,
-    exclude: Exclude = None,
-    overrides: Overrides = None,
-    plugin: Plugins = None,
-    no_prepare: Annotated[bool, typer.Option("--no-prepare", help="As in a compression.")] = False,
-    no_legalize: Annotated[bool, typer.Option("--no-legalize", help="As in a compression.")] = False,
-    jobs: Jobs = 1,
-    seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Find the pass, and the node it rewrites, that makes a compressed model fail a check."""
-    from ..api import bisect as run
+    from ..drivers.bisect import run_bisect
     from .console import progress_bars, results
 
     with progress_bars(quiet=as_json) as progress:
-        found, written = run(
-            model,
-            pipeline,
-            check=check,
-            folder=folder,
-            target=target,
-            data=data,
-            samples=samples,
-            labels=labels,
-            preprocess=preprocess,
-            include=include,
-            exclude=exclude,
-            overrides=overrides or [],
-            plugins=plugin or [],
-            prepare=not no_prepare,
-            legalize=not no_legalize,
-            jobs=jobs,
-            seed=seed,
-            progress=progress,
-        )
+        found, written = run_bisect(model, pipeline, check, folder, options, progress)
     if as_json:
         typer.echo(json.dumps({**found.figures(), "folder": str(written)}))
     else:

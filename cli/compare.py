@@ -31,9 +31,9 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare the outputs and the layers of two models on the same samples, worst layers first."""
-    from ..api import load_samples
     from ..compiler.graph.io import load
     from ..drivers.compare import compare_models
+    from ..runtime.data import load_samples
     from .console import progress_bars, results
 
     one, two, origins = load(first), load(second), read_origins(report)

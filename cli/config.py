@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import typer
 
-from ..compiler.errors import UsageError
+from ..compiler.errors import UsageError, nearest
 
 FOUND = "onnx-compress.toml"
 """Read from the working folder where --config is not given."""
@@ -31,8 +31,6 @@ def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
     values = _read(path)
     for key, value in values.items():
         if key not in flags:
-            from ..compiler.pipeline.registry import nearest
-
             raise UsageError(f"unknown key '{key}'", str(path), nearest(key, flags))
         if isinstance(value, dict) or (isinstance(value, list) and not flags[key].multiple):
             raise UsageError(f"'{key}' takes one value, found {value}", str(path), f"write {key} = ...")

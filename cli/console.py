@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..compiler.pipeline.context import Advance, silent
-from ..compiler.pipeline.context import Progress as Reporter
+from ..compiler.pipeline.data import Advance, silent
+from ..compiler.pipeline.data import Progress as Reporter
 
 PLAIN_WIDTH = 120
 NOTE = TextColumn("{task.fields[note]}")

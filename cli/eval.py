@@ -25,8 +25,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a model: top-1 and top-5, or its agreement with another."""
-    from ..api import load_samples
     from ..compiler.graph.io import load
+    from ..runtime.data import load_samples
     from ..runtime.session import model_session
 
     loaded = load(model)

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .options import (
-    Cluster,
-    Data,
-    Exclude,
-    Include,
-    Jobs,
-    Overrides,
-    Overwrite,
-    Plugins,
-    PowerMode,
-    Preprocess,
-    Quiet,
-    Seed,
-    Target,
-)
+from ..compiler.pipeline.options import RunOptions
+from .options import AsJson, Quiet, takes_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,9 +18,10 @@ if TYPE_CHECKING:
     from ..compiler.report.frontier import Frontier
 
 
+@takes_options("frontier", data=..., samples=2048, jobs=-1)
 def frontier(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The ONNX file to compress.")],
-    data: Data,
+    options: RunOptions,
     method: Annotated[
         str, typer.Option(help="A pass without its budget, and what follows it: basis,quantize.")
     ] = "basis",
@@ -42,55 +31,20 @@ def frontier(
     high: Annotated[float, typer.Option(help="The largest share.")] = 0.9,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON; .csv and .svg appear beside it.")] = None,
     eval_data: Annotated[str | None, typer.Option(help="Samples to judge on; default: half of --data.")] = None,
-    target: Target = "xavier",
-    samples: Annotated[int, typer.Option(min=1, help="How many samples of --data are used, from the first.")] = 2048,
-    labels: Annotated[str | None, typer.Option(help="The array of the labels; for judging only.")] = None,
-    preprocess: Preprocess = None,
-    include: Include = None,
-    exclude: Exclude = None,
-    overrides: Overrides = None,
-    plugin: Plugins = None,
-    power_mode: PowerMode = "MAXN",
-    jobs: Jobs = -1,
-    cluster: Cluster = None,
-    seed: Seed = 0,
-    overwrite: Overwrite = False,
     quiet: Quiet = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure accuracy or agreement at several sizes, on samples that no fit has seen.
 
     Finished points are kept: an interrupted run goes on where it stopped.
     """
-    from ..api import frontier as run
+    from ..drivers.frontier import FrontierRequest, run_frontier
     from .console import progress_bars, results
 
+    request = FrontierRequest(eval_data, budget, points, low, high)
+    options = replace(options, output=None if output is None else str(output))
     with progress_bars(quiet) as progress:
-        found = run(
-            model,
-            method,
-            data=data,
-            eval_data=eval_data,
-            budget=budget,
-            points=points,
-            low=low,
-            high=high,
-            output=output,
-            target=target,
-            samples=samples,
-            labels=labels,
-            preprocess=preprocess,
-            include=include,
-            exclude=exclude,
-            overrides=overrides or [],
-            plugins=plugin or [],
-            power_mode=power_mode,
-            jobs=jobs,
-            cluster=cluster,
-            seed=seed,
-            overwrite=overwrite,
-            progress=progress,
-        )
+        found = run_frontier(model, method, request, options, progress)
     if as_json:
         typer.echo(json.dumps(found))
     elif not quiet:

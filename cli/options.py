@@ -1,12 +1,17 @@
-"""Options that several commands have."""
+"""Options that commands share: flags for the fields of `RunOptions`, and a few of the commands' own."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import Field, fields
+from typing import Annotated, Any, cast
 
 import typer
 
-DATA, SCOPE, ENGINE, WRITTEN, WORK = "Data", "Nodes", "Engine", "What is written", "How it runs"
+from ..compiler.pipeline.options import UNUSED, RunOptions, flag_of
+
+FIELDS: Mapping[str, Field[Any]] = {entry.name: entry for entry in fields(RunOptions)}
 
 
 def _pipelines(incomplete: str) -> list[str]:
@@ -30,10 +35,17 @@ def _presets() -> list[str]:
     return list(PRESETS)
 
 
-DATA_HELP = ".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function."
+def _modes() -> list[str]:
+    return ["MAXN", "30W", "15W", "10W"]
 
-Data = Annotated[str, typer.Option(help=DATA_HELP, rich_help_panel=DATA)]
-OptionalData = Annotated[str | None, typer.Option(help=DATA_HELP, rich_help_panel=DATA)]
+
+COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
+    "target": _targets,
+    "preprocess": _presets,
+    "power_mode": _modes,
+}
+
+Data = Annotated[str, typer.Option(help=flag_of(FIELDS["data"]).help, rich_help_panel=flag_of(FIELDS["data"]).heading)]
 Pipeline = Annotated[
     str,
     typer.Option(
@@ -44,44 +56,60 @@ Pipeline = Annotated[
     ),
 ]
 Preprocess = Annotated[
-    str | None,
-    typer.Option(
-        help="imagenet, cifar10, unit, none or mean=..:std=..:size=..:crop=..",
-        rich_help_panel=DATA,
-        autocompletion=_presets,
-    ),
+    str | None, typer.Option(help=flag_of(FIELDS["preprocess"]).help, autocompletion=_presets, rich_help_panel="Data")
 ]
-Target = Annotated[
-    str,
-    typer.Option(help="xavier, xavier-8.2, -8.0, -dla, trt10 or ort.", rich_help_panel=ENGINE, autocompletion=_targets),
-]
-PowerMode = Annotated[
-    str,
-    typer.Option(
-        help="Of the device, for the estimated latency: MAXN, 30W, 15W or 10W.",
-        rich_help_panel=ENGINE,
-        autocompletion=lambda: ["MAXN", "30W", "15W", "10W"],
-    ),
-]
-Include = Annotated[str | None, typer.Option(help="Regular expression: only these nodes.", rich_help_panel=SCOPE)]
-Exclude = Annotated[str | None, typer.Option(help="Regular expression: not these nodes.", rich_help_panel=SCOPE)]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", help="REGEX:PASS.OPTION=VALUE for the nodes it matches; may be repeated.", rich_help_panel=SCOPE
-    ),
-]
-Plugins = Annotated[list[str] | None, typer.Option(help="A file or module with passes; may be repeated.")]
-Jobs = Annotated[int, typer.Option(help="Processes that share the work; -1: one per core.", rich_help_panel=WORK)]
-Cluster = Annotated[
-    str | None,
-    typer.Option(help="dask://host:port or ray://host:port: workers that share the work.", rich_help_panel=WORK),
-]
-Memory = Annotated[
-    str | None,
-    typer.Option(help="How far the process may grow while it works on samples: 2GB.", rich_help_panel=WORK),
-]
-Seed = Annotated[int, typer.Option(help="Of everything random.", rich_help_panel=WORK)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.", rich_help_panel=WRITTEN)]
+Plugins = Annotated[list[str] | None, typer.Option(help=flag_of(FIELDS["plugins"]).help)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help=flag_of(FIELDS["overwrite"]).help)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+def takes_options(driver: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command a flag for each field of `RunOptions` that `driver` heeds, for its parameter `options`.
+
+    Args:
+        defaults: of this command, by field; `...`: the flag must be given.
+    """
+    taken = [entry for entry in FIELDS.values() if entry.name not in UNUSED.get(driver, ())]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters
+        flags = {entry.name: _parameter(entry, defaults) for entry in taken if entry.name not in own}
+
+        def run(**given: Any) -> None:
+            asked = {name: _read(FIELDS[name], given.pop(name)) for name in flags}
+            command(**given, options=RunOptions.of(asked))
+
+        named = {name: each.replace(kind=each.KEYWORD_ONLY) for name, each in own.items() if name != "options"}
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        vars(run)["__signature__"] = inspect.Signature([*named.values(), *flags.values()])
+        return run
+
+    return decorate
+
+
+def _parameter(entry: Field[Any], defaults: Mapping[str, Any]) -> inspect.Parameter:
+    flag = flag_of(entry)
+    default = defaults.get(entry.name, entry.default)
+    kind: Any = flag.kind or (list[str] if isinstance(default, tuple) else type(default))
+    if default is None or isinstance(default, tuple):
+        kind, default = kind if kind is not type(None) else str, None
+        kind = kind | None
+    names = flag.names if isinstance(default, bool) or flag.names != (f"--{entry.name.replace('_', '-')}",) else ()
+    default = False if isinstance(default, bool) else inspect.Parameter.empty if default is ... else default
+    option = typer.Option(
+        *names,
+        help=flag.help,
+        min=flag.least,
+        rich_help_panel=flag.heading,
+        autocompletion=COMPLETIONS.get(entry.name),
+    )
+    annotation = Annotated[kind, option]  # pyright: ignore[reportInvalidTypeForm]
+    return inspect.Parameter(entry.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _read(entry: Field[Any], value: Any) -> Any:
+    """A value that was typed, as the field takes it."""
+    if isinstance(entry.default, bool):
+        return value != entry.default if flag_of(entry).names[0].startswith("--no-") else value
+    return cast("Any", entry.default) if value is None else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -12,7 +11,7 @@ from ..compiler.report import LatencyReport, PassReport, QualityReport, Report, 
 from ..compiler.report.formatting import percent, short
 
 
-def print_summary(console: Console, report: Report, verbose: bool, page: Path | None = None) -> None:
+def print_summary(console: Console, report: Report, verbose: bool, page: str | None = None) -> None:
     """Sizes before and after, a line per pass (with `verbose` a line per node), notes, files, and the next command."""
     console.print(_sizes(report))
     console.print(_passes([entry for entry in report["passes"] if verbose or entry["changed"] or entry["decisions"]]))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 OUT_OF_MEMORY = "fewer --samples, smaller inputs, or a machine with more memory"
 
 
 class CompressError(Exception):
-    """Something the user can mend.
+    """Something the user can put right.
 
     Args:
         what: what is wrong, with the expected and the found value.
@@ -39,3 +42,11 @@ class Unavailable(CompressError):
     """What was asked for cannot be had: not of this model, or not with what is installed or given."""
 
     is_answer = True
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`did you mean 'x'? known: a, b, c`."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}known: {', '.join(known)}"

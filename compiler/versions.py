@@ -1,9 +1,11 @@
-"""Which packages are installed."""
+"""The version of this package, and which others are installed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+
+__version__ = "0.1.0"
 
 
 def installed(packages: Iterable[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import onnx_graphsurgeon as gs
 
@@ -20,14 +21,29 @@ from ..compiler.errors import CompressError
 from ..compiler.graph.io import Model
 from ..compiler.pipeline.base import Pass, PassRecord
 from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.data import Progress
 from ..compiler.pipeline.instruments import Instrument
 from ..compiler.pipeline.manager import PassManager
-from ..compiler.pipeline.state import State
-from .checks import Check
-from .culprit import Culprit
+from ..compiler.pipeline.options import RunOptions
+from ..compiler.pipeline.snapshot import Snapshot
+from .checks import Check, parse_check
+from .culprit import Culprit, write_culprit
+from .setup import Baseline, ModelLike, Pipeline, set_up
 
-TOUCHED = ("rewritten", "refitted", "quantized", "folded", "removed", "mended")
+TOUCHED = ("rewritten", "refitted", "quantized", "folded", "removed", "legalized")
 WHOLE = "the pass does not work node by node"
+
+
+def run_bisect(
+    model: ModelLike, pipeline: Pipeline, check: str, folder: Path, options: RunOptions, progress: Progress
+) -> tuple[Culprit, Path]:
+    """See `api.bisect`."""
+    options.refuse_unused("bisect")
+    setup = set_up(model, pipeline, options, progress)
+    source, passes, ctx = setup.source, setup.pipeline(), setup.ctx
+    judge = parse_check(check, replace(source, graph=source.graph.copy()), ctx.data)
+    culprit = bisect(source, passes, ctx, judge, [Baseline(setup.prepared)])
+    return culprit, write_culprit(culprit, source, passes, ctx, check, folder)
 
 
 def bisect(
@@ -42,13 +58,13 @@ def bisect(
         CompressError: the model fails the check before any pass, or passes it after all; or a pass failed.
     """
     search = _Search(model, passes, ctx, check)
-    search.states.append(State.of(model.graph, ctx))
-    if not search.is_good(search.states[0].graph):
+    search.snapshots.append(Snapshot.of(model.graph, ctx))
+    if not search.is_good(search.snapshots[0].graph):
         raise CompressError("the model fails the check before any pass has run", "--check", "ask for less")
     records = PassManager(passes, [*watchers, search]).run(model, ctx)
     if search.is_good(model.graph):
         raise CompressError("the result passes the check: there is nothing to find", "--check", "ask for more")
-    position = first_bad(len(passes), lambda count: search.is_good(search.states[count].graph))
+    position = first_bad(len(passes), lambda count: search.is_good(search.snapshots[count].graph))
     return search.within(records[position - 1])
 
 
@@ -66,11 +82,11 @@ class _Search(Instrument):
 
     def __init__(self, model: Model, passes: Sequence[Pass], ctx: Context, check: Check):
         self._model, self._passes, self._ctx, self._check = model, passes, ctx, check
-        self.states: list[State] = []
+        self.snapshots: list[Snapshot] = []
         self.checks = 0
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
-        self.states.append(State.of(model.graph, ctx))
+        self.snapshots.append(Snapshot.of(model.graph, ctx))
 
     def is_good(self, graph: gs.Graph) -> bool:
         self.checks += 1
@@ -81,7 +97,7 @@ class _Search(Instrument):
 
     def within(self, record: PassRecord) -> Culprit:
         """The node of the pass of `record`, after which the model is bad."""
-        before, after = self.states[record.position - 1], self.states[record.position]
+        before, after = self.snapshots[record.position - 1], self.snapshots[record.position]
         touched = {decision.node for decision in record.result.decisions if decision.action in TOUCHED}
         nodes = [node.name for node in before.graph.nodes if node.name in touched]
         reason = WHOLE
@@ -93,12 +109,12 @@ class _Search(Instrument):
             if found is not None:
                 return found
         entry = self._passes[record.position - 1]
-        graphs = (before.graph, after.graph, after.origins)
+        graphs = (before.graph, after.graph, after.state.origins)
         return Culprit(record.position, entry, None, 0, len(nodes), reason, *graphs, self.checks)
 
     def _node(self, position: int, nodes: list[str]) -> Culprit | None:
         """None where the pass does not heed which nodes are held."""
-        tried: dict[int, State] = {}
+        tried: dict[int, Snapshot] = {}
 
         def is_good(count: int) -> bool:
             tried[count] = self._limited(position, nodes[count:])
@@ -108,15 +124,14 @@ class _Search(Instrument):
             return None
         number = first_bad(len(nodes), is_good)
         good, bad = tried[number - 1], tried[number]
-        entry, graphs = self._passes[position - 1], (good.graph, bad.graph, bad.origins)
+        entry, graphs = self._passes[position - 1], (good.graph, bad.graph, bad.state.origins)
         return Culprit(position, entry, nodes[number - 1], number, len(nodes), "", *graphs, self.checks)
 
-    def _limited(self, position: int, held: Sequence[str]) -> State:
+    def _limited(self, position: int, held: Sequence[str]) -> Snapshot:
         """What the pass leaves where it has to leave some nodes as they are."""
-        before = self.states[position - 1]
-        left = State(before.graph.copy(), dict(before.origins), dict(before.sidecars))
+        before = self.snapshots[position - 1]
+        left = Snapshot(before.graph.copy(), before.state.copy())
         entry = self._passes[position - 1]
-        ctx = replace(self._ctx, held=frozenset(held), origins=left.origins, sidecars=left.sidecars, running=entry.name)
-        ctx.invalidate()
+        ctx = replace(self._ctx, held=frozenset(held), state=left.state, running=entry.name)
         entry.run(left.graph, ctx)
         return left

@@ -15,7 +15,7 @@ import onnx_graphsurgeon as gs
 from ..compiler.errors import CompressError, UsageError
 from ..compiler.files import staged, writing
 from ..compiler.graph.io import load
-from ..compiler.pipeline.context import Progress, silent
+from ..compiler.pipeline.data import Progress, silent
 from ..compiler.targets import Target
 from ..compiler.targets.trtexec import EngineOptions, arguments, steady_latency
 from ..runtime.tensorrt.builder import INSTALL, build_engine

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ..compiler.errors import CompressError, UsageError
 from ..compiler.graph.io import Model, save
-from ..runtime.data import Samples
+from ..compiler.pipeline.data import Data
 from ..runtime.evaluate import accuracy, agreement
 from ..runtime.session import model_session
 
@@ -30,7 +30,7 @@ EXAMPLES = "for example: agreement>=0.95, accuracy>=0.9, error<=0.1, or './good.
 CANNOT_RUN = 126
 
 
-def parse_check(text: str, original: Model, data: Samples | None) -> Check:
+def parse_check(text: str, original: Model, data: Data | None) -> Check:
     """The check that `text` describes; `original` is what agreement and error refer to.
 
     Raises:
@@ -50,7 +50,7 @@ def parse_check(text: str, original: Model, data: Samples | None) -> Check:
     return lambda model: holds(measure(model), limit)
 
 
-def _measure(name: str, original: Model, data: Samples | None) -> Callable[[Model], float]:
+def _measure(name: str, original: Model, data: Data | None) -> Callable[[Model], float]:
     if data is None:
         raise UsageError(f"{name} is measured on samples", "--check", "give --data")
     if name == "accuracy":

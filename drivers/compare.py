@@ -25,7 +25,7 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError
 from ..compiler.graph.io import Model
-from ..compiler.pipeline.context import Data, Feeds, Progress, silent
+from ..compiler.pipeline.data import Data, Feeds, Progress, silent
 from ..runtime.evaluate import class_scores
 from ..runtime.session import model_session
 

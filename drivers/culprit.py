@@ -22,7 +22,7 @@ from ..compiler.graph.io import Model, save
 from ..compiler.graph.shapes import infer_shapes
 from ..compiler.pipeline.base import Pass
 from ..compiler.pipeline.context import Context
-from ..compiler.pipeline.reproduction import run_options, versions
+from ..compiler.pipeline.reproduction import describe_run, versions
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def write_culprit(found: Culprit, model: Model, passes: Sequence[Pass], ctx: Con
             if part is not None:
                 (folder / f"node-{name}.onnx").write_bytes(part)
         pipeline = [str(entry) for entry in passes]
-        content = {**found.figures(), "check": check, "pipeline": pipeline, **run_options(ctx), "versions": versions()}
+        content = {**found.figures(), "check": check, "pipeline": pipeline, **describe_run(ctx), "versions": versions()}
         (folder / "options.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return folder
 

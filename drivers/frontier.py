@@ -6,54 +6,117 @@ import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..compiler.errors import CompressError
-from ..compiler.files import staged, writing
-from ..compiler.pipeline.context import Context, Data
-from ..compiler.pipeline.spec import format_pipeline
+import numpy as np
+
+from ..compiler.errors import CompressError, UsageError
+from ..compiler.files import check_output, staged, writing
+from ..compiler.graph.io import to_proto
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.data import Data, Progress
+from ..compiler.pipeline.manager import PassManager
+from ..compiler.pipeline.options import RunOptions
 from ..compiler.report.frontier import SCHEMA, Frontier, to_csv, to_json, to_svg
-from ..runtime.data import Samples
+from ..compiler.versions import __version__
+from ..runtime.data import load_samples
 from ..runtime.result_cache import ResultCache, cache_folder
 from ..runtime.subsets import Half
-from .sweep import EvaluationData, FrontierSweep, points
+from .setup import PREPARE, ModelLike, Pipeline, Setup, instances, set_up
+from .sweep import FrontierSweep, points
 
 
-def split(data: Samples, judged: Samples | None) -> tuple[Data, EvaluationData]:
+@dataclass(frozen=True)
+class FrontierRequest:
+    """What a frontier is asked for beside the options of a run; see `api.frontier`."""
+
+    eval_data: object = None
+    budget: str = "macs"
+    points: int = 8
+    low: float = 0.3
+    high: float = 0.9
+
+    def shares(self) -> list[float]:
+        if self.points < 1 or not 0 < self.low <= self.high <= 1:
+            what = f"{self.points} points from {self.low} to {self.high}"
+            raise UsageError(what, "frontier", "--points 8 --low 0.3 --high 0.9")
+        return [round(float(share), 4) for share in np.linspace(self.low, self.high, self.points)]
+
+
+def run_frontier(
+    model: ModelLike, method: Pipeline, request: FrontierRequest, options: RunOptions, progress: Progress
+) -> Frontier:
+    """See `api.frontier`."""
+    options.refuse_unused("frontier")
+    output = None if options.output is None else Path(options.output)
+    for path in () if output is None else beside(output):
+        check_output(path, options.overwrite)
+    shares = request.shares()
+    setup = set_up(model, method, options, progress)
+    if setup.ctx.data is None:
+        raise UsageError("a frontier is measured on samples", "--data", "give some hundreds")
+    held = _held_out(setup, request)
+    sweep = _sweep(setup, setup.ctx.data, held, request.budget)
+    digests = [setup.ctx.data.digest, None if held is None else held.digest]
+    key = [*digests, setup.spelled, request.budget, options.deciding(), __version__]
+    found = _resumed(sweep, setup, shares, key)
+    if output is not None:
+        write_frontier(found, output)
+    return found
+
+
+def _held_out(setup: Setup, request: FrontierRequest) -> Data | None:
+    """Samples that are judged on alone, where they are given."""
+    if request.eval_data is None:
+        return None
+    options = setup.options
+    return load_samples(setup.source.graph, request.eval_data, options.preprocess, None, options.labels)
+
+
+def _sweep(setup: Setup, data: Data, held: Data | None, unit: str) -> FrontierSweep:
+    options = setup.options
+    if options.prepare:
+        PassManager(instances(PREPARE)).run(setup.source, Context(options))
+    fitting, judge = split(data, held)
+    network = to_proto(setup.source).SerializeToString(deterministic=True)
+    plain = replace(options, data=None, labels=None)
+    return FrontierSweep(network, tuple(setup.passes), unit, fitting, judge, plain, setup.ctx.overrides)
+
+
+def split(data: Data, judged: Data | None) -> tuple[Data, Data]:
     """Samples to fit on, and those to judge on: other ones, or every second block."""
     if judged is not None:
-        return data, EvaluationData(judged, judged.labels)
+        return data, judged
     fitting, held = Half(data), Half(data, odd=True)
     if not held.samples:
         raise CompressError(f"{data.samples} samples cannot be split", data.description, "give more, or --eval-data")
-    return fitting, EvaluationData(held, None if data.labels is None else data.labels[held.rows()])
+    return fitting, held
 
 
-def resumed(
-    sweep: FrontierSweep, shares: Sequence[float], ctx: Context, key: Sequence[object], model: str | None
-) -> Frontier:
-    """All points; those that an earlier run stored under the same network, passes and `key` are not computed again."""
-    text = json.dumps([format_pipeline(sweep.passes), *key], default=str).encode()
+def _resumed(sweep: FrontierSweep, setup: Setup, shares: Sequence[float], key: Sequence[object]) -> Frontier:
+    """All points; those that an earlier run stored under the same network and `key` are not computed again."""
+    text = json.dumps(key, default=str).encode()
     file = hashlib.sha256(sweep.network + b"\n" + text).hexdigest()
-    store = ResultCache(cache_folder() / "frontier")
-    missing = [share for share in shares if str(share) not in store.known(file)]
+    cache, ctx, source = ResultCache(cache_folder() / "frontier"), setup.ctx, setup.source.path
+    missing = [share for share in shares if str(share) not in cache.known(file)]
     with ctx.progress("frontier", len(shares)) as advance:
         for _ in range(len(shares) - len(missing)):
             advance()
         for point in points(sweep, missing, ctx) if missing else ():
-            store.add(file, str(point.get("share")), point)
+            cache.add(file, str(point.get("share")), point)
             advance()
     return Frontier(
         schema=SCHEMA,
-        model=model,
-        method=format_pipeline(sweep.passes),
+        model=None if source is None else str(source),
+        method=setup.spelled,
         budget=sweep.unit,
-        target=sweep.target.name,
+        target=setup.options.target,
         latency="measured" if sweep.measured else "estimated",
         fitted_on=sweep.fitting.samples,
-        judged_on=sweep.judge.data.samples,
-        original=store.get(file, "original", sweep.original),
-        points=[store.known(file)[str(share)] for share in shares],
+        judged_on=sweep.judged.samples,
+        original=cache.get(file, "original", sweep.original),
+        points=[cache.known(file)[str(share)] for share in shares],
     )
 
 

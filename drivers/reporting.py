@@ -10,12 +10,12 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.costs.latency import estimate
 from ..compiler.costs.network_cost import conv_costs
-from ..compiler.graph.io import Model, stored_size
+from ..compiler.graph.io import stored_size
 from ..compiler.graph.shapes import infer_shapes
 from ..compiler.graph.storage.operators import declared
-from ..compiler.pipeline.base import Pass, PassRecord
-from ..compiler.pipeline.context import Context, Data, Progress
-from ..compiler.pipeline.spec import format_pipeline
+from ..compiler.pipeline.base import PassRecord
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.data import Data, Progress
 from ..compiler.report import (
     SCHEMA,
     DataReport,
@@ -28,10 +28,13 @@ from ..compiler.report import (
     pass_report,
 )
 from ..compiler.targets.trtexec import TEMPLATE, command_line
-from ..runtime.data import Samples, Slice, sample_bytes
+from ..compiler.versions import __version__
+from ..runtime.data import Samples, sample_bytes
 from ..runtime.environment import environment, now
 from ..runtime.evaluate import agreement
+from ..runtime.subsets import Slice
 from .layer_costs import Costed, layer_reports
+from .setup import Setup
 
 CALIBRATION = ".calib"
 COMPARED = 2**26
@@ -46,49 +49,47 @@ class FinishedRun:
     """A finished run.
 
     Attributes:
-        model: the compressed model.
-        passes, records: what the user asked for, and what was done.
+        setup: its source is the compressed model.
+        records: what was done.
         before: bytes of the model that came in.
-        output: the file that the model goes to, if any.
-        power_mode: of the device, for the estimated latency.
-        version: of this tool.
-        command: what repeats the run, if that is known.
+        command: what repeats the run.
     """
 
-    model: Model
-    passes: Sequence[Pass]
+    setup: Setup
     records: Sequence[PassRecord]
-    ctx: Context
     before: int
-    output: str | None
-    power_mode: str
-    version: str
-    command: str | None = None
+    command: str
+
+    @property
+    def ctx(self) -> Context:
+        return self.setup.ctx
 
     def report(self) -> Report:
-        ctx, graph = self.ctx, self.model.graph
-        samples = ctx.data if isinstance(ctx.data, Samples) else None
+        ctx, model = self.ctx, self.setup.source
+        graph, data = model.graph, self.setup.samples
         original = ctx.original or graph
-        before, after = self._costed(original, in_int8=False), self._costed(graph, in_int8=CALIBRATION in ctx.sidecars)
+        cached = CALIBRATION in ctx.state.sidecars
+        before, after = self._costed(original, in_int8=False), self._costed(graph, in_int8=cached)
         return Report(
             schema=SCHEMA,
-            tool=ToolReport(name="onnx-compress", version=self.version),
+            tool=ToolReport(name="onnx-compress", version=__version__),
             created=now(),
             command=self.command,
             environment=environment(),
-            model=None if self.model.path is None else str(self.model.path),
-            output=self.output,
+            model=None if model.path is None else str(model.path),
+            output=ctx.options.output,
             target=self._target(),
-            pipeline=format_pipeline(self.passes),
-            seed=ctx.seed,
-            data=None if samples is None else _data_report(samples),
+            pipeline=self.setup.spelled,
+            seed=ctx.options.seed,
+            options=ctx.options.plain(),
+            data=None if data is None else _data_report(data),
             before=self._size(before, self.before),
-            after=self._size(after, stored_size(self.model)),
-            quality=None if samples is None else _quality(original, graph, samples, ctx.progress),
+            after=self._size(after, stored_size(model)),
+            quality=None if data is None else _quality(original, graph, data, ctx.progress),
             layers=list(layer_reports(before, after, ctx.origins)),
             passes=[pass_report(record, ctx.origins) for record in self.records],
             origins={node.name: ctx.origins[node.name] for node in graph.nodes if node.name in ctx.origins},
-            notes=[WITHOUT_DATA] if samples is None else list(samples.notes),
+            notes=[WITHOUT_DATA] if data is None else list(data.notes),
         )
 
     def _target(self) -> TargetReport:
@@ -97,12 +98,12 @@ class FinishedRun:
 
     def _command(self) -> str:
         """How the written model is compiled on the device."""
-        cached = CALIBRATION in self.ctx.sidecars
-        name = Path(self.output or f"{TEMPLATE}.onnx")
+        cached, output = CALIBRATION in self.ctx.state.sidecars, self.ctx.options.output
+        name = Path(output or f"{TEMPLATE}.onnx")
         return command_line(
             self.ctx.target,
-            self.model.graph,
-            str(name) if self.output else TEMPLATE,
+            self.setup.source.graph,
+            str(name) if output else TEMPLATE,
             calibration=str(name.with_suffix(CALIBRATION)) if cached else None,
             sample=self.ctx.sample_shapes(),
         )
@@ -111,13 +112,17 @@ class FinishedRun:
         shapes = infer_shapes(graph, self.ctx.sample_shapes())
         latency = None
         if self.ctx.target.device is not None and not declared(graph):  # nobody has timed the project's operator
-            latency = estimate(graph, shapes, self.ctx.target, self.power_mode, "int8" if in_int8 else "auto")
+            latency = estimate(
+                graph, shapes, self.ctx.target, self.ctx.options.power_mode, "int8" if in_int8 else "auto"
+            )
         return Costed(graph, dict(conv_costs(graph, shapes)), latency)
 
     def _size(self, costed: Costed, stored: int) -> SizeReport:
         found, latency = costed.latency, None
         if found is not None:
-            latency = LatencyReport(ms=found.ms, error=found.error, mode=self.power_mode, kernels=len(found.kernels))
+            latency = LatencyReport(
+                ms=found.ms, error=found.error, mode=self.ctx.options.power_mode, kernels=len(found.kernels)
+            )
         costs = costed.convs.values()
         macs, params = sum(cost.macs for cost in costs), sum(cost.params for cost in costs)
         return SizeReport(macs=macs, params=params, bytes=stored, latency=latency)
@@ -128,7 +133,7 @@ def _data_report(data: Samples) -> DataReport:
     return DataReport(source=data.description, samples=data.samples, sha256=data.digest, preprocess=preprocess)
 
 
-def _quality(original: gs.Graph, compressed: gs.Graph, data: Samples, progress: Progress) -> QualityReport:
+def _quality(original: gs.Graph, compressed: gs.Graph, data: Data, progress: Progress) -> QualityReport:
     with progress("compare", 1) as advance:
         alike = agreement(original, compressed, _compared(data), labels=data.labels)
         advance()
@@ -142,7 +147,7 @@ def _quality(original: gs.Graph, compressed: gs.Graph, data: Samples, progress: 
     )
 
 
-def _compared(data: Samples) -> Data:
+def _compared(data: Data) -> Data:
     """All samples that have labels; of others as many as `COMPARED` holds, as the fit has seen them anyway."""
     if data.labels is not None:
         return data

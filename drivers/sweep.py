@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
@@ -22,23 +21,15 @@ from ..compiler.graph.io import from_proto
 from ..compiler.graph.shapes import infer_shapes
 from ..compiler.graph.storage.operators import declared
 from ..compiler.pipeline.base import Pass
-from ..compiler.pipeline.context import Context, Data
-from ..compiler.pipeline.overrides import Override
+from ..compiler.pipeline.context import Context, Override
+from ..compiler.pipeline.data import Data
+from ..compiler.pipeline.options import RunOptions
 from ..compiler.pipeline.spec import format_pipeline
 from ..compiler.report.frontier import FrontierPoint, FrontierSize
-from ..compiler.targets import Target
 from ..passes.budgets.budget import LIMITS, SEARCHED, BudgetUnreachable
 from ..passes.decomposition.base import DecompositionPass
 from ..passes.decomposition.survey import Survey
 from ..runtime.evaluate import accuracy, agreement
-
-
-@dataclass(frozen=True)
-class EvaluationData:
-    """The samples that points are judged on, with their labels (samples,), if any."""
-
-    data: Data
-    labels: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -49,19 +40,17 @@ class FrontierSweep:
         network: the model, serialized; budgets refer to it.
         passes: the first gets the budget.
         unit: of the budget, "macs" or "latency".
-        fitting: samples for the fits.
-        scope: include, exclude and seed of the context.
+        fitting, judged: samples for the fits, and others that points are judged on.
+        options: of the run, without its data.
         overrides: options of single nodes.
     """
 
     network: bytes
     passes: tuple[Pass, ...]
     unit: str
-    target: Target
     fitting: Data
-    judge: EvaluationData
-    scope: tuple[str | None, str | None, int] = (None, None, 0)
-    mode: str = "MAXN"
+    judged: Data
+    options: RunOptions = field(default_factory=RunOptions)
     overrides: tuple[Override, ...] = ()
 
     def __post_init__(self) -> None:
@@ -78,8 +67,7 @@ class FrontierSweep:
         return replace(self.passes[0], **changed), *self.passes[1:]
 
     def context(self) -> Context:
-        include, exclude, seed = self.scope
-        ctx = Context(self.target, self.fitting, include, exclude, seed, overrides=self.overrides)
+        ctx = Context(self.options, self.fitting, overrides=self.overrides)
         ctx.running = self.passes[0].name
         return ctx
 
@@ -98,14 +86,14 @@ class FrontierSweep:
         if isinstance(first, DecompositionPass) and self.measured:
             latency_model = first.latency_model(ctx)
             return None if latency_model is None else latency_model.graph(graph, shapes)
-        known = self.target.device in DEVICES and not declared(graph)
-        return estimate(graph, shapes, self.target, self.mode).ms if known else None
+        known = ctx.target.device in DEVICES and not declared(graph)
+        return estimate(graph, shapes, ctx.target, self.options.power_mode).ms if known else None
 
     def original(self) -> FrontierSize:
         """Of the network itself."""
-        graph, labels = self.graph(), self.judge.labels
+        graph, labels = self.graph(), self.judged.labels
         shapes = infer_shapes(graph, self.context().sample_shapes())
-        top1 = None if labels is None else accuracy(graph, self.judge.data, labels).top1
+        top1 = None if labels is None else accuracy(graph, self.judged, labels).top1
         return FrontierSize(macs=graph_cost(graph, shapes).macs, latency_ms=self.latency(graph), top1=top1)
 
 
@@ -136,7 +124,7 @@ def _point(sweep: FrontierSweep, found: Survey, original: FrontierSize, share: f
         ctx.running = entry.name
         entry.run(graph, ctx)
     point.update(_size(sweep, graph, original))
-    point.update(_quality(ctx.original, graph, sweep.judge))
+    point.update(_quality(ctx.original, graph, sweep.judged))
     return {**point, "seconds": round(time.perf_counter() - started, 1)}
 
 
@@ -147,7 +135,7 @@ def _size(sweep: FrontierSweep, graph: gs.Graph, original: FrontierSize) -> Fron
     return FrontierPoint(macs=macs, macs_kept=macs / max(1, original["macs"]), latency_ms=ms, latency_kept=kept)
 
 
-def _quality(original: gs.Graph, graph: gs.Graph, judge: EvaluationData) -> FrontierPoint:
-    alike = agreement(original, graph, judge.data, labels=judge.labels)
+def _quality(original: gs.Graph, graph: gs.Graph, judged: Data) -> FrontierPoint:
+    alike = agreement(original, graph, judged, labels=judged.labels)
     after = None if alike.correct is None else alike.correct[1]
     return FrontierPoint(agreement=alike.top1, output_error=alike.error, top1=after)

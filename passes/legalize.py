@@ -1,6 +1,6 @@
 """Writes the model in the way that the target's engine reads it; outputs stay as they are.
 
-What is mended, in this order (a file each in `passes.legalization`):
+What is rewritten, in this order (a file each in `passes.legalization`):
 
     operators      those that the parser lacks, by the ones that define them; opset lowered; IR version capped
     constants      Constant nodes as initializers; bounds of slices that INT32 cannot hold
@@ -9,7 +9,7 @@ What is mended, in this order (a file each in `passes.legalization`):
     outputs        outputs that nobody reads and no importer returns
     names          node names without , : *
 
-What cannot be mended is for the lint to name (`onnx-compress check`).
+What no pattern can rewrite is for the lint to name (`onnx-compress check`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Legalize(Pass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         decisions = [
-            Decision(node, "mended", what)
+            Decision(node, "legalized", what)
             for pattern in PATTERNS
             if pattern.applies(ctx.target)
             for node, what in pattern.run(Rewriter(graph, ctx.origins), ctx.target)

@@ -37,7 +37,8 @@ import onnx_graphsurgeon as gs
 from ..compiler.costs.cost_model import device_latency_model
 from ..compiler.errors import CompressError
 from ..compiler.pipeline.base import Decision, Pass, PassResult, option
-from ..compiler.pipeline.context import Context, Data
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.registry import register
 from ..runtime.lockstep import ROWS
 from .budgets.budget import DEFAULT_AGREEMENT, LIMITS, SEARCHED, Budget, slack_notes
@@ -153,13 +154,13 @@ class Prune(Pass):
         return PruningProblem.of(graph, ctx, request, units, latency_model)
 
     def _weigher(self, ctx: Context, budget: Budget, data: Data | None) -> Weigher:
-        file = self.sensitivity_file or ctx.sensitivity_file
+        file = self.sensitivity_file or ctx.options.sensitivity_file
         measure = self.sensitivity
         if measure == "auto":
             divided = bool(budget.limits) or budget.rule in SEARCHED
             useful = divided and self._division() in ("loss", "even") and data is not None and held_out(data, 1)
             measure = "output" if useful else "energy"
-        return Weigher("energy" if measure == "energy" and file is None else "output", file, ctx.activations)
+        return Weigher("energy" if measure == "energy" and file is None else "output", file, ctx.activation_bytes)
 
     def _score(self) -> Score | None:
         if self.criterion == "gaussian":

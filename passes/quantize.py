@@ -124,7 +124,7 @@ class Quantize(Pass):
         if ctx.data is None:
             return PassResult(notes=[CACHE_WITHOUT_DATA])
         scales, spreads = tensor_scales(graph, ctx, ctx.data, self.method, self.percentile, self.samples)
-        ctx.sidecars[CACHE_SUFFIX] = format_cache(version, scales)
+        ctx.state.sidecars[CACHE_SUFFIX] = format_cache(version, scales)
         return PassResult(metrics={"tensors": len(scales)}, notes=[CACHE_WRITTEN], traces=Traces(spreads=spreads))
 
     def _write_pairs(self, graph: gs.Graph, ctx: Context) -> PassResult:

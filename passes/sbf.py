@@ -155,7 +155,7 @@ class SpatialBasisFilters(DecompositionPass):
         if self.form == "stock":
             _absorb_orders(graph, ctx, result)
         if declared(graph):
-            ctx.plugin_operators |= {SPATIAL_BASIS_CONV}
+            ctx.state.declared_operators.append(SPATIAL_BASIS_CONV)
             result.notes.append(PLUGIN_NOTE)
 
 

@@ -20,7 +20,7 @@ import onnx_graphsurgeon as gs
 from ..compiler.errors import CompressError, UsageError
 from ..compiler.graph.io import load, to_proto
 from ..compiler.graph.shapes import input_shapes
-from ..compiler.pipeline.context import Feeds, Progress, silent
+from ..compiler.pipeline.data import Feeds, Progress, silent
 from .session import import_onnxruntime
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError
-from ..compiler.pipeline.context import Data, Feeds, Progress, silent
+from ..compiler.pipeline.data import Data, Feeds, Progress, silent
 from .session import graph_session
 
 BINS = 4096

@@ -10,14 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError
-from ..compiler.pipeline.context import Data, Feeds
-from .preprocess import PRESETS, WHERE, Preprocess
+from ..compiler.pipeline.data import Data, Feeds
+from .preprocess import PRESETS, WHERE, Preprocess, parse_preprocess
 from .sources import ImageFiles, Rows, Source, read_source
 
 CHANNELS = (1, 3, 4)
@@ -49,7 +50,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Samples:
-    """Data that fits a model; see `compiler.pipeline.context.Data`.
+    """Data that fits a model; see `pipeline.data`.
 
     Attributes:
         rows: model input -> rows ready to be fed.
@@ -59,7 +60,7 @@ class Samples:
         preprocess: how images become model input, or None.
         notes: what was assumed, a sentence each.
         fixed_batch: the only batch size the model takes, or None.
-        most: at most so many samples in a batch, or None.
+        largest_batch: at most so many samples in a batch, or None.
     """
 
     rows: Mapping[str, Rows]
@@ -69,11 +70,15 @@ class Samples:
     preprocess: Preprocess | None = None
     notes: tuple[str, ...] = ()
     fixed_batch: int | None = None
-    most: int | None = None
+    largest_batch: int | None = None
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """sha256 of the stored values and of how they are preprocessed."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         total = hashlib.sha256(str(self.preprocess).encode())
         for name, rows in self.rows.items():
             total.update(name.encode())
@@ -85,36 +90,12 @@ class Samples:
         return total.hexdigest()
 
     def batches(self, size: int) -> Iterator[Feeds]:
-        step = self.fixed_batch or min(size, self.most or size)
+        step = self.fixed_batch or min(size, self.largest_batch or size)
         for start in range(0, self.samples, step):
             yield {name: rows[start : min(start + step, self.samples)] for name, rows in self.rows.items()}
 
     def take(self, rows: np.ndarray) -> Feeds:
         return {name: _picked(column, rows) for name, column in self.rows.items()}
-
-
-@dataclass(frozen=True)
-class Slice:
-    """The samples `start` to `stop` of other data."""
-
-    data: Data
-    start: int
-    stop: int
-
-    @property
-    def samples(self) -> int:
-        return self.stop - self.start
-
-    def batches(self, size: int) -> Iterator[Feeds]:
-        position = 0
-        for batch in self.data.batches(size):
-            count = len(next(iter(batch.values())))
-            low, high = max(self.start - position, 0), min(self.stop - position, count)
-            if low < high:
-                yield {name: array[low:high] for name, array in batch.items()}
-            position += count
-            if position >= self.stop:
-                return
 
 
 def sized_batches(data: Data, most: int = BATCH) -> Iterator[Feeds]:
@@ -237,7 +218,20 @@ def load_data(
     given = labels if isinstance(labels, np.ndarray) else found.labels
     checked = None if given is None else check_labels(given, total, classes, found.where)[:count]
     used = fed if any(isinstance(column, Images) for column in rows.values()) else None
-    return Samples(rows, count, checked, found.where, used, tuple(dict.fromkeys(notes)), fixed)
+    said = str(source) if isinstance(source, Path | str) else found.where
+    return Samples(rows, count, checked, said, used, tuple(dict.fromkeys(notes)), fixed)
+
+
+def load_samples(
+    graph: gs.Graph,
+    data: object,
+    preprocess: str | None = None,
+    samples: int | None = None,
+    labels: str | np.ndarray | None = None,
+) -> Samples:
+    """Data for a model, checked against its inputs and classes; see `load_data`."""
+    chosen = None if preprocess is None else parse_preprocess(preprocess)
+    return load_data(data, model_inputs(graph), chosen, samples, labels, class_count(graph))
 
 
 def check_labels(labels: np.ndarray, count: int, classes: int | None, where: str) -> np.ndarray:
@@ -343,7 +337,7 @@ def _check_values(rows: Rows, place: str, notes: list[str]) -> None:
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
         if not np.isfinite(chunk).all():
-            raise CompressError("holds NaN or infinite values", place, "mend the data")
+            raise CompressError("holds NaN or infinite values", place, "correct the data")
         low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
     if low >= 0 and 64 < high <= 255:
         notes.append(f"values from {low:g} to {high:g} look like raw pixels: uint8 images can be normalised by {WHERE}")

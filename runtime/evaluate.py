@@ -15,7 +15,7 @@ import onnx_graphsurgeon as gs
 from scipy.special import log_softmax
 
 from ..compiler.errors import CompressError
-from ..compiler.pipeline.context import Data
+from ..compiler.pipeline.data import Data
 from .data import BATCH, sized_batches
 from .session import Session, graph_session
 

@@ -26,7 +26,7 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.activation import Activation
 from ..compiler.graph.activations import activation_after
-from ..compiler.pipeline.context import ACTIVATIONS, Data
+from ..compiler.pipeline.data import ACTIVATIONS, Data
 from .data import sized_batches
 from .disk_backed_arrays import DiskBackedArrays
 from .moments import InputSum, Moments, MomentSum, SampledRows, blocks, own_moments

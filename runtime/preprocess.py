@@ -19,8 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler.errors import CompressError, UsageError
-from ..compiler.pipeline.registry import nearest
+from ..compiler.errors import CompressError, UsageError, nearest
 
 WHERE = "--preprocess"
 

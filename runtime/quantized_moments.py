@@ -17,7 +17,7 @@ import onnx_graphsurgeon as gs
 from ..compiler.graph.convs import find_convs
 from ..compiler.graph.gemms import find_gemms
 from ..compiler.graph.quantization.quantizers import Grid
-from ..compiler.pipeline.context import Data, Progress, silent
+from ..compiler.pipeline.data import Data, Progress, silent
 from .calibration import observe
 from .moments import Moments, MomentSum
 from .rows import Layer, input_rows, is_too_wide, row_positions, target_rows

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.pipeline.context import ACTIVATIONS, Feeds
+from ..compiler.pipeline.data import ACTIVATIONS, Feeds
 from .disk_backed_arrays import DiskBackedArrays
 from .session import reads, segment_session
 

@@ -21,8 +21,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ..compiler.errors import CompressError, UsageError
-from ..compiler.pipeline.registry import load_file, nearest
+from ..compiler.errors import CompressError, UsageError, nearest
+from ..compiler.pipeline.registry import load_file
 from .memory import installed
 from .preprocess import Preprocess, import_pillow
 

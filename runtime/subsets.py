@@ -1,66 +1,127 @@
-"""Two halves of calibration data, in alternating blocks: samples that are sorted (by class, by time) are in both.
+"""Parts of data: a slice, every second block, chosen rows. Each is data itself, and keeps the batch size that a model
+insists on.
 
-A half keeps the batch size that a model insists on: then its blocks are whole batches.
+Halves are alternating blocks, so that samples that are sorted (by class, by time) are in both.
 """
 
 from __future__ import annotations
 
+import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..compiler.pipeline.context import Data, Feeds
+from ..compiler.pipeline.data import Data, Feeds
 
 BLOCK = 16
 
 
-@dataclass(frozen=True)
-class Half:
-    """Every second block of `data`; with `odd` the others."""
+@dataclass(frozen=True, eq=False)
+class Subset(ABC):
+    """Some samples of other data."""
 
     data: Data
-    odd: bool = False
+
+    @abstractmethod
+    def rows(self) -> np.ndarray:
+        """The positions of the samples in `data`."""
+
+    @abstractmethod
+    def batches(self, size: int) -> Iterator[Feeds]: ...
 
     @property
     def samples(self) -> int:
         return len(self.rows())
 
+    @property
+    def labels(self) -> np.ndarray | None:
+        labels = self.data.labels
+        return None if labels is None else labels[self.rows()]
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.data.digest.encode() + self.rows().astype(np.int64).tobytes()).hexdigest()
+
+    @property
+    def description(self) -> str:
+        return self.data.description
+
+    @property
+    def fixed_batch(self) -> int | None:
+        return self.data.fixed_batch
+
+    @property
+    def largest_batch(self) -> int | None:
+        return self.data.largest_batch
+
+    def take(self, rows: np.ndarray) -> Feeds:
+        return self.data.take(self.rows()[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Slice(Subset):
+    """The samples `start` to `stop`."""
+
+    start: int
+    stop: int
+
     def rows(self) -> np.ndarray:
-        """The positions of this half's samples in `data`."""
-        every = np.arange(self.data.samples)
-        return every[every // _block(self.data) % 2 == int(self.odd)]
+        return np.arange(self.start, self.stop)
 
     def batches(self, size: int) -> Iterator[Feeds]:
-        fixed, most = fixed_batch(self.data), min(size, _largest_batch(self.data) or size)
+        position = 0
+        for batch in self.data.batches(size):
+            count = _count(batch)
+            low, high = max(self.start - position, 0), min(self.stop - position, count)
+            if low < high:
+                yield {name: array[low:high] for name, array in batch.items()}
+            position += count
+            if position >= self.stop:
+                return
+
+
+@dataclass(frozen=True, eq=False)
+class Half(Subset):
+    """Every second block; with `odd` the others. Blocks are whole batches where the model takes one size only."""
+
+    odd: bool = False
+
+    def rows(self) -> np.ndarray:
+        every = np.arange(self.data.samples)
+        return every[every // self._block() % 2 == int(self.odd)]
+
+    def batches(self, size: int) -> Iterator[Feeds]:
+        most = min(size, self.largest_batch or size)
         held: list[Feeds] = []
-        for position, block in enumerate(self.data.batches(_block(self.data))):
+        for position, block in enumerate(self.data.batches(self._block())):
             if position % 2 != int(self.odd):
                 continue
             held.append(block)
-            if fixed or sum(_count(one) for one in held) >= most:
+            if self.fixed_batch or sum(_count(one) for one in held) >= most:
                 yield _joined(held)
                 held = []
         if held:
             yield _joined(held)
 
-
-def fixed_batch(data: Data) -> int | None:
-    """The only batch size that the model takes, or None; parts of data go by the whole."""
-    return _of_whole(data, "fixed_batch")
+    def _block(self) -> int:
+        return self.fixed_batch or min(BLOCK, self.largest_batch or BLOCK)
 
 
-def _largest_batch(data: Data) -> int | None:
-    return _of_whole(data, "most")
+@dataclass(frozen=True, eq=False)
+class Rows(Subset):
+    """The samples of these numbers (samples,), in this order."""
 
+    chosen: np.ndarray
 
-def _of_whole(data: Data, attribute: str) -> int | None:
-    whole = getattr(data, "data", None)
-    return getattr(data, attribute, None) if whole is None else _of_whole(whole, attribute)
+    def rows(self) -> np.ndarray:
+        return self.chosen
 
-
-def _block(data: Data) -> int:
-    return fixed_batch(data) or min(BLOCK, _largest_batch(data) or BLOCK)
+    def batches(self, size: int) -> Iterator[Feeds]:
+        step = self.fixed_batch or size
+        for start in range(0, self.samples, step):
+            yield self.data.take(self.chosen[start : start + step])
 
 
 def _count(feeds: Feeds) -> int:

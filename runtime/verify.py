@@ -27,7 +27,8 @@ from ..compiler.graph.check import check_graph, check_structure
 from ..compiler.graph.io import Model
 from ..compiler.graph.shapes import input_shapes
 from ..compiler.pipeline.base import Pass, PassRecord
-from ..compiler.pipeline.context import Context, Feeds
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.data import Feeds
 from ..compiler.pipeline.instruments import Failure, Instrument
 from .session import model_session
 

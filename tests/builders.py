@@ -51,8 +51,19 @@ def normal(*shape: int, seed: int = 0, dtype: type = np.float32) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
+class Unlabelled:
+    """What a Data says of itself where there is nothing to say."""
+
+    labels: np.ndarray | None = None
+    digest, description = "0" * 64, "here"
+    fixed_batch, largest_batch = None, None
+
+    def take(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Images:
+class Images(Unlabelled):
     """A Data of the one input `x`, in memory."""
 
     x: np.ndarray

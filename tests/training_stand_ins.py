@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 
 import numpy as np
-from onnx_compress.compiler.pipeline.context import Feeds
+from onnx_compress.compiler.pipeline.data import Feeds
 from onnx_compress.runtime.training.environment import is_ready
 from ort_environment import FOLDER
 

@@ -16,17 +16,15 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
+from .context import Context
 from .formatting import spell
 from .traces import Traces
 
-if TYPE_CHECKING:
-    from .context import Context
-
-Action = Literal["rewritten", "refitted", "quantized", "folded", "removed", "mended", "kept", "skipped"]
+Action = Literal["rewritten", "refitted", "quantized", "folded", "removed", "legalized", "kept", "skipped"]
 
 
 def option(default: Any, help: str, **metadata: Any) -> Any:
@@ -52,11 +50,10 @@ class PassResult:
     """What a pass reports.
 
     Attributes:
-        changed: the graph differs from before; cached analyses are dropped unless named in `preserves`.
+        changed: the graph differs from before.
         decisions: one per node the pass looked at.
         metrics: figures of the whole pass, by name.
         notes: sentences for the user (what was assumed, what data would buy).
-        preserves: names of the analyses that still hold.
         traces: what the report draws.
     """
 
@@ -64,7 +61,6 @@ class PassResult:
     decisions: list[Decision] = field(default_factory=list[Decision])
     metrics: dict[str, float] = field(default_factory=dict[str, float])
     notes: list[str] = field(default_factory=list[str])
-    preserves: frozenset[str] = frozenset()
     traces: Traces = field(default_factory=Traces)
 
 

@@ -1,7 +1,7 @@
 """Finished passes, kept in a folder: the same run goes on behind the last of them.
 
     NNN-pass.onnx   the model after pass NNN
-    NNN-pass.json   the key of the step, the digest of that model, origins, sidecars, and what the pass reported
+    NNN-pass.json   the key of the step, the digest of that model, the state of the run, and what the pass reported
 
 A key is the hash of the step before it (of the model, the data and the options of the run for the first), of the pass's
 spelling and of its source. A step counts where its key is the expected one and its model file has the stored digest;
@@ -21,10 +21,10 @@ from typing import Any
 from ..files import staged, writing
 from ..graph.io import Model, load
 from .base import Pass, PassRecord
-from .context import Context
+from .context import Context, RunState
 from .instruments import Dump
 from .serialization import from_plain, to_plain
-from .state import State
+from .snapshot import Snapshot
 
 CHUNK = 2**24
 
@@ -53,8 +53,8 @@ class Checkpoints(Dump):
         records = [from_plain(PassRecord, entry["record"]) for entry, _ in steps]
         if len(steps) > self._prepared:
             ctx.original = load(steps[self._prepared - 1][1]).graph if self._prepared else model.graph.copy()
-        state, path = steps[-1]
-        State(load(path).graph, state["origins"], state["sidecars"]).put_back(model.graph, ctx)
+        entry, path = steps[-1]
+        Snapshot(load(path).graph, from_plain(RunState, entry["state"])).put_back(model.graph, ctx)
         passes = "pass 1 was" if len(steps) == 1 else f"passes 1 to {len(steps)} were"
         records[-1].result.notes.append(f"{passes} taken from {self._folder}, where an earlier run left them")
         return records
@@ -71,8 +71,7 @@ class Checkpoints(Dump):
         content = {
             "key": self._keys[record.position - 1],
             "sha256": _digest(path),
-            "origins": ctx.origins,
-            "sidecars": ctx.sidecars,
+            "state": to_plain(ctx.state),
             "record": to_plain(record),
         }
         file = path.with_suffix(".json")
@@ -80,14 +79,14 @@ class Checkpoints(Dump):
             part.write_text(json.dumps(content), encoding="utf-8")
 
     def _finished(self) -> list[tuple[dict[str, Any], Path]]:
-        """State and model file of every step up to the first that is missing or another's."""
+        """Content and model file of every step up to the first that is missing or another's."""
         found: list[tuple[dict[str, Any], Path]] = []
         for position, key in enumerate(self._keys, 1):
-            states = list(self._folder.glob(f"{position:03d}-*.json"))
-            state = _read(states[0]) if len(states) == 1 else None
-            if state is None or state.get("key") != key or state["sha256"] != _digest(states[0].with_suffix(".onnx")):
+            files = list(self._folder.glob(f"{position:03d}-*.json"))
+            step = _read(files[0]) if len(files) == 1 else None
+            if step is None or step.get("key") != key or step["sha256"] != _digest(files[0].with_suffix(".onnx")):
                 break
-            found.append((state, states[0].with_suffix(".onnx")))
+            found.append((step, files[0].with_suffix(".onnx")))
         return found
 
 

@@ -93,7 +93,8 @@ class Lint(Instrument):
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
         if record.position != self._last:
             return
-        findings = lint(to_outline(model, BIG)[0], ctx.target, plugins=ctx.plugin_operators)
+        plugins = [*ctx.options.plugin_operators, *ctx.state.declared_operators]
+        findings = lint(to_outline(model, BIG)[0], ctx.target, plugins=plugins)
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
             others = f"; {len(errors) - 1} more such places" if len(errors) > 1 else ""

@@ -20,7 +20,7 @@ from .base import Pass, PassRecord, PassResult
 from .context import Context
 from .instruments import Failure, Instrument
 from .reproduction import node_at
-from .state import State
+from .snapshot import Snapshot
 
 
 class PassManager:
@@ -47,7 +47,7 @@ class PassManager:
 
     def _step(self, position: int, entry: Pass, model: Model, ctx: Context) -> PassRecord:
         ctx.before = ctx.before or model.graph.copy()
-        before = State(ctx.before, dict(ctx.origins), dict(ctx.sidecars))
+        before = Snapshot(ctx.before, ctx.state.copy())
         for instrument in reversed(self.instruments):
             instrument.before(position, entry, model, ctx)
         try:
@@ -62,7 +62,6 @@ class PassManager:
         record.result = entry.run(model.graph, ctx)
         if record.result.changed:
             model.graph.cleanup(recurse_subgraphs=False, recurse_functions=False)
-            ctx.invalidate(record.result.preserves)
         for instrument in self.instruments:
             instrument.after(record, model, ctx)
         if record.result.changed:

@@ -11,27 +11,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from ..errors import UsageError
 from .base import Pass
+from .context import SKIP, Override
 from .spec import option_value
 
 OPTION, EXAMPLE = "--set", "for example: 'layer4.*:basis.rank=64' or 'head:quantize.skip=true'"
-SKIP = "skip"
 _FORM = re.compile(r"(?P<pattern>.+):(?P<name>[A-Za-z0-9_-]+)\.(?P<option>[A-Za-z0-9_-]+)=(?P<value>.*)", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Override:
-    """One of them, read: the option by its Python name, the value by its type."""
-
-    text: str
-    pattern: str
-    name: str
-    option: str
-    value: Any
 
 
 def parse_override(text: str, passes: Sequence[Pass]) -> Override:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from ..errors import UsageError
+from ..errors import UsageError, nearest
 from .base import Pass
 from .recipes import RECIPES
 
@@ -75,7 +73,7 @@ def load_plugin(source: str) -> None:
     try:
         load_file(Path(source))
     except Exception as error:
-        raise UsageError(f"the plug-in fails on import: {error!r}", source, "mend the plug-in") from error
+        raise UsageError(f"the plug-in fails on import: {error!r}", source, "correct the plug-in") from error
 
 
 def load_file(path: Path) -> ModuleType:
@@ -92,11 +90,3 @@ def load_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'? known: a, b, c`."""
-    known = list(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"{hint}known: {', '.join(known)}"

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import json
 import platform
-import shlex
-import sys
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,6 +23,8 @@ from ..errors import CompressError
 from ..files import writing
 from ..graph.io import Model, save
 from ..versions import installed
+from .base import Pass
+from .commands import command_line
 from .context import Context
 from .instruments import Failure, Instrument
 
@@ -37,11 +38,11 @@ class Reproduction(Instrument):
 
     Args:
         parent: the folder that it goes to.
-        options: of the run, as JSON can hold them.
+        command: the one that failed.
     """
 
-    def __init__(self, parent: Path, options: Mapping[str, Any] | None = None):
-        self._parent, self._options = parent, dict(options or {})
+    def __init__(self, parent: Path, command: str):
+        self._parent, self._command = parent, command
 
     def failed(self, failure: Failure, model: Model, ctx: Context) -> None:
         folder = self._parent / f"fail-{failure.position:03d}-{failure.entry.name}"
@@ -55,34 +56,36 @@ class Reproduction(Instrument):
         failure.folder = folder
 
     def _write(self, folder: Path, failure: Failure, ctx: Context) -> None:
-        options = {
+        content = {
             "pass": str(failure.entry),
             "position": failure.position,
             "pipeline": [str(entry) for entry in failure.pipeline],
-            **run_options(ctx),
-            **self._options,
+            **describe_run(ctx),
             "error": repr(failure.error),
             "node": failure.node,
             "versions": versions(),
         }
-        (folder / "options.json").write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
-        (folder / "command.txt").write_text(_commands(folder, failure, ctx), encoding="utf-8")
+        (folder / "options.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        alone = pass_alone(folder / "before.onnx", failure.entry, ctx)
+        text = f"# the command that failed\n{self._command}\n# the pass alone\n{alone}\n"
+        (folder / "command.txt").write_text(text, encoding="utf-8")
         trace = "".join(traceback.format_exception(failure.error))
         (folder / "traceback.txt").write_text(trace, encoding="utf-8")
 
 
-def run_options(ctx: Context) -> dict[str, Any]:
-    """What passes are told beside the graph, as plain values."""
-    return {
-        "target": ctx.target.name,
-        "include": ctx.include,
-        "exclude": ctx.exclude,
-        "set": [entry.text for entry in ctx.overrides],
-        "seed": ctx.seed,
-        "data": getattr(ctx.data, "description", None),
-        "data_sha256": getattr(ctx.data, "digest", None),
-        "plugin_operators": sorted(ctx.plugin_operators),
-    }
+def pass_alone(model: Path, entry: Pass, ctx: Context) -> str:
+    """The command that runs one pass of the run on `model`."""
+    given = [override.text for override in ctx.overrides if override.name == entry.name]
+    changed = {"output": None, "dump_dir": None, "keep_going": False, "prepare": False, "legalize": False}
+    samples = ctx.options.samples if ctx.data is None else ctx.data.samples
+    options = replace(ctx.options, overrides=tuple(given), samples=samples, **changed)
+    return command_line(model, entry, options)
+
+
+def describe_run(ctx: Context) -> dict[str, Any]:
+    """The options, and the samples that they stand for, as plain values."""
+    data = ctx.data
+    return {"options": ctx.options.plain(), "data_sha256": None if data is None else data.digest}
 
 
 def versions() -> dict[str, str]:
@@ -108,15 +111,3 @@ def _node_of(frame: FrameType) -> gs.Node | None:
         if isinstance(node, gs.Node) and node.name:
             return node
     return None
-
-
-def _commands(folder: Path, failure: Failure, ctx: Context) -> str:
-    ran = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    parts = ["onnx-compress", str(folder / "before.onnx"), "-p", str(failure.entry), "--no-prepare", "--no-legalize"]
-    parts += ["--target", ctx.target.name, "--seed", str(ctx.seed)]
-    for option, value in (("--include", ctx.include), ("--exclude", ctx.exclude)):
-        parts += [option, value] if value else []
-    parts += [word for entry in ctx.overrides if entry.name == failure.entry.name for word in ("--set", entry.text)]
-    data = getattr(ctx.data, "description", None)
-    parts += ["--data", str(data)] if data else []
-    return f"# the command that failed\n{ran}\n# the pass alone\n{shlex.join(parts)}\n"

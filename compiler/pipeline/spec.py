@@ -21,11 +21,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..errors import UsageError
+from ..errors import UsageError, nearest
 from .base import Pass
 from .formatting import number_in
 from .recipes import RECIPES
-from .registry import find, names, nearest
+from .registry import find, names
 
 _TOKEN = re.compile(
     r"""(?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<mark>[,:=])|(?P<bare>[^,:='"\s]+)|(?P<space>\s+)"""

@@ -1,9 +1,10 @@
 """What a report holds, as typed dictionaries; `schema` writes the JSON schema from them.
 
-`SCHEMA` grows by one whenever a key changes its meaning, goes away or becomes required; `reading` reads the previous
-one too. Sizes are bytes, times seconds unless a name says ms, shares lie in [0, 1]; MACs and parameters are those of
+`SCHEMA` grows by one whenever a key changes its meaning, goes away or becomes required; `loading` reads earlier
+ones too. Sizes are bytes, times seconds unless a name says ms, shares lie in [0, 1]; MACs and parameters are those of
 the Conv layers, for one sample. A figure that is not finite is null.
 
+3    adds options; what `legalize` does to a node is "legalized"
 2    adds created, command, environment, layers, and traces of each pass
 1    the first
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class LatencyReport(TypedDict):
@@ -160,7 +161,8 @@ class TargetReport(TypedDict):
 
 
 class Report(TypedDict):
-    """`created` is UTC, ISO 8601. `command` repeats the run: of a shell, or a call in Python. `origins`: node of
+    """`created` is UTC, ISO 8601. `command` repeats the run: of a shell, or a call in Python. `options`:
+    what the run was asked for (`RunOptions`). `origins`: node of
     the compressed model -> the node of the input model that it stands for, where they differ."""
 
     schema: int
@@ -173,6 +175,7 @@ class Report(TypedDict):
     target: TargetReport
     pipeline: str
     seed: int
+    options: dict[str, Any]
     data: DataReport | None
     before: SizeReport
     after: SizeReport

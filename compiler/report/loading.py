@@ -1,4 +1,4 @@
-"""Reading a JSON report, of this schema or the one before it."""
+"""Reading a JSON report, of this schema or an earlier one."""
 
 from __future__ import annotations
 
@@ -52,6 +52,8 @@ def checked(value: object, where: str) -> Report:
         raise CompressError(what, where, "use the version of onnx-compress that wrote it")
     if version == 1:
         _from_first(report)
+    if version < 3:
+        _from_second(report)
     wrong = next(problems(report), None)
     if wrong is not None:
         raise CompressError(f"is not the report of a run: {wrong}", where, FIX)
@@ -59,8 +61,18 @@ def checked(value: object, where: str) -> Report:
 
 
 def _from_first(report: dict[str, Any]) -> None:
-    report |= {"schema": SCHEMA, "created": None, "command": None, "environment": None, "layers": []}
-    passes = report.get("passes")
-    for entry in cast("list[Any]", passes) if isinstance(passes, list) else []:
-        if isinstance(entry, dict):
-            entry["traces"] = {"curves": [], "searches": [], "spreads": []}
+    report |= {"created": None, "command": None, "environment": None, "layers": []}
+    for entry in _records(report.get("passes")):
+        entry["traces"] = {"curves": [], "searches": [], "spreads": []}
+
+
+def _from_second(report: dict[str, Any]) -> None:
+    report |= {"schema": SCHEMA, "options": {}}
+    for entry in _records(report.get("passes")):
+        for decision in _records(entry.get("decisions")):
+            if decision.get("action") == "mended":
+                decision["action"] = "legalized"
+
+
+def _records(value: object) -> list[dict[str, Any]]:
+    return [entry for entry in cast("list[Any]", value) if isinstance(entry, dict)] if isinstance(value, list) else []

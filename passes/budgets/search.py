@@ -22,7 +22,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.errors import CompressError
-from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Trial, Trials
 from ...runtime.evaluate import agreement
 from ...runtime.subsets import Half
@@ -72,7 +73,7 @@ class BudgetSearch:
             raise CompressError(f"{ctx.data.samples} samples cannot be split", option, f"give at least {2 * FEWEST}")
         if budget.rule == "agreement":
             return BudgetSearch(budget.rule, 1 - budget.value, fitting, judging)
-        labels: np.ndarray | None = getattr(ctx.data, "labels", None)
+        labels = ctx.data.labels
         if labels is None:
             raise CompressError("accuracy-drop needs labelled data", option, "give --labels, or use agreement=0.97")
         return BudgetSearch(budget.rule, budget.value / 100, fitting, judging, labels[judging.rows()])

@@ -15,7 +15,8 @@ from ...compiler.costs.workload import LatencyModel
 from ...compiler.errors import CompressError
 from ...compiler.graph.convs import Conv
 from ...compiler.pipeline.base import Decision, Pass, PassResult, option
-from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ...runtime.lockstep import ROWS
 from ...runtime.measured_latency import MULTIPLE, MeasuredLatencyModel
 from ..budgets.allocate import Choice
@@ -148,14 +149,14 @@ class DecompositionPass(Pass):
         return Request(self.check, self.forms(), budget.units, align, self.ridge, latency_model, data)
 
     def _survey(self, graph: gs.Graph, ctx: Context, request: Request) -> Survey:
-        asked = ctx.sensitivity_file is not None and self.sensitivity_file is None
+        asked = ctx.options.sensitivity_file is not None and self.sensitivity_file is None
         measure = "output" if asked else self.sensitivity
-        weigher = Weigher(measure, self.sensitivity_file or ctx.sensitivity_file, ctx.activations)
+        weigher = Weigher(measure, self.sensitivity_file or ctx.options.sensitivity_file, ctx.activation_bytes)
         options = {
             "pass": self.name,
             "forms": [form.name for form in request.forms],
             "options": [request.align, request.ridge, list(request.units)],
-            "scope": [ctx.include, ctx.exclude, ctx.seed],
+            "scope": ctx.scope(),
         }
         weigher.prepare(graph, request.data, request.forms, options)
         found = survey(graph, ctx, replace(request, watch=weigher.watch))

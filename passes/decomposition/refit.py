@@ -12,7 +12,8 @@ from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.pipeline.base import Decision
-from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ...runtime.lockstep import ROWS, lockstep
 from ...runtime.rows import Layer, in_graph_order, is_too_wide
 from ..budgets.allocate import Choice
@@ -91,7 +92,7 @@ def _fits(graph: gs.Graph, ctx: Context, plan: Plan, data: Data | None) -> Itera
         layers, walked = in_graph_order(graph, [*chosen, *gemms]), graph
     else:
         layers, walked = [conv for conv in chosen if plan.choices[conv.name].size], reference
-    memory = ctx.activations
+    memory = ctx.activation_bytes
     for layer, moments in lockstep(walked, reference, layers, data, ctx.rng(), plan.rows, None, plan.keep, memory):
         yield layer, layer_fits(layer, moments, plan.ridge)
 

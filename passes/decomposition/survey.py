@@ -12,12 +12,12 @@ from ...compiler.costs.workload import LatencyModel, spatial
 from ...compiler.graph.convs import Conv, find_convs, unsupported_convs
 from ...compiler.graph.shapes import Shapes, infer_shapes
 from ...compiler.pipeline.base import Decision
-from ...compiler.pipeline.context import Context, Data
-from ...runtime.data import Slice
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ...runtime.lockstep import lockstep
 from ...runtime.moments import Moments, SampledRows
 from ...runtime.rows import Layer, stored_weight
-from ...runtime.subsets import fixed_batch
+from ...runtime.subsets import Slice
 from ..budgets.allocate import Choice
 from ..budgets.budget import RewriteCandidate
 from ..budgets.costs import CostEvaluator, Costs
@@ -157,12 +157,12 @@ def curve_samples(data: Data, positions: int = 1) -> Data:
 def held_out(data: Data, count: int) -> Data | None:
     """The last samples, about `count`, that no error curve has seen; None where there are none."""
     left = data.samples - curve_samples(data).samples
-    held = min(left, max(_whole(data, count), fixed_batch(data) or 1))
+    held = min(left, max(_whole(data, count), data.fixed_batch or 1))
     return Slice(data, data.samples - held, data.samples) if held else None
 
 
 def _whole(data: Data, count: int) -> int:
-    return count - count % (fixed_batch(data) or 1)
+    return count - count % (data.fixed_batch or 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +181,7 @@ def _original_fits(
         return
     with ctx.progress("error curves", len(convs)) as advance:
         data = curve_samples(request.data, min((spatial(conv.output, shapes) for conv in convs), default=1))
-        for layer, moments in lockstep(graph, graph, convs, data, ctx.rng(), CURVE_ROWS, memory=ctx.activations):
+        for layer, moments in lockstep(graph, graph, convs, data, ctx.rng(), CURVE_ROWS, memory=ctx.activation_bytes):
             assert isinstance(layer, Conv)
             yield layer, layer_fits(layer, moments, request.ridge)
             advance(layer.name)

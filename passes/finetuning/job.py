@@ -15,12 +15,13 @@ from ...compiler.errors import Unavailable
 from ...compiler.graph.io import load
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.pipeline.base import Decision, PassResult
-from ...compiler.pipeline.context import Context, Feeds, TrainingData
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data, Feeds
 from ...runtime.result_cache import cache_folder
 from ...runtime.session import graph_session
-from ...runtime.subsets import fixed_batch
+from ...runtime.subsets import Rows
 from ...runtime.training.augment import Augment
-from ...runtime.training.batches import Subset, TeacherBatches, split_rows
+from ...runtime.training.batches import TeacherBatches, split_rows
 from ...runtime.training.checkpoint import TrainingState, store, stored
 from ...runtime.training.engine import Program
 from ...runtime.training.engines import find_engine
@@ -62,7 +63,7 @@ class FinetuningJob:
 
     graph: gs.Graph
     ctx: Context
-    data: TrainingData
+    data: Data
     plan: FinetuningPlan
     spec: str
 
@@ -91,7 +92,7 @@ class FinetuningJob:
     @cached_property
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
         """Samples to train on, and to judge on."""
-        whole = fixed_batch(self.data) or 1
+        whole = self.data.fixed_batch or 1
         held = min(round(self.plan.held_out * self.data.samples), MOST_HELD)
         held = max(held - held % whole, whole)
         if self.data.samples - held < whole:
@@ -102,7 +103,7 @@ class FinetuningJob:
     @cached_property
     def first(self) -> Feeds:
         """The first batch."""
-        size = fixed_batch(self.data) or min(self.plan.batch, len(self.rows[0]))
+        size = self.data.fixed_batch or min(self.plan.batch, len(self.rows[0]))
         return self.data.take(self.rows[0][:size])
 
     @property
@@ -130,7 +131,7 @@ class FinetuningJob:
         total.update(gs.export_onnx(self.original, do_type_check=False).SerializeToString(deterministic=True))
         for name, values in program.parameters.items():
             total.update(name.encode() + np.ascontiguousarray(values).tobytes())
-        words = [self.spec, self.ctx.seed, self.data.samples, getattr(self.data, "digest", "")]
+        words = [self.spec, self.ctx.options.seed, self.data.samples, self.data.digest]
         total.update(repr(words).encode())
         return total.hexdigest()[:32]
 
@@ -138,7 +139,7 @@ class FinetuningJob:
         held = self.rows[1]
         labels = None if self.data.labels is None or not goal.labelled else self.data.labels[held]
         distilled = self.plan.temperature if "distill" in self.plan.losses else None
-        return HeldOut(self.graph, trained, self.original, Subset(self.data, held), labels, distilled)
+        return HeldOut(self.graph, trained, self.original, Rows(self.data, held), labels, distilled)
 
     def _train(
         self, program: Program, trained: Sequence[TrainableParameter], goal: Objective, judge: HeldOut, checkpoint: Path
@@ -172,7 +173,7 @@ class FinetuningJob:
             graph_session(self.original, list(goal.teacher)) if goal.teacher else None,
             goal.teacher,
             self.plan.augment,
-            self.ctx.seed,
+            self.ctx.options.seed,
             self.data.labels if goal.labelled else None,
             ONE_HOT if goal.labelled else "",
             goal.shapes.get(ONE_HOT, (0, 0))[1],

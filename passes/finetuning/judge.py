@@ -17,7 +17,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import numpy_helper
 
-from ...compiler.pipeline.context import Data
+from ...compiler.pipeline.data import Data
 from ...runtime.evaluate import agreement
 from ...runtime.session import Session, graph_session
 from .parameters import TrainableParameter

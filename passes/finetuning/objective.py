@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 
 import onnx_graphsurgeon as gs
 
-from ...compiler.errors import Unavailable, UsageError
-from ...compiler.pipeline.registry import nearest
+from ...compiler.errors import Unavailable, UsageError, nearest
 from . import losses
 from .parameters import TrainableParameter
 from .program import LOSS, trained_name

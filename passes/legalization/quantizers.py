@@ -2,7 +2,7 @@
 
 1. A missing zero point is written out; where the codes are of UINT8 (ONNX's default), rule 2 follows.
 2. UINT8 codes with zero point 128 are INT8 codes with zero point 0, 128 lower: the zero points and stored codes of such
-   tensors are shifted, so that every value stays. Other zero points cannot be mended.
+   tensors are shifted, so that every value stays. Other zero points cannot be rewritten.
 3. A vector of scales gets its `axis` written out: ONNX's default is 1, that of onnx-tensorrt 8.5 is 0.
 4. Where the target takes no INT8 initializers, stored codes become FP32 -> Q -> DQ; re-quantizing gives the same codes.
 

@@ -17,7 +17,7 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
-from ...compiler.pipeline.context import ACTIVATIONS, Data
+from ...compiler.pipeline.data import ACTIVATIONS, Data
 from ...runtime.data import sized_batches
 from ...runtime.segmented_executor import SegmentedExecutor
 from ..projection.fit import Array

@@ -13,7 +13,8 @@ from ...compiler.graph.convs import find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.shapes import Shapes
 from ...compiler.pipeline.base import Decision
-from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ...runtime.lockstep import lockstep
 from ...runtime.rows import LARGEST, Layer
 from ..decomposition.survey import CURVE_ROWS, curve_samples, layer_fits
@@ -151,7 +152,7 @@ def _readers(
         return
     data, ordered = curve_samples(request.data), [layers[id(n)] for n in graph.nodes if id(n) in layers]
     with ctx.progress("filters that can go", len(ordered)) as advance:
-        for layer, moments in lockstep(graph, graph, ordered, data, ctx.rng(), CURVE_ROWS, memory=ctx.activations):
+        for layer, moments in lockstep(graph, graph, ordered, data, ctx.rng(), CURVE_ROWS, memory=ctx.activation_bytes):
             fits = layer_fits(layer, moments, request.ridge)
             for group in [group for group in readers if id(layer.node) in waiting[group]]:
                 readers[group] += _dense(layer, fits, group, counts.get(layer.name, 1.0))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.pipeline.context import Data
+from ...compiler.pipeline.data import Data
 from ..budgets.budget import Budget
 from ..budgets.search import BudgetSearch, SearchOutcome, TrialOutcome, search_smallest
 from .division import TINY

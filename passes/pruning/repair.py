@@ -23,7 +23,8 @@ from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
 from ...compiler.pipeline.base import Decision
-from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ...runtime.lockstep import ROWS, lockstep
 from ...runtime.rows import LARGEST, Layer, in_graph_order
 from ..decomposition.survey import layer_fits
@@ -62,12 +63,12 @@ def prune(
         return stayed, []
     first = next((i for i, node in enumerate(graph.nodes) if id(node) in missing), len(graph.nodes))
     layers = [layer for layer in _layers_from(graph, first) if not ctx.out_of_scope(layer.name)]
-    norms = BatchNormEstimator(graph, reference, first, data, left, ctx.activations)
+    norms = BatchNormEstimator(graph, reference, first, data, left, ctx.activation_bytes)
     decisions: list[Decision] = []
     with ctx.progress("repair", len(layers)) as advance:
         places: list[gs.Node | None] = [*(layer.node for layer in layers), None]
         norms.estimate_before(places[0])
-        found = lockstep(graph, reference, layers, data, ctx.rng(), repair.rows, left, memory=ctx.activations)
+        found = lockstep(graph, reference, layers, data, ctx.rng(), repair.rows, left, memory=ctx.activation_bytes)
         for (layer, moments), after in zip(found, places[1:], strict=True):
             fits = layer_fits(layer, moments, repair.ridge)
             decisions.append(_store(rewriter, layer, fits, repair.mode))

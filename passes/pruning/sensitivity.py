@@ -23,7 +23,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ...runtime.lockstep import lockstep
 from ...runtime.rows import Layer
 from ..decomposition.survey import CURVE_ROWS, curve_samples, layer_fits
@@ -45,13 +46,11 @@ def gains(
     Raises:
         CompressError: the table's file is none, or there is nothing to measure on.
     """
-    weigher.prepare(
-        graph, data, (), {"pass": "prune", "options": [ridge], "scope": [ctx.include, ctx.exclude, ctx.seed]}
-    )
+    weigher.prepare(graph, data, (), {"pass": "prune", "options": [ridge], "scope": ctx.scope()})
     if weigher.gauge is not None and data is not None:
         with ctx.progress("sensitivities", len(layers)) as advance:
             for layer, moments in lockstep(
-                graph, graph, layers, curve_samples(data), ctx.rng(), CURVE_ROWS, memory=ctx.activations
+                graph, graph, layers, curve_samples(data), ctx.rng(), CURVE_ROWS, memory=ctx.activation_bytes
             ):
                 weigher.gauge.points[layer.name] = _points(
                     weigher.gauge.probe, layer, layer_fits(layer, moments, ridge)

@@ -17,7 +17,8 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.graph.functions import tensor_types
 from ...compiler.graph.quantization.qdq import MOVES
-from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Spread
 from ...compiler.targets import Target
 from ...runtime.calibration import Histogram, histograms

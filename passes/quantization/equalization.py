@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from ...compiler.graph.convs import view
 from ...compiler.graph.quantization.chains import ConvPair, find_conv_pairs
 from ...compiler.graph.rewriter import Rewriter
-from ...compiler.pipeline.context import Data
+from ...compiler.pipeline.data import Data
 from ...runtime.calibration import channel_peaks
 from ..projection.equalization import channel_gains, row_norms, scale_inputs, scale_outputs
 

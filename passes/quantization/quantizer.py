@@ -13,7 +13,8 @@ from ...compiler.graph.quantization.qdq import Placement, QuantizedTensor, place
 from ...compiler.graph.quantization.quantizable import channel_axis
 from ...compiler.graph.quantization.quantizers import SYMMETRIC, Grid, quantize_activation, quantize_weight
 from ...compiler.graph.rewriter import Rewriter
-from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Spread, gathered, weight_spread
 from ...runtime.calibration import Histogram, histograms
 from ...runtime.moments import Moments

@@ -18,7 +18,7 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.graph.convs import Conv
 from ...compiler.graph.gemms import Gemm
-from ...compiler.pipeline.context import ACTIVATIONS, Data
+from ...compiler.pipeline.data import ACTIVATIONS, Data
 from ...runtime.evaluate import class_scores, kullback_leibler
 from ...runtime.segmented_executor import SegmentedExecutor
 from ...runtime.session import Session, graph_session, reads, segment_session

@@ -34,7 +34,7 @@ from ...compiler.costs.network_cost import graph_cost
 from ...compiler.errors import CompressError
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.shapes import infer_shapes
-from ...compiler.pipeline.context import Data
+from ...compiler.pipeline.data import Data
 from ..budgets.allocate import Choice
 from ..budgets.budget import RewriteCandidate
 from ..decomposition.forms import Form

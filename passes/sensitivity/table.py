@@ -22,7 +22,7 @@ import onnx_graphsurgeon as gs
 from ...compiler.errors import CompressError
 from ...compiler.files import staged, writing
 from ...compiler.graph.skeleton import skeleton
-from ...compiler.pipeline.context import Data
+from ...compiler.pipeline.data import Data
 
 SCHEMA = 1
 CHUNK = 256

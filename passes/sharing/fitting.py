@@ -35,5 +35,5 @@ def fitted(
     yield from ((layer, plain_fits(layer)) for layer in layers if is_too_wide(layer))
     rest = [layer for layer in layers if not is_too_wide(layer)]
     walked = graph if refit else reference
-    for layer, moments in lockstep(walked, reference, rest, ctx.data, ctx.rng(), memory=ctx.activations):
+    for layer, moments in lockstep(walked, reference, rest, ctx.data, ctx.rng(), memory=ctx.activation_bytes):
         yield layer, layer_fits(layer, moments, ridge)

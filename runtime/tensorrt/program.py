@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...compiler.errors import CompressError
-from ...compiler.pipeline.context import Progress, silent
+from ...compiler.pipeline.data import Progress, silent
 from .log import TrtexecReport, read_log
 
 INSTALLED = Path("/usr/src/tensorrt/bin/trtexec")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...compiler.pipeline.context import Feeds, TrainingData
+from ...compiler.pipeline.data import Data, Feeds
 from ..session import Session
-from ..subsets import fixed_batch
 from .augment import Augment, augmented
 
 SHIFTS, ORDER = 1, 2  # streams of random numbers
@@ -26,7 +25,7 @@ class TeacherBatches:
         labels: class by sample, fed one-hot as `labels_name`; None feeds none.
     """
 
-    data: TrainingData
+    data: Data
     rows: np.ndarray
     size: int
     teacher: Session | None
@@ -60,23 +59,6 @@ class TeacherBatches:
         if self.labels is None or not self.labels_name:
             return {}
         return {self.labels_name: np.eye(self.classes, dtype=np.float32)[self.labels[chosen]]}
-
-
-@dataclass(frozen=True)
-class Subset:
-    """Some samples of other data, as data to judge on."""
-
-    data: TrainingData
-    rows: np.ndarray
-
-    @property
-    def samples(self) -> int:
-        return len(self.rows)
-
-    def batches(self, size: int) -> Iterator[Feeds]:
-        step = fixed_batch(self.data) or size
-        for start in range(0, self.samples, step):
-            yield self.data.take(self.rows[start : start + step])
 
 
 def split_rows(samples: int, held: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 import onnx
 
-from ...compiler.pipeline.context import Feeds
+from ...compiler.pipeline.data import Feeds
 
 Array = Any  # of the engine: numpy's or torch's; both know the arithmetic operators
 

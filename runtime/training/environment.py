@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ...compiler.errors import CompressError, Unavailable
 from ...compiler.files import writing
-from ...compiler.pipeline.context import Progress, silent
+from ...compiler.pipeline.data import Progress, silent
 from ..result_cache import cache_folder
 
 VARIABLE = "ONNX_COMPRESS_TRAIN_ENV"

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ...compiler.pipeline.context import Feeds
+from ...compiler.pipeline.data import Feeds
 from .checkpoint import Epoch, TrainingState
 from .engine import Array, Trainer
 from .optimizer import Optimizer

@@ -24,7 +24,7 @@ import onnx
 from ...compiler.errors import CompressError
 from ...compiler.files import writing
 from ...compiler.jobs import inner_threads
-from ...compiler.pipeline.context import Feeds
+from ...compiler.pipeline.data import Feeds
 from .engine import Program
 from .environment import find_interpreter
 from .expansions import differentiable

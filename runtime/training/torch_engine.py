@@ -14,7 +14,7 @@ import onnx
 
 from ...compiler.errors import CompressError, Unavailable
 from ...compiler.jobs import inner_threads
-from ...compiler.pipeline.context import Feeds
+from ...compiler.pipeline.data import Feeds
 from .engine import Program
 
 try:

@@ -4,7 +4,7 @@ import io
 
 import pytest
 from onnx_compress.cli import console
-from onnx_compress.compiler.pipeline.context import silent
+from onnx_compress.compiler.pipeline.data import silent
 from rich.console import Console
 
 

@@ -15,7 +15,7 @@ from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model, load, to_proto
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
-from onnx_compress.compiler.targets import TARGETS
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.passes.codebook import Codebook
 from onnx_compress.passes.quantize import Quantize
 from onnx_compress.runtime import rows
@@ -49,7 +49,7 @@ def images(count: int = 96) -> Images:
 
 
 def apply(model: Model, entry: Codebook, data: Images | None = None, target: str = "ort", **scope: str) -> PassResult:
-    result = entry.run(model.graph, Context(target=TARGETS[target], data=data, **scope))
+    result = entry.run(model.graph, Context(RunOptions(target=target, **scope), data=data))
     model.graph.cleanup()
     check_graph(model)
     return result
@@ -153,7 +153,7 @@ def test_an_engine_that_needs_constants_gets_them_and_a_note() -> None:
 def test_quantize_says_why_it_leaves_such_a_weight_alone() -> None:
     model = network()
     apply(model, Codebook(entries=16), images())
-    result = Quantize(samples=8).run(model.graph, Context(target=TARGETS["ort"], data=images(8)))
+    result = Quantize(samples=8).run(model.graph, Context(RunOptions(target="ort"), data=images(8)))
     reasons = [decision.reason for decision in result.decisions if decision.action == "skipped"]
     assert "its weight is not constant" in reasons
     check_graph(model)

@@ -20,14 +20,14 @@ from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.graph.storage.segments import SegmentVector, rebuild_segments
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
-from onnx_compress.compiler.targets import TARGETS
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.passes.filter_summary import FilterSummary
 
 LOCATIONS = st.sampled_from(["fit", "learned"])
 
 
 def apply(model: Model, entry: FilterSummary, data: Images | None = None, target: str = "ort") -> PassResult:
-    result = entry.run(model.graph, Context(target=TARGETS[target], data=data))
+    result = entry.run(model.graph, Context(RunOptions(target=target), data=data))
     model.graph.cleanup()
     check_graph(model)
     return result

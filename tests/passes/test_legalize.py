@@ -11,6 +11,7 @@ from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model, from_proto, to_proto
 from onnx_compress.compiler.lint import lint
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.legalize import Legalize
 
@@ -20,7 +21,7 @@ CONV = "y = Conv(x, w)"
 def legalize(before: Model, target: str = "xavier", **feeds: np.ndarray) -> list[str]:
     """What was mended; the outputs stay and the target's lint finds no error."""
     expected = run(before, **feeds) if feeds else {}
-    result = Legalize().run(before.graph, Context(TARGETS[target]))
+    result = Legalize().run(before.graph, Context(RunOptions(target=target)))
     check_graph(before)
     for name, values in (run(before, **feeds) if feeds else {}).items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-5, atol=1e-5)
@@ -87,7 +88,7 @@ def test_what_cannot_be_lowered_is_refused_by_name():
         "g (float[N,4] x) => (float[N,4] y) { i = Cast<to = 7>(x) b = BitwiseNot(i) y = Cast<to = 1>(b) }", opset=18
     )
     with pytest.raises(CompressError, match="BitwiseNot has no form in opset 17") as caught:
-        Legalize().run(before.graph, Context(TARGETS["xavier"]))
+        Legalize().run(before.graph, Context(RunOptions(target="xavier")))
     assert "BitwiseNot_1" in caught.value.where
 
 
@@ -124,7 +125,7 @@ def test_zero_points_are_written_out_and_signed():
 
 def test_a_zero_point_in_the_middle_of_nowhere_is_for_the_lint():
     before = model(PAIR.replace("ZERO", ", z").replace("<float", "<uint8 z = {7}, float"))
-    Legalize().run(before.graph, Context(TARGETS["xavier"]))
+    Legalize().run(before.graph, Context(RunOptions(target="xavier")))
     assert any("zero point" in finding.problem for finding in lint(to_proto(before), TARGETS["xavier"]))
 
 
@@ -169,7 +170,7 @@ def test_outputs_that_nobody_reads_are_taken_off():
 def test_names_lose_what_command_lines_read():
     before = model("g (float[N,4] x) => (float[N,4] y) { a = Relu(x) y = Neg(a) }")
     before.graph.nodes[0].name, before.graph.nodes[1].name = "a:0,b*", "a_0_b_"
-    ctx = Context(TARGETS["xavier"])
+    ctx = Context(RunOptions(target="xavier"))
     Legalize().run(before.graph, ctx)
     assert [node.name for node in before.graph.nodes] == ["a_0_b__1", "a_0_b_"]
     assert ctx.origins == {"a_0_b__1": "a:0,b*"}

@@ -19,6 +19,7 @@ from onnx_compress.compiler.lint import lint
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.manager import PassManager
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.quantize import WITHOUT_DATA, Quantize
@@ -34,7 +35,7 @@ BLOCK = TEXT % (
 
 def quantize(subject: Model, target: str = "xavier", data: Images | None = IMAGES, **options: object) -> PassResult:
     before = to_proto(subject)
-    result = Quantize(**options).run(subject.graph, Context(target=TARGETS[target], data=data))
+    result = Quantize(**options).run(subject.graph, Context(RunOptions(target=target), data=data))
     check_graph(subject)
     onnx.checker.check_model(to_proto(subject))
     assert result.changed == (to_proto(subject) != before)
@@ -307,7 +308,7 @@ def test_a_weight_read_elsewhere_stays_there():
 def test_the_old_weight_is_gone():
     text = TEXT % "k = Transpose<perm = [1, 0, 2, 3]>(w) y = Conv(x, k, b)"
     subject = model(text, **WEIGHTS)
-    PassManager([Quantize()]).run(subject, Context(target=TARGETS["ort"], data=IMAGES))
+    PassManager([Quantize()]).run(subject, Context(RunOptions(target="ort"), data=IMAGES))
     assert all(entry.op != "Transpose" for entry in subject.graph.nodes)
     assert "w" not in subject.graph.tensors()
 
@@ -317,7 +318,7 @@ def test_everything_appears_in_the_report():
         "a = Conv(x, v) t = ConvTranspose(a, v) h = Conv(t, x) p = Conv<group = 2>(h, g2) y = Conv(p, w)"
     )  # fmt: skip
     subject = model(text, g2=normal(4, 2, 1, 1), **WEIGHTS)
-    result = Quantize().run(subject.graph, Context(exclude="Conv_4"))
+    result = Quantize().run(subject.graph, Context(RunOptions(exclude="Conv_4")))
     found = reasons(result)
     assert [decision.node for decision in result.decisions if decision.action == "quantized"] == ["Conv_0"]
     for name, word in [("ConvTranspose_1", "ConvTranspose"), ("Conv_2", "constant"), ("Conv_3", "grouped")]:
@@ -465,4 +466,4 @@ def test_what_was_seen_is_traced(form: str):
 
 
 def cached() -> PassResult:
-    return Quantize(form="cache").run(model(BLOCK, **WEIGHTS).graph, Context(target=TARGETS["xavier"], data=IMAGES))
+    return Quantize(form="cache").run(model(BLOCK, **WEIGHTS).graph, Context(RunOptions(target="xavier"), data=IMAGES))

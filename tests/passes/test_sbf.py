@@ -24,6 +24,7 @@ from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.lint import lint
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.decomposition.survey import plain_fits
 from onnx_compress.passes.decomposition.template_forms import DenseTemplateForm, PluginTemplateForm, TemplateForm
@@ -96,7 +97,7 @@ def test_the_cost_of_a_form_is_the_cost_of_what_is_written(drawn: Drawn, size: i
 
 
 def apply(model: Model, entry: SpatialBasisFilters, data: Images | None = None, target: str = "ort") -> PassResult:
-    ctx = Context(target=TARGETS[target], data=data, original=model.graph.copy())
+    ctx = Context(RunOptions(target=target), data=data, original=model.graph.copy())
     result = entry.run(model.graph, ctx)
     model.graph.cleanup()
     check_graph(model)

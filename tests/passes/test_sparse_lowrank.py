@@ -21,6 +21,7 @@ from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.lint import lint
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.basis import ChannelBasis, SeparableBasis
@@ -157,7 +158,7 @@ def test_rows_are_handed_on_by_zeros_and_ones() -> None:
 
 
 def apply(model: Model, spec: str, data: Images | None = None, target: str = "xavier") -> PassResult:
-    ctx = Context(target=TARGETS[target], data=data, original=model.graph.copy())
+    ctx = Context(RunOptions(target=target), data=data, original=model.graph.copy())
     result = PassResult()
     for entry in parse_pipeline(spec):
         found = entry.run(model.graph, ctx)

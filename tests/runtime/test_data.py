@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import builders
 import front
 import numpy as np
 import pytest
 from onnx_compress.compiler.errors import CompressError, UsageError
-from onnx_compress.compiler.pipeline.context import Feeds
-from onnx_compress.runtime.data import Input, Samples, Slice, load_data
+from onnx_compress.compiler.pipeline.data import Feeds
+from onnx_compress.runtime.data import Input, Samples, load_data
 from onnx_compress.runtime.preprocess import PRESETS, parse_preprocess
+from onnx_compress.runtime.subsets import Slice
 from PIL import Image
 
 FLOAT = np.dtype(np.float32)
@@ -267,7 +269,7 @@ def test_mean_of_the_wrong_length():
 
 def test_a_slice_holds_some_samples_of_other_data_whatever_the_batch_size() -> None:
     @dataclass(frozen=True)
-    class Numbers:
+    class Numbers(builders.Unlabelled):
         samples: int = 10
 
         def batches(self, size: int) -> Iterator[Feeds]:

@@ -1,19 +1,20 @@
-"""The two halves of calibration data are disjoint, complete, and spread over it."""
+"""Parts of calibration data: halves are disjoint, complete and spread over it; all say where they come from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from builders import Images, Unlabelled
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_compress.runtime.subsets import Half
+from onnx_compress.runtime.subsets import Half, Rows, Slice, Subset
 
 
 @dataclass(frozen=True)
-class Numbers:
+class Numbers(Unlabelled):
     """The samples 0, 1, ...; a fixed batch is the only size the model takes."""
 
     samples: int
@@ -46,3 +47,27 @@ def test_a_fixed_batch_stays_whole(half: Half) -> None:
 
 def test_sorted_classes_are_in_both() -> None:
     assert {value // 256 for value in held(Half(Numbers(1024), odd=True), 64)} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("kind", [lambda d: Slice(d, 3, 20), Half, lambda d: Rows(d, np.array([7, 2, 9]))])
+def test_a_part_has_the_labels_the_samples_and_the_batches_of_its_rows(kind: Callable[[Images], Subset]) -> None:
+    data = Images(np.arange(40.0), np.arange(40) % 3)
+    part = kind(data)
+    rows = part.rows()
+    assert part.samples == len(rows) and part.labels is not None
+    assert part.labels.tolist() == (rows % 3).tolist()
+    assert np.concatenate([batch["x"] for batch in part.batches(4)]).tolist() == rows.tolist()
+    assert part.take(np.array([2, 0]))["x"].tolist() == rows[[2, 0]].tolist()
+    assert part.description == data.description
+
+
+def test_parts_of_other_rows_have_other_digests() -> None:
+    data = Images(np.arange(40.0))
+    parts = [Slice(data, 0, 10), Slice(data, 1, 10), Half(data), Half(data, odd=True)]
+    assert len({data.digest, *(part.digest for part in parts)}) == 5
+    assert Slice(data, 0, 16).digest == Rows(data, np.arange(16)).digest
+
+
+def test_parts_of_parts_keep_the_batch_size_that_the_model_takes() -> None:
+    part = Slice(Half(Numbers(56, 7)), 0, 14)
+    assert part.fixed_batch == 7 and {len(batch["x"]) for batch in part.batches(128)} == {7}

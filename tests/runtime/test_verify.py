@@ -11,11 +11,12 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
-from builders import model, node, normal
+from builders import Unlabelled, model, node, normal
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.pipeline.base import Pass, PassRecord, PassResult
-from onnx_compress.compiler.pipeline.context import Context, Feeds
+from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.data import Feeds
 from onnx_compress.compiler.pipeline.manager import PassManager
 from onnx_compress.passes.cleanup import Cleanup
 from onnx_compress.runtime import verify
@@ -55,7 +56,7 @@ class Break(Pass):
 
 
 @dataclass
-class Rows:
+class Rows(Unlabelled):
     """Data in memory that counts how many samples are taken."""
 
     rows: np.ndarray

@@ -34,10 +34,11 @@ class Become(Pass):
             raise KeyboardInterrupt
         Rewriter(graph, ctx.origins).rename(graph.nodes[0], self.op)
         graph.nodes[0].op = self.op
-        ctx.sidecars[".txt"] = self.op
+        ctx.state.sidecars[".txt"] = self.op
+        ctx.state.declared_operators.append(self.op)
         curve = ErrorCurve("n", "", (1,), (2,), (float("inf"),), 3)
         decision = Decision("n", "rewritten", "why", {"size": 3})
-        return PassResult(True, [decision], preserves=frozenset({"shapes"}), traces=Traces([curve]))
+        return PassResult(True, [decision], traces=Traces([curve]))
 
 
 def go(folder: Path, *ops: str, run: str = "a", prepared: int = 0) -> tuple[Model, Context, list[PassRecord]]:
@@ -53,14 +54,14 @@ def test_a_run_goes_on_behind_the_last_finished_pass(tmp_path: Path):
     assert RAN == ["Neg", "Abs", "Stop"]
     source, ctx, records = go(tmp_path, "Neg", "Abs", "Exp", prepared=1)
     assert RAN == ["Exp"]
-    assert (listing(source.graph), ctx.sidecars) == (["y = Exp(x)"], {".txt": "Exp"})
+    assert (listing(source.graph), ctx.state.sidecars) == (["y = Exp(x)"], {".txt": "Exp"})
+    assert ctx.state.declared_operators == ["Neg", "Abs", "Exp"]
     assert ctx.original is not None and listing(ctx.original) == ["y = Neg(x)"], "budgets refer to the prepared model"
     assert [record.position for record in records] == [1, 2, 3]
     assert (records[0].result.decisions, records[0].result.traces) == (
         records[2].result.decisions,
         records[2].result.traces,
     )
-    assert records[0].result.preserves == {"shapes"}
     assert records[1].result.notes == [f"passes 1 to 2 were taken from {tmp_path}, where an earlier run left them"]
 
 

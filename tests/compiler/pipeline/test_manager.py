@@ -16,9 +16,10 @@ from onnx_compress.compiler.errors import CompressError, UsageError
 from onnx_compress.compiler.graph.io import Model, load
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.pipeline.base import Pass, PassRecord, PassResult
-from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.context import Context, RunState
 from onnx_compress.compiler.pipeline.instruments import Dump, Instrument, Timing
 from onnx_compress.compiler.pipeline.manager import PassManager
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.reproduction import Reproduction
 
 
@@ -90,21 +91,6 @@ def test_an_instrument_can_veto_a_pass():
     assert log == ["b<2", "a<2", "a>2", "b>2"]
 
 
-@pytest.mark.parametrize(
-    ("result", "computed"),
-    [(PassResult(), 1), (PassResult(changed=True), 2), (PassResult(changed=True, preserves=frozenset({"shapes"})), 1)],
-)
-def test_analyses_are_dropped_when_a_pass_changes_the_graph(result: PassResult, computed: int):
-    ctx, calls = Context(), []
-
-    def compute(graph: gs.Graph, ctx: Context) -> PassResult:
-        ctx.analysis("shapes", lambda: calls.append(1))
-        return result
-
-    PassManager([Step(compute), Step(compute)]).run(small(), ctx)
-    assert len(calls) == computed
-
-
 def test_the_original_is_kept_for_budgets():
     def rename(graph: gs.Graph, ctx: Context) -> PassResult:
         graph.nodes[0].op = "Neg"
@@ -127,7 +113,7 @@ def test_a_failure_names_the_pass():
 def test_what_fails_on_a_model_with_a_fault_is_not_reported_as_a_bug(tmp_path: Path):
     ctx = Context(fault="an input has no type")
     with pytest.raises(CompressError, match=r"pass 1 'step' cannot work with it: .* an input has no type"):
-        PassManager([Step(spoil)], [Reproduction(tmp_path)]).run(small(), ctx)
+        PassManager([Step(spoil)], [Reproduction(tmp_path, "onnx-compress m.onnx")]).run(small(), ctx)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -173,7 +159,9 @@ def test_wrong_usage_goes_through_as_it_is_even_with_keep_going(tmp_path: Path):
         raise UsageError("no such form", "step", "another")
 
     with pytest.raises(UsageError, match=r"^step: no such form \(another\)$"):
-        PassManager([Step(refuse)], [Reproduction(tmp_path)], keep_going=True).run(small(), Context())
+        PassManager([Step(refuse)], [Reproduction(tmp_path, "onnx-compress m.onnx")], keep_going=True).run(
+            small(), Context()
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -183,22 +171,22 @@ def spoil(graph: gs.Graph, ctx: Context) -> PassResult:
     Rewriter(graph, ctx.origins).rename(node, "spoilt")
     node.op = "Spoilt"
     graph.opset = 9
-    ctx.sidecars[".txt"] = "spoilt"
+    ctx.state.sidecars[".txt"] = "spoilt"
     raise KeyError("lost")
 
 
 def test_a_failure_leaves_the_model_from_before_and_what_repeats_it(tmp_path: Path):
-    source, ctx = small(), Context(exclude="head")
+    source, ctx = small(), Context(RunOptions(exclude="head"))
     source.graph.nodes[0].name = "first"
     with pytest.raises(CompressError, match=r"pass 2 'step' failed at node 'first': KeyError\('lost'\)") as caught:
-        PassManager([Step(), Step(spoil)], [Reproduction(tmp_path)]).run(source, ctx)
+        PassManager([Step(), Step(spoil)], [Reproduction(tmp_path, "onnx-compress m.onnx")]).run(source, ctx)
     assert (listing(source.graph), source.graph.opset, source.graph.nodes[0].name) == (["y = Relu(x)"], 17, "first")
-    assert (ctx.origins, ctx.sidecars) == ({}, {})
+    assert ctx.state == RunState()
     folder = tmp_path / "fail-002-step"
     assert str(folder) in str(caught.value)
     assert listing(load(folder / "before.onnx").graph) == ["y = Relu(x)"]
     options = json.loads((folder / "options.json").read_text())
-    assert (options["pass"], options["node"], options["exclude"]) == ("step", "first", "head")
+    assert (options["pass"], options["node"], options["options"]["exclude"]) == ("step", "first", "head")
     assert {"python", "onnx", "numpy"} <= set(options["versions"])
     assert "in spoil" in (folder / "traceback.txt").read_text()
     assert "--exclude head" in (folder / "command.txt").read_text()
@@ -211,7 +199,7 @@ def test_keep_going_continues_with_the_model_from_before_and_says_so(tmp_path: P
         seen.extend(listing(graph))
         return PassResult()
 
-    manager = PassManager([Step(spoil), Step(look)], [Reproduction(tmp_path)], keep_going=True)
+    manager = PassManager([Step(spoil), Step(look)], [Reproduction(tmp_path, "onnx-compress m.onnx")], keep_going=True)
     failed, record = manager.run(source, ctx)
     assert seen == ["y = Relu(x)"] and (failed.position, record.position) == (1, 2)
     (note,) = failed.result.notes

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from onnx_compress.compiler.errors import UsageError
-from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.context import Context, RunState
 from onnx_compress.compiler.pipeline.overrides import check_matches, parse_override
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 
@@ -49,7 +49,9 @@ def test_refusals(text: str, words: str):
 
 def test_the_last_match_counts_for_the_running_pass_and_by_the_name_of_the_original():
     texts = ("conv:basis.rank=8", "conv2:basis.rank=4", "conv:quantize.skip=true")
-    ctx = Context(overrides=tuple(parse_override(text, PASSES) for text in texts), origins={"conv2.new": "conv2"})
+    ctx = Context(
+        overrides=tuple(parse_override(text, PASSES) for text in texts), state=RunState(origins={"conv2.new": "conv2"})
+    )
     ctx.running = "basis"
     assert [ctx.settings(name) for name in ("conv1", "conv2", "conv2.new", "fc")] == [
         {"rank": 8},

@@ -8,7 +8,8 @@ import onnx_graphsurgeon as gs
 import pytest
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model
-from onnx_compress.compiler.pipeline.context import Context, Data
+from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.data import Data
 from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable
 from onnx_compress.passes.budgets.search import TRIALS, BudgetSearch, SearchOutcome, search_smallest
 from scipy.stats import binomtest

@@ -18,6 +18,7 @@ from onnx_compress.compiler.graph.io import Model, load, to_proto
 from onnx_compress.compiler.graph.shapes import Shapes, infer_shapes
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.decomposition import base
@@ -41,7 +42,7 @@ def network() -> Model:
 
 def apply(model: Model, spec: str, target: str = "xavier") -> PassResult:
     (entry,) = parse_pipeline(spec)
-    return entry.run(model.graph, Context(target=TARGETS[target], original=model.graph.copy()))
+    return entry.run(model.graph, Context(RunOptions(target=target), original=model.graph.copy()))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.graph.io import to_proto
 from onnx_compress.compiler.lint import lint
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.compiler.targets.calibration_cache import parse_cache
 from onnx_compress.passes.quantization.calibration_cache import float_tensors
@@ -30,7 +31,7 @@ DATA = Images(normal(30, 4, 8, 8, seed=4))
 
 def cache(target: str = "xavier", **options: object) -> dict[str, float]:
     before = model(TEXT, w=normal(4, 4, 3, 3))
-    proto, ctx = to_proto(before), Context(TARGETS[target], DATA)
+    proto, ctx = to_proto(before), Context(RunOptions(target=target), DATA)
     result = Quantize(form="cache", **options).run(before.graph, ctx)
     assert to_proto(before) == proto and not result.changed
     version, scales = parse_cache(ctx.sidecars[".calib"])
@@ -60,14 +61,14 @@ def test_operands_share_a_range_on_the_dla():
 
 
 def test_without_data_there_are_no_ranges():
-    ctx = Context(TARGETS["xavier-dla"])
+    ctx = Context(RunOptions(target="xavier-dla"))
     assert Quantize().run(model(TEXT, w=normal(4, 4, 3, 3)).graph, ctx).notes == [CACHE_WITHOUT_DATA]
     assert not ctx.sidecars
 
 
 def test_engines_that_read_no_cache_refuse():
     with pytest.raises(UsageError, match="trt10 reads no calibration cache"):
-        Quantize(form="cache").run(model(TEXT, w=normal(4, 4, 3, 3)).graph, Context(TARGETS["trt10"], DATA))
+        Quantize(form="cache").run(model(TEXT, w=normal(4, 4, 3, 3)).graph, Context(RunOptions(target="trt10"), DATA))
 
 
 def test_model_and_cache_are_written_together(tmp_path):

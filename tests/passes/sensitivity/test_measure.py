@@ -14,7 +14,9 @@ import pytest
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.pipeline.base import PassResult
-from onnx_compress.compiler.pipeline.context import Context, Data
+from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.data import Data
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.passes.decomposition.survey import curve_samples, held_out
 from onnx_compress.passes.sensitivity import measure as sensitivity
@@ -115,7 +117,7 @@ def test_a_table_is_written_where_it_is_wanted_and_read_from_there(tmp_path: Pat
 def test_the_context_names_a_table_for_passes_without_one(tmp_path: Path) -> None:
     file = tmp_path / "table.json"
     model, (entry,) = network(), parse_pipeline("basis:macs=0.5")
-    context = Context(data=images(), original=model.graph.copy(), sensitivity_file=str(file))
+    context = Context(RunOptions(sensitivity_file=str(file)), images(), original=model.graph.copy())
     assert gains(entry.run(model.graph, context)) == [
         entry.gain for entry in SensitivityTable.load(file).layers.values()
     ]

@@ -1,0 +1,76 @@
+"""What passes ask of calibration samples, and of the display of their progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+import numpy as np
+
+Feeds = Mapping[str, np.ndarray]
+ACTIVATIONS = 2**32
+"""Bytes of the activations of samples that are held in RAM at once, by network."""
+
+
+class Data(Protocol):
+    """Samples. Iterating again yields the same batches in the same order."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples all batches hold together."""
+        ...
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Class by sample (samples,), int64, where there are labels."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what the batches hold."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """Where they came from, as the user wrote it."""
+        ...
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The only batch size that the model takes, or None; parts of data go by the whole."""
+        ...
+
+    @property
+    def largest_batch(self) -> int | None:
+        """At most so many samples fit in a batch, or None."""
+        ...
+
+    def batches(self, size: int) -> Iterator[Feeds]:
+        """The samples as model inputs by name, `size` (or fewer, in the last batch) along axis 0."""
+        ...
+
+    def take(self, rows: np.ndarray) -> Feeds:
+        """The samples of these numbers, in this order, as one batch."""
+        ...
+
+
+class Advance(Protocol):
+    """One step further; `note` is shown beside the bar (a loss, say)."""
+
+    def __call__(self, note: str = "") -> None: ...
+
+
+class Progress(Protocol):
+    """Long stages report to it how far they are: `with progress("lockstep", 55) as advance: ... advance()`."""
+
+    def __call__(self, stage: str, total: int) -> AbstractContextManager[Advance]: ...
+
+
+def silent(stage: str, total: int) -> AbstractContextManager[Advance]:
+    """The progress that shows nothing."""
+    return nullcontext(_ignore)
+
+
+def _ignore(note: str = "") -> None:
+    pass

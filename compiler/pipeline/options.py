@@ -1,0 +1,215 @@
+"""What a run is asked for, as one value.
+
+Flags of the command line, keys of a config file, the key of a resumed run, the options in the report and the command
+that repeats a run are derived from the fields of `RunOptions`: a new option is a new field, and nothing else. Passes
+read it (`Context.options`), and nobody writes it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PathLike = str | os.PathLike[str]
+DATA, SCOPE, ENGINE, WRITTEN, WORK = "Data", "Nodes", "Engine", "What is written", "How it runs"
+DEFAULT_SAMPLES = 1024
+FLAG = "flag"
+UNUSED = {
+    "frontier": ("report", "dump_dir", "keep_going", "prepare", "legalize", "plugin_operators"),
+    "bisect": ("output", "report", "dump_dir", "keep_going", "overwrite"),
+}
+"""Options that a driver has no use for, and refuses."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """How the command line takes an option, and where else it counts.
+
+    Attributes:
+        help: a line.
+        heading: of the help's section; None for the general one.
+        names: as they are typed; the field's own name if none are given. One that begins with --no- stands for False.
+        kind: what is typed, where the field takes more than text can say, or has no default to tell.
+        least: the smallest number.
+        decides: the option decides what comes out and says so itself: a run with another value cannot be resumed. Data
+            decide by their content, passes by their spelling and source.
+        repeated: it stands in the command that repeats a run.
+    """
+
+    help: str
+    heading: str | None = None
+    names: tuple[str, ...] = ()
+    kind: type | None = None
+    least: int | None = None
+    decides: bool = False
+    repeated: bool = True
+
+
+def _flag(help: str, heading: str | None = None, *names: str, **more: Any) -> Mapping[str, Flag]:
+    """The metadata of a field."""
+    return {FLAG: Flag(help, heading, names, **more)}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """All that a run is asked for, beside the model and the pipeline.
+
+    Attributes:
+        output, report: files to write the model and the report to (.html, or JSON); None writes nothing.
+        target: name of the engine to compile for.
+        data: calibration samples, see `runtime.sources`; None compresses from the weights alone.
+        samples: how many of them are used; None takes all.
+        labels: classes of the samples, or the name of the array that holds them; for the report, and for budgets that
+            ask for accuracy.
+        preprocess: preset or spec for uint8 images, see `runtime.preprocess`.
+        include, exclude: regular expressions over node names; exclude wins.
+        overrides: options of single nodes, see `pipeline.overrides`: "layer4.*:basis.rank=64".
+        plugins: Python files or modules that register passes.
+        dump_dir: folder for the model after each pass; the same run goes on behind the last pass that finished there.
+        keep_going: a pass that fails is left out, and the next one goes on with the model from before it. What repeats
+            a failure is written to `fail-NNN-PASS` in `dump_dir`, or in the working folder.
+        prepare: first fold constants and BatchNormalization, which leaves the outputs as they are.
+        legalize: last write the model as the target's engine reads it, and refuse one that it cannot take.
+        plugin_operators: operators that the engine has plug-ins for.
+        power_mode: of the device, for estimated latencies: MAXN, 30W, 15W or 10W on a Xavier.
+        jobs: processes that share work that can be split, -1: one per core; the result is the same.
+        cluster: dask://host:port or ray://host:port, to share it with other machines.
+        memory: bytes, or "2GB": how far the process may grow while it works on samples. More of them wait in temporary
+            files, and fewer are worked on at once. Fine-tuning is not bounded by it.
+        sensitivity_file: table of what each Conv's error costs, for passes that are given none; measured and written
+            where it is not there.
+        seed: of the random numbers; the same seed gives the same bytes.
+        overwrite: replace existing files.
+    """
+
+    output: str | None = field(
+        default=None,
+        metadata=_flag("Default: MODEL.compressed.onnx beside the input.", WRITTEN, "--output", "-o", kind=Path),
+    )
+    target: str = field(
+        default="xavier", metadata=_flag("xavier, xavier-8.2, -8.0, -dla, trt10 or ort.", ENGINE, decides=True)
+    )
+    data: object = field(
+        default=None, metadata=_flag(".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.", DATA, kind=str)
+    )
+    samples: int | None = field(
+        default=DEFAULT_SAMPLES, metadata=_flag("How many samples are used, from the first.", DATA, least=1)
+    )
+    labels: str | np.ndarray | None = field(
+        default=None, metadata=_flag("The array of the labels, for accuracy.", DATA, kind=str)
+    )
+    preprocess: str | None = field(
+        default=None, metadata=_flag("imagenet, cifar10, unit, none or mean=..:std=..:size=..:crop=..", DATA)
+    )
+    include: str | None = field(
+        default=None, metadata=_flag("Regular expression: only these nodes.", SCOPE, decides=True)
+    )
+    exclude: str | None = field(
+        default=None, metadata=_flag("Regular expression: not these nodes.", SCOPE, decides=True)
+    )
+    overrides: tuple[str, ...] = field(
+        default=(),
+        metadata=_flag(
+            "REGEX:PASS.OPTION=VALUE for the nodes it matches; may be repeated.", SCOPE, "--set", decides=True
+        ),
+    )
+    plugins: tuple[str, ...] = field(
+        default=(), metadata=_flag("A file or module with passes; may be repeated.", None, "--plugin")
+    )
+    report: str | None = field(
+        default=None,
+        metadata=_flag("Write what was done: .html to read, else JSON.", WRITTEN, kind=Path, repeated=False),
+    )
+    dump_dir: str | None = field(
+        default=None, metadata=_flag("Keep the model after each pass here, and go on from there.", WRITTEN, kind=Path)
+    )
+    keep_going: bool = field(
+        default=False, metadata=_flag("Leave out a pass that fails, and go on with the next.", WORK)
+    )
+    prepare: bool = field(
+        default=True, metadata=_flag("Leave out the folding of constants and BatchNormalization.", None, "--no-prepare")
+    )
+    legalize: bool = field(
+        default=True,
+        metadata=_flag("Leave the model as the passes do, even if the target refuses it.", ENGINE, "--no-legalize"),
+    )
+    plugin_operators: tuple[str, ...] = field(
+        default=(),
+        metadata=_flag(
+            "An operator that the engine has a plug-in for; may be repeated.", ENGINE, "--plugin-op", decides=True
+        ),
+    )
+    power_mode: str = field(
+        default="MAXN",
+        metadata=_flag("Of the device, for estimated latencies: MAXN, 30W, 15W or 10W.", ENGINE, decides=True),
+    )
+    jobs: int = field(default=1, metadata=_flag("Processes that share the work; -1: one per core.", WORK))
+    cluster: str | None = field(
+        default=None, metadata=_flag("dask://host:port or ray://host:port: workers that share the work.", WORK)
+    )
+    memory: int | str | None = field(
+        default=None, metadata=_flag("How far the process may grow while it works on samples: 2GB.", WORK, kind=str)
+    )
+    sensitivity_file: str | None = field(
+        default=None,
+        metadata=_flag(
+            "Table of what each Conv's error costs; measured and written where it is not there.",
+            WORK,
+            "--sensitivity",
+            kind=Path,
+            decides=True,
+        ),
+    )
+    seed: int = field(default=0, metadata=_flag("Seed of the random numbers.", WORK, decides=True))
+    overwrite: bool = field(default=False, metadata=_flag("Replace existing files.", WRITTEN, repeated=False))
+
+    @staticmethod
+    def of(given: Mapping[str, Any]) -> RunOptions:
+        """From values by name; lists become tuples, paths text; `UsageError` for a name that is no option."""
+        known = [entry.name for entry in fields(RunOptions)]
+        for name in given:
+            if name not in known:
+                raise UsageError(f"no option '{name}'", "options", nearest(name, known))
+        return RunOptions(**{name: _value(value) for name, value in given.items()})
+
+    def refuse_unused(self, driver: str) -> None:
+        """`UsageError` where an option is given that `driver` would not heed."""
+        for name in UNUSED[driver]:
+            if getattr(self, name) != RunOptions.__dataclass_fields__[name].default:
+                raise UsageError(f"{driver} takes no {name}", "options", "leave it out")
+
+    def deciding(self) -> dict[str, Any]:
+        """The options that decide what comes out and say so themselves, as plain values."""
+        return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self) if flag_of(entry).decides}
+
+    def plain(self) -> dict[str, Any]:
+        """All options as JSON can hold them; arrays, functions and whatever else has no short spelling are `...`."""
+        return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self)}
+
+
+def flag_of(entry: Field[Any]) -> Flag:
+    """The flag of a field of `RunOptions`; its names are filled in."""
+    found = cast("Flag", entry.metadata[FLAG])
+    if found.names:
+        return found
+    return replace(found, names=(f"--{entry.name.replace('_', '-')}",))
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(cast("os.PathLike[str]", value))
+    return tuple(cast("list[Any]", value)) if isinstance(value, list | set | frozenset) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(part) for part in cast("tuple[Any, ...]", value)]
+    return value if value is None or isinstance(value, str | int | float) else "..."

@@ -1,0 +1,171 @@
+"""What every run begins with: options are checked, passes parsed, model and samples loaded, and put into a context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import onnx
+
+from ..compiler.costs.latency import DEVICES
+from ..compiler.errors import CompressError
+from ..compiler.graph.convs import find_convs, is_conv, unsupported_convs
+from ..compiler.graph.io import Model, from_proto, load
+from ..compiler.graph.quantization.quantizable import is_layer
+from ..compiler.graph.shapes import infer_shapes
+from ..compiler.graph.validate import validate
+from ..compiler.jobs import Jobs
+from ..compiler.pipeline.base import Pass
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.data import Progress
+from ..compiler.pipeline.instruments import Instrument
+from ..compiler.pipeline.options import PathLike, RunOptions
+from ..compiler.pipeline.overrides import OPTION, check_matches, check_pattern, parse_override
+from ..compiler.pipeline.registry import find, load_plugin
+from ..compiler.pipeline.spec import format_pipeline, parse_pipeline
+from ..compiler.targets import find_target
+from ..runtime.data import Samples, load_samples
+from ..runtime.memory import memory_budget, parse_bytes
+
+PREPARE = ("cleanup", "fold-batchnorm", "cleanup")
+FINISH = ("legalize",)
+ModelLike = PathLike | onnx.ModelProto
+Pipeline = str | Sequence[Pass]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run that can begin.
+
+    Attributes:
+        source: the model; runs edit its graph.
+        given: the model as the caller gave it.
+        passes: what the user asked for.
+        ctx: with options, overrides and samples.
+        samples: those of `ctx.data`, as they were loaded.
+    """
+
+    source: Model
+    given: ModelLike
+    passes: list[Pass]
+    ctx: Context
+    samples: Samples | None
+
+    @property
+    def options(self) -> RunOptions:
+        return self.ctx.options
+
+    @property
+    def spelled(self) -> str:
+        """The pipeline, as it is typed."""
+        return format_pipeline(self.passes)
+
+    @property
+    def prepared(self) -> int:
+        """How many passes run before those that the user asked for."""
+        return len(PREPARE) if self.options.prepare else 0
+
+    def pipeline(self) -> list[Pass]:
+        """The user's passes between those that always run."""
+        finish = FINISH if self.options.legalize else ()
+        return [*instances(PREPARE[: self.prepared]), *self.passes, *instances(finish)]
+
+
+def set_up(model: ModelLike, pipeline: Pipeline, options: RunOptions, progress: Progress) -> Setup:
+    """Everything that is wrong with what was asked for is said before any work is done.
+
+    Raises:
+        UsageError: an option, a pass or a path that cannot be.
+        CompressError: the model or the data cannot be used.
+    """
+    for plugin in options.plugins:
+        load_plugin(plugin)
+    passes = parse_pipeline(pipeline) if isinstance(pipeline, str) else list(pipeline)
+    _check(options)
+    source = load_model(model)
+    ctx = Context(options, jobs=Jobs(options.jobs, options.cluster), progress=progress)
+    _select(source, ctx, passes)
+    samples = None if options.data is None else _bounded(source, ctx, samples_of(source, options))
+    if samples is not None:
+        ctx.data = samples
+        wanted = max((entry.trains_on() for entry in passes), default=0)
+        ctx.training = samples_of(source, replace(options, samples=wanted)) if wanted else None
+    return Setup(source, model, passes, ctx, samples)
+
+
+def instances(names: Sequence[str]) -> list[Pass]:
+    """A pass of each name, with its defaults."""
+    return [find(name)() for name in names]
+
+
+def samples_of(source: Model, options: RunOptions) -> Samples:
+    """The calibration samples that the options name, checked against the model."""
+    return load_samples(source.graph, options.data, options.preprocess, options.samples, options.labels)
+
+
+def load_model(model: ModelLike) -> Model:
+    """A model with Convs that is whole; `CompressError` for anything else."""
+    source = from_proto(model) if isinstance(model, onnx.ModelProto) else load(model)
+    if not any(is_conv(node) for node in source.graph.nodes):
+        inside = next(unsupported_convs(source.graph), None)
+        what = "the model has no Conv" if inside is None else f"the model has no Conv but those {inside[1]}"
+        raise CompressError(what, _place(source), "give a convolutional network")
+    validate(source)
+    return source
+
+
+class Baseline(Instrument):
+    """Makes the model that leaves the preparing passes the one that budgets and fits refer to.
+
+    Raises:
+        CompressError: no Conv of it has a constant weight.
+    """
+
+    def __init__(self, prepared: int):
+        self._first = prepared + 1
+
+    def before(self, position: int, entry: Pass, model: Model, ctx: Context) -> None:
+        if position != self._first:
+            return
+        if not any(find_convs(model.graph)):
+            for name, reason in unsupported_convs(model.graph):
+                what = f"no Conv has a constant weight; of '{name}': {reason}"
+                raise CompressError(what, _place(model), "store the weights as initializers")
+            raise CompressError("no output depends on a Conv", _place(model), "export the network with its outputs")
+        ctx.original = ctx.before
+
+
+def _check(options: RunOptions) -> None:
+    """`UsageError` for a target, a power mode or a pattern that cannot be."""
+    check_pattern("--include", options.include)
+    check_pattern("--exclude", options.exclude)
+    target = find_target(options.target)
+    if target.device is not None:
+        DEVICES[target.device].mode(options.power_mode)
+
+
+def _select(source: Model, ctx: Context, passes: Sequence[Pass]) -> None:
+    """Check that every pattern matches a node, and put the overrides into the context."""
+    names = [node.name for node in source.graph.nodes]
+    check_matches("--include", ctx.options.include, names)
+    check_matches("--exclude", ctx.options.exclude, names)
+    ctx.overrides = tuple(parse_override(text, passes) for text in ctx.options.overrides)
+    layers = [node.name for node in source.graph.nodes if is_layer(node)]
+    for entry in ctx.overrides:
+        check_matches(OPTION, entry.pattern, layers)
+
+
+def _bounded(source: Model, ctx: Context, data: Samples) -> Samples:
+    """The samples, which take what is left of the memory that the run may have."""
+    memory = ctx.options.memory
+    if memory is None:
+        return data
+    ctx.data = data
+    shapes = infer_shapes(source.graph, ctx.sample_shapes())
+    left = memory_budget(source.graph, shapes, parse_bytes(memory) if isinstance(memory, str) else memory)
+    ctx.activation_bytes = left.activations
+    return replace(data, largest_batch=left.batch)
+
+
+def _place(model: Model) -> str:
+    return str(model.path or "model")
