@@ -13,17 +13,17 @@ from .options import RunOptions, flag_of
 PROGRAM = "onnx-compress"
 
 
-def command_line(model: object, pipeline: object, options: RunOptions) -> str:
+def command_line(model: object, pipeline: str, options: RunOptions) -> str:
     """`onnx-compress net.onnx -p basis --data d.npz`: the options that differ from their defaults, but for those that
     only change what is shown. Relative paths stay as they were given; what has no spelling is `...`."""
     words = [word for name, value in _changed(options) for word in _words(name, value)]
-    return shlex.join([PROGRAM, _text(model), "-p", _text(pipeline), *words])
+    return shlex.join([PROGRAM, _text(model), "-p", pipeline, *words])
 
 
-def python_call(model: object, pipeline: object, options: RunOptions) -> str:
+def python_call(model: object, pipeline: str, options: RunOptions) -> str:
     """`compress("net.onnx", "basis", data=...)`, likewise."""
     given = [f"{name}={_literal(value)}" for name, value in _changed(options)]
-    return f"compress({', '.join([_literal(model), _literal(pipeline), *given])})"
+    return f"compress({', '.join([_literal(model), repr(pipeline), *given])})"
 
 
 def _changed(options: RunOptions) -> Iterator[tuple[str, Any]]:

@@ -79,7 +79,7 @@ def pass_alone(model: Path, entry: Pass, ctx: Context) -> str:
     changed = {"output": None, "dump_dir": None, "keep_going": False, "prepare": False, "legalize": False}
     samples = ctx.options.samples if ctx.data is None else ctx.data.samples
     options = replace(ctx.options, overrides=tuple(given), samples=samples, **changed)
-    return command_line(model, entry, options)
+    return command_line(model, str(entry), options)
 
 
 def describe_run(ctx: Context) -> dict[str, Any]:
