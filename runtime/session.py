@@ -19,9 +19,9 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError, Unavailable
 from ..compiler.graph.external import EXTERNAL
-from ..compiler.graph.io import Model, to_outline
-from ..compiler.graph.outline import outlined
+from ..compiler.graph.io import Model, to_weightless
 from ..compiler.graph.protobuf_writer import Weights
+from ..compiler.graph.weightless import export_weightless
 from ..compiler.jobs import inner_threads
 
 PROVIDERS = ("CPUExecutionProvider",)
@@ -49,7 +49,7 @@ class Session:
         model: the model; its graph outputs are what `run` returns.
         threads: intra-op threads; None takes all cores, inside a job one.
         fused: Q/DQ pairs become INT8 kernels, see the module docstring.
-        weights: those that the model leaves out (`compiler.graph.outline`).
+        weights: those that the model leaves out (`compiler.graph.weightless`).
         optimized: rewritten for speed first, which takes longer than a few samples do.
 
     Raises:
@@ -109,12 +109,12 @@ class Session:
 
 def graph_session(graph: gs.Graph, outputs: Sequence[str] | None = None) -> Session:
     """A session over a whole graph that returns the named tensors, each once (default: the graph's outputs)."""
-    return _session(*outlined(graph, LARGE), outputs)
+    return _session(*export_weightless(graph, LARGE), outputs)
 
 
 def model_session(model: Model, outputs: Sequence[str] | None = None, optimized: bool = True) -> Session:
     """A session over a whole model that returns the named tensors, each once (default: the model's outputs)."""
-    return _session(*to_outline(model, LARGE), outputs, optimized)
+    return _session(*to_weightless(model, LARGE), outputs, optimized)
 
 
 def _session(
@@ -137,7 +137,7 @@ def segment_session(
         functions=graph.functions,
         ir_version=graph.ir_version,
     )
-    proto, weights = outlined(piece, LARGE)
+    proto, weights = export_weightless(piece, LARGE)
     for name, example in inputs.items():
         kind = onnx.helper.np_dtype_to_tensor_dtype(example.dtype)
         proto.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, [None] * example.ndim))

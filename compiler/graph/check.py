@@ -1,4 +1,4 @@
-"""Is a graph still a valid model? Looked at after every pass; of models that come in see `arrival`.
+"""Is a graph still a valid model? Looked at after every pass; of models that come in, by `validate`.
 
 1. Every node has a name of its own. Every tensor is written once, and not under the name of an outer tensor.
 2. Every tensor that is read was written before, in the graph or around it.
@@ -13,7 +13,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ..errors import CompressError
-from .io import Model, to_skeleton
+from .io import Model, to_inference_proto
 
 
 def check_graph(model: Model) -> None:
@@ -39,7 +39,7 @@ def check_structure(model: Model) -> None:
 
 def check_onnx(model: Model) -> None:
     """Rule 4 of the module docstring."""
-    proto = light_proto(model)
+    proto = proto_to_check(model)
     try:
         onnx.checker.check_model(proto)
         onnx.shape_inference.infer_shapes(
@@ -49,9 +49,9 @@ def check_onnx(model: Model) -> None:
         raise _error(f"not a valid ONNX model: {str(error).strip().splitlines()[0]}", "graph") from error
 
 
-def light_proto(model: Model) -> onnx.ModelProto:
+def proto_to_check(model: Model) -> onnx.ModelProto:
     """The model without its big weights, declared types and all."""
-    proto = to_skeleton(model)
+    proto = to_inference_proto(model)
     del proto.graph.value_info[:]
     return proto
 

@@ -8,7 +8,7 @@
       Tile, a Cast to a wider type), or one made from a big input that other nodes read too.
 2. `Shape` is known as far as shape inference knows it. A vector of dimensions some of which are unknown (a dynamic
    batch) passes through the nodes that only move elements; the unknown ones carry a mark that no dimension can have,
-   and what arrives without the mark is constant.
+   and what comes without the mark is constant.
 """
 
 from __future__ import annotations

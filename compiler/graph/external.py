@@ -17,7 +17,6 @@ import onnx
 from ..errors import CompressError
 
 PAGE = 4096
-SMALL = 1024
 EXTERNAL = onnx.TensorProto.EXTERNAL
 Arrays = dict[str, np.ndarray]
 NUMPY = frozenset(
@@ -48,10 +47,10 @@ def data_files(proto: onnx.ModelProto, folder: Path) -> set[Path]:
     return {folder / entry.value for entry in entries if entry.key == "location"}
 
 
-def take_weights(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, Arrays]:
+def extract_weights(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, Arrays]:
     """A model without the weights that `proto` holds as bytes, and these by name, so that they lie in memory once.
 
-    What does not fill its shape stays: it is for `intake` to name.
+    What does not fill its shape stays: `normalize` refuses it.
     """
     arrays: Arrays = {}
     for tensor in proto.graph.initializer:

@@ -15,7 +15,7 @@ from onnx import defs, inliner
 from .inference import inferred
 from .normalize import graphs
 from .rewriter import Rewriter
-from .skeleton import skeleton
+from .weightless import export_for_inference
 
 Types = dict[str, onnx.TypeProto]
 
@@ -50,7 +50,7 @@ def has_body(node: gs.Node, opset: int) -> bool:
 
 def tensor_types(graph: gs.Graph) -> Types:
     """Tensor name -> type, as far as ONNX's inference knows it, subgraphs included."""
-    proto = inferred(skeleton(graph))
+    proto = inferred(export_for_inference(graph))
     infos = [info for part in graphs(proto.graph) for info in [*part.value_info, *part.input, *part.output]]
     return {info.name: info.type for info in infos if info.type.HasField("tensor_type")}
 

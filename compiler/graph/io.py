@@ -20,14 +20,13 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ..errors import CompressError
-from .external import EXTERNAL, SMALL, Arrays, data_files, read_external, take_weights, write_external
+from .external import EXTERNAL, Arrays, data_files, extract_weights, read_external, write_external
 from .normalize import graphs, inline_functions, normalize, restore
-from .outline import outlined
 from .protobuf_writer import Weights, size, write
-from .skeleton import skeleton
+from .weightless import MIN_BYTES, export_for_inference, export_weightless
 
 INLINE_LIMIT = 2**31 - 2**24
-MISLEADING = "TensorRT"
+RESERVED_PRODUCER = "TensorRT"
 """The producer by which onnx-tensorrt 8 knows a network of its own, of another format."""
 FIELDS = ("producer_name", "producer_version", "domain", "model_version", "doc_string")
 
@@ -57,54 +56,54 @@ def load(path: str | os.PathLike[str]) -> Model:
     proto = inline_functions(parse(path))
     files = {path, *data_files(proto, path.parent)}
     beside = read_external(proto, path.parent)
-    light, inside = take_weights(proto)
+    weightless, inside = extract_weights(proto)
     del proto
-    return replace(_import(light, {**beside, **inside}, path), stored=sum(file.stat().st_size for file in files))
+    return replace(_import(weightless, {**beside, **inside}, path), stored=sum(file.stat().st_size for file in files))
 
 
 def from_proto(proto: onnx.ModelProto, path: Path | None = None) -> Model:
     """The model of a proto that is in memory with all its data; the proto stays as it is."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
-    return _import(*take_weights(inline_functions(copy)), path)
+    return _import(*extract_weights(inline_functions(copy)), path)
 
 
 def to_proto(model: Model) -> onnx.ModelProto:
     """The graph as a ModelProto, in the envelope it came in."""
-    return _enveloped(model, gs.export_onnx(model.graph, do_type_check=False))
+    return _with_envelope(model, gs.export_onnx(model.graph, do_type_check=False))
 
 
-def to_outline(model: Model, least: int = SMALL) -> tuple[onnx.ModelProto, Weights]:
-    """`to_proto` without the weights of so many bytes, and these by name; see `outline`."""
-    proto, weights = outlined(model.graph, least)
-    return _enveloped(model, proto), weights
+def to_weightless(model: Model, min_bytes: int = MIN_BYTES) -> tuple[onnx.ModelProto, Weights]:
+    """`to_proto` without the weights of so many bytes, and these by name; see `export_weightless`."""
+    proto, weights = export_weightless(model.graph, min_bytes)
+    return _with_envelope(model, proto), weights
 
 
-def to_skeleton(model: Model) -> onnx.ModelProto:
-    """`to_proto` with its big weights as inputs; see `skeleton`."""
-    return _enveloped(model, skeleton(model.graph))
+def to_inference_proto(model: Model) -> onnx.ModelProto:
+    """`to_proto` with its big weights as inputs; see `export_for_inference`."""
+    return _with_envelope(model, export_for_inference(model.graph))
 
 
 def stored_size(model: Model) -> int:
     """The bytes that the model takes in a file, external data included."""
-    return size(*to_outline(model))
+    return size(*to_weightless(model))
 
 
 def digest(model: Model) -> str:
     """sha256 of the model as one file holds it."""
     total = hashlib.sha256()
-    write(*to_outline(model), total.update)
+    write(*to_weightless(model), total.update)
     return total.hexdigest()
 
 
-def _enveloped(model: Model, proto: onnx.ModelProto) -> onnx.ModelProto:
+def _with_envelope(model: Model, proto: onnx.ModelProto) -> onnx.ModelProto:
     """`proto`, an export of the model's graph, with what the graph cannot hold."""
     envelope = model.envelope
     for field in FIELDS:
         setattr(proto, field, getattr(envelope, field))
     proto.metadata_props.extend(envelope.metadata_props)
     restore(proto, {stub.name: stub for stub in envelope.graph.node})
-    _hoist(proto.graph, model.local)
+    _share_initializers(proto.graph, model.local)
     _declare(proto, envelope.graph)
     return proto
 
@@ -117,7 +116,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> int:
     """
     path = Path(path)
     data = path.with_name(f"{path.name}.data")
-    proto, weights = to_outline(model)
+    proto, weights = to_weightless(model)
     split = size(proto, weights) > INLINE_LIMIT
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
@@ -163,7 +162,7 @@ def _import(proto: onnx.ModelProto, arrays: Arrays, path: Path | None) -> Model:
     envelope = onnx.ModelProto(ir_version=proto.ir_version)
     for field in FIELDS:
         setattr(envelope, field, getattr(proto, field))
-    if envelope.producer_name == MISLEADING:
+    if envelope.producer_name == RESERVED_PRODUCER:
         envelope.producer_name = ""
     envelope.metadata_props.extend(proto.metadata_props)
     envelope.graph.input.extend(proto.graph.input)
@@ -197,7 +196,7 @@ def _keep_defaults(graph: gs.Graph, proto: onnx.GraphProto, arrays: Arrays) -> N
     ]
 
 
-def _hoist(graph: onnx.GraphProto, local: frozenset[str]) -> None:
+def _share_initializers(graph: onnx.GraphProto, local: frozenset[str]) -> None:
     """The export repeats an outer initializer in every subgraph that reads it; keep one, outside."""
     outer = {tensor.name for tensor in graph.initializer}
     for part in list(graphs(graph))[1:]:

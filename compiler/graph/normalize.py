@@ -24,6 +24,7 @@ from .external import EXTERNAL, Arrays, graph_tensors
 from .storage.operators import DOMAIN
 
 DEFAULT_DOMAIN = "ai.onnx"
+ONNX_DOMAINS = ("", DEFAULT_DOMAIN)
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"})
 FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE})
 FIELDS = {

@@ -60,8 +60,8 @@ def _tensor(tensor: onnx.TensorProto, weights: Weights) -> Iterator[Chunk]:
         yield _key(INITIALIZER, len(content)) + content
         return
     weight = weights[tensor.name]
-    light = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-    head = light.SerializeToString(deterministic=True) + _key(RAW_DATA, stored_bytes(weight))
+    header = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+    head = header.SerializeToString(deterministic=True) + _key(RAW_DATA, stored_bytes(weight))
     yield _key(INITIALIZER, len(head) + stored_bytes(weight)) + head
     yield weight
 

@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 
 from .constants import fold
 from .inference import inferred
-from .skeleton import skeleton
+from .weightless import export_for_inference
 
 Shapes = Mapping[str, tuple[int, ...]]
 Dims = Sequence[int | str | None]
@@ -63,7 +63,7 @@ def infer_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tup
 
     `sample` gives input shapes (a calibration sample's) for dimensions that the model leaves open.
     """
-    proto, sizes = skeleton(graph), input_shapes(graph, sample)
+    proto, sizes = export_for_inference(graph), input_shapes(graph, sample)
     for info in proto.graph.input:
         if info.name in sizes and info.type.HasField("tensor_type"):
             kind = info.type.tensor_type.elem_type
@@ -80,9 +80,9 @@ def _inferred(content: bytes) -> Shapes:
     proto = onnx.ModelProto.FromString(content)
     dims = known_dims(proto)
     if not _complete(proto, dims):
-        light = gs.import_onnx(proto)
-        while fold(light, dims):
-            proto = gs.export_onnx(light, do_type_check=False)
+        folded = gs.import_onnx(proto)
+        while fold(folded, dims):
+            proto = gs.export_onnx(folded, do_type_check=False)
             dims.update(known_dims(proto))
     dims.update({tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer})
     return {name: _whole(found) for name, found in dims.items() if found and all(found)}
@@ -96,7 +96,7 @@ def _complete(proto: onnx.ModelProto, dims: Mapping[str, Sequence[int | None]]) 
 
 def symbolic_shapes(graph: gs.Graph) -> dict[str, tuple[int | None, ...]]:
     """Tensor name -> shape as the model declares it: None for every dimension that is left open."""
-    return known_dims(skeleton(graph))
+    return known_dims(export_for_inference(graph))
 
 
 def known_dims(proto: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:

@@ -6,7 +6,7 @@
 4. The weight of every Conv fits its groups, bias and input, which neither checker nor shape inference look at.
 5. Weights that are computed from constants are finite.
 
-Weights that do not fill their shape, or are stored as NaN or Inf, are refused before, by `intake`.
+Weights that do not fill their shape, or are stored as NaN or Inf, are refused before, by `normalize`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ..errors import CompressError
-from .check import check_structure, light_proto
+from .check import check_structure, proto_to_check
 from .inference import inferred
 from .io import Model
 from .normalize import WEIGHTED, graphs
@@ -37,7 +37,7 @@ def validate(model: Model) -> None:
         raise _broken(error.what, error.where) from error
     _check_computed(model.graph)
     _check_declarations(model.envelope.graph)
-    proto = light_proto(model)
+    proto = proto_to_check(model)
     _check_nodes(proto)
     _check_convs(proto)
 

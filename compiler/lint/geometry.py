@@ -24,7 +24,7 @@ def trilu_rank(node: Node) -> Problems:
 @node_rule("grid-sample", "GridSample", targets=TENSORRT, source="docs/operators.md; importer of GridSample")
 def grid_sample(node: Node) -> Problems:
     """Data and grid have the same rank; from TensorRT 10 on it is 4."""
-    if TENSORRT_10(node.network.target):
+    if TENSORRT_10(node.context.target):
         yield from _rank(node, (4,))
     data, grid = node.rank(0), node.rank(1)
     if data is not None and grid is not None and data != grid:
@@ -104,7 +104,7 @@ def if_outputs(node: Node) -> Problems:
     branches = [node.bodies[name] for name in ("then_branch", "else_branch") if name in node.bodies]
     for outputs in zip(*(branch.graph.output for branch in branches), strict=False):
         names = [info.name for info in outputs]
-        shapes = [shape_of(branch.infos.get(name)) or () for branch, name in zip(branches, names, strict=True)]
+        shapes = [shape_of(branch.types.get(name)) or () for branch, name in zip(branches, names, strict=True)]
         if names[0] == names[-1]:
             yield Problem(f"both branches call their output '{names[0]}'", "give them different names")
         if not _broadcast(shapes[0], shapes[-1]):

@@ -33,11 +33,11 @@ def external_key(network: Network) -> Problems:
 @model_rule("external-missing", targets=every, source="ONNX external data; onnx-tensorrt parseExternalWeights")
 def external_missing(network: Network) -> Problems:
     """The files with external data must lie beside the model, or below."""
-    if network.folder is None:
+    if network.context.folder is None:
         return
     for location, tensor in {_location(tensor): tensor for tensor in _external(network)}.items():
         try:
-            _probe(tensor.name, location, network.folder)
+            _probe(tensor.name, location, network.context.folder)
         except CompressError as error:
             yield Problem(error.what, error.fix, location or tensor.name)
 

@@ -33,7 +33,7 @@ def conv_rank(node: Node) -> Problems:
 @node_rule("conv-bias", CONVS, targets=TENSORRT, source="importers of Conv and ConvTranspose; NVIDIA/TensorRT#2163")
 def conv_bias(node: Node) -> Problems:
     """The bias must be an initializer of one dimension, with a number for every output channel."""
-    if node.computed(2) and TENSORRT_8(node.network.target):
+    if node.computed(2) and TENSORRT_8(node.context.target):
         yield Problem("the bias is computed", "make it a float initializer, without QuantizeLinear")
         return
     bias, weight = node.shape(2), node.shape(1)
@@ -70,7 +70,7 @@ def auto_pad(node: Node) -> Problems:
 def deconv_pads(node: Node) -> Problems:
     """Padding may not be negative; TensorRT 8 takes that behind the data."""
     pads = node.attribute("pads", [])
-    checked = pads[: len(pads) // 2] if TENSORRT_8(node.network.target) else pads
+    checked = pads[: len(pads) // 2] if TENSORRT_8(node.context.target) else pads
     if any(pad < 0 for pad in checked):
         yield Problem(f"negative numbers in pads={pads}", "pad or slice in a node of its own")
 

@@ -15,18 +15,20 @@ OLDEST_OPSET = {8: 7, 10: 9}
 @model_rule("opset-new", targets=every, source="onnx-tensorrt 8.5-GA docs/operators.md, ModelImporter.cpp l.690-705")
 def opset_new(network: Network) -> Problems:
     """The opset must be one that the engine's parser knows."""
-    cap = network.target.max_opset
-    if network.opset > cap:
-        result = "refused" if network.target.tensorrt is None else "read as an older one, without a word"
-        yield Problem(f"opset {network.opset} is {result}: the newest is {cap}", f"export at opset {cap}", MODEL)
+    cap = network.context.target.max_opset
+    if network.context.opset > cap:
+        result = "refused" if network.context.target.tensorrt is None else "read as an older one, without a word"
+        yield Problem(
+            f"opset {network.context.opset} is {result}: the newest is {cap}", f"export at opset {cap}", MODEL
+        )
 
 
 @model_rule("opset-old", targets=TENSORRT, severity="warning", source="ModelImporter.cpp; docs/operators.md")
 def opset_old(network: Network) -> Problems:
     """The opset should not be older than what the parser was written for."""
-    line = 8 if TENSORRT_8(network.target) else 10
-    if network.opset < OLDEST_OPSET[line]:
-        text = f"opset {network.opset} is older than {OLDEST_OPSET[line]}, the first that the parser supports"
+    line = 8 if TENSORRT_8(network.context.target) else 10
+    if network.context.opset < OLDEST_OPSET[line]:
+        text = f"opset {network.context.opset} is older than {OLDEST_OPSET[line]}, the first that the parser supports"
         yield Problem(text, "convert it with onnx.version_converter", MODEL)
 
 
@@ -43,7 +45,7 @@ def ir_new(network: Network) -> Problems:
 
 
 def _ir(network: Network, verdict: str) -> Problems:
-    found, cap = network.proto.ir_version, network.target.max_ir
+    found, cap = network.proto.ir_version, network.context.target.max_ir
     if found > cap:
         yield Problem(f"IR version {found} {verdict}: it knows {cap}", f"set ir_version={cap}", MODEL)
 
@@ -59,7 +61,7 @@ def producer_name(network: Network) -> Problems:
 def local_function(network: Network) -> Problems:
     """Local functions are known from TensorRT 9.0 on. One that a plugin stands for may carry its body along."""
     for function in network.proto.functions:
-        if function.name in network.plugins:
+        if function.name in network.context.plugins:
             continue
         text = "a local function of the model: the parser does not look at those"
         fix = f"inline it (onnx.inliner), or name a plugin for it with --plugin-op {function.name}"

@@ -6,35 +6,30 @@ from collections import ChainMap, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import onnx
-from onnx import numpy_helper
 
-from ..errors import CompressError
-from ..graph.external import fill
+from ..graph.inference import as_input, inferred
+from ..graph.normalize import ONNX_DOMAINS, graphs
+from ..graph.weightless import weightless_copy
 from ..targets import Target
-from ..targets.operators import Version
-from .light import OWN, Infos, infer
-from .node import Node, Scope
+from .context import LintContext
+from .node import Node, Scope, TensorTypes
 
 
 class Network:
-    """A model and the target it is checked for.
+    """A model and the target it is checked for; `nodes`: every node, those of subgraphs after the node they belong to.
 
-    Attributes:
-        nodes: every node, those of subgraphs after the node they belong to.
-        opset: version of the default domain.
-        version: of TensorRT; (0, 0) for another engine.
+    Args:
+        folder, plugins: see `LintContext`.
     """
 
     def __init__(
         self, proto: onnx.ModelProto, target: Target, folder: Path | None = None, plugins: frozenset[str] = frozenset()
     ):
-        self.proto, self.target, self.folder, self.plugins = proto, target, folder, plugins
-        self.version: Version = target.tensorrt or (0, 0)
-        self.opset = max((entry.version for entry in proto.opset_import if entry.domain in OWN), default=1)
+        opset = max((entry.version for entry in proto.opset_import if entry.domain in ONNX_DOMAINS), default=1)
+        self.proto, self.context = proto, LintContext(target, opset, folder, plugins)
         self.nodes: list[Node] = []
-        self._enter(Scope(proto.graph, ChainMap(), ChainMap(), ChainMap()), iter(infer(proto)))
+        self._enter(Scope(proto.graph, ChainMap(), ChainMap(), ChainMap()), iter(infer_types(proto)))
         self._by_op: dict[str, list[Node]] = defaultdict(list)
         for node in self.nodes:
             self._by_op[node.op].append(node)
@@ -44,29 +39,12 @@ class Network:
         for op in ops:
             yield from self._by_op.get(op, ())
 
-    def values(self, tensor: onnx.TensorProto) -> np.ndarray | None:
-        """The numbers of a stored tensor; None where its file is not there."""
-        try:
-            return numpy_helper.to_array(self._local(tensor))
-        except (CompressError, ValueError, TypeError):
-            return None
-
-    def _local(self, tensor: onnx.TensorProto) -> onnx.TensorProto:
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            return tensor
-        if self.folder is None:
-            raise CompressError("its data lie in a file", tensor.name, "give the folder")
-        copy = onnx.TensorProto()
-        copy.CopyFrom(tensor)
-        fill(copy, self.folder)
-        return copy
-
-    def _enter(self, scope: Scope, infos: Iterator[Infos]) -> None:
+    def _enter(self, scope: Scope, types: Iterator[TensorTypes]) -> None:
         """Collect the nodes of a graph and of those below it, in the order of `graphs`."""
-        scope.infos.update(next(infos))
+        scope.types.update(next(types))
         scope.constants.update({tensor.name: tensor for tensor in scope.graph.initializer})
         for proto in scope.graph.node:
-            node = Node(proto, scope, self)
+            node = Node(proto, scope, self.context)
             self.nodes.append(node)
             scope.producers.update(dict.fromkeys(proto.output, node))
             stored = node.stored
@@ -75,4 +53,16 @@ class Network:
             for attribute in proto.attribute:
                 if attribute.HasField("g"):
                     node.bodies[attribute.name] = scope.inner(attribute.g)
-                    self._enter(node.bodies[attribute.name], infos)
+                    self._enter(node.bodies[attribute.name], types)
+
+
+def infer_types(proto: onnx.ModelProto) -> list[TensorTypes]:
+    """Tensor name -> type and shape, for each graph in the order of `graphs`."""
+    return [_types(part) for part in graphs(inferred(weightless_copy(proto)).graph)]
+
+
+def _types(graph: onnx.GraphProto) -> TensorTypes:
+    infos = [*graph.output, *graph.value_info, *graph.input]
+    types = {info.name: info.type.tensor_type for info in infos if info.type.HasField("tensor_type")}
+    types.update({tensor.name: as_input(tensor.name, tensor).type.tensor_type for tensor in graph.initializer})
+    return types

@@ -10,19 +10,18 @@ from __future__ import annotations
 from collections import ChainMap
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from ..targets import Target
-
-if TYPE_CHECKING:
-    from .network import Network
+from .context import LintContext
 
 Dim = int | str | None
 Shape = tuple[Dim, ...]
+TensorTypes = dict[str, onnx.TypeProto.Tensor]
 TYPES = {
     "FLOAT": "FP32",
     "DOUBLE": "FP32",
@@ -40,10 +39,10 @@ class Scope:
     graph: onnx.GraphProto
     constants: ChainMap[str, onnx.TensorProto]
     producers: ChainMap[str, Node]
-    infos: ChainMap[str, onnx.TypeProto.Tensor]
+    types: ChainMap[str, onnx.TypeProto.Tensor]
 
     def inner(self, graph: onnx.GraphProto) -> Scope:
-        return Scope(graph, self.constants.new_child(), self.producers.new_child(), self.infos.new_child())
+        return Scope(graph, self.constants.new_child(), self.producers.new_child(), self.types.new_child())
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +51,7 @@ class Node:
 
     proto: onnx.NodeProto
     scope: Scope
-    network: Network
+    context: LintContext
     bodies: dict[str, Scope] = field(default_factory=dict[str, Scope])
 
     @property
@@ -102,7 +101,7 @@ class Node:
 
     def values(self, index: int) -> np.ndarray | None:
         tensor = self.constant(index)
-        return None if tensor is None else self.network.values(tensor)
+        return None if tensor is None else self.context.values(tensor)
 
     def producer(self, index: int) -> Node | None:
         return self.scope.producers.get(self.proto.input[index]) if self.has(index) else None
@@ -112,7 +111,7 @@ class Node:
         tensor = self.constant(index)
         if tensor is not None:
             return tuple(tensor.dims)
-        return shape_of(self._info(index))
+        return shape_of(self._type(index))
 
     def rank(self, index: int) -> int | None:
         shape = self.shape(index)
@@ -123,16 +122,16 @@ class Node:
         tensor = self.constant(index)
         if tensor is not None:
             return tensor.data_type
-        info = self._info(index)
+        info = self._type(index)
         return info.elem_type or None if info is not None else None
 
     def engine_type(self, index: int) -> str | None:
         """The type as TensorRT names it, casts of its parser included."""
         dtype = self.dtype(index)
-        return None if dtype is None else engine_type(dtype, self.network.target)
+        return None if dtype is None else engine_type(dtype, self.context.target)
 
-    def _info(self, index: int) -> onnx.TypeProto.Tensor | None:
-        return self.scope.infos.get(self.proto.input[index]) if self.has(index) else None
+    def _type(self, index: int) -> onnx.TypeProto.Tensor | None:
+        return self.scope.types.get(self.proto.input[index]) if self.has(index) else None
 
 
 def shape_of(info: onnx.TypeProto.Tensor | None) -> Shape | None:

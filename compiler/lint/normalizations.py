@@ -63,7 +63,7 @@ def instance_norm(node: Node) -> Problems:
 def instance_norm_rank(node: Node) -> Problems:
     """The data has at least 3 dimensions, in TensorRT 8 at most 5."""
     rank = node.rank(0)
-    if rank is not None and (rank < 3 or (rank > 5 and TENSORRT_8(node.network.target))):
+    if rank is not None and (rank < 3 or (rank > 5 and TENSORRT_8(node.context.target))):
         yield Problem(f"the input has {rank} dimensions, TensorRT takes 3 to 5", "reshape it")
 
 

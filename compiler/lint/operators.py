@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import onnx
 
+from ..graph.normalize import ONNX_DOMAINS
 from ..targets.operators import Version, arrives, plugins, supported
-from .light import OWN
 from .network import Network
 from .node import Node
 from .rule import TENSORRT, TENSORRT_8, Problem, Problems, model_rule, node_rule
@@ -35,19 +35,19 @@ INTEGERS = frozenset(("INT32", "INT64"))
 
 
 def is_plugin(node: Node) -> bool:
-    return node.op in plugins() or node.op in node.network.plugins
+    return node.op in plugins() or node.op in node.context.plugins
 
 
 @model_rule("operator-missing", targets=TENSORRT, source="onnx-tensorrt docs/operators.md")
 def operator_missing(network: Network) -> Problems:
     """Every operator must have an importer in the parser, or be a plugin."""
-    known = supported(network.target)
+    known = supported(network.context.target)
     functions = {function.name for function in network.proto.functions}
     for node in network.nodes:
         if node.op in known or node.op in functions or node.op in INTEGER.split() or is_plugin(node):
             continue
-        text = f"TensorRT {_dotted(network.version)} has no {node.op}"
-        yield Problem(text, _mend(node.op, network.version), node.name)
+        text = f"TensorRT {_dotted(network.context.version)} has no {node.op}"
+        yield Problem(text, _mend(node.op, network.context.version), node.name)
 
 
 def _mend(op: str, version: Version) -> str:
@@ -68,9 +68,9 @@ def _dotted(version: Version) -> str:
 @model_rule("operator-domain", targets=TENSORRT_8, source="onnx-tensorrt 8.5-GA ModelImporter.cpp, importNode")
 def operator_domain(network: Network) -> Problems:
     """An operator of another domain is taken for the ONNX operator of its name."""
-    known = supported(network.target)
+    known = supported(network.context.target)
     for node in network.nodes:
-        if node.proto.domain not in OWN and node.op in known:
+        if node.proto.domain not in ONNX_DOMAINS and node.op in known:
             text = f"{node.proto.domain}.{node.op} is imported as ONNX's {node.op}, the domain is ignored"
             yield Problem(text, "use ONNX's operator, or rename this one", node.name)
 
@@ -78,8 +78,8 @@ def operator_domain(network: Network) -> Problems:
 @model_rule("operator-type", targets=TENSORRT, source="onnx-tensorrt docs/operators.md, column of types")
 def operator_type(network: Network) -> Problems:
     """Data must have a type that the operator takes. Integers of rank 0 and 1 are shape arithmetic and pass."""
-    known = supported(network.target)
-    left_to_uint8 = "UINT8" if TENSORRT_8(network.target) else None
+    known = supported(network.context.target)
+    left_to_uint8 = "UINT8" if TENSORRT_8(network.context.target) else None
     for node in network.nodes:
         index = DATA_INPUT.get(node.op, 0)
         found = node.engine_type(index)
@@ -94,7 +94,7 @@ def operator_type(network: Network) -> Problems:
 @model_rule("uint8", targets=TENSORRT_8, source="onnx-tensorrt 8.5-GA builtin_op_importers.cpp (UINT8 checks)")
 def uint8(network: Network) -> Problems:
     """UINT8 is for Casts from and to FP32 and FP16, from TensorRT 8.5 on."""
-    known = network.version >= (8, 5)
+    known = network.context.version >= (8, 5)
     for node in network.nodes:
         if node.op in ("QuantizeLinear", "DequantizeLinear"):
             continue
@@ -109,16 +109,16 @@ def cast_type(node: Node) -> Problems:
     to = node.attribute("to", 0)
     name = onnx.TensorProto.DataType.Name(to)
     kinds = {"FLOAT", "DOUBLE", "FLOAT16", "INT32", "INT64", "BOOL", "INT8", "UINT8"}
-    if name not in (kinds if TENSORRT_8(node.network.target) else kinds | {"BFLOAT16", "FLOAT8E4M3FN"}):
+    if name not in (kinds if TENSORRT_8(node.context.target) else kinds | {"BFLOAT16", "FLOAT8E4M3FN"}):
         yield Problem(f"there is no type {name}", "cast to another type")
-    if name == "UINT8" and TENSORRT_8(node.network.target) and node.dtype(0) not in (None, *FLOATS):
+    if name == "UINT8" and TENSORRT_8(node.context.target) and node.dtype(0) not in (None, *FLOATS):
         yield Problem("UINT8 comes from FP32 and FP16 only", "cast to FP32 in between")
 
 
 @model_rule("output-count", targets=TENSORRT, source="onnx-tensorrt importNode; NVIDIA/TensorRT#2361")
 def output_count(network: Network) -> Problems:
     """A node may not have more outputs than its importer returns."""
-    known = supported(network.target)
+    known = supported(network.context.target)
     for node in network.nodes:
         count = RETURNS.get(node.op, 1)
         if node.op in known and node.op not in ANY_COUNT and len(node.proto.output) > count:

@@ -60,7 +60,7 @@ UNREAD_ATTRIBUTES: Mapping[str, Mapping[str, Any]] = {
 @node_rule("constant-parameter", " ".join(CONSTANTS), targets=TENSORRT, source="docs/operators.md 8.0 to 10.16")
 def constant_parameter(node: Node) -> Problems:
     """Axes, counts and sizes that shape the engine must be initializers or Constants."""
-    version = node.network.target.tensorrt or FIRST
+    version = node.context.target.tensorrt or FIRST
     for entry in CONSTANTS[node.op]:
         if entry.since <= version < entry.before and node.computed(entry.index):
             yield Problem(f"{entry.name} is computed, {node.op} needs a constant", "fold constants, or store it")
@@ -91,7 +91,7 @@ def attribute_unread(node: Node) -> Problems:
 @node_rule("pad-mode", "Pad", targets=TENSORRT, source="onnx-tensorrt Changelog 8.2 and 10.0")
 def pad_mode(node: Node) -> Problems:
     """Padding is constant, reflect or edge; wrap came with 10.0."""
-    known = PAD_MODES if TENSORRT_8(node.network.target) else (*PAD_MODES, "wrap")
+    known = PAD_MODES if TENSORRT_8(node.context.target) else (*PAD_MODES, "wrap")
     if node.attribute("mode", "constant") not in known:
         yield Problem(f"mode={node.attribute('mode')}", f"TensorRT has {', '.join(known)}")
 

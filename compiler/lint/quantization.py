@@ -26,7 +26,9 @@ SCALE_TYPES = frozenset((onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE))
 
 def is_weight(node: Node, index: int = 0) -> bool:
     """The input comes from a constant, through Q, DQ and moves at most."""
-    for _ in node.network.nodes:
+    seen: set[tuple[int, int]] = set()
+    while (id(node), index) not in seen:
+        seen.add((id(node), index))
         if node.constant(index) is not None:
             return True
         producer = node.producer(index)
@@ -101,7 +103,7 @@ def qdq_size(node: Node) -> Problems:
 
 def axis_of(node: Node) -> int:
     """The axis that TensorRT reads; without the attribute it is 0 in TensorRT 8, and 1 in ONNX."""
-    return node.attribute("axis", 0 if TENSORRT_8(node.network.target) else 1)
+    return node.attribute("axis", 0 if TENSORRT_8(node.context.target) else 1)
 
 
 def scale_count(node: Node) -> int:
@@ -136,7 +138,7 @@ def int8_weights(node: Node) -> Problems:
 def dq_type(node: Node) -> Problems:
     """DequantizeLinear reads INT8 (TensorRT 10: FP8, FP4 and INT4 too); an INT32 bias is none of these."""
     found = node.engine_type(0)
-    known = {"INT8", "UINT8"} if TENSORRT_8(node.network.target) else {"INT8", "UINT8", "FP8", "FP4", "INT4"}
+    known = {"INT8", "UINT8"} if TENSORRT_8(node.context.target) else {"INT8", "UINT8", "FP8", "FP4", "INT4"}
     if found == "INT32":
         yield Problem("it dequantizes INT32 (a quantized bias)", "keep the bias in FP32, without quantizers")
     elif found is not None and found not in known:

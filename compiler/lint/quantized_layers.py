@@ -55,7 +55,7 @@ def deconv_groups(node: Node) -> Problems:
 @node_rule("conv-groups", "Conv", targets=TENSORRT, source="NvInfer.h, IConvolutionLayer::setNbGroups")
 def conv_groups(node: Node) -> Problems:
     """The channels of a group of an INT8 Conv are a multiple of 4; depthwise Convs have kernels of their own."""
-    shape, group, multiple = node.shape(1), node.attribute("group", 1), node.network.target.group_multiple
+    shape, group, multiple = node.shape(1), node.attribute("group", 1), node.context.target.group_multiple
     if quantizer(node, 1) is None or group == 1 or shape is None:
         return
     outputs, inputs = shape[0], shape[1]

@@ -26,14 +26,14 @@ def resize_mode(node: Node) -> Problems:
 
 
 def _has_cubic(node: Node) -> bool:
-    return node.network.version >= (8, 5)
+    return node.context.version >= (8, 5)
 
 
 @node_rule("resize-axes", "Resize Upsample", targets=TENSORRT, source="onnx2trt_utils.cpp, canUseLinearResize")
 def resize_axes(node: Node) -> Problems:
     """Linear resizing works on the last three axes, cubic on the last two."""
     reach = {"linear": 3, "bilinear": 3, "cubic": 2}.get(node.attribute("mode", "nearest"))
-    scales = node.values(1 if node.op == "Upsample" or node.network.opset < 11 else 2)
+    scales = node.values(1 if node.op == "Upsample" or node.context.opset < 11 else 2)
     if reach is not None and scales is not None and (scales.reshape(-1)[:-reach] != 1).any():
         yield Problem(f"{node.attribute('mode')} resizing of more than the last {reach} axes", "split it")
 

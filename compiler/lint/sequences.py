@@ -39,7 +39,7 @@ def loop_static(node: Node) -> Problems:
     if len(node.proto.output) > carried and node.computed(0):
         yield Problem("it stacks outputs over a computed trip count", "make the trip count a constant")
     for before, after in zip(body.graph.input[2:], body.graph.output[1 : 1 + carried], strict=False):
-        start, end = shape_of(body.infos.get(before.name)), shape_of(body.infos.get(after.name))
+        start, end = shape_of(body.types.get(before.name)), shape_of(body.types.get(after.name))
         if start is not None and end is not None and _differ(start, end):
             yield Problem(f"'{before.name}' changes its shape in the loop", "pad it to one shape")
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from ..errors import Unavailable
-from ..graph.io import Model, save, to_outline
+from ..graph.io import Model, save, to_weightless
 from ..lint import Finding, lint
 from .base import Pass, PassRecord
 from .context import Context
@@ -94,7 +94,7 @@ class Lint(Instrument):
         if record.position != self._last:
             return
         plugins = [*ctx.options.plugin_operators, *ctx.state.declared_operators]
-        findings = lint(to_outline(model, BIG)[0], ctx.target, plugins=plugins)
+        findings = lint(to_weightless(model, BIG)[0], ctx.target, plugins=plugins)
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
             others = f"; {len(errors) - 1} more such places" if len(errors) > 1 else ""

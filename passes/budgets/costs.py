@@ -19,8 +19,8 @@ import onnx_graphsurgeon as gs
 from ...compiler.costs.network_cost import graph_cost
 from ...compiler.costs.workload import ConvWorkload, LatencyModel, chain_costs, conv_workload
 from ...compiler.graph.convs import Conv, find_convs
-from ...compiler.graph.outline import graph_bytes
 from ...compiler.graph.shapes import Shapes
+from ...compiler.graph.weightless import graph_bytes
 from ..decomposition.forms import Form
 
 Costs = dict[str, float]

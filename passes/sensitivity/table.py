@@ -21,7 +21,7 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.errors import CompressError
 from ...compiler.files import staged, writing
-from ...compiler.graph.skeleton import skeleton
+from ...compiler.graph.weightless import export_for_inference
 from ...compiler.pipeline.data import Data
 
 SCHEMA = 1
@@ -75,7 +75,7 @@ def cache_file(key: str) -> Path:
 def table_key(graph: gs.Graph, data: Data, options: Mapping[str, object]) -> str:
     """sha256 over the model (structure and weights), the samples and the options."""
     total = hashlib.sha256(json.dumps({"schema": SCHEMA, **options}, sort_keys=True, default=str).encode())
-    total.update(skeleton(graph).SerializeToString(deterministic=True))
+    total.update(export_for_inference(graph).SerializeToString(deterministic=True))
     for name, tensor in sorted(graph.tensors().items()):
         if isinstance(tensor, gs.Constant):
             _update(total, name, tensor.values)

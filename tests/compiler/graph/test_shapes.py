@@ -7,7 +7,7 @@ import onnx
 from builders import model, normal
 from onnx_compress.compiler.graph.io import from_proto, to_proto
 from onnx_compress.compiler.graph.shapes import NOMINAL, infer_shapes, input_shapes, symbolic_shapes
-from onnx_compress.compiler.graph.skeleton import skeleton
+from onnx_compress.compiler.graph.weightless import export_for_inference
 
 
 def test_open_dimensions_get_nominal_values():
@@ -63,7 +63,7 @@ def test_a_long_vector_that_is_cast_takes_no_time():
         codes=np.zeros(100_000, np.uint8),
         e=normal(16),
     )
-    inputs = {info.name: info.type.tensor_type.shape.dim for info in skeleton(source.graph).graph.input}
+    inputs = {info.name: info.type.tensor_type.shape.dim for info in export_for_inference(source.graph).graph.input}
     assert [dim.dim_value for dim in inputs["codes"]] == [0]
     found = infer_shapes(source.graph)
     assert (found["codes"], found["w"], found["y"]) == ((100_000,), (250, 400), (1, 400))

@@ -10,8 +10,8 @@ import pytest
 from builders import normal, proto
 from lint_cases import QUANTIZED, net, weight
 from onnx import helper, numpy_helper
+from onnx_compress.compiler.graph.weightless import weightless_copy
 from onnx_compress.compiler.lint import Finding, lint
-from onnx_compress.compiler.lint.light import light_copy
 from onnx_compress.compiler.lint.network import Network
 from onnx_compress.compiler.targets import TARGETS, find_target
 
@@ -129,9 +129,9 @@ def test_depthwise_convs_may_be_quantized():
 def test_big_weights_are_not_copied():
     model = net("a = Conv(x, big) c = Constant() y = Relu(a)", big=normal(64, 4, 3, 3))
     model.graph.node[1].attribute.append(helper.make_attribute("value", numpy_helper.from_array(normal(5000))))
-    light = light_copy(model)
-    assert light.ByteSize() < 600
-    assert {info.name for info in light.graph.input} == {"x", "big", "c"}
+    copy = weightless_copy(model)
+    assert copy.ByteSize() < 600
+    assert {info.name for info in copy.graph.input} == {"x", "big", "c"}
     network = Network(model, XAVIER)
     assert network.nodes[2].shape(0) == (1, 64, 6, 6)
 
@@ -144,7 +144,7 @@ def test_constants_of_subgraphs_are_not_copied():
     for attribute in model.graph.node[0].attribute:
         value = helper.make_attribute("value", numpy_helper.from_array(normal(5000)))
         attribute.g.node[0].attribute.append(value)
-    assert light_copy(model).ByteSize() < 600
+    assert weightless_copy(model).ByteSize() < 600
     assert Network(model, XAVIER).nodes[2].shape(0) == (5000,)
 
 
