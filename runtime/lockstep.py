@@ -24,8 +24,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.activation import Activation
-from ..compiler.graph.activations import activation_after
+from ..compiler.graph.activations import Activation, activation_after
 from ..compiler.pipeline.data import ACTIVATIONS, Data
 from .data import sized_batches
 from .disk_backed_arrays import DiskBackedArrays

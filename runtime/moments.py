@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg.blas import ssyrk
 
-from ..compiler.activation import Activation
+from ..compiler.graph.activations import Activation
 
 TILE, BLOCK = 256, 2**13
 

@@ -1,14 +1,34 @@
-"""Which activation a tensor goes through: the operator that alone reads it, where that has straight pieces."""
+"""Monotone activations with up to three straight pieces, and which of them a tensor goes through.
+
+    f(z) = low + leak (z - low)    z < low
+           z                       low <= z <= high
+           high                    z > high
+
+Relu: low 0. LeakyRelu: low 0 and its leak. Clip: low and high. The identity has no bounds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..activation import Activation
 from .weights import resolve
+
+
+@dataclass(frozen=True)
+class Activation:
+    """See the module docstring."""
+
+    low: float = -inf
+    high: float = inf
+    leak: float = 0.0
+
+    @property
+    def linear(self) -> bool:
+        return self.low == -inf and self.high == inf
 
 
 def activation_after(tensor: gs.Tensor) -> Activation | None:
@@ -16,11 +36,11 @@ def activation_after(tensor: gs.Tensor) -> Activation | None:
     if len(tensor.outputs) != 1 or tensor.outputs[0].domain not in (None, "", "ai.onnx"):
         return None
     node = tensor.outputs[0]
-    return KNOWN[node.op](node) if node.op in KNOWN else None
+    return BY_OPERATOR[node.op](node) if node.op in BY_OPERATOR else None
 
 
 def _clip(node: gs.Node) -> Activation | None:
-    low, high = _bound(node, 1, "min", -np.inf), _bound(node, 2, "max", np.inf)
+    low, high = _bound(node, 1, "min", -inf), _bound(node, 2, "max", inf)
     return None if low is None or high is None or low > high else Activation(low, high)
 
 
@@ -37,7 +57,7 @@ def _leaky(node: gs.Node) -> Activation | None:
     return Activation(0.0, leak=leak) if leak >= 0 else None
 
 
-KNOWN: dict[str, Callable[[gs.Node], Activation | None]] = {
+BY_OPERATOR: dict[str, Callable[[gs.Node], Activation | None]] = {
     "Relu": lambda node: Activation(0.0),
     "LeakyRelu": _leaky,
     "Clip": _clip,

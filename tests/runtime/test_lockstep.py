@@ -5,7 +5,7 @@ from __future__ import annotations
 import builders
 import numpy as np
 import pytest
-from onnx_compress.compiler.activation import Activation
+from onnx_compress.compiler.graph.activations import Activation
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.gemms import find_gemms
 from onnx_compress.compiler.graph.rewriter import Rewriter

@@ -5,8 +5,7 @@ from __future__ import annotations
 import builders
 import numpy as np
 import pytest
-from onnx_compress.compiler.activation import Activation
-from onnx_compress.compiler.graph.activations import activation_after
+from onnx_compress.compiler.graph.activations import Activation, activation_after
 from onnx_compress.passes.projection.activation_split import PiecewiseLinear
 
 X = builders.normal(2, 3, 4) * 5
