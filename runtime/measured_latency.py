@@ -64,7 +64,8 @@ class Geometry:
 
     @property
     def macs(self) -> int:
-        return self.positions * self.channels_out * (self.channels_in // self.group) * prod(self.kernel)
+        ends = self.channels_in, self.channels_out, self.kernel, self.group, prod(self.spatial), self.positions
+        return ConvWorkload(*ends).macs
 
     def graph(self, name: str) -> onnx.GraphProto:
         """One node of that name, whose input is `name.x` and output `name`; weights from a normal distribution."""

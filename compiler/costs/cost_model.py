@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from math import prod
 
 import onnx_graphsurgeon as gs
 
@@ -24,7 +22,7 @@ class DeviceLatencyModel:
     mode: str
 
     def conv(self, workload: ConvWorkload) -> float:
-        return _conv_ms(self.device, self.mode, self.precision, workload)
+        return conv_ms(self.device, self.mode, self.precision, workload)
 
     def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
         return estimate(graph, shapes, self.target, self.mode, self.precision).ms
@@ -36,18 +34,3 @@ def device_latency_model(target: Target, precision: Precision, mode: str) -> Lat
         return None
     DEVICES[target.device].mode(mode)
     return DeviceLatencyModel(target, target.device, precision, mode)
-
-
-@lru_cache(maxsize=1 << 16)
-def _conv_ms(device: str, mode: str, precision: Precision, workload: ConvWorkload) -> float:
-    return conv_ms(
-        device,
-        mode,
-        precision,
-        workload.positions_in,
-        workload.positions_out,
-        workload.channels_in,
-        workload.channels_out,
-        prod(workload.kernel),
-        workload.group,
-    )

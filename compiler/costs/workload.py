@@ -75,14 +75,14 @@ def conv_workload(conv: Conv, shapes: Shapes) -> ConvWorkload:
         conv.filters,
         conv.kernel,
         conv.group,
-        spatial(conv.input, shapes),
-        spatial(conv.output, shapes),
+        positions(conv.input, shapes),
+        positions(conv.output, shapes),
         conv.bias is not None,
         conv.dtype.itemsize,
     )
 
 
-def spatial(tensor: gs.Tensor, shapes: Shapes) -> int:
+def positions(tensor: gs.Tensor, shapes: Shapes) -> int:
     """Positions of a tensor (N, C, ...) of one sample; 1 where the shape is unknown."""
     return prod(shapes[tensor.name][2:]) if tensor.name in shapes else 1
 

@@ -46,7 +46,7 @@ class DlaLayer:
         node: its name.
         runs: on the DLA; on the GPU otherwise.
         reason: why not, with the figure found and the limit; a remark, or nothing, for a layer that runs.
-        macs: multiply-accumulates of one sample, for Conv, ConvTranspose, Gemm and MatMul.
+        macs: of the whole batch (`MatrixProduct.macs`), for Conv, ConvTranspose, Gemm and MatMul.
     """
 
     node: str

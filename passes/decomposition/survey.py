@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.workload import LatencyModel, spatial
+from ...compiler.costs.workload import LatencyModel, positions
 from ...compiler.graph.convs import Conv, find_convs, unsupported_convs
 from ...compiler.graph.shapes import Shapes, infer_shapes
 from ...compiler.pipeline.base import Decision
@@ -180,7 +180,7 @@ def _original_fits(
         yield from ((conv, plain_fits(conv)) for conv in convs)
         return
     with ctx.progress("error curves", len(convs)) as advance:
-        data = curve_samples(request.data, min((spatial(conv.output, shapes) for conv in convs), default=1))
+        data = curve_samples(request.data, min((positions(conv.output, shapes) for conv in convs), default=1))
         for layer, moments in lockstep(graph, graph, convs, data, ctx.rng(), CURVE_ROWS, memory=ctx.activation_bytes):
             assert isinstance(layer, Conv)
             yield layer, layer_fits(layer, moments, request.ridge)

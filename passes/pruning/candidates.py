@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.channels import Channels, Group, Macs, Part
+from ...compiler.costs.channel_macs import ChannelMacs
+from ...compiler.graph.channels import Channels, Group, Part
 from ...compiler.graph.convs import find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.shapes import Shapes
@@ -90,7 +91,7 @@ def survey(
     graph: gs.Graph, ctx: Context, channels: Channels, groups: Sequence[Group], shapes: Shapes, request: PruningCriteria
 ) -> list[PruningCandidate]:
     """A candidate for each of `groups`."""
-    macs = Macs(channels, shapes)
+    macs = ChannelMacs(channels, shapes)
     found: dict[Group, PruningCandidate] = {}
     for group, readers in _readers(graph, ctx, groups, request):
         found[group] = _candidate(group, readers, macs.saved(group), request)

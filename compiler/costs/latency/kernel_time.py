@@ -26,8 +26,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, hypot
+from math import ceil, hypot, prod
 
+from ..workload import ConvWorkload
 from .constants import CONSTANTS, Constants
 from .devices import DEVICES, Device, Mode
 from .precision import WIDTH, Precision
@@ -39,7 +40,7 @@ FEW_ROWS = 8
 
 @dataclass(frozen=True)
 class MatrixProduct:
-    """The multiplication that a layer is.
+    """The multiplication that a layer is, of a Conv with the whole batch: `ConvWorkload` counts one sample.
 
     Attributes:
         rows: output positions, all samples of the batch.
@@ -115,29 +116,13 @@ def speed(device: str, mode: str) -> Speed:
     return Speed(DEVICES[device], DEVICES[device].mode(mode), CONSTANTS[device])
 
 
-def conv_ms(
-    device: str,
-    mode: str,
-    precision: Precision,
-    positions_in: int,
-    positions_out: int,
-    channels_in: int,
-    channels_out: int,
-    kernel_size: int,
-    group: int = 1,
-    batch: int = 1,
-) -> float:
-    """Milliseconds of one Conv as a kernel of its own.
-
-    Args:
-        device, mode: a name in `DEVICES` and one of its power modes.
-        positions_in, positions_out: pixels of one sample.
-        channels_in, channels_out: of all groups together.
-        kernel_size: number of taps, 9 for 3 x 3.
-    """
-    product = MatrixProduct(batch * positions_out, channels_out, channels_in // group, kernel_size, group)
-    activations = batch * (positions_in * channels_in + positions_out * channels_out)
-    weights = channels_out * product.channels * kernel_size
+@lru_cache(maxsize=1 << 16)
+def conv_ms(device: str, mode: str, precision: Precision, workload: ConvWorkload, batch: int = 1) -> float:
+    """Milliseconds of one Conv as a kernel of its own; `device` and `mode`: a name in `DEVICES`, one of its modes."""
+    channels, columns = workload.channels_in // workload.group, workload.channels_out
+    product = MatrixProduct(batch * workload.positions_out, columns, channels, prod(workload.kernel), workload.group)
+    activations = batch * (workload.positions_in * workload.channels_in + workload.positions_out * columns)
+    weights = columns * channels * product.kernel
     return speed(device, mode).kernel_ms(precision, (product,), (activations + weights) * WIDTH[precision])
 
 

@@ -2,8 +2,7 @@
 
 from .describe import describe
 from .groups import Channels, Group, Part, find_channels
-from .macs import Macs
 from .removal import mask, remove
 from .selection import Selection, widen
 
-__all__ = ["Channels", "Group", "Macs", "Part", "Selection", "describe", "find_channels", "mask", "remove", "widen"]
+__all__ = ["Channels", "Group", "Part", "Selection", "describe", "find_channels", "mask", "remove", "widen"]

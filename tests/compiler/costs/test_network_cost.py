@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from builders import model, normal
-from onnx_compress.compiler.costs.network_cost import Cost, conv_macs, conv_params, graph_cost
+from onnx_compress.compiler.costs.network_cost import Cost, graph_cost
+from onnx_compress.compiler.costs.workload import conv_workload
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import load
 from onnx_compress.compiler.graph.shapes import infer_shapes
@@ -31,9 +32,10 @@ def test_one_conv(layer: str, shape: tuple[int, ...], macs: int):
     )
     (conv,) = find_convs(source.graph)
     shapes = infer_shapes(source.graph)
-    assert conv_macs(conv, shapes) == macs
-    assert conv_params(conv) == conv.weight.size + shape[0]
-    assert graph_cost(source.graph, shapes) == Cost(macs, conv_params(conv))
+    workload = conv_workload(conv, shapes)
+    assert workload.macs == macs
+    assert workload.params == conv.weight.size + shape[0]
+    assert graph_cost(source.graph, shapes) == Cost(macs, workload.params)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared networks are not here")

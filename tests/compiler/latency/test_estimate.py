@@ -13,6 +13,7 @@ import pytest
 from builders import model, normal
 from onnx_compress.compiler.costs.latency import Latency, PrecisionRequest, conv_ms, estimate
 from onnx_compress.compiler.costs.latency.constants import CONSTANTS
+from onnx_compress.compiler.costs.workload import ConvWorkload
 from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.graph.io import from_proto
 from onnx_compress.compiler.graph.shapes import infer_shapes
@@ -85,7 +86,7 @@ def test_folding_batch_norm_changes_no_time():
 def test_conv_ms_is_what_the_estimate_says():
     source = model("g (float[2,16,8,8] x) => (float y) { y = Conv<group = 2>(x, w) }", w=normal(8, 8, 3, 3))
     (kernel,) = latency(source.graph).kernels
-    assert kernel.ms == conv_ms("xavier", "MAXN", "fp16", 64, 36, 16, 8, 9, group=2, batch=2)
+    assert kernel.ms == conv_ms("xavier", "MAXN", "fp16", ConvWorkload(16, 8, (3, 3), 2, 64, 36), batch=2)
     assert kernel.bytes == 2 * (2 * 16 * 64 + 2 * 8 * 36 + 8 * 8 * 9)
     assert kernel.flops == 2 * 2 * 36 * 16 * 8 * 9
 

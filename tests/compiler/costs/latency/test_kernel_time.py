@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from onnx_compress.compiler.costs.latency.devices import DEVICES
 from onnx_compress.compiler.costs.latency.kernel_time import MatrixProduct, conv_ms, speed
 from onnx_compress.compiler.costs.latency.precision import Precision
+from onnx_compress.compiler.costs.workload import ConvWorkload
 from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.targets import TARGETS
 
@@ -18,8 +19,18 @@ sides, channels, kernels = st.integers(1, 112), st.integers(1, 600), st.sampled_
 precisions = st.sampled_from(["fp32", "fp16", "int8"])
 
 
-def price(side: int, c: int, n: int, k: int, precision: Precision = "fp16", mode: str = "MAXN", **more: int) -> float:
-    return conv_ms("xavier", mode, precision, side * side, side * side, c, n, k, **more)
+def price(
+    side: int,
+    c: int,
+    n: int,
+    k: int,
+    precision: Precision = "fp16",
+    mode: str = "MAXN",
+    group: int = 1,
+    batch: int = 1,
+) -> float:
+    workload = ConvWorkload(c, n, (k,), group, side * side, side * side)
+    return conv_ms("xavier", mode, precision, workload, batch)
 
 
 @given(sides, channels, channels, kernels, st.integers(1, 64), precisions)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from builders import model, normal, proto
+from onnx_compress.compiler.costs.channel_macs import ChannelMacs
 from onnx_compress.compiler.costs.network_cost import graph_cost
-from onnx_compress.compiler.graph.channels import Macs, find_channels, remove
+from onnx_compress.compiler.graph.channels import find_channels, remove
 from onnx_compress.compiler.graph.io import from_proto
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.graph.shapes import infer_shapes
@@ -29,7 +30,7 @@ def after(*units: int) -> int:
 def test_macs_are_those_of_the_pruned_graph():
     graph = from_proto(STREAM).graph
     channels, shapes = find_channels(graph), infer_shapes(graph)
-    macs, group = Macs(channels, shapes), channels.groups[0]
+    macs, group = ChannelMacs(channels, shapes), channels.groups[0]
     assert macs.total() == after(0, 1, 2, 3) == 64 * (4 * 2 + 4 * 4 * 9 + 4) + 16 * 3 * 4
     assert macs.total({group: np.array([1, 3])}) == after(1, 3)
     assert macs.saved(group).tolist() == [macs.total() - after(1, 2, 3)] * 4
@@ -41,7 +42,7 @@ def test_other_layers_count_on_demand():
         text + " h = Gemm(f, g) y = MatMul(h, m) }", t=normal(2, 4, 2, 2), g=normal(64, 6), m=normal(6, 5)
     ).graph
     channels, shapes = find_channels(graph), infer_shapes(graph)
-    assert Macs(channels, shapes).total() == 0
-    macs = Macs(channels, shapes, ops=("ConvTranspose", "Gemm", "MatMul"))
+    assert ChannelMacs(channels, shapes).total() == 0
+    macs = ChannelMacs(channels, shapes, ops=("ConvTranspose", "Gemm", "MatMul"))
     assert macs.total() == 9 * 2 * 4 * 4 + 64 * 6 + 6 * 5
     assert macs.saved(channels.groups[0]).tolist() == [9 * 2 * 4 + 16 * 6] * 4

@@ -3,6 +3,8 @@
     MACs(layer) = P * product over the axes of its weight of the entries that stay
     P: positions of the output for one sample (ConvTranspose: of the input)
 
+With all units a Conv has those of its `ConvWorkload`; here its labels, not counts, say what stays of each axis.
+
 A unit that owns both filters and channels of a layer saves their overlap once.
 """
 
@@ -15,15 +17,16 @@ from math import prod
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..shapes import Shapes
-from ..weights import resolve
-from .flow import Slot
-from .groups import Channels, Group
-from .selection import Selection, stays
+from ..graph.channels import Channels, Group, Selection
+from ..graph.channels.flow import Slot
+from ..graph.channels.selection import stays
+from ..graph.shapes import Shapes
+from ..graph.weights import resolve
+from .workload import positions
 
 
 @dataclass(frozen=True, eq=False)
-class ChannelLayer:
+class LayerMacs:
     """MACs per combination of entries, and for each axis that channels live on the labels of its entries."""
 
     node: gs.Node
@@ -31,7 +34,7 @@ class ChannelLayer:
     axes: tuple[np.ndarray, ...]
 
 
-class Macs:
+class ChannelMacs:
     """The MACs of the layers that `ops` names, as far as their weights are constant."""
 
     def __init__(self, channels: Channels, shapes: Shapes, ops: Collection[str] = ("Conv",)):
@@ -60,18 +63,18 @@ class Macs:
         return saved
 
 
-def _layer(slots: list[Slot], shapes: Shapes) -> ChannelLayer:
+def _layer(slots: list[Slot], shapes: Shapes) -> LayerMacs:
     node, index = slots[0].node, slots[0].input
     weight = resolve(node.inputs[index])
     assert weight is not None
     axes = tuple(slot.ids for slot in slots)
     rest = weight.size // prod(map(len, axes)) * _positions(node, index, shapes)
-    return ChannelLayer(node, rest, axes)
+    return LayerMacs(node, rest, axes)
 
 
 def _positions(node: gs.Node, weight: int, shapes: Shapes) -> int:
     """Outputs of one sample for one filter; 1 where the shape is unknown."""
-    shape = shapes.get((node.inputs[0] if node.op == "ConvTranspose" else node.outputs[0]).name, ())
-    if node.op == "MatMul":
-        return prod(shape[1:-1] if weight == 1 else (*shape[1:-2], *shape[-1:]))
-    return prod(shape[2:])
+    if node.op != "MatMul":
+        return positions(node.inputs[0] if node.op == "ConvTranspose" else node.outputs[0], shapes)
+    shape = shapes.get(node.outputs[0].name, ())
+    return prod(shape[1:-1] if weight == 1 else (*shape[1:-2], *shape[-1:]))
