@@ -9,7 +9,7 @@ OUT_OF_MEMORY = "fewer --samples, smaller inputs, or a machine with more memory"
 
 
 class CompressError(Exception):
-    """Something the user can put right.
+    """Something the user can fix.
 
     Args:
         what: what is wrong, with the expected and the found value.

@@ -7,7 +7,7 @@ For every node:
     Reshape and Squeeze have none.
  3. Shapes are known; of the dimensions only the batch may be left open, for a profile of one size to fix.
  4. At most 4096 samples, where the batch is all dimensions before C, H and W; every other dimension at most 8192.
- 5. The limits of the operator, in `weighted` and `weightless`.
+ 5. The limits of the operator, in `weight_layers` and `other_layers`.
 
 Not checked, because a graph does not say it: in INT8 the input and output of a MaxPool or AveragePool need equal
 ranges, and so do the two operands of an elementwise layer; a core holds few loadables at a time, so a network that
@@ -29,13 +29,13 @@ from ..costs.latency.kernel_work import product_of
 from ..costs.latency.operators import LAYERS
 from ..graph.shapes import Shapes, symbolic_shapes
 from ..graph.weights import is_quantized
-from . import weighted, weightless
+from . import other_layers, weight_layers
 from .facts import Facts, Precision
 
 __all__ = ["DlaLayer", "dla_layers", "dla_share"]
 
 MAX_BATCH, MAX_SIZE = 4096, 8192
-CHECKS: dict[str, Callable[[Facts], str | None]] = {**weighted.CHECKS, **weightless.CHECKS}
+CHECKS: dict[str, Callable[[Facts], str | None]] = {**weight_layers.CHECKS, **other_layers.CHECKS}
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _layer(facts: Facts, open_dims: Mapping[str, int]) -> DlaLayer:
     node = facts.node
     reason = _refusal(facts, open_dims)
     macs = product_of(node, facts.shapes).macs if node.op in LAYERS else 0
-    return DlaLayer(node.name, node.op, reason is None, reason or weightless.remark(facts), macs)
+    return DlaLayer(node.name, node.op, reason is None, reason or other_layers.remark(facts), macs)
 
 
 def _refusal(facts: Facts, open_dims: Mapping[str, int]) -> str | None:

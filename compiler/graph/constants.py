@@ -52,7 +52,7 @@ def lower_constants(graph: gs.Graph) -> int:
         tensor = constant_tensor(node) if node.op == "Constant" and not node.domain else None
         if tensor is None or not node.outputs or node.outputs[0].name in outputs:
             continue
-        _read_instead(node.outputs[0], tensor)
+        _replace_reads(node.outputs[0], tensor)
         node.outputs.clear()
         lowered.add(id(node))
     graph.nodes = [node for node in graph.nodes if id(node) not in lowered]
@@ -83,7 +83,7 @@ def fold(graph: gs.Graph, shapes: Dims) -> list[str]:
     return list(folded.values())
 
 
-def _read_instead(old: gs.Tensor, new: gs.Constant) -> None:
+def _replace_reads(old: gs.Tensor, new: gs.Constant) -> None:
     new.name = old.name
     for consumer in list(old.outputs):
         for index, tensor in enumerate(consumer.inputs):

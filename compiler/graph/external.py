@@ -19,7 +19,7 @@ from ..errors import CompressError
 PAGE = 4096
 EXTERNAL = onnx.TensorProto.EXTERNAL
 Arrays = dict[str, np.ndarray]
-NUMPY = frozenset(
+NUMPY_TYPES = frozenset(
     getattr(onnx.TensorProto, name)
     for name in (
         *("FLOAT", "DOUBLE", "FLOAT16", "BOOL", "INT8", "INT16", "INT32", "INT64"),
@@ -54,7 +54,7 @@ def extract_weights(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, Arrays]:
     """
     arrays: Arrays = {}
     for tensor in proto.graph.initializer:
-        if tensor.data_type not in NUMPY or tensor.data_location == EXTERNAL:
+        if tensor.data_type not in NUMPY_TYPES or tensor.data_location == EXTERNAL:
             continue
         dtype, data = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type), tensor.raw_data
         if data and min(tensor.dims, default=0) >= 0 and len(data) == prod(tensor.dims) * dtype.itemsize:
@@ -69,17 +69,17 @@ def read_external(proto: onnx.ModelProto, folder: Path) -> Arrays:
     numpy has no type for into the proto."""
     arrays: Arrays = {}
     for tensor in proto.graph.initializer:
-        if tensor.data_location == EXTERNAL and tensor.data_type in NUMPY:
+        if tensor.data_location == EXTERNAL and tensor.data_type in NUMPY_TYPES:
             dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
             arrays[tensor.name] = np.frombuffer(_read(tensor, folder), dtype).reshape(tensor.dims)
             tensor.ClearField("external_data")
     for tensor in graph_tensors(proto.graph):
         if tensor.data_location == EXTERNAL and tensor.name not in arrays:
-            fill(tensor, folder)
+            load_external_data(tensor, folder)
     return arrays
 
 
-def fill(tensor: onnx.TensorProto, folder: Path) -> None:
+def load_external_data(tensor: onnx.TensorProto, folder: Path) -> None:
     """Bring the external data of `tensor` into it."""
     tensor.raw_data = bytes(_read(tensor, folder))
     tensor.ClearField("external_data")
@@ -101,7 +101,7 @@ def write_external(proto: onnx.ModelProto, path: Path, values: Callable[[str], n
 
 def _read(tensor: onnx.TensorProto, folder: Path) -> bytearray:
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    path = _inside(entries.get("location", ""), folder, tensor.name)
+    path = _resolve_location(entries.get("location", ""), folder, tensor.name)
     try:
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or 0) or None
         with path.open("rb") as file:
@@ -122,7 +122,7 @@ def _read(tensor: onnx.TensorProto, folder: Path) -> bytearray:
     return data
 
 
-def _inside(location: str, folder: Path, name: str) -> Path:
+def _resolve_location(location: str, folder: Path, name: str) -> Path:
     """The data file, which must lie in `folder` or below."""
     path = folder / location
     if not location or Path(location).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):

@@ -6,7 +6,7 @@ from math import prod
 
 import onnx
 
-LONG = 2**16
+MAX_VECTOR = 2**16
 
 
 def inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -23,5 +23,5 @@ def as_input(name: str, weight: onnx.TensorProto) -> onnx.ValueInfoProto:
     Inference takes a vector that is cast for dimensions, and writes down a symbol for each: 200 bytes of memory per
     element, and seconds (onnx 1.23).
     """
-    dims = [None] if len(weight.dims) == 1 and prod(weight.dims) > LONG else list(weight.dims)
+    dims = [None] if len(weight.dims) == 1 and prod(weight.dims) > MAX_VECTOR else list(weight.dims)
     return onnx.helper.make_tensor_value_info(name, weight.data_type, dims)

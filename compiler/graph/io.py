@@ -28,7 +28,7 @@ from .weightless import MIN_BYTES, export_for_inference, export_weightless
 INLINE_LIMIT = 2**31 - 2**24
 RESERVED_PRODUCER = "TensorRT"
 """The producer by which onnx-tensorrt 8 knows a network of its own, of another format."""
-FIELDS = ("producer_name", "producer_version", "domain", "model_version", "doc_string")
+METADATA_FIELDS = ("producer_name", "producer_version", "domain", "model_version", "doc_string")
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def digest(model: Model) -> str:
 def _with_envelope(model: Model, proto: onnx.ModelProto) -> onnx.ModelProto:
     """`proto`, an export of the model's graph, with what the graph cannot hold."""
     envelope = model.envelope
-    for field in FIELDS:
+    for field in METADATA_FIELDS:
         setattr(proto, field, getattr(envelope, field))
     proto.metadata_props.extend(envelope.metadata_props)
     restore(proto, {stub.name: stub for stub in envelope.graph.node})
@@ -160,7 +160,7 @@ def parse(path: Path) -> onnx.ModelProto:
 
 def _import(proto: onnx.ModelProto, arrays: Arrays, path: Path | None) -> Model:
     envelope = onnx.ModelProto(ir_version=proto.ir_version)
-    for field in FIELDS:
+    for field in METADATA_FIELDS:
         setattr(envelope, field, getattr(proto, field))
     if envelope.producer_name == RESERVED_PRODUCER:
         envelope.producer_name = ""

@@ -27,7 +27,7 @@ DEFAULT_DOMAIN = "ai.onnx"
 ONNX_DOMAINS = ("", DEFAULT_DOMAIN)
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"})
 FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE})
-FIELDS = {
+ATTRIBUTE_FIELDS = {
     AttributeProto.FLOAT: "f",
     AttributeProto.INT: "i",
     AttributeProto.STRING: "s",
@@ -39,7 +39,7 @@ FIELDS = {
     AttributeProto.TENSORS: "tensors",
     AttributeProto.GRAPHS: "graphs",
 }
-HELD = frozenset(
+IR_TYPES = frozenset(
     {
         AttributeProto.FLOAT,
         AttributeProto.INT,
@@ -150,8 +150,8 @@ def check_attributes(graph: onnx.GraphProto) -> None:
     """Refuse attributes with data of another type than theirs, and tensors and graphs that are not there."""
     for node in (node for part in graphs(graph) for node in part.node):
         for attribute in node.attribute:
-            own = FIELDS.get(attribute.type)
-            found = {field.name for field, _ in attribute.ListFields()} & set(FIELDS.values())
+            own = ATTRIBUTE_FIELDS.get(attribute.type)
+            found = {field.name for field, _ in attribute.ListFields()} & set(ATTRIBUTE_FIELDS.values())
             if own is not None and (found - {own} or (own in ("t", "g") and not found)):
                 kind = AttributeProto.AttributeType.Name(attribute.type)
                 raise CompressError(
@@ -203,14 +203,14 @@ def _set_aside(node: onnx.NodeProto) -> onnx.NodeProto:
             raise CompressError(
                 f"attribute '{attribute.name}' is a list of graphs", f"node '{node.name}'", "not supported"
             )
-        if not _held(attribute):
+        if not _fits_ir(attribute):
             stub.attribute.append(attribute)
             node.attribute.remove(attribute)
     return stub
 
 
-def _held(attribute: AttributeProto) -> bool:
-    if attribute.type not in HELD or attribute.ref_attr_name:
+def _fits_ir(attribute: AttributeProto) -> bool:
+    if attribute.type not in IR_TYPES or attribute.ref_attr_name:
         return False
     if attribute.type in (AttributeProto.STRING, AttributeProto.STRINGS):
         texts = [attribute.s] if attribute.type == AttributeProto.STRING else list(attribute.strings)

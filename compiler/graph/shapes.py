@@ -1,7 +1,7 @@
 """Static tensor shapes by ONNX shape inference.
 
 Dynamic dimensions are given nominal values, so that a cost is always a number: 1 for the batch (axis 0 of an input, and
-whatever has the same name), and the sample's size or `NOMINAL` for the others. Shapes that hang on computed values (a
+whatever has the same name), and the sample's size or `NOMINAL` for the others. Shapes that depend on computed values (a
 Pad whose pads come from a chain of Shape, Gather, Concat) are found by folding constants and inferring in turn, on a
 copy without the big weights.
 """
@@ -21,7 +21,7 @@ from .weightless import export_for_inference
 Shapes = Mapping[str, tuple[int, ...]]
 Dims = Sequence[int | str | None]
 NOMINAL = 224
-KEPT = 4  # a pass, the report and the check after it ask for the shapes of one graph in turn
+CACHED_GRAPHS = 4  # a pass, the report and the check after it ask for the shapes of one graph in turn
 
 
 def input_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
@@ -75,7 +75,7 @@ def infer_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tup
     }
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHED_GRAPHS)
 def _inferred(content: bytes) -> Shapes:
     proto = onnx.ModelProto.FromString(content)
     dims = known_dims(proto)
@@ -85,7 +85,7 @@ def _inferred(content: bytes) -> Shapes:
             proto = gs.export_onnx(folded, do_type_check=False)
             dims.update(known_dims(proto))
     dims.update({tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer})
-    return {name: _whole(found) for name, found in dims.items() if found and all(found)}
+    return {name: _static(found) for name, found in dims.items() if found and all(found)}
 
 
 def _complete(proto: onnx.ModelProto, dims: Mapping[str, Sequence[int | None]]) -> bool:
@@ -118,5 +118,5 @@ def known_dims(proto: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
     }
 
 
-def _whole(dims: tuple[int | None, ...]) -> tuple[int, ...]:
+def _static(dims: tuple[int | None, ...]) -> tuple[int, ...]:
     return tuple(dim for dim in dims if dim is not None)

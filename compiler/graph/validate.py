@@ -25,7 +25,7 @@ from .io import Model
 from .normalize import WEIGHTED, graphs
 from .weights import resolve
 
-AGAIN = "export the network again; onnx.checker says more"
+EXPORT_AGAIN = "export the network again; onnx.checker says more"
 Shape = tuple[int, ...]
 
 
@@ -112,4 +112,4 @@ def _shapes(proto: onnx.ModelProto) -> Mapping[str, Shape]:
 
 
 def _broken(what: str, where: str) -> CompressError:
-    return CompressError(f"the model is broken: {what}", where, AGAIN)
+    return CompressError(f"the model is broken: {what}", where, EXPORT_AGAIN)

@@ -1,6 +1,6 @@
 """Does an engine take this model as it is on disk, and does it read what the model says?
 
-`lint` looks for what the parser or the builder of a target refuses, mis-reads without a word, or makes slow. It works
+`lint` looks for what the parser or the builder of a target refuses, silently mis-reads, or makes slow. It works
 on the raw ModelProto, subgraphs included, with or without the external data; only the numbers that a rule needs
 (scales, zero points, axes) are read. Rules stand in files by subject, a function each:
 

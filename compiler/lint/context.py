@@ -10,7 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 from ..errors import CompressError
-from ..graph.external import fill
+from ..graph.external import load_external_data
 from ..targets import Target
 from ..targets.operators import Version
 
@@ -49,5 +49,5 @@ class LintContext:
             raise CompressError("its data lie in a file", tensor.name, "give the folder")
         copy = onnx.TensorProto()
         copy.CopyFrom(tensor)
-        fill(copy, self.folder)
+        load_external_data(copy, self.folder)
         return copy

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from ..errors import CompressError
-from ..graph.external import fill, graph_tensors
+from ..graph.external import graph_tensors, load_external_data
 from .network import Network
 from .node import shape_of
 from .rule import TENSORRT, TENSORRT_8, Problem, Problems, cache_only, every, model_rule
@@ -47,7 +47,7 @@ def _probe(name: str, location: str, folder: Path) -> None:
     probe = onnx.TensorProto(name=name, data_type=onnx.TensorProto.INT8, data_location=EXTERNAL)
     for key, value in (("location", location), ("length", "1")):
         probe.external_data.add(key=key, value=value)
-    fill(probe, folder)
+    load_external_data(probe, folder)
 
 
 def _external(network: Network) -> Iterator[onnx.TensorProto]:

@@ -17,7 +17,7 @@ def opset_new(network: Network) -> Problems:
     """The opset must be one that the engine's parser knows."""
     cap = network.context.target.max_opset
     if network.context.opset > cap:
-        result = "refused" if network.context.target.tensorrt is None else "read as an older one, without a word"
+        result = "refused" if network.context.target.tensorrt is None else "silently read as an older one"
         yield Problem(
             f"opset {network.context.opset} is {result}: the newest is {cap}", f"export at opset {cap}", MODEL
         )

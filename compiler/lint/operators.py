@@ -8,15 +8,15 @@ from __future__ import annotations
 import onnx
 
 from ..graph.normalize import ONNX_DOMAINS
-from ..targets.operators import Version, arrives, plugins, supported
+from ..targets.operators import Version, next_version_with, plugins, supported
 from .network import Network
 from .node import Node
 from .rule import TENSORRT, TENSORRT_8, Problem, Problems, model_rule, node_rule
 
 INTEGER = "QLinearConv QLinearMatMul ConvInteger MatMulInteger DynamicQuantizeLinear"
-"""Operators that compute on integers; `quantized_layers.integer_operator` speaks of them."""
+"""Operators that compute on integers; see `quantized_layers.integer_operator`."""
 
-MENDS = {
+FIXES = {
     "HardSwish": "write x * HardSigmoid<alpha=1/6, beta=0.5>(x)",
     "LayerNormalization": "export at opset 16, where it is ReduceMean, Sub, Pow, Sqrt, Div, Mul, Add",
     "GroupNormalization": "write Reshape, InstanceNormalization, Reshape, Mul, Add",
@@ -47,13 +47,13 @@ def operator_missing(network: Network) -> Problems:
         if node.op in known or node.op in functions or node.op in INTEGER.split() or is_plugin(node):
             continue
         text = f"TensorRT {_dotted(network.context.version)} has no {node.op}"
-        yield Problem(text, _mend(node.op, network.context.version), node.name)
+        yield Problem(text, _fix(node.op, network.context.version), node.name)
 
 
-def _mend(op: str, version: Version) -> str:
-    if op in MENDS:
-        return MENDS[op]
-    later = arrives(op, version)
+def _fix(op: str, version: Version) -> str:
+    if op in FIXES:
+        return FIXES[op]
+    later = next_version_with(op, version)
     if later is not None:
         return f"TensorRT {_dotted(later)} has it; decompose it into older operators"
     if not onnx.defs.has(op):

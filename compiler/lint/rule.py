@@ -1,4 +1,4 @@
-"""What a rule is: a generator of problems, with a name, a source, and the targets that it speaks of.
+"""What a rule is: a generator of problems, with a name, a source, and the targets that it applies to.
 
     @node_rule("topk-sorted", "TopK", source="onnx-tensorrt 10.16 operators.md", targets=tensorrt(since=(10, 0)))
     def topk_sorted(node: Node) -> Problems:
@@ -6,7 +6,7 @@
         if node.attribute("sorted", 1) != 1:
             yield Problem("sorted=0 is refused", "set sorted=1")
 
-The docstring is what the rule says. `RULES` of the package lists every rule there is.
+The docstring is the rule's summary. `RULES` of the package lists every rule there is.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ NEVER: Version = (99, 0)
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with one node, and how to mend it.
+    """What is wrong with one node, and how to fix it.
 
     Attributes:
-        rule: name of the rule that says so.
+        rule: name of the rule.
         node: the node's name as the engine shows it; "model" or the name of a tensor where it is not about a node.
         severity: "error": the engine refuses the model or reads something else; "warning": slow or surprising.
     """
@@ -59,14 +59,14 @@ class Rule:
 
     Attributes:
         name: what reports call it.
-        says: one sentence.
+        summary: one sentence.
         source: the document or the parser's code that it was read in.
-        targets: whether it speaks of a target.
+        targets: whether it applies to a target.
         check: the problems of a network, each with its place.
     """
 
     name: str
-    says: str
+    summary: str
     source: str
     severity: Severity
     targets: Targets

@@ -114,8 +114,8 @@ def count_actions(passes: Sequence[PassReport], name: str) -> int:
 
 def notes(report: Report) -> list[str]:
     """The sentences of the run and of its passes, each once."""
-    spoken = [*report["notes"], *(note for entry in report["passes"] for note in entry["notes"])]
-    return list(dict.fromkeys(spoken))
+    notes = [*report["notes"], *(note for entry in report["passes"] for note in entry["notes"])]
+    return list(dict.fromkeys(notes))
 
 
 def to_json(report: Report) -> str:

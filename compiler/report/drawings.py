@@ -20,7 +20,7 @@ ERRORS = (
 def layer_drawings(table: Sequence[Row]) -> Iterator[Drawing]:
     """MACs, latency, error and sensitivity, layer by layer."""
     layers = [row for row in table if row.macs_before is not None]
-    bars = [Bar(row.name, _mega(row.macs_before), _mega(row.macs_after)) for row in layers]
+    bars = [Bar(row.name, _millions(row.macs_before), _millions(row.macs_after)) for row in layers]
     if bars:
         yield Drawing("Multiply-accumulates, million", "", columns("MACs", "million", bars))
     bars = [Bar(row.name, row.ms_before, row.ms_after) for row in layers]
@@ -36,7 +36,7 @@ def layer_drawings(table: Sequence[Row]) -> Iterator[Drawing]:
         yield Drawing("Sensitivity, times the average", note, columns("Sensitivity", "times average", bars, guide=1.0))
 
 
-def _mega(value: int | None) -> float | None:
+def _millions(value: int | None) -> float | None:
     return None if value is None else value / 1e6
 
 
@@ -47,10 +47,10 @@ def search_drawings(report: Report) -> Iterator[Drawing]:
         factor, unit = (100.0, "agreement, %") if shares else (1.0, "top-1 lost, points")
         points: list[Point] = []
         for trial in sorted(search["tried"], key=lambda each: each["macs"]):
-            told = f"{factor * trial['value']:.2f} with {percent(trial['macs'], 1)} of the MACs"
-            sure = f"{'at least' if shares else 'at most'} {factor * trial['bound']:.2f} with 95 % confidence"
+            value = f"{factor * trial['value']:.2f} with {percent(trial['macs'], 1)} of the MACs"
+            bound = f"{'at least' if shares else 'at most'} {factor * trial['bound']:.2f} with 95 % confidence"
             mark = "point" if trial["passed"] else "failed"
-            points.append(Point(100 * trial["macs"], factor * trial["value"], f"{told}; {sure}", mark))
+            points.append(Point(100 * trial["macs"], factor * trial["value"], f"{value}; {bound}", mark))
         if points:
             note = "Networks that were tried, judged on held-out samples. Dashed: the limit; hollow: beyond it."
             svg = scatter("MACs kept, %", unit, points, joined=False, guide=factor * search["allowed"])

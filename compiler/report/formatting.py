@@ -26,6 +26,6 @@ def figure(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def spoken(name: str) -> str:
+def humanized(name: str) -> str:
     """`macs_kept` -> macs kept"""
     return name.replace("_", " ")

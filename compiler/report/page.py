@@ -13,7 +13,7 @@ from typing import Any
 from . import notes, to_json
 from .drawings import frontier_drawings, layer_drawings, search_drawings, training_drawings
 from .fields import PassReport, Report
-from .formatting import figure, milliseconds, percent, short, spoken
+from .formatting import figure, humanized, milliseconds, percent, short
 from .frontier import Frontier
 from .plots import error_axes
 from .rows import rows
@@ -37,7 +37,7 @@ def to_html(report: Report, frontier: Frontier | None = None) -> str:
     engine = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    engine.filters.update(short=short, percent=percent, ms=milliseconds, spoken=spoken, figure=figure)
+    engine.filters.update(short=short, percent=percent, ms=milliseconds, humanized=humanized, figure=figure)
     return engine.get_template("page.html").render(_values(report, frontier))
 
 
@@ -118,4 +118,4 @@ def _columns(table: list[Any]) -> set[str]:
 
 def _measured(entry: PassReport) -> str:
     """What the instruments found, in words."""
-    return ", ".join(f"{spoken(key)} {figure(value)}" for key, value in entry["figures"].items())
+    return ", ".join(f"{humanized(key)} {figure(value)}" for key, value in entry["figures"].items())

@@ -62,8 +62,8 @@ def columns(label: str, unit: str, bars: Sequence[Bar], guide: float | None = No
 def _column(bar: Bar, left: float, slot: float, up: Axis, unit: str) -> Iterator[str]:
     width = min(26.0, slot * 0.8)
     start = left + (slot - width) / 2
-    said = [f"{word} {value:.3g} {unit}" for word, value in _told(bar)]
-    yield f"<g><title>{escape(bar.name)}: {', '.join(said) or 'not known'}</title>"
+    values = [f"{word} {value:.3g} {unit}" for word, value in _values_of(bar)]
+    yield f"<g><title>{escape(bar.name)}: {', '.join(values) or 'not known'}</title>"
     yield f'<rect class="slot" x="{left:.1f}" y="{TOP}" width="{slot:.1f}" height="{TALL - TOP - BOTTOM}"/>'
     for kind, value, share in (("before", bar.before, 1.0), ("after", bar.after, 0.6)):
         if value is not None:
@@ -74,7 +74,7 @@ def _column(bar: Bar, left: float, slot: float, up: Axis, unit: str) -> Iterator
     yield "</g>"
 
 
-def _told(bar: Bar) -> list[tuple[str, float]]:
+def _values_of(bar: Bar) -> list[tuple[str, float]]:
     pairs = (("before", bar.before), ("after", bar.after))
     if bar.before is None and bar.after is not None:
         return [("", bar.after)]

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .fields import DecisionReport, LayerReport, Report
-from .formatting import figure, spoken
+from .formatting import figure, humanized
 from .sizes import MEASURED, measured_ms
 
-TOLD = ("rewritten", "refitted", "quantized", "kept", "skipped")
-SHOWN = ("form", "size", "full_size", "error", "weight_error", "sensitivity", "units", "units_kept", MEASURED)
+LISTED_ACTIONS = ("rewritten", "refitted", "quantized", "kept", "skipped")
+IN_COLUMNS = ("form", "size", "full_size", "error", "weight_error", "sensitivity", "units", "units_kept", MEASURED)
 COSTS = ("macs_before", "macs_after", "latency_before", "latency_after")
 
 
@@ -73,7 +73,7 @@ def _of_layer(layer: LayerReport) -> Row:
 
 def _decisions(report: Report) -> Iterator[tuple[str, DecisionReport]]:
     for entry in report["passes"]:
-        yield from ((entry["name"], each) for each in entry["decisions"] if each["action"] in TOLD)
+        yield from ((entry["name"], each) for each in entry["decisions"] if each["action"] in LISTED_ACTIONS)
 
 
 def _add(row: Row, name: str, decision: DecisionReport) -> None:
@@ -81,7 +81,7 @@ def _add(row: Row, name: str, decision: DecisionReport) -> None:
     if (name, decision["action"]) not in row.decisions:
         row.decisions.append((name, decision["action"]))
     if decision["reason"]:
-        _say(row, f"{name}: {decision['reason']}")
+        _add_note(row, f"{name}: {decision['reason']}")
     row.form = str(figures.get("form", row.form))
     row.size = _whole(figures, ("size", "units_kept"), row.size)
     row.full = _whole(figures, ("full_size", "units"), row.full)
@@ -92,12 +92,12 @@ def _add(row: Row, name: str, decision: DecisionReport) -> None:
     if row.macs_before is None:
         row.macs_before = _whole(figures, ("macs_before",), None)
         row.macs_after = _whole(figures, ("macs_after",), None)
-    others = {key: value for key, value in figures.items() if key not in (*SHOWN, *COSTS) and value is not None}
+    others = {key: value for key, value in figures.items() if key not in (*IN_COLUMNS, *COSTS) and value is not None}
     if others and name != "quantize":
-        _say(row, f"{name}: " + ", ".join(f"{spoken(key)} {figure(value)}" for key, value in others.items()))
+        _add_note(row, f"{name}: " + ", ".join(f"{humanized(key)} {figure(value)}" for key, value in others.items()))
 
 
-def _say(row: Row, sentence: str) -> None:
+def _add_note(row: Row, sentence: str) -> None:
     if sentence not in row.why:
         row.why.append(sentence)
 

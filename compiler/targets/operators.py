@@ -43,7 +43,7 @@ def plugins() -> frozenset[str]:
 
 
 def line_of(version: Version) -> int:
-    """The table that speaks of a version."""
+    """The table that a version belongs to."""
     return 8 if version < NEXT_LINE else 10
 
 
@@ -58,7 +58,7 @@ def supported(target: Target) -> Mapping[str, frozenset[str]]:
     return {op: entry.types for op, entry in table(line_of(version)).items() if entry.since <= version}
 
 
-def arrives(op: str, version: Version) -> Version | None:
+def next_version_with(op: str, version: Version) -> Version | None:
     """The first version after `version` that imports `op`, None where no table has it."""
     lines = (table(line) for line in (8, 10) if line >= line_of(version))
     return min((line[op].since for line in lines if op in line and line[op].since > version), default=None)

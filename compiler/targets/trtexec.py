@@ -4,7 +4,7 @@
    FP16 the layers outside of the pairs would run in FP32), FP16 otherwise. TensorRT 10: strongly typed, the engine
    takes the types that the model states; only a calibration cache still needs INT8 and FP16.
 2. Shapes are given for the inputs with open dimensions and for no others: trtexec refuses them for a static model, and
-   takes 1 for open dimensions that it is told nothing about.
+   takes 1 for open dimensions that no option sets.
 3. The DLA takes what it can and leaves the rest to the GPU.
 4. The printed line gives kernels `WORKSPACE` MiB (TensorRT 8.0 and 8.2 give 16 unasked, too few for many kernels), and
    keeps what it measured for the next build, in a timing cache beside the engine.
@@ -117,7 +117,7 @@ def command_line(
 
 
 def arguments(target: Target, graph: gs.Graph, model: str, engine: str, options: EngineOptions) -> list[str]:
-    """What trtexec is told, unquoted; `UsageError` for shapes that the model does not have."""
+    """The arguments of trtexec, unquoted; `UsageError` for shapes that the model does not have."""
     chosen = precision(target, graph, options)
     found = [f"--onnx={model}", f"--saveEngine={engine}"]
     found += ["--stronglyTyped"] * chosen.typed + ["--int8"] * chosen.int8 + ["--fp16"] * chosen.fp16

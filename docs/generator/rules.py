@@ -25,12 +25,12 @@ FAMILIES = {
 
 def page() -> str:
     rows = [
-        [code(rule.name), escaped(rule.says), rule.severity, _targets(rule), escaped(rule.source)] for rule in RULES
+        [code(rule.name), escaped(rule.summary), rule.severity, _targets(rule), escaped(rule.source)] for rule in RULES
     ]
     return HEAD + table(["rule", "says", "", "targets", "source"], rows)
 
 
 def _targets(rule: Rule) -> str:
     """A family where the rule speaks of all of its targets and of no other; else their names."""
-    spoken = {name for name, target in TARGETS.items() if rule.targets(target)}
-    return next((family for family, members in FAMILIES.items() if members == spoken), ", ".join(sorted(spoken)))
+    covered = {name for name, target in TARGETS.items() if rule.targets(target)}
+    return next((family for family, members in FAMILIES.items() if members == covered), ", ".join(sorted(covered)))

@@ -1,8 +1,8 @@
 """How long a graph takes on a device, estimated.
 
-`fusion` makes kernels of the graph, `kernels` says what each computes and moves, `pricing` what that takes; `devices`
-and `constants` are data. `conv_ms` prices one Conv without a graph. It is an estimate of the GPU's time for one sample
-at the full clock of the mode: no copies to and from the host, no waiting.
+`fusion` makes kernels of the graph, `kernel_work` is what each computes and moves, `kernel_time` what that takes;
+`devices` and `constants` are data. `conv_ms` prices one Conv without a graph. It is an estimate of the GPU's time for
+one sample at the full clock of the mode: no copies to and from the host, no waiting.
 
 Nothing was measured by this project: four constants are fitted to the published FP16 latencies of 12 networks
 (`benchmarks/fit_latency.py`).

@@ -6,7 +6,7 @@ sets of labels that live or die together.
 
 1. A tensor carries labels along one axis at most, and at least two of them. A tensor without labels keeps its shape.
 2. A slot says that one axis of a constant input of a node has an entry per label, to be sliced with them.
-3. A fix says what else a node needs once labels are gone: sizes, bounds, amounts, the number of groups.
+3. An update is what else a node needs once labels are gone: sizes, bounds, amounts, the number of groups.
 4. Frozen labels stay, each with a reason; so does every label tied to one.
 """
 
@@ -58,7 +58,7 @@ class Slot:
 
 
 @dataclass(frozen=True, eq=False)
-class Fix:
+class NodeUpdate:
     """To be applied once some of `ids` are gone."""
 
     ids: np.ndarray
@@ -80,7 +80,7 @@ class Flow:
         self.graph = graph
         self.count = 0
         self.slots: list[Slot] = []
-        self.fixes: list[Fix] = []
+        self.updates: list[NodeUpdate] = []
         self.ties: list[tuple[np.ndarray, np.ndarray]] = []
         self.notes: list[Note] = []
         self.frozen: list[Note] = []
@@ -93,7 +93,7 @@ class Flow:
     def of(self, tensor: gs.Tensor) -> Labels | None:
         return self.labels.get(tensor.name)
 
-    def put(self, tensor: gs.Tensor, axis: int, ids: np.ndarray) -> None:
+    def set_labels(self, tensor: gs.Tensor, axis: int, ids: np.ndarray) -> None:
         """Label `tensor`, by rule 1: a channel that is alone stays."""
         if tensor.is_empty():
             return
@@ -110,8 +110,8 @@ class Flow:
     def slot(self, node: gs.Node, index: int, axis: int, role: Role, ids: np.ndarray) -> None:
         self.slots.append(Slot(node, index, axis, role, ids))
 
-    def fix(self, ids: np.ndarray, apply: Callable[[KeptLabels, Rewriter], None]) -> None:
-        self.fixes.append(Fix(ids, apply))
+    def add_update(self, ids: np.ndarray, apply: Callable[[KeptLabels, Rewriter], None]) -> None:
+        self.updates.append(NodeUpdate(ids, apply))
 
     def tie(self, first: np.ndarray, second: np.ndarray, why: str) -> None:
         """Labels at the same position live or die together."""

@@ -22,7 +22,7 @@ import onnx_graphsurgeon as gs
 
 from ..shapes import Shapes, infer_shapes
 from ..weights import resolve
-from .flow import Fix, Flow, Labels, Role, Slot
+from .flow import Flow, Labels, NodeUpdate, Role, Slot
 from .rules import walk
 from .units import connect, frozen_units, group_units
 
@@ -86,7 +86,7 @@ class Channels:
         groups: in graph order, frozen ones included.
         unit: (labels,) the unit of every label.
         tensors: tensor name -> its labels.
-        slots, fixes: see `flow`.
+        slots, updates: see `flow`.
     """
 
     graph: gs.Graph
@@ -94,7 +94,7 @@ class Channels:
     unit: np.ndarray
     tensors: dict[str, Labels]
     slots: tuple[Slot, ...]
-    fixes: tuple[Fix, ...]
+    updates: tuple[NodeUpdate, ...]
 
 
 def find_channels(graph: gs.Graph, shapes: Shapes | None = None) -> Channels:
@@ -106,7 +106,7 @@ def find_channels(graph: gs.Graph, shapes: Shapes | None = None) -> Channels:
     walk(flow)
     unit = connect(flow.count, flow.ties)
     groups = tuple(_groups(flow, unit))
-    return Channels(graph, groups, unit, flow.labels, tuple(flow.slots), tuple(flow.fixes))
+    return Channels(graph, groups, unit, flow.labels, tuple(flow.slots), tuple(flow.updates))
 
 
 def _groups(flow: Flow, unit: np.ndarray) -> Iterator[Group]:

@@ -31,9 +31,9 @@ def remove(channels: Channels, kept: Selection, rewriter: Rewriter) -> dict[Grou
     keep = stays(channels, kept)
     _cut(channels, keep, rewriter)
     _redeclare(channels, keep)
-    for fix in channels.fixes:
-        if not keep(fix.ids).all():
-            fix.apply(keep, rewriter)
+    for update in channels.updates:
+        if not keep(update.ids).all():
+            update.apply(keep, rewriter)
     return widen(channels, kept)
 
 

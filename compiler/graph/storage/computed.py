@@ -41,7 +41,7 @@ def computed_convs(graph: gs.Graph, shapes: Mapping[str, tuple[int, ...]]) -> It
 
 
 def constant_sources(tensor: gs.Tensor, inputs: set[int]) -> list[gs.Constant] | None:
-    """The constants that `tensor` is computed from; None where it hangs on a model input (`inputs`: their ids)."""
+    """The constants that `tensor` is computed from; None where it depends on a model input (`inputs`: their ids)."""
     found: dict[int, gs.Constant] = {}
     stack, seen = [tensor], set[int]()
     while stack:

@@ -341,4 +341,4 @@ def test_every_rule_has_a_case():
 
 def test_rules_have_names_of_their_own_and_say_where_they_come_from():
     assert len({rule.name for rule in RULES}) == len(RULES)
-    assert all(rule.says.endswith(".") and rule.source for rule in RULES)
+    assert all(rule.summary.endswith(".") and rule.source for rule in RULES)

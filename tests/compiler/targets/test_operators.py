@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from onnx_compress.compiler.targets import TARGETS, find_target
-from onnx_compress.compiler.targets.operators import arrives, plugins, supported, table
+from onnx_compress.compiler.targets.operators import next_version_with, plugins, supported, table
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 MATRICES = {8: ("trt85_ops.csv", "xavier"), 10: ("trt10_ops.csv", "trt10")}
@@ -32,13 +32,13 @@ def test_an_operator_is_there_from_its_version_on(op: str, since: str):
 
 def test_an_operator_that_never_came():
     assert all("Compress" not in supported(target) for target in TARGETS.values())
-    assert arrives("Compress", (8, 5)) is None
+    assert next_version_with("Compress", (8, 5)) is None
 
 
-def test_when_an_operator_arrives():
-    assert arrives("Shrink", (8, 2)) == (8, 4)
-    assert arrives("LayerNormalization", (8, 5)) == (10, 0)
-    assert arrives("Swish", (10, 16)) == (11, 1)
+def test_the_next_version_with_an_operator():
+    assert next_version_with("Shrink", (8, 2)) == (8, 4)
+    assert next_version_with("LayerNormalization", (8, 5)) == (10, 0)
+    assert next_version_with("Swish", (10, 16)) == (11, 1)
 
 
 def test_other_engines_have_no_table():

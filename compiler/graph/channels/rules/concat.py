@@ -33,7 +33,7 @@ def concat(node: gs.Node, flow: Flow) -> None:
         return flow.stop(node, "meets tensors whose channels stay")
     for labels in labelled[1:]:
         flow.tie(labels.ids, labelled[0].ids, f"{title(node)} joins tensors of the same channels")
-    return flow.put(node.outputs[0], labelled[0].axis, labelled[0].ids)
+    return flow.set_labels(node.outputs[0], labelled[0].axis, labelled[0].ids)
 
 
 def _join(node: gs.Node, flow: Flow, axis: int) -> None:
@@ -41,7 +41,7 @@ def _join(node: gs.Node, flow: Flow, axis: int) -> None:
     if any(shape is None for shape in shapes):
         return flow.stop(node, "has an input of unknown shape")
     parts = [_part(node, i, shape[axis], axis, flow) for i, shape in enumerate(shapes) if shape is not None]
-    return flow.put(node.outputs[0], axis, np.concatenate(parts))
+    return flow.set_labels(node.outputs[0], axis, np.concatenate(parts))
 
 
 def _part(node: gs.Node, index: int, size: int, axis: int, flow: Flow) -> np.ndarray:
@@ -69,13 +69,13 @@ def split(node: gs.Node, flow: Flow) -> None:
     axis = int(node.attrs.get("axis", 0)) % len(shape)
     if axis != labels.axis:
         for tensor in node.outputs:
-            flow.put(tensor, labels.axis, labels.ids)
+            flow.set_labels(tensor, labels.axis, labels.ids)
         return None
     ends = list(accumulate(part[axis] for part in sizes))
     parts = [labels.ids[end - part[axis] : end] for end, part in zip(ends, sizes, strict=True)]
     for tensor, ids in zip(node.outputs, parts, strict=True):
-        flow.put(tensor, axis, ids)
-    return flow.fix(labels.ids, partial(_set_sizes, node, parts, flow.graph.opset))
+        flow.set_labels(tensor, axis, ids)
+    return flow.add_update(labels.ids, partial(_set_sizes, node, parts, flow.graph.opset))
 
 
 def _set_sizes(node: gs.Node, parts: list[np.ndarray], opset: int, kept: KeptLabels, rewriter: Rewriter) -> None:
@@ -95,4 +95,4 @@ def tile(node: gs.Node, flow: Flow) -> None:
     repeats = flow.constant(node.inputs[1])
     if repeats is None or flow.graph.opset < 6:
         return flow.stop(node, "has computed repeats")
-    return flow.put(node.outputs[0], labels.axis, np.tile(labels.ids, int(repeats[labels.axis])))
+    return flow.set_labels(node.outputs[0], labels.axis, np.tile(labels.ids, int(repeats[labels.axis])))

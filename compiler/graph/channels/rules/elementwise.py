@@ -33,7 +33,7 @@ def unary(node: gs.Node, flow: Flow) -> None:
     labels = flow.of(node.inputs[0])
     if labels is not None:
         for tensor in node.outputs:
-            flow.put(tensor, labels.axis, labels.ids)
+            flow.set_labels(tensor, labels.axis, labels.ids)
 
 
 @rule(*BROADCAST)
@@ -65,7 +65,7 @@ def _match(node: gs.Node, flow: Flow, axis: int, sizes: list[tuple[int, ...]]) -
             flow.slot(node, index, axis - shape.count(0), "parameter", labels.ids)
         elif shape[axis] > 1:
             _meet_fixed(node, flow, tensor, labels)
-    flow.put(node.outputs[0], axis, labels.ids)
+    flow.set_labels(node.outputs[0], axis, labels.ids)
 
 
 def _meet_fixed(node: gs.Node, flow: Flow, tensor: gs.Tensor, labels: Labels) -> None:

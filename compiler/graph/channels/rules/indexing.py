@@ -30,7 +30,7 @@ def slices(node: gs.Node, flow: Flow) -> None:
     starts, ends, axes, steps = bounds
     place = next((i for i, axis in enumerate(axes) if axis % len(shape) == labels.axis), None)
     if place is None:
-        return flow.put(node.outputs[0], labels.axis, labels.ids)
+        return flow.set_labels(node.outputs[0], labels.axis, labels.ids)
     picks = np.arange(len(labels.ids))[starts[place] : ends[place] : steps[place]]
     if steps[place] == 1 and len(picks):
         apply = partial(_set_bounds, node, labels, place, picks, flow.graph.opset)
@@ -38,8 +38,8 @@ def slices(node: gs.Node, flow: Flow) -> None:
         apply = partial(_gather_instead, node, labels, picks)
     else:
         return flow.stop(node, "takes channels with a step, and slices other axes too")
-    flow.fix(labels.ids, apply)
-    return flow.put(node.outputs[0], labels.axis, labels.ids[picks])
+    flow.add_update(labels.ids, apply)
+    return flow.set_labels(node.outputs[0], labels.axis, labels.ids[picks])
 
 
 def _bounds(node: gs.Node, flow: Flow) -> tuple[list[int], list[int], list[int], list[int]] | None:
@@ -85,7 +85,7 @@ def gather(node: gs.Node, flow: Flow) -> None:
         return flow.stop(node, "has an input of unknown shape")
     axis = node.attrs.get("axis", 0) % len(shape)
     if axis != labels.axis:
-        return flow.put(node.outputs[0], labels.axis + (len(picks) - 1) * (axis < labels.axis), labels.ids)
+        return flow.set_labels(node.outputs[0], labels.axis + (len(picks) - 1) * (axis < labels.axis), labels.ids)
     indices = flow.constant(node.inputs[1])
     if indices is None:
         return flow.stop(node, "has computed indices")
@@ -95,10 +95,10 @@ def gather(node: gs.Node, flow: Flow) -> None:
 def _pick(node: gs.Node, flow: Flow, labels: Labels, indices: np.ndarray) -> None:
     taken = labels.ids[indices]
     if indices.ndim == 1:
-        flow.put(node.outputs[0], labels.axis, taken)
+        flow.set_labels(node.outputs[0], labels.axis, taken)
     else:
         flow.freeze(taken.ravel(), f"{title(node)} picks single channels")
-    flow.fix(labels.ids, partial(_set_indices, node, labels, indices))
+    flow.add_update(labels.ids, partial(_set_indices, node, labels, indices))
 
 
 def _set_indices(node: gs.Node, labels: Labels, indices: np.ndarray, kept: KeptLabels, rewriter: Rewriter) -> None:
@@ -120,7 +120,7 @@ def pad(node: gs.Node, flow: Flow) -> None:
         return flow.stop(node, "has computed amounts")
     place = next((i for i, axis in enumerate(axes) if axis % len(shape) == labels.axis), None)
     if place is None:
-        return flow.put(node.outputs[0], labels.axis, labels.ids)
+        return flow.set_labels(node.outputs[0], labels.axis, labels.ids)
     before, after = int(values[place]), int(values[place + len(axes)])
     if (before or after) and node.attrs.get("mode", "constant") != "constant":
         return flow.stop(node, f"pads channels by {node.attrs['mode']}")
@@ -132,10 +132,12 @@ def _pad(node: gs.Node, flow: Flow, labels: Labels, first: tuple[int, int], last
     ids, (_, before), (_, after) = labels.ids, first, last
     front, back = flow.fresh(max(before, 0)), flow.fresh(max(after, 0))
     inner = ids[max(-before, 0) : len(ids) - max(-after, 0)]
-    flow.put(node.outputs[0], labels.axis, np.concatenate([front, inner, back]))
+    flow.set_labels(node.outputs[0], labels.axis, np.concatenate([front, inner, back]))
     cut_front, cut_back = ids[: max(-before, 0)], ids[len(ids) - max(-after, 0) :]
     for (place, amount), counted in ((first, [cut_front, front]), (last, [cut_back, back])):
-        flow.fix(counted[amount > 0], partial(_set_amount, node, place, int(np.sign(amount)), counted[amount > 0]))
+        flow.add_update(
+            counted[amount > 0], partial(_set_amount, node, place, int(np.sign(amount)), counted[amount > 0])
+        )
 
 
 def _set_amount(

@@ -60,8 +60,8 @@ def _whole_groups(node: gs.Node, flow: Flow, labels: Labels, group: int, filters
     flow.slot(node, 1, 0, "parameter", ids if node.op == "Conv" else labels.ids)
     if given(node, 2):
         flow.slot(node, 2, 0, "parameter", ids)
-    flow.put(node.outputs[0], 1, ids)
-    flow.fix(heads, partial(_set_groups, node, heads))
+    flow.set_labels(node.outputs[0], 1, ids)
+    flow.add_update(heads, partial(_set_groups, node, heads))
 
 
 def _set_groups(node: gs.Node, heads: np.ndarray, kept: KeptLabels, rewriter: Rewriter) -> None:
@@ -88,7 +88,7 @@ def _write_positions(node: gs.Node, flow: Flow, group: int, filters: int) -> Non
         ids = np.tile(heads, group)
     if given(node, 2):
         flow.slot(node, 2, 0, "parameter", ids)
-    flow.put(node.outputs[0], 1, ids)
+    flow.set_labels(node.outputs[0], 1, ids)
 
 
 def _alike(node: gs.Node, group: int) -> str:
@@ -110,7 +110,7 @@ def gemm(node: gs.Node, flow: Flow) -> None:
     flow.slot(node, 1, rows, "filter", ids)
     if bias.shape[-1:] == ids.shape and len(ids) > 1:
         flow.slot(node, 2, bias.ndim - 1, "parameter", ids)
-    return flow.put(node.outputs[0], 1, ids)
+    return flow.set_labels(node.outputs[0], 1, ids)
 
 
 @rule("MatMul")
@@ -126,9 +126,9 @@ def matmul(node: gs.Node, flow: Flow) -> None:
         return flow.stop(node, f"has a weight with {weight.ndim} dimensions, or an input of unknown shape")
     axis = len(shape) - 1 if side == 1 else len(shape) - 2
     if labels is not None and labels.axis != axis:
-        return flow.put(node.outputs[0], labels.axis, labels.ids)
+        return flow.set_labels(node.outputs[0], labels.axis, labels.ids)
     if labels is not None:
         flow.slot(node, side, 1 - side, "input", labels.ids)
     ids = flow.fresh(weight.shape[side])
     flow.slot(node, side, side, "filter", ids)
-    return flow.put(node.outputs[0], axis, ids)
+    return flow.set_labels(node.outputs[0], axis, ids)

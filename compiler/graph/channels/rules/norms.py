@@ -22,7 +22,7 @@ def per_channel(node: gs.Node, flow: Flow) -> None:
         return flow.stop(node, "is in training mode")
     for index in range(1, len(node.inputs)):
         flow.slot(node, index, 0, "parameter", labels.ids)
-    return flow.put(node.outputs[0], 1, labels.ids)
+    return flow.set_labels(node.outputs[0], 1, labels.ids)
 
 
 @rule("LayerNormalization")
@@ -33,7 +33,7 @@ def layer_norm(node: gs.Node, flow: Flow) -> None:
         return None
     if shape is None or labels.axis >= node.attrs.get("axis", -1) % len(shape):
         return flow.stop(node, "mixes channels")
-    return flow.put(node.outputs[0], labels.axis, labels.ids)
+    return flow.set_labels(node.outputs[0], labels.axis, labels.ids)
 
 
 @rule("Softmax", "LogSoftmax", "Hardmax", "LpNormalization")
@@ -48,7 +48,7 @@ def along_axis(node: gs.Node, flow: Flow) -> None:
     axis = node.attrs.get("axis", 1 if old else -1) % len(shape)
     if labels.axis == axis or (old and labels.axis > axis):
         return flow.stop(node, "mixes channels")
-    return flow.put(node.outputs[0], labels.axis, labels.ids)
+    return flow.set_labels(node.outputs[0], labels.axis, labels.ids)
 
 
 @rule("MeanVarianceNormalization")
@@ -59,7 +59,7 @@ def mean_variance(node: gs.Node, flow: Flow) -> None:
     axes = node.attrs.get("axes", [0, 2, 3])
     if shape is None or labels.axis in [axis % len(shape) for axis in axes]:
         return flow.stop(node, "mixes channels")
-    return flow.put(node.outputs[0], labels.axis, labels.ids)
+    return flow.set_labels(node.outputs[0], labels.axis, labels.ids)
 
 
 @rule("LRN", "GroupNormalization", "RMSNormalization")

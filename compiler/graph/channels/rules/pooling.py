@@ -28,7 +28,7 @@ def pool(node: gs.Node, flow: Flow) -> None:
         return flow.stop(node, f"finds channels along axis {labels.axis} of its input")
     if any(not tensor.is_empty() for tensor in node.outputs[1:]):
         return flow.stop(node, "gives indices that count channels")
-    return flow.put(node.outputs[0], 1, labels.ids)
+    return flow.set_labels(node.outputs[0], 1, labels.ids)
 
 
 @rule("Resize", "Upsample")
@@ -43,7 +43,7 @@ def resize(node: gs.Node, flow: Flow) -> None:
     if sized:
         position = axes.index(labels.axis) if labels.axis in axes else None
         follow_count(node, 3, position, labels.ids, flow)
-    return flow.put(node.outputs[0], labels.axis, labels.ids)
+    return flow.set_labels(node.outputs[0], labels.axis, labels.ids)
 
 
 def _keeps_aspect(node: gs.Node) -> bool:
@@ -63,7 +63,7 @@ def reduce(node: gs.Node, flow: Flow) -> None:
         reduced = set(range(len(shape)))
     if labels.axis in reduced:
         return flow.stop(node, "reduces over channels")
-    return flow.put(node.outputs[0], _left(node, labels, reduced), labels.ids)
+    return flow.set_labels(node.outputs[0], _left(node, labels, reduced), labels.ids)
 
 
 def _left(node: gs.Node, labels: Labels, reduced: set[int]) -> int:

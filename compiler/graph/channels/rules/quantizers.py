@@ -20,4 +20,4 @@ def quantizer(node: gs.Node, flow: Flow) -> None:
     for index, values in parameters.items():
         if along and values is not None and values.size > 1:
             flow.slot(node, index, 0, "parameter", labels.ids)
-    return flow.put(node.outputs[0], labels.axis, labels.ids)
+    return flow.set_labels(node.outputs[0], labels.axis, labels.ids)

@@ -35,7 +35,7 @@ def reshape(node: gs.Node, flow: Flow) -> None:
         follow_count(node, 1, moved.axis if moved else None, moved.ids if moved else np.array([]), flow)
     if moved is None:
         return flow.stop(node, "moves channels to the batch axis, or its shapes are unknown")
-    return flow.put(node.outputs[0], moved.axis, moved.ids)
+    return flow.set_labels(node.outputs[0], moved.axis, moved.ids)
 
 
 def _carry(node: gs.Node, flow: Flow, labels: Labels, before: Shape, after: Shape) -> Labels | None:
@@ -81,7 +81,7 @@ def transpose(node: gs.Node, flow: Flow) -> None:
     if labels is None or shape is None:
         return flow.stop(node, "has an input of unknown shape")
     perm: list[int] = list(node.attrs.get("perm") or reversed(range(len(shape))))
-    return flow.put(node.outputs[0], perm.index(labels.axis), labels.ids)
+    return flow.set_labels(node.outputs[0], perm.index(labels.axis), labels.ids)
 
 
 @rule("Expand")
@@ -98,7 +98,7 @@ def expand(node: gs.Node, flow: Flow) -> None:
     values = flow.constant(node.inputs[1])
     single = position < 0 or (values is not None and values[position] == 1)
     follow_count(node, 1, None if single else position, labels.ids, flow)
-    return flow.put(node.outputs[0], axis, labels.ids)
+    return flow.set_labels(node.outputs[0], axis, labels.ids)
 
 
 @rule("DepthToSpace")
@@ -110,7 +110,7 @@ def depth_to_space(node: gs.Node, flow: Flow) -> None:
     block = node.attrs["blocksize"] ** 2
     depth_first = node.attrs.get("mode", "DCR") == "DCR"
     rows = labels.ids.reshape(block, -1) if depth_first else labels.ids.reshape(-1, block).T
-    return flow.put(node.outputs[0], 1, flow.tie_rows(rows, f"{title(node)} ties the channels that become one"))
+    return flow.set_labels(node.outputs[0], 1, flow.tie_rows(rows, f"{title(node)} ties the channels that become one"))
 
 
 @rule("SpaceToDepth")
@@ -118,4 +118,4 @@ def space_to_depth(node: gs.Node, flow: Flow) -> None:
     labels = flow.of(node.inputs[0])
     if labels is None or labels.axis != 1:
         return flow.stop(node, "does not find channels along axis 1")
-    return flow.put(node.outputs[0], 1, np.tile(labels.ids, node.attrs["blocksize"] ** 2))
+    return flow.set_labels(node.outputs[0], 1, np.tile(labels.ids, node.attrs["blocksize"] ** 2))

@@ -72,7 +72,7 @@ def _set_later(node: gs.Node, index: int, position: int, ids: np.ndarray, flow: 
     holder, slot, offset = place
     value = flow.constant(holder.inputs[slot])
     if value is not None and value.ravel()[offset] != -1:
-        flow.fix(ids, partial(_set_count, holder, slot, offset, ids))
+        flow.add_update(ids, partial(_set_count, holder, slot, offset, ids))
 
 
 def _enter(node: gs.Node, entries: dict[int, Labels], flow: Flow) -> None:
