@@ -6,7 +6,9 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,54 @@ def test_imports_go_down(path: Path):
         assert text.split(".")[0] != "onnx_compress", f"{text}: imports within the package are relative"
         above = floor(place) if place is not None else None
         assert above is None or above <= here, f"{text} goes up a floor"
+
+
+def place_of(parts: tuple[str, ...]) -> str | None:
+    """The source file of a module of the package."""
+    file = ROOT.joinpath(*parts)
+    found = (file.with_suffix(".py") if parts else None, file / "__init__.py")
+    return next((name(path) for path in found if path is not None and path in SOURCES), None)
+
+
+@cache
+def import_graph() -> dict[str, set[str]]:
+    """By file, the files that it imports: inside functions and for types alone, too."""
+    edges: dict[str, set[str]] = {}
+    for path in SOURCES:
+        targets = ((place, text) for text, place in imports(path) if place is not None)
+        found = {place_of((*place, text.rpartition(".")[2])) or place_of(place) for place, text in targets}
+        edges[name(path)] = {target for target in found if target is not None} - {name(path)}
+    return edges
+
+
+def circle(edges: Mapping[str, set[str]]) -> list[str]:
+    """Names that lead back to where they began; empty where there are none."""
+    try:
+        list(TopologicalSorter(edges).static_order())
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    assert circle(import_graph()) == []
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in SOURCES}), ids=name)
+def test_no_folder_has_entries_that_import_in_a_circle(folder: Path) -> None:
+    """An entry is a file or a folder with all that is below it."""
+    depth = len(folder.relative_to(ROOT).parts)
+
+    def entry(file: str) -> str | None:
+        inside = (ROOT / file).is_relative_to(folder)
+        return Path(file).parts[depth] if inside else None
+
+    edges: dict[str, set[str]] = {}
+    for file, targets in import_graph().items():
+        here = entry(file)
+        if here is not None:
+            edges.setdefault(here, set()).update(each for each in map(entry, targets) if each not in (None, here))
+    assert circle(edges) == []
 
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if "projection" in path.parts], ids=name)

@@ -12,7 +12,7 @@ from onnx_compress.compiler import report as package
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.pipeline.base import Decision, PassRecord, PassResult
 from onnx_compress.compiler.pipeline.traces import ErrorCurve, Traces
-from onnx_compress.compiler.report import SCHEMA, Report, pass_report, to_json
+from onnx_compress.compiler.report import SCHEMA, Report, count_actions, pass_report, to_json
 from onnx_compress.compiler.report.loading import checked, load_frontier, load_report
 from onnx_compress.compiler.report.schema import json_schema, problems
 
@@ -75,8 +75,15 @@ def test_both_checks_find_the_same_wrong_values(path: tuple[Any, ...], value: ob
         checked(report, "r.json")
 
 
-def first_schema() -> dict[str, Any]:
+def second_schema() -> dict[str, Any]:
     value = json.loads(reports.text())
+    del value["options"]
+    value["passes"][-1]["decisions"] = [{"node": "n", "origin": "n", "action": "mended", "reason": "", "figures": {}}]
+    return {**value, "schema": 2}
+
+
+def first_schema() -> dict[str, Any]:
+    value = second_schema()
     for key in ("created", "command", "environment", "layers"):
         del value[key]
     for entry in value["passes"]:
@@ -84,7 +91,14 @@ def first_schema() -> dict[str, Any]:
     return {**value, "schema": 1}
 
 
-def test_reports_of_the_version_before_are_read(tmp_path: Path):
+def test_what_legalize_did_has_another_word_since_the_second_schema(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(json.dumps(second_schema()))
+    report = load_report(tmp_path / "r.json")
+    assert count_actions(report["passes"], "legalized") == 1
+    assert report["options"] == {} and report["layers"] and list(problems(report)) == []
+
+
+def test_reports_of_the_first_version_are_read(tmp_path: Path):
     (tmp_path / "r.json").write_text(json.dumps(first_schema()))
     report = load_report(tmp_path / "r.json")
     assert report["schema"] == SCHEMA and report["layers"] == [] and report["environment"] is None
