@@ -77,7 +77,7 @@ class Jobs:
 
 @dataclass(frozen=True)
 class _Workers:
-    """What joblib is told, and how many calls are under way at once.
+    """The options of joblib, and how many calls are under way at once.
 
     Without `overlap` a window is over before the next begins: two generators of joblib's Dask backend at once hang now
     and then (joblib 1.6, distributed 2026.8).

@@ -29,7 +29,7 @@ HERE = "put trtexec on the PATH"
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What to build, and who is told about it.
+    """What to build, and where its progress goes.
 
     Attributes:
         model: the ONNX file; engine: the file to write.

@@ -15,7 +15,7 @@ from ..compiler.report import CostReport, LayerReport
 
 @dataclass(frozen=True, eq=False)
 class Costed:
-    """A graph, what each of its Convs costs, by name, and how long it takes, where something tells that."""
+    """A graph, what each of its Convs costs, by name, and its latency, where the target has a model of it."""
 
     graph: gs.Graph
     convs: Mapping[str, Cost]

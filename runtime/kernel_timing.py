@@ -1,7 +1,7 @@
 """Times of the kernels that onnxruntime runs on this machine.
 
 onnxruntime's profiler times every node of every run, but adds microseconds of its own to each. So that these can be
-taken off, a chain of nodes that do nothing runs along (`GAUGE`):
+taken off, a chain of nodes that do nothing runs along (`PROBE`):
 
     time of a node = its profiled time - profiled time of a node of the chain + time of one without the profiler
 
@@ -33,7 +33,7 @@ from .session import PROVIDERS, import_onnxruntime
 KEPT = 0.25
 FEWEST, MOST = 5, 60
 KERNEL = "_kernel_time"
-GAUGE, GAUGES, CHAIN = "clock.gauge", 8, 256
+PROBE, PROBES, CHAIN = "clock.probe", 8, 256
 
 
 @dataclass(frozen=True)
@@ -59,22 +59,22 @@ def kernel_times(
     Raises:
         CompressError: onnxruntime is missing, or cannot run the model.
     """
-    gauged = onnx.ModelProto()
-    gauged.CopyFrom(model)
-    _add_chain(gauged.graph, GAUGES)
+    probed = onnx.ModelProto()
+    probed.CopyFrom(model)
+    _add_chain(probed.graph, PROBES)
     with tempfile.TemporaryDirectory() as folder:
         options = _options(threads)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = _session(gauged, options)
-        _run(session, {**feeds, GAUGE: np.zeros(1, np.float32)}, seconds)
+        session = _session(probed, options)
+        _run(session, {**feeds, PROBE: np.zeros(1, np.float32)}, seconds)
         times = _node_times(Path(session.end_profiling()))
-    added = low([ms for (name, _), found in times.items() if name.startswith(GAUGE) for ms in found])
+    added = fastest_quarter([ms for (name, _), found in times.items() if name.startswith(PROBE) for ms in found])
     extra = empty_node(threads) - added
     return [
-        TimedKernel(name, op, max(low(found[1:]) + extra, 1e-5))
+        TimedKernel(name, op, max(fastest_quarter(found[1:]) + extra, 1e-5))
         for (name, op), found in times.items()
-        if not name.startswith(GAUGE)
+        if not name.startswith(PROBE)
     ]
 
 
@@ -85,15 +85,15 @@ def empty_node(threads: int = 1) -> float:
     model.opset_import[0].version, model.ir_version = 17, 8
     _add_chain(model.graph, CHAIN)
     options = _options(threads)
-    return low(_run(_session(model, options), {GAUGE: np.zeros(1, np.float32)}, 0.05)) * 1e3 / CHAIN
+    return fastest_quarter(_run(_session(model, options), {PROBE: np.zeros(1, np.float32)}, 0.05)) * 1e3 / CHAIN
 
 
 def _add_chain(graph: onnx.GraphProto, length: int) -> None:
     """Sums of one number with itself, three operands like a Conv's."""
-    names = [GAUGE, *(f"{GAUGE}.{index}" for index in range(length))]
+    names = [PROBE, *(f"{PROBE}.{index}" for index in range(length))]
     for before, after in pairwise(names):
         graph.node.append(helper.make_node("Sum", [before] * 3, [after], after))
-    graph.input.append(helper.make_tensor_value_info(GAUGE, TensorProto.FLOAT, [1]))
+    graph.input.append(helper.make_tensor_value_info(PROBE, TensorProto.FLOAT, [1]))
     graph.output.append(helper.make_tensor_value_info(names[-1], TensorProto.FLOAT, [1]))
 
 
@@ -107,7 +107,7 @@ def _node_times(profile: Path) -> dict[tuple[str, str], list[float]]:
     return times
 
 
-def low(times: list[float]) -> float:
+def fastest_quarter(times: list[float]) -> float:
     """The mean of the lowest quarter."""
     return float(np.mean(np.sort(times)[: max(1, int(KEPT * len(times)))]))
 

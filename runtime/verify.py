@@ -100,7 +100,7 @@ class Verify(Instrument):
             self._notes.append(f"the model as it came in fails the ONNX checker ({error}); checking the structure only")
 
     def _fix(self, error: CompressError, ctx: Context) -> str:
-        """What mends a graph that is not whole: the model, where it did not run before the pass either."""
+        """What to do about a graph that is not whole: the model, where it did not run before the pass either."""
         try:
             if self._runs and self._before is not None:
                 self._run(self._before, ctx)

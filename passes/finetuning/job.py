@@ -160,7 +160,7 @@ class FinetuningJob:
                 judge,
                 settings,
                 masks,
-                told=lambda loss, rate: advance(f"loss {loss:.4f} rate {rate:.1e}"),
+                on_step=lambda loss, rate: advance(f"loss {loss:.4f} rate {rate:.1e}"),
                 keep=lambda state: store(checkpoint, state),
             )
             return loop.run(program.parameters, state)

@@ -103,8 +103,8 @@ def _run(request: str, limit: float) -> tuple[Events, str]:
     """The worker's events, and how it ended where it did not end well."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder) / "events"
-        command = [sys.executable, str(WORKER), str(told)]
+        path = Path(folder) / "events"
+        command = [sys.executable, str(WORKER), str(path)]
         try:
             done = subprocess.run(
                 command, input=request, capture_output=True, text=True, errors="replace", timeout=limit, env=environment
@@ -112,12 +112,12 @@ def _run(request: str, limit: float) -> tuple[Events, str]:
             ending = _ending(done.returncode, done.stderr)
         except subprocess.TimeoutExpired:
             ending = f"was stopped after {limit:g} s"
-        return _events(told), ending
+        return _events(path), ending
 
 
-def _events(told: Path) -> Events:
+def _events(path: Path) -> Events:
     """A crash may cut the last line short."""
-    lines = told.read_text(encoding="utf-8").splitlines(keepends=True) if told.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
@@ -131,16 +131,16 @@ def _ending(code: int, output: str) -> str:
 
 
 def _finding(events: Events, ending: str, build: bool, seconds: float) -> EngineCheck:
-    told: dict[str, Any] = {key: value for event in events for key, value in event.items()}
-    if "missing" in told:
-        raise CompressError(f"TensorRT for RTX cannot be loaded: {told['missing']}", "", INSTALL)
-    parsed, built = bool(told.get("parsed")), bool(told.get("built"))
-    messages = _messages(events, told.get("errors", []))
+    found: dict[str, Any] = {key: value for event in events for key, value in event.items()}
+    if "missing" in found:
+        raise CompressError(f"TensorRT for RTX cannot be loaded: {found['missing']}", "", INSTALL)
+    parsed, built = bool(found.get("parsed")), bool(found.get("built"))
+    messages = _messages(events, found.get("errors", []))
     if ending:
-        messages.insert(0, f"TensorRT for RTX {ending}, at the stage '{told.get('stage', 'start')}'")
+        messages.insert(0, f"TensorRT for RTX {ending}, at the stage '{found.get('stage', 'start')}'")
     if not messages and not (parsed and (built or not build)):
         messages.append("the model has no output" if not parsed else "no engine, and no reason given")
-    return EngineCheck(parsed, built, messages, told.get("bytes"), seconds, told.get("version", ""))
+    return EngineCheck(parsed, built, messages, found.get("bytes"), seconds, found.get("version", ""))
 
 
 def _messages(events: Events, errors: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -150,9 +150,9 @@ def _call(name: str, command: list[str]) -> None:
     if done.returncode == 0:
         return
     lines = [line for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith("ERROR")] or lines or [f"exit code {done.returncode}"]
+    errors = [line for line in lines if line.startswith("ERROR")] or lines or [f"exit code {done.returncode}"]
     raise CompressError(
-        f"{name} failed: {told[-1].strip()}", f"making the environment with {command[0]}", "--python PATH"
+        f"{name} failed: {errors[-1].strip()}", f"making the environment with {command[0]}", "--python PATH"
     )
 
 

@@ -75,7 +75,7 @@ class Loop:
 
     Attributes:
         masks: by parameter, 0 where values stay as they are.
-        told: the loss and the learning rate of each step.
+        on_step: the loss and the learning rate of each step.
         keep: stores a checkpoint.
     """
 
@@ -85,7 +85,7 @@ class Loop:
     judge: Judge
     settings: TrainingSettings
     masks: Arrays = field(default_factory=dict[str, np.ndarray])
-    told: Callable[[float, float], None] = ignore_step
+    on_step: Callable[[float, float], None] = ignore_step
     keep: Callable[[TrainingState], None] = ignore_state
 
     def run(self, parameters: Arrays, state: TrainingState | None = None) -> TrainingState:
@@ -116,7 +116,7 @@ class Loop:
         settings = self.settings
         rate = settings.rate * rate_factor(settings.schedule, self._done(at), settings.warmup)
         self.optimizer.step(arrays, gradients, rate)
-        self.told(loss, rate)
+        self.on_step(loss, rate)
         return loss
 
     def _judge(self, arrays: Mapping[str, Array], state: TrainingState) -> None:

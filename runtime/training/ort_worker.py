@@ -7,7 +7,7 @@ It imports nothing of this package. `request.json` in the folder that the only a
 
 It derives the gradient graph, puts the nodes of `straight` in the place of the nodes of the same outputs (a stand-in
 that was differentiated gives way to what it stands for), and computes a step whenever a line comes on stdin: from the
-inputs in the mapped memory to the gradients there. What happens is told on stdout, a line of JSON each:
+inputs in the mapped memory to the gradients there. What happens is written to stdout, a line of JSON each:
 
     {"stage": "gradients"}   {"ready": "1.19.2"}   {"loss": 0.25}   {"failed": "why"}
 

@@ -6,7 +6,7 @@
    gradient twice.
 4. What the loss does not need is left out: the library would compute it all the same.
 
-Wrong without a word in 1.19.2: Conv and AveragePool with `auto_pad`, Where with broadcasting, Split with a part that
+Silently wrong in 1.19.2: Conv and AveragePool with `auto_pad`, Where with broadcasting, Split with a part that
 goes nowhere.
 """
 
