@@ -29,7 +29,7 @@ from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.decomposition.survey import plain_fits
 from onnx_compress.passes.decomposition.template_forms import DenseTemplateForm, PluginTemplateForm, TemplateForm
 from onnx_compress.passes.sbf import SpatialBasisFilters, magnitudes
-from onnx_compress.runtime.reference import SpatialBasisConv
+from reference_operators import SpatialBasisConv
 
 FORMS = [TemplateForm, DenseTemplateForm, PluginTemplateForm]
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx_compress.runtime.reference import spatial_basis_conv
+from reference_operators import spatial_basis_conv
 
 HERE = Path(__file__).parent / "plugin"
 SOURCES = Path(__file__).parents[3] / "runtime" / "tensorrt" / "plugin"

@@ -14,7 +14,7 @@ from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.graph.storage.operators import declare, function, template_convs
 from onnx_compress.compiler.lint import lint
 from onnx_compress.compiler.targets import TARGETS
-from onnx_compress.runtime.reference import SpatialBasisConv
+from reference_operators import SpatialBasisConv
 
 TEXT = """g (float[N,4,8,8] x) => (float[N,a,b,c] y) {
     h = onnx_compress.SpatialBasisConv<

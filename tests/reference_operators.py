@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 from onnx.reference.op_run import OpRun
-
-from ..compiler.graph.storage.operators import DOMAIN
+from onnx_compress.compiler.graph.storage.operators import DOMAIN
 
 
 def spatial_basis_conv(
