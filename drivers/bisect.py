@@ -20,12 +20,11 @@ import onnx_graphsurgeon as gs
 from ..compiler.errors import CompressError
 from ..compiler.graph.io import Model
 from ..compiler.pipeline.base import Pass, PassRecord
-from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.context import Context, Snapshot
 from ..compiler.pipeline.data import Progress
 from ..compiler.pipeline.instruments import Instrument
 from ..compiler.pipeline.manager import PassManager
 from ..compiler.pipeline.options import RunOptions
-from ..compiler.pipeline.snapshot import Snapshot
 from .checks import Check, parse_check
 from .culprit import Culprit, write_culprit
 from .setup import Baseline, ModelLike, Pipeline, set_up

@@ -21,10 +21,9 @@ from typing import Any
 from ..files import staged, writing
 from ..graph.io import Model, load
 from .base import Pass, PassRecord
-from .context import Context, RunState
+from .context import Context, RunState, Snapshot
 from .instruments import Dump
 from .serialization import from_plain, to_plain
-from .snapshot import Snapshot
 
 CHUNK = 2**24
 

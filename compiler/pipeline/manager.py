@@ -17,10 +17,9 @@ from collections.abc import Sequence
 from ..errors import OUT_OF_MEMORY, CompressError, UsageError
 from ..graph.io import Model
 from .base import Pass, PassRecord, PassResult
-from .context import Context
+from .context import Context, Snapshot
 from .instruments import Failure, Instrument
 from .reproduction import node_at
-from .snapshot import Snapshot
 
 
 class PassManager:

@@ -53,9 +53,8 @@ class Flag:
     repeated: bool = True
 
 
-def _flag(help: str, heading: str | None = None, *names: str, **more: Any) -> Mapping[str, Flag]:
-    """The metadata of a field."""
-    return {FLAG: Flag(help, heading, names, **more)}
+def _option(default: Any, help: str, heading: str | None = None, *names: str, **more: Any) -> Any:
+    return field(default=default, metadata={FLAG: Flag(help, heading, names, **more)})
 
 
 @dataclass(frozen=True)
@@ -90,86 +89,52 @@ class RunOptions:
         overwrite: replace existing files.
     """
 
-    output: str | None = field(
-        default=None,
-        metadata=_flag("Default: MODEL.compressed.onnx beside the input.", WRITTEN, "--output", "-o", kind=Path),
+    output: str | None = _option(
+        None, "Default: MODEL.compressed.onnx beside the input.", WRITTEN, "--output", "-o", kind=Path
     )
-    target: str = field(
-        default="xavier", metadata=_flag("xavier, xavier-8.2, -8.0, -dla, trt10 or ort.", ENGINE, decides=True)
+    target: str = _option("xavier", "xavier, xavier-8.2, -8.0, -dla, trt10 or ort.", ENGINE, decides=True)
+    data: object = _option(None, ".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.", DATA, kind=str)
+    samples: int | None = _option(DEFAULT_SAMPLES, "How many samples are used, from the first.", DATA, least=1)
+    labels: str | np.ndarray | None = _option(None, "The array of the labels, for accuracy.", DATA, kind=str)  # noqa: RUF009
+    preprocess: str | None = _option(None, "imagenet, cifar10, unit, none or mean=..:std=..:size=..:crop=..", DATA)
+    include: str | None = _option(None, "Regular expression: only these nodes.", SCOPE, decides=True)
+    exclude: str | None = _option(None, "Regular expression: not these nodes.", SCOPE, decides=True)
+    overrides: tuple[str, ...] = _option(
+        (), "REGEX:PASS.OPTION=VALUE for the nodes it matches; may be repeated.", SCOPE, "--set", decides=True
     )
-    data: object = field(
-        default=None, metadata=_flag(".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.", DATA, kind=str)
+    plugins: tuple[str, ...] = _option((), "A file or module with passes; may be repeated.", None, "--plugin")
+    report: str | None = _option(
+        None, "Write what was done: .html to read, else JSON.", WRITTEN, kind=Path, repeated=False
     )
-    samples: int | None = field(
-        default=DEFAULT_SAMPLES, metadata=_flag("How many samples are used, from the first.", DATA, least=1)
+    dump_dir: str | None = _option(
+        None, "Keep the model after each pass here, and go on from there.", WRITTEN, kind=Path
     )
-    labels: str | np.ndarray | None = field(
-        default=None, metadata=_flag("The array of the labels, for accuracy.", DATA, kind=str)
+    keep_going: bool = _option(False, "Leave out a pass that fails, and go on with the next.", WORK)
+    prepare: bool = _option(True, "Leave out the folding of constants and BatchNormalization.", None, "--no-prepare")
+    legalize: bool = _option(
+        True, "Leave the model as the passes do, even if the target refuses it.", ENGINE, "--no-legalize"
     )
-    preprocess: str | None = field(
-        default=None, metadata=_flag("imagenet, cifar10, unit, none or mean=..:std=..:size=..:crop=..", DATA)
+    plugin_operators: tuple[str, ...] = _option(
+        (), "An operator that the engine has a plug-in for; may be repeated.", ENGINE, "--plugin-op", decides=True
     )
-    include: str | None = field(
-        default=None, metadata=_flag("Regular expression: only these nodes.", SCOPE, decides=True)
+    power_mode: str = _option(
+        "MAXN", "Of the device, for estimated latencies: MAXN, 30W, 15W or 10W.", ENGINE, decides=True
     )
-    exclude: str | None = field(
-        default=None, metadata=_flag("Regular expression: not these nodes.", SCOPE, decides=True)
+    jobs: int = _option(1, "Processes that share the work; -1: one per core.", WORK)
+    cluster: str | None = _option(None, "dask://host:port or ray://host:port: workers that share the work.", WORK)
+    memory: int | str | None = _option(
+        None, "How far the process may grow while it works on samples: 2GB.", WORK, kind=str
     )
-    overrides: tuple[str, ...] = field(
-        default=(),
-        metadata=_flag(
-            "REGEX:PASS.OPTION=VALUE for the nodes it matches; may be repeated.", SCOPE, "--set", decides=True
-        ),
+    sensitivity_file: str | None = _option(
+        None,
+        "Table of what each Conv's error costs; measured and written where it is not there.",
+        WORK,
+        "--sensitivity",
+        kind=Path,
+        decides=True,
     )
-    plugins: tuple[str, ...] = field(
-        default=(), metadata=_flag("A file or module with passes; may be repeated.", None, "--plugin")
-    )
-    report: str | None = field(
-        default=None,
-        metadata=_flag("Write what was done: .html to read, else JSON.", WRITTEN, kind=Path, repeated=False),
-    )
-    dump_dir: str | None = field(
-        default=None, metadata=_flag("Keep the model after each pass here, and go on from there.", WRITTEN, kind=Path)
-    )
-    keep_going: bool = field(
-        default=False, metadata=_flag("Leave out a pass that fails, and go on with the next.", WORK)
-    )
-    prepare: bool = field(
-        default=True, metadata=_flag("Leave out the folding of constants and BatchNormalization.", None, "--no-prepare")
-    )
-    legalize: bool = field(
-        default=True,
-        metadata=_flag("Leave the model as the passes do, even if the target refuses it.", ENGINE, "--no-legalize"),
-    )
-    plugin_operators: tuple[str, ...] = field(
-        default=(),
-        metadata=_flag(
-            "An operator that the engine has a plug-in for; may be repeated.", ENGINE, "--plugin-op", decides=True
-        ),
-    )
-    power_mode: str = field(
-        default="MAXN",
-        metadata=_flag("Of the device, for estimated latencies: MAXN, 30W, 15W or 10W.", ENGINE, decides=True),
-    )
-    jobs: int = field(default=1, metadata=_flag("Processes that share the work; -1: one per core.", WORK))
-    cluster: str | None = field(
-        default=None, metadata=_flag("dask://host:port or ray://host:port: workers that share the work.", WORK)
-    )
-    memory: int | str | None = field(
-        default=None, metadata=_flag("How far the process may grow while it works on samples: 2GB.", WORK, kind=str)
-    )
-    sensitivity_file: str | None = field(
-        default=None,
-        metadata=_flag(
-            "Table of what each Conv's error costs; measured and written where it is not there.",
-            WORK,
-            "--sensitivity",
-            kind=Path,
-            decides=True,
-        ),
-    )
-    seed: int = field(default=0, metadata=_flag("Seed of the random numbers.", WORK, decides=True))
-    overwrite: bool = field(default=False, metadata=_flag("Replace existing files.", WRITTEN, repeated=False))
+    seed: int = _option(0, "Seed of the random numbers.", WORK, decides=True)
+    overwrite: bool = _option(False, "Replace existing files.", WRITTEN, repeated=False)
 
     @staticmethod
     def of(given: Mapping[str, Any]) -> RunOptions:
