@@ -170,3 +170,24 @@ def test_public_names_exist_and_importing_the_package_is_cheap():
         "[getattr(o, n) for n in o.__all__]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+FOLDERS = {path.parent.name for path in SOURCES}
+ATTRIBUTES = {"graph.inputs"}
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"], ids=name)
+def test_modules_that_texts_name_are_there(path: Path) -> None:
+    """`folder.module`, or `folder.module.symbol`."""
+    for words in re.findall(r"`((?:[a-z_0-9]+\.)+[a-z_0-9]+)`", path.read_text()):
+        parts = tuple(words.split("."))
+        assert parts[0] not in FOLDERS or words in ATTRIBUTES or named(parts), f"`{words}` is not there"
+
+
+def named(parts: tuple[str, ...]) -> bool:
+    modules = {path.relative_to(ROOT).with_suffix("").parts: path for path in SOURCES}
+    modules |= {parts[:-1]: path for parts, path in modules.items() if parts[-1] == "__init__"}
+    if any(module[-len(parts) :] == parts for module in modules):
+        return True
+    holders = [path for module, path in modules.items() if module[1 - len(parts) :] == parts[:-1]]
+    return any(re.search(rf"^(def|class) {parts[-1]}\b", path.read_text(), re.MULTILINE) for path in holders)

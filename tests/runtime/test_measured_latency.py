@@ -15,7 +15,7 @@ from onnx_compress.compiler.costs.workload import ConvWorkload, conv_workload
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import from_proto
 from onnx_compress.compiler.graph.shapes import infer_shapes
-from onnx_compress.runtime import measured_latency as prices
+from onnx_compress.runtime import measured_latency
 from onnx_compress.runtime.kernel_timing import TimedKernel
 from onnx_compress.runtime.measured_latency import Geometry, MeasuredLatencyModel, around, geometry_of
 from onnx_compress.runtime.result_cache import ResultCache
@@ -36,8 +36,8 @@ def timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
         batch = len(next(iter(feeds.values())))
         return [TimedKernel(node.name, node.op_type, 64.0 * batch) for node in model.graph.node]
 
-    monkeypatch.setattr(prices, "conv_times", convs)
-    monkeypatch.setattr(prices, "kernel_times", network)
+    monkeypatch.setattr(measured_latency, "conv_times", convs)
+    monkeypatch.setattr(measured_latency, "kernel_times", network)
     for model in (MeasuredLatencyModel(), MeasuredLatencyModel(threads=2)):
         (tmp_path / f"{model._file()}.jsonl").write_text('{"name": "reference", "value": [1.0]}\n')
     return calls
@@ -82,7 +82,7 @@ def test_a_price_is_relative_to_a_reference_timed_beside_it(timed: list[Any], tm
     ("side", "stride", "expected"), [(28, 1, 28), (224, 1, 74), (224, 2, 148), (20, 1, 20), (40, 4, 40)]
 )
 def test_a_large_conv_is_timed_on_fewer_positions(side: int, stride: int, expected: int) -> None:
-    found = prices.shrunk(Geometry(64, 64, (3, 3), 1, (side, side), (stride, stride)))
+    found = measured_latency.shrunk(Geometry(64, 64, (3, 3), 1, (side, side), (stride, stride)))
     assert found.spatial == (expected, expected) and found.strides == (stride, stride)
 
 
@@ -138,7 +138,7 @@ def test_the_timed_model_is_the_conv(kernel: tuple[int, ...], group: int) -> Non
 
 
 def test_convs_are_timed_next_to_the_reference() -> None:
-    timed, beside = prices.conv_times(Geometry(32, 64, (3, 3), 1, (28, 28), (1, 1)), 2, 1)
+    timed, beside = measured_latency.conv_times(Geometry(32, 64, (3, 3), 1, (28, 28), (1, 1)), 2, 1)
     assert timed > beside > 0
 
 

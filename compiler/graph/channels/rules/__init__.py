@@ -9,17 +9,23 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 
 from ..flow import Flow
-from . import concat as parts
-from . import elementwise, layers, norms, quantizers, reshaping, sizes
-from . import indexing as picks
-from . import pooling as space
+from . import concat, elementwise, indexing, layers, norms, pooling, quantizers, reshaping, sizes
 from .table import RULES
 
 __all__ = ["FAMILIES", "RULES", "walk"]
 
 JOINT = frozenset({"Concat", "MatMul", *elementwise.BROADCAST})  # any input may carry labels
 
-FAMILIES = (elementwise, layers, norms, parts, picks, quantizers, reshaping, space)  # importing them enters the rules
+FAMILIES = (
+    concat,
+    elementwise,
+    indexing,
+    layers,
+    norms,
+    pooling,
+    quantizers,
+    reshaping,
+)  # importing them enters the rules
 
 
 def walk(flow: Flow) -> None:
