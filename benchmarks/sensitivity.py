@@ -22,7 +22,7 @@ import onnx
 from accuracy import ASSETS, PREPROCESS
 from onnx_compress.api import compress, load_samples
 from onnx_compress.passes.sensitivity import measure as sensitivity
-from onnx_compress.passes.sensitivity.divergence import divergence
+from onnx_compress.passes.sensitivity.measure import divergence
 from onnx_compress.passes.sensitivity.table import LayerSensitivity, SensitivityTable
 from onnx_compress.runtime.session import Session
 

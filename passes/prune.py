@@ -34,32 +34,28 @@ from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.costs.cost_model import device_latency_model
-from ..compiler.errors import CompressError
-from ..compiler.pipeline.base import Decision, Pass, PassResult, option
-from ..compiler.pipeline.context import Context
-from ..compiler.pipeline.data import Data
+from ..compiler.pipeline.base import Decision, PassResult, option
+from ..compiler.pipeline.context import Context, Data
 from ..compiler.pipeline.registry import register
 from ..runtime.lockstep import ROWS
-from .budgets.budget import DEFAULT_AGREEMENT, LIMITS, SEARCHED, Budget, slack_notes
+from .budgets.budget import DEFAULT_AGREEMENT, SEARCHED, Budget, slack_notes
+from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass, record
 from .budgets.search import BudgetSearch
-from .decomposition.survey import held_out
+from .fitting.samples import held_out
 from .projection.significance import CRITERIA, READINGS
 from .pruning.candidates import PruningCandidate, PruningCriteria, Score, makers
 from .pruning.loop import found_by
 from .pruning.problem import PruningProblem
 from .pruning.repair import Repair, prune
-from .sensitivity.measure import Weigher
+from .sensitivity.measure import SensitivityMeter
 
-ENERGY = 0.99
 DIVISIONS = {"moments": "loss", "gaussian": "interval"}
-UNTOUCHED = "left as it is: the budget cannot be reached"
 WHOLE = "all units stay: the budget is better spent on other layers"
 
 
 @register
 @dataclass(frozen=True)
-class Prune(Pass):
+class Prune(BudgetedPass):
     """Remove whole filters, and re-fit the layers that read them.
 
     Left alone, with the reason in the report: layers whose channels something else depends on (outputs of the model,
@@ -70,14 +66,10 @@ class Prune(Pass):
 
     name: ClassVar[str] = "prune"
     per_node: ClassVar[frozenset[str]] = frozenset(("skip",))
-    macs: float | None = option(None, "keep at most this fraction of the multiply-accumulates")
-    params: float | None = option(None, "keep at most this fraction of the Conv parameters")
-    bytes: float | None = option(None, "the model's file has at most this fraction of its bytes")
-    latency: float | None = option(None, "at most this fraction of the time, says the target's cost model")
+    rules: ClassVar[tuple[str, ...]] = ("energy", "share")
+
     energy: float | None = option(None, "each group's readers keep this fraction of their output energy")
     share: float | None = option(None, "remove this share of the units of every group")
-    agreement: float | None = option(None, "as small as top-1 agreement with the original on held-out samples allows")
-    accuracy_drop: float | None = option(None, "as small as this loss of top-1, in points, on held-out labels allows")
     auto: bool = option(
         False, "each group on its own as far as agreement= or accuracy-drop= allows (in up to 38 trials)"
     )
@@ -92,22 +84,15 @@ class Prune(Pass):
         "what a layer's loss counts: as much as another's, or what it does to the outputs (measured); "
         "auto: output where there is data and least loss decides",
     )
-    sensitivity_file: str | None = option(None, "read sensitivities from this file, or write what is measured to it")
     repair: Literal["refit", "bias", "none"] = option("refit", "what is fitted to the pruned network's inputs")
     align: int | Literal["target"] = option(1, "units are kept in multiples of this; target: the engine's multiple")
     minimum: int = option(1, "keep at least so many units of a group")
-    precision: Literal["fp16", "int8", "fp32"] = option("fp16", "what latencies are estimated in")
-    power: str = option("MAXN", "the power mode that latencies are estimated in")
-    ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         given = self._given()
-        if self.align != "target" and self.align < 1:
-            raise ValueError(f"align={self.align}: expected a positive integer or target")
         if self.minimum < 1:
             raise ValueError(f"minimum={self.minimum}: expected a positive integer")
-        if self.ridge <= 0:
-            raise ValueError(f"ridge={self.ridge}: expected a positive number")
         if self.auto and given is not None and given.rule not in SEARCHED:
             raise ValueError(f"auto and {given} are given: expected agreement= or accuracy-drop=")
 
@@ -129,38 +114,25 @@ class Prune(Pass):
         result.decisions = _once([*problem.skipped, *result.decisions])
         return result
 
-    def _given(self) -> Budget | None:
-        return Budget.of(**{name: getattr(self, name) for name in (*LIMITS, "energy", "share", *SEARCHED)})
-
     def _budget(self, ctx: Context, notes: list[str]) -> Budget:
-        given = self._given()
-        if given is not None:
-            return given
-        if ctx.data is not None or self.auto:
+        if self.auto and self._given() is None:
             return Budget(rule="agreement", value=DEFAULT_AGREEMENT)
-        notes.append(f"without data and without a budget, every layer keeps {ENERGY:.0%} of its weights' energy")
-        return Budget(rule="energy", value=ENERGY)
+        return super()._budget(ctx, notes)
 
     def _problem(self, graph: gs.Graph, ctx: Context, budget: Budget, data: Data | None) -> PruningProblem:
-        latency_model = device_latency_model(ctx.target, self.precision, self.power)
-        if latency_model is None and "latency" in budget.limits:
-            fix = "choose a target that has one, or a budget such as macs=0.5"
-            raise CompressError(f"target '{ctx.target.name}' has no cost model", "latency", fix)
-        align = ctx.target.int8_multiple if self.align == "target" else self.align
-        request = PruningCriteria(
-            self._score(), align, self.minimum, self.ridge, data, self._weigher(ctx, budget, data)
-        )
+        pricing, meter = self._pricing(ctx, budget), self._meter(ctx, budget, data)
+        criteria = PruningCriteria(self._score(), self._multiple(ctx), self.minimum, self.ridge, data, meter)
         units = tuple(dict.fromkeys(["macs", "params", *budget.limits]))
-        return PruningProblem.of(graph, ctx, request, units, latency_model)
+        return PruningProblem.of(graph, ctx, criteria, units, pricing)
 
-    def _weigher(self, ctx: Context, budget: Budget, data: Data | None) -> Weigher:
-        file = self.sensitivity_file or ctx.options.sensitivity_file
-        measure = self.sensitivity
+    def _meter(self, ctx: Context, budget: Budget, data: Data | None) -> SensitivityMeter:
+        """A table that is not there is measured, whoever names it."""
+        file, measure = self._sensitivity_file(ctx), self.sensitivity
         if measure == "auto":
             divided = bool(budget.limits) or budget.rule in SEARCHED
             useful = divided and self._division() in ("loss", "even") and data is not None and held_out(data, 1)
             measure = "output" if useful else "energy"
-        return Weigher("energy" if measure == "energy" and file is None else "output", file, ctx.activation_bytes)
+        return SensitivityMeter("energy" if measure == "energy" and file is None else "output", file)
 
     def _score(self) -> Score | None:
         if self.criterion == "gaussian":
@@ -181,9 +153,7 @@ class Prune(Pass):
         repair = Repair(self.repair, self.ridge, ROWS // 2)
         free = replace(problem, ctx=replace(problem.ctx, held=frozenset()))
         gone, outcome = found_by(free, search, self._division(), repair, self.auto)
-        result.notes.append(outcome.note())
-        result.metrics.update(outcome.metrics())
-        result.traces.searches.append(outcome.trace())
+        record(outcome, result)
         return gone
 
     def _rewrite(self, problem: PruningProblem, gone: list[int], result: PassResult) -> None:

@@ -1,4 +1,4 @@
-"""What a Conv, a rewrite of it and a whole network cost, in every unit that a budget may have.
+"""What a Conv, a chain in its place and a whole network cost, in every unit that a budget may have.
 
 macs          multiply-accumulates of one sample                    } of the Convs
 params        weights and biases                                    }
@@ -20,8 +20,6 @@ from ...compiler.costs.network_cost import graph_cost
 from ...compiler.costs.workload import ConvWorkload, LatencyModel, chain_costs, conv_workload
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.shapes import Shapes
-from ...compiler.graph.weightless import graph_bytes
-from ..decomposition.forms import Form
 
 Costs = dict[str, float]
 SUFFIX = len(".horizontal")
@@ -48,10 +46,7 @@ class CostEvaluator:
         return (conv.weight.shape, conv.dtype, conv.bias is None, attrs, len(conv.name), *ends)
 
     def dense(self, conv: Conv) -> Costs:
-        return self._chain(conv, [conv_workload(conv, self.shapes)])
-
-    def rewritten(self, conv: Conv, form: Form, size: int) -> Costs:
-        return self._chain(conv, form.workloads(conv, size, self.shapes))
+        return self.chain(conv, [conv_workload(conv, self.shapes)])
 
     def network(self, graph: gs.Graph) -> Costs:
         """The whole of `graph`, whose tensors have `shapes`."""
@@ -63,7 +58,8 @@ class CostEvaluator:
             costs["latency"] = self.latency_model.graph(graph, self.shapes)
         return costs
 
-    def _chain(self, conv: Conv, workloads: Sequence[ConvWorkload]) -> Costs:
+    def chain(self, conv: Conv, workloads: Sequence[ConvWorkload]) -> Costs:
+        """What stands in the place of `conv`."""
         stored = sum(workload.params * workload.itemsize for workload in workloads)
         known = conv.input.name in self.shapes and conv.output.name in self.shapes
         return {

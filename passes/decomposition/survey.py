@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.costs.workload import LatencyModel, positions
 from ...compiler.graph.convs import Conv, find_convs, unsupported_convs
-from ...compiler.graph.shapes import Shapes, infer_shapes
+from ...compiler.graph.shapes import infer_shapes
 from ...compiler.pipeline.base import Decision
-from ...compiler.pipeline.context import Context
-from ...compiler.pipeline.data import Data
-from ...runtime.lockstep import lockstep
-from ...runtime.moments import Moments, SampledRows
-from ...runtime.rows import Layer, stored_weight
-from ...runtime.subsets import Slice
+from ...compiler.pipeline.context import Context, Data
 from ..budgets.allocate import Choice
-from ..budgets.budget import RewriteCandidate
 from ..budgets.costs import CostEvaluator, Costs
-from ..projection.activation_aware import ActivationAwareFit, ActivationRows
-from ..projection.activation_split import PiecewiseLinear
-from ..projection.fit import Fit, best_fit, plain_fit, total_signal
+from ..fitting.lockstep import curve_fits
+from ..projection.fit import Fit, total_signal
+from ..sensitivity.measure import SensitivityMeter
+from .candidates import RewriteCandidate
 from .forms import Form
+from .sensitivity import trials
 
-CURVE_ROWS, CURVE_SAMPLES, FEWEST_SAMPLES = 2**13, 256, 64
-SPARE = 2  # rows that samples have for every one that a curve reads: neighbours in an image are alike
-FEW_ROWS = 100  # measured on ResNet-20 at half the MACs: top-1 88.8 -> 89.4 with 128 images, unchanged with 1,024
-Watch = Callable[[Conv, "list[Fit]", "Sequence[Choice]"], None]
+Offers = dict[Hashable, "list[Choice]"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +58,7 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class Request:
+class SurveyOptions:
     """What a pass asks of a survey.
 
     Attributes:
@@ -75,7 +68,7 @@ class Request:
         ridge: see `projection.fit`.
         latency_model: of latency, if there is any.
         data: samples for the error curves; None compares weights.
-        watch: shown every candidate's fits and choices, in graph order.
+        meter: of what each Conv's error counts; None counts all the same.
     """
 
     check: Callable[[Conv], str | None]
@@ -85,152 +78,118 @@ class Request:
     ridge: float
     latency_model: LatencyModel | None = None
     data: Data | None = None
-    watch: Watch | None = None
+    meter: SensitivityMeter | None = None
 
 
-def survey(graph: gs.Graph, ctx: Context, request: Request) -> Survey:
+def survey(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> Survey:
     """Check every Conv of `graph`, and draw the error curve of those that may be rewritten."""
-    evaluator, before = _evaluator(graph, ctx, request), _evaluator(ctx.original or graph, ctx, request)
-    skipped = [Decision(name, "skipped", reason) for name, reason in unsupported_convs(graph)]
-    offers: dict[str, Offer] = {}
-    alike: dict[Hashable, Offer] = {}
-    convs: list[Conv] = []
-    every = list(find_convs(graph))
-    with ctx.progress("costs", len(every)) as advance:
-        for conv in every:
-            reason = ctx.unselected(conv.name) or _broken(conv) or request.check(conv) or _unformed(conv, request)
-            offer = None if reason else _offer(conv, evaluator, request, alike)
-            advance()
-            if offer is None or not any(offer.sizes.values()):
-                skipped.append(Decision(conv.name, "skipped", reason or _too_small(offer, request)))
-                continue
-            offers[conv.name] = offer
-            convs.append(conv)
-    drawn = _original_fits(graph, ctx, convs, request, evaluator.shapes)
-    calls = (((conv, fits), (conv, fits, _largest(offers[conv.name], request))) for conv, fits in drawn)
-    curves = ctx.jobs.run(_curves, calls)
-    candidates = [_candidate(conv, fits, offers[conv.name], found, request) for (conv, fits), found in curves]
+    evaluator, before = _evaluator(graph, ctx, options), _evaluator(ctx.original or graph, ctx, options)
+    offered, skipped = _offered(graph, ctx, evaluator, options)
+    candidates = _candidates(graph, ctx, offered, evaluator, options)
+    gains = {} if options.meter is None else options.meter.gains()
+    candidates = [replace(each, gain=gains.get(each.conv.name, 1.0)) for each in candidates]
     return Survey(candidates, skipped, evaluator.network(graph), before.network(ctx.original or graph))
 
 
-def _evaluator(graph: gs.Graph, ctx: Context, request: Request) -> CostEvaluator:
-    return CostEvaluator(infer_shapes(graph, ctx.sample_shapes()), request.latency_model, "latency" in request.units)
+def _evaluator(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> CostEvaluator:
+    return CostEvaluator(infer_shapes(graph, ctx.sample_shapes()), options.latency_model, "latency" in options.units)
 
 
-def layer_fits(layer: Layer, moments: Moments, ridge: float) -> list[Fit]:
-    """The best dense fit of every group; the fewer rows per input, the stronger the pull to the stored weight."""
-    ridge *= 1 + FEW_ROWS * layer.fan_in / moments.count
-    parts = zip(moments.xx, moments.yx, moments.power, stored_weight(layer)[0], strict=True)
-    fits = [best_fit(xx, yx, power, weight, ridge, moments.own) for xx, yx, power, weight in parts]
-    return fits if moments.rows is None else activation_aware_fits(fits, moments.rows)
-
-
-def activation_aware_fits(fits: Sequence[Fit], rows: SampledRows) -> list[Fit]:
-    """The fits of a layer's groups with their rows, where the activation after the layer is known."""
-    known = rows.activation
-    if known is None or known.linear:
-        return list(fits)
-    workloads = PiecewiseLinear(known.low, known.high, known.leak)
-
-    def seen(group: int) -> ActivationRows:
-        shift = 0.0 if rows.shift is None else rows.shift[:, group]
-        return ActivationRows(rows.x[:, group], rows.y[:, group], shift, workloads)
-
-    return [ActivationAwareFit.of(fit, seen(group)) for group, fit in enumerate(fits)]
-
-
-def plain_fits(layer: Layer) -> list[Fit]:
-    """Without data: the stored weight of every group, in the identity metric."""
-    return [plain_fit(weight, bias) for weight, bias in zip(*stored_weight(layer), strict=True)]
-
-
-def curve_samples(data: Data, positions: int = 1) -> Data:
-    """The samples that error curves are drawn from; the others are held out. Whole batches where the model insists.
-
-    Args:
-        positions: rows that every layer has of one sample; where there are many, fewer samples do.
-    """
-    enough = max(FEWEST_SAMPLES, -(-SPARE * CURVE_ROWS // positions))
-    return Slice(data, 0, _whole(data, min(CURVE_SAMPLES, enough, data.samples // 2)) or data.samples)
-
-
-def held_out(data: Data, count: int) -> Data | None:
-    """The last samples, about `count`, that no error curve has seen; None where there are none."""
-    left = data.samples - curve_samples(data).samples
-    held = min(left, max(_whole(data, count), data.fixed_batch or 1))
-    return Slice(data, data.samples - held, data.samples) if held else None
-
-
-def _whole(data: Data, count: int) -> int:
-    return count - count % (data.fixed_batch or 1)
-
-
-@dataclass(frozen=True, eq=False)
-class Offer:
-    """What a Conv costs dense, and by form and size what its rewrites would that are cheaper."""
-
-    dense: Costs
-    sizes: Mapping[str, Mapping[int, Costs]]
-
-
-def _original_fits(
-    graph: gs.Graph, ctx: Context, convs: list[Conv], request: Request, shapes: Shapes
-) -> Iterator[tuple[Conv, list[Fit]]]:
-    if request.data is None:
-        yield from ((conv, plain_fits(conv)) for conv in convs)
-        return
-    with ctx.progress("error curves", len(convs)) as advance:
-        data = curve_samples(request.data, min((positions(conv.output, shapes) for conv in convs), default=1))
-        for layer, moments in lockstep(graph, graph, convs, data, ctx.rng(), CURVE_ROWS, memory=ctx.activation_bytes):
-            assert isinstance(layer, Conv)
-            yield layer, layer_fits(layer, moments, request.ridge)
-            advance(layer.name)
+def _offered(
+    graph: gs.Graph, ctx: Context, evaluator: CostEvaluator, options: SurveyOptions
+) -> tuple[list[tuple[Conv, list[Choice]]], list[Decision]]:
+    """The Convs with a cheaper form and their choices, without errors; a decision for each of the others."""
+    skipped = [Decision(name, "skipped", reason) for name, reason in unsupported_convs(graph)]
+    offered: list[tuple[Conv, list[Choice]]] = []
+    alike: Offers = {}
+    every = list(find_convs(graph))
+    with ctx.progress("costs", len(every)) as advance:
+        for conv in every:
+            reason = ctx.unselected(conv.name) or _broken(conv) or options.check(conv) or _unformed(conv, options)
+            choices = [] if reason else _choices(conv, evaluator, options, alike)
+            advance()
+            if len(choices) > 1:
+                offered.append((conv, choices))
+            else:
+                skipped.append(Decision(conv.name, "skipped", reason or _too_small(choices[0], options)))
+    return offered, skipped
 
 
 def _broken(conv: Conv) -> str | None:
     return None if np.isfinite(conv.weight).all() else "its weight holds NaN or Inf"
 
 
-def _unformed(conv: Conv, request: Request) -> str | None:
-    reasons = [form.check(conv) for form in request.forms]
+def _unformed(conv: Conv, options: SurveyOptions) -> str | None:
+    reasons = [form.check(conv) for form in options.forms]
     return None if None in reasons else "; ".join(str(reason) for reason in reasons)
 
 
-def _too_small(offer: Offer | None, request: Request) -> str:
-    if offer is not None and "latency" in request.units and "latency" not in offer.dense:
+def _too_small(dense: Choice, options: SurveyOptions) -> str:
+    if "latency" in options.units and "latency" not in dense.costs:
         return "its shape is not known, so neither is its latency"
-    unit = "faster" if "latency" in request.units else "cheaper"
-    return f"no size that is a multiple of {request.align} is {unit} than the Conv itself"
+    unit = "faster" if "latency" in options.units else "cheaper"
+    return f"no size that is a multiple of {options.align} is {unit} than the Conv itself"
 
 
-def _offer(conv: Conv, evaluator: CostEvaluator, request: Request, alike: dict[Hashable, Offer]) -> Offer:
-    """That of a Conv of the same geometry in `alike`, where there is one, or a new one, which joins them."""
-    forms = [form for form in request.forms if not form.check(conv)]
+def _choices(conv: Conv, evaluator: CostEvaluator, options: SurveyOptions, alike: Offers) -> list[Choice]:
+    """Dense first; those of a Conv of the same geometry in `alike`, or new ones, which are added to it."""
+    forms = [form for form in options.forms if not form.check(conv)]
     key = (tuple(form.name for form in forms), *evaluator.geometry(conv))
     if key not in alike:
-        dense = evaluator.dense(conv)
-        alike[key] = Offer(dense, {form.name: _sizes(conv, form, dense, evaluator, request) for form in forms})
+        dense = Choice(evaluator.dense(conv), 0.0)
+        cheaper = [choice for form in forms for choice in _sizes(conv, form, dense.costs, evaluator, options)]
+        alike[key] = [dense, *cheaper]
     return alike[key]
 
 
-def _sizes(conv: Conv, form: Form, dense: Costs, evaluator: CostEvaluator, request: Request) -> dict[int, Costs]:
+def _sizes(
+    conv: Conv, form: Form, dense: Mapping[str, float], evaluator: CostEvaluator, options: SurveyOptions
+) -> list[Choice]:
     """The multiples of `align` that save what is asked for; all costs but a latency are sure to grow with the size."""
-    asked = ["latency"] if "latency" in request.units else request.units
-    found: dict[int, Costs] = {}
-    for size in range(request.align, form.limit(conv) + 1, request.align):
-        costs = evaluator.rewritten(conv, form, size)
+    asked = ["latency"] if "latency" in options.units else options.units
+    sizes: list[Choice] = []
+    for size in range(options.align, form.limit(conv) + 1, options.align):
+        costs = evaluator.chain(conv, form.workloads(conv, size, evaluator.shapes))
         if costs["macs"] > dense["macs"]:
             break
         if any(costs[unit] < dense[unit] for unit in asked if unit in dense):
-            found[size] = costs
+            sizes.append(Choice(costs, 0.0, size, form.name))
         elif "latency" not in asked:
             break
-    return found
+    return sizes
 
 
-def _largest(offer: Offer, request: Request) -> list[tuple[Form, int]]:
+def _candidates(
+    graph: gs.Graph,
+    ctx: Context,
+    offered: Sequence[tuple[Conv, list[Choice]]],
+    evaluator: CostEvaluator,
+    options: SurveyOptions,
+) -> list[RewriteCandidate]:
+    """In graph order, with their errors, measured where there is a meter that measures."""
+    convs = [conv for conv, _ in offered]
+    positions = min((spatial(conv.output, evaluator.shapes) for conv in convs), default=1)
+    forms = {form.name: form for form in options.forms}
+    candidates: list[RewriteCandidate] = []
+    with ctx.progress("error curves", len(convs)) as advance:
+        fitted = curve_fits(graph, ctx, convs, options.data, options.ridge, positions)
+        calls = (
+            ((conv, fits, choices), (conv, fits, _largest(choices, options)))
+            for (conv, choices), (_, fits) in zip(offered, fitted, strict=True)
+        )
+        for (conv, fits, choices), curves in ctx.jobs.run(_curves, calls):
+            choices = [choices[0], *(_with_error(choice, curves) for choice in choices[1:])]
+            if options.meter is not None and options.meter.measures:
+                options.meter.add(conv, fits, trials(conv, fits, choices[1:], forms))
+            candidates.append(RewriteCandidate(conv, choices, forms))
+            advance(conv.name)
+    return candidates
+
+
+def _largest(choices: Sequence[Choice], options: SurveyOptions) -> list[tuple[Form, int]]:
     """The forms a Conv may take, and the largest size of each."""
-    return [(form, max(sizes)) for form in request.forms if (sizes := offer.sizes.get(form.name))]
+    sizes = {choice.form: choice.size for choice in choices[1:]}
+    return [(form, sizes[form.name]) for form in options.forms if form.name in sizes]
 
 
 def _curves(conv: Conv, fits: list[Fit], forms: Sequence[tuple[Form, int]]) -> dict[str, np.ndarray]:
@@ -239,14 +198,5 @@ def _curves(conv: Conv, fits: list[Fit], forms: Sequence[tuple[Form, int]]) -> d
     return {form.name: form.curve(conv, fits, largest) / signal for form, largest in forms}
 
 
-def _candidate(
-    conv: Conv, fits: list[Fit], offer: Offer, curves: Mapping[str, np.ndarray], request: Request
-) -> RewriteCandidate:
-    choices = [Choice(offer.dense, 0.0)]
-    for name, curve in curves.items():
-        choices += [Choice(costs, float(curve[size]), size, name) for size, costs in offer.sizes[name].items()]
-    if request.watch is not None:
-        request.watch(conv, fits, choices)
-    return RewriteCandidate(
-        conv, choices, {form.name: form.limit(conv) for form in request.forms if form.name in offer.sizes}
-    )
+def _with_error(choice: Choice, curves: Mapping[str, np.ndarray]) -> Choice:
+    return replace(choice, error=float(curves[choice.form][choice.size]))

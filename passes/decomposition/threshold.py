@@ -16,7 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from ..budgets.allocate import Choice
-from ..budgets.budget import Budget, RewriteCandidate, choose
+from ..budgets.budget import Budget
+from .candidates import RewriteCandidate, choose
 from .survey import Survey
 
 
@@ -31,7 +32,7 @@ def choose_by_threshold(
         least: parts that every layer keeps.
 
     Raises:
-        Unreachable: the smallest sizes exceed the budget.
+        BudgetUnreachable: the smallest sizes exceed the budget.
     """
     allowed = [_at_least(candidate, least) for candidate in found.candidates]
     thresholds = [*np.unique(np.concatenate([np.zeros(1), *saliencies])).tolist(), np.inf]

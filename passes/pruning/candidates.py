@@ -14,14 +14,12 @@ from ...compiler.graph.convs import find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.shapes import Shapes
 from ...compiler.pipeline.base import Decision
-from ...compiler.pipeline.context import Context
-from ...compiler.pipeline.data import Data
-from ...runtime.lockstep import lockstep
-from ...runtime.rows import LARGEST, Layer
-from ..decomposition.survey import CURVE_ROWS, curve_samples, layer_fits
+from ...compiler.pipeline.context import Context, Data
+from ...runtime.rows import LARGEST, Layer, in_graph_order
+from ..fitting.lockstep import curve_fits
 from ..projection.elimination import Reader, eliminate
 from ..projection.fit import Array, Fit, total_signal
-from ..sensitivity.measure import Weigher
+from ..sensitivity.measure import SensitivityMeter
 from .sensitivity import gains
 
 Score = Callable[[Array], Array]
@@ -63,7 +61,7 @@ class PruningCriteria:
         align, minimum: of the numbers of units kept.
         ridge: see `projection.fit`.
         data: samples for the metrics; None compares weights.
-        weigher: says what the error of each layer counts; None counts all the same.
+        meter: of what the error of each layer counts; None counts all the same.
     """
 
     score: Score | None
@@ -71,7 +69,7 @@ class PruningCriteria:
     minimum: int
     ridge: float
     data: Data | None = None
-    weigher: Weigher | None = None
+    meter: SensitivityMeter | None = None
 
 
 def split(channels: Channels, ctx: Context, request: PruningCriteria) -> tuple[list[Group], list[Decision]]:
@@ -144,17 +142,18 @@ def _readers(
     graph: gs.Graph, ctx: Context, groups: Sequence[Group], request: PruningCriteria
 ) -> Iterator[tuple[Group, list[Reader]]]:
     """Each group once all layers that read it are known."""
-    layers = _fitted_layers(graph, groups, request)
+    layers = _measured_layers(graph, groups, request)
     counts = _gains(graph, ctx, layers, request)
-    waiting = {group: {id(p.node) for p in group.consumers if id(p.node) in layers} for group in groups}
-    readers = {group: [_plain(p, group.size) for p in group.consumers if id(p.node) not in layers] for group in groups}
+    measured = {id(layer.node) for layer in layers}
+    waiting = {group: {id(p.node) for p in group.consumers} & measured for group in groups}
+    readers = {
+        group: [_plain(p, group.size) for p in group.consumers if id(p.node) not in measured] for group in groups
+    }
     yield from ((group, readers.pop(group)) for group in groups if not waiting[group])
-    if request.data is None or not layers:
+    if not layers:
         return
-    data, ordered = curve_samples(request.data), [layers[id(n)] for n in graph.nodes if id(n) in layers]
-    with ctx.progress("filters that can go", len(ordered)) as advance:
-        for layer, moments in lockstep(graph, graph, ordered, data, ctx.rng(), CURVE_ROWS, memory=ctx.activation_bytes):
-            fits = layer_fits(layer, moments, request.ridge)
+    with ctx.progress("filters that can go", len(layers)) as advance:
+        for layer, fits in curve_fits(graph, ctx, layers, request.data, request.ridge):
             for group in [group for group in readers if id(layer.node) in waiting[group]]:
                 readers[group] += _dense(layer, fits, group, counts.get(layer.name, 1.0))
                 waiting[group].discard(id(layer.node))
@@ -163,20 +162,19 @@ def _readers(
             advance()
 
 
-def _fitted_layers(graph: gs.Graph, groups: Sequence[Group], request: PruningCriteria) -> Mapping[int, Layer]:
-    """The layers that read a group and whose metric is taken, by the id of their node; none without data."""
+def _measured_layers(graph: gs.Graph, groups: Sequence[Group], request: PruningCriteria) -> list[Layer]:
+    """The layers that read a group and whose metric is taken, in graph order; none without data."""
     if request.data is None:
-        return {}
+        return []
     read = {id(part.node) for group in groups for part in group.consumers}
     layers: list[Layer] = [*find_convs(graph), *find_gemms(graph)]
-    return {id(layer.node): layer for layer in layers if id(layer.node) in read and layer.fan_in <= LARGEST}
+    return in_graph_order(graph, [each for each in layers if id(each.node) in read and each.fan_in <= LARGEST])
 
 
-def _gains(graph: gs.Graph, ctx: Context, layers: Mapping[int, Layer], request: PruningCriteria) -> Mapping[str, float]:
-    if request.weigher is None or not layers:
+def _gains(graph: gs.Graph, ctx: Context, layers: Sequence[Layer], request: PruningCriteria) -> Mapping[str, float]:
+    if request.meter is None or not layers:
         return {}
-    ordered = [layers[id(node)] for node in graph.nodes if id(node) in layers]
-    return gains(graph, ctx, ordered, request.data, request.ridge, request.weigher)
+    return gains(graph, ctx, layers, request.data, request.ridge, request.meter)
 
 
 def _dense(layer: Layer, fits: Sequence[Fit], group: Group, gain: float) -> list[Reader]:

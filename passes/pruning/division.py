@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from math import ceil
 
 import numpy as np
 
-from ..budgets.budget import Budget, BudgetUnreachable
+from ..budgets.budget import Budget, unreachable
 from .candidates import PruningCandidate
 from .cost_model import PruningCostModel
 
@@ -51,7 +50,7 @@ def divide(
         original: what the model that entered the pipeline costs.
 
     Raises:
-        Unreachable: the limits cannot be met; names the nearest that can.
+        BudgetUnreachable: the limits cannot be met; names the nearest that can.
     """
     limits = {unit: share * original[unit] - fixed[unit] for unit, share in budget.limits.items()}
     _move(cost_model, [0] * len(candidates))
@@ -60,11 +59,10 @@ def divide(
             _least_loss(candidates, cost_model, limits)
         else:
             _cut(rule, candidates, cost_model, limits)
-    except NoCheaperStep as stuck:
+    except NoCheaperStep as end:
         total = cost_model.total()
-        least = {unit: (fixed[unit] + total[unit]) / original[unit] for unit in stuck.units}
-        nearest = ", ".join(f"{unit}={ceil(1000 * share - 1e-6) / 1000:.3f}" for unit, share in least.items())
-        raise BudgetUnreachable(f"{budget} cannot be reached", "budget", f"the smallest found is {nearest}") from None
+        least = {unit: (fixed[unit] + total[unit]) / original[unit] for unit in end.units}
+        raise unreachable(budget, "found", least) from None
     return list(cost_model.gone)
 
 

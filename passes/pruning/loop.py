@@ -1,7 +1,7 @@
 """Pruning as far as held-out samples allow: all groups together, and in the automated loop each on its own.
 
 All together, the division fixes how the units of a share of MACs are divided, and the share is searched for
-(`decomposition.search`).
+(`budgets.search`).
 
 The loop starts there. Then, again and again, the group whose next step (at first an eighth of its units) loses least
 per MAC is widened by it; the whole network is pruned, repaired and judged on the samples held out. A step that breaks

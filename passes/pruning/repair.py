@@ -6,7 +6,7 @@ refit   weights, too: each layer, in graph order, is fitted to what then reaches
 
 A layer before the first that misses a channel sees what it always saw and is left as it is. Without data nothing is
 known of means, and nothing is repaired. The statistics of BatchNormalizations that were not folded are estimated anew
-on the way, each before the layers that read it are fitted (see `norms`).
+on the way, each before the layers that read it are fitted (see `batchnorm`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
 from ...compiler.pipeline.base import Decision
-from ...compiler.pipeline.context import Context
-from ...compiler.pipeline.data import Data
-from ...runtime.lockstep import ROWS, lockstep
+from ...compiler.pipeline.context import Context, Data
+from ...runtime.lockstep import ROWS
 from ...runtime.rows import LARGEST, Layer, in_graph_order
-from ..decomposition.survey import layer_fits
-from ..projection.fit import Fit, total_signal
+from ..fitting.fits import fitted_bias, relative_error
+from ..fitting.lockstep import FitOptions, fitted_layers
+from ..projection.fit import Fit
 from .batchnorm import BatchNormEstimator
 
 Kept = Mapping[str, np.ndarray]
@@ -68,9 +68,9 @@ def prune(
     with ctx.progress("repair", len(layers)) as advance:
         places: list[gs.Node | None] = [*(layer.node for layer in layers), None]
         norms.estimate_before(places[0])
-        found = lockstep(graph, reference, layers, data, ctx.rng(), repair.rows, left, memory=ctx.activation_bytes)
-        for (layer, moments), after in zip(found, places[1:], strict=True):
-            fits = layer_fits(layer, moments, repair.ridge)
+        options = FitOptions(repair.ridge, rows=repair.rows)
+        fitted = fitted_layers(graph, ctx, layers, data, options, reference, left)
+        for (layer, fits), after in zip(fitted, places[1:], strict=True):
             decisions.append(_store(rewriter, layer, fits, repair.mode))
             norms.estimate_before(after)
             advance(layer.name)
@@ -105,7 +105,5 @@ def _layers_from(graph: gs.Graph, first: int) -> list[Layer]:
 def _store(rewriter: Rewriter, layer: Layer, fits: Sequence[Fit], mode: str) -> Decision:
     stored = np.split(layer.matrix().astype(np.float64), len(fits))
     weights = [fit.weight for fit in fits] if mode == "refit" else stored
-    bias = np.concatenate([fit.bias(weight) for fit, weight in zip(fits, weights, strict=True)])
-    layer.store(rewriter, np.concatenate(weights), bias)
-    lost = sum(fit.residual + fit.lost(weight) for fit, weight in zip(fits, weights, strict=True))
-    return Decision(layer.name, "refitted", "", {"error": lost / total_signal(fits)})
+    layer.store(rewriter, np.concatenate(weights), fitted_bias(fits, weights))
+    return Decision(layer.name, "refitted", "", {"error": relative_error(fits, weights)})

@@ -3,8 +3,8 @@
 energy    the relative lost energy of every layer counts the same: gain 1
 output    Each layer alone loses so many of its inputs, the best re-fit on the others assumed, that about `LEVELS` of
           its output energy go; the divergence of the network's outputs is measured on samples that no fit has seen.
-          The gain is the slope of `decomposition.sensitivity`, to the power `TEMPER`; its tables can be read here, and
-          these there.
+          The gain is the slope of `sensitivity.measure`, to the power `TEMPER`; tables that decompositions have written
+          can be read here, and these there.
 
 Top-1 on all CIFAR-10 test images, 60 % of the MACs, 1,024 unlabelled training images, no gradient steps:
 
@@ -23,56 +23,45 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.pipeline.context import Context
-from ...compiler.pipeline.data import Data
-from ...runtime.lockstep import lockstep
+from ...compiler.pipeline.context import Context, Data
 from ...runtime.rows import Layer
-from ..decomposition.survey import CURVE_ROWS, curve_samples, layer_fits
+from ..fitting.lockstep import curve_fits
 from ..projection.elimination import Reader, eliminate
 from ..projection.fit import Array, Fit, total_signal
-from ..sensitivity.divergence import WeightDivergence
-from ..sensitivity.measure import LEVELS, Weigher
+from ..sensitivity.measure import LEAST, LEVELS, SensitivityMeter, Trial
 from ..sensitivity.measure import TEMPER as STORED
 
 TEMPER = 1.0
-LEAST = 1e-9
 
 
 def gains(
-    graph: gs.Graph, ctx: Context, layers: Sequence[Layer], data: Data | None, ridge: float, weigher: Weigher
+    graph: gs.Graph, ctx: Context, layers: Sequence[Layer], data: Data | None, ridge: float, meter: SensitivityMeter
 ) -> dict[str, float]:
     """What a unit of each layer's relative error counts, by its name; empty where all count the same.
 
     Raises:
         CompressError: the table's file is none, or there is nothing to measure on.
     """
-    weigher.prepare(graph, data, (), {"pass": "prune", "options": [ridge], "scope": ctx.scope()})
-    if weigher.gauge is not None and data is not None:
+    meter.prepare(graph, ctx, data, {"pass": "prune", "options": [ridge]})
+    if meter.measures:
         with ctx.progress("sensitivities", len(layers)) as advance:
-            for layer, moments in lockstep(
-                graph, graph, layers, curve_samples(data), ctx.rng(), CURVE_ROWS, memory=ctx.activation_bytes
-            ):
-                weigher.gauge.points[layer.name] = _points(
-                    weigher.gauge.probe, layer, layer_fits(layer, moments, ridge)
-                )
+            for layer, fits in curve_fits(graph, ctx, layers, data, ridge):
+                meter.add(layer, fits, _trials(layer, fits))
                 advance()
-    return {name: gain ** (TEMPER / STORED) for name, gain in (weigher.gains() or {}).items()}
+    return {name: gain ** (TEMPER / STORED) for name, gain in meter.gains().items()}
 
 
-def _points(probe: WeightDivergence, layer: Layer, fits: Sequence[Fit]) -> list[tuple[float, float]]:
-    """(relative error, divergence) once some input channels are gone."""
+def _trials(layer: Layer, fits: Sequence[Fit]) -> list[Trial]:
+    """The best weights once some input channels are gone."""
     channels = layer.weight.shape[1]
     columns: list[np.ndarray] = list(np.arange(layer.fan_in).reshape(channels, -1))
     signal = total_signal(fits)
-    found = eliminate([Reader(fit.weight, fit.metric, columns, signal) for fit in fits], np.ones(len(columns)))
-    tried: list[tuple[np.ndarray, np.ndarray]] = []
-    picked = _picked(found.losses)
-    for gone in picked:
-        left: np.ndarray = np.sort(np.concatenate([columns[int(unit)] for unit in found.order[gone:]]))
-        weights = [_refitted(fit, left) for fit in fits]
-        bias = np.concatenate([fit.bias(weight) for fit, weight in zip(fits, weights, strict=True)])
-        tried.append((np.concatenate(weights), bias))
-    return list(zip(found.losses[picked].tolist(), probe.divergences(layer, tried), strict=True))
+    removal = eliminate([Reader(fit.weight, fit.metric, columns, signal) for fit in fits], np.ones(len(columns)))
+    trials: list[Trial] = []
+    for gone in _picked(removal.losses):
+        left: np.ndarray = np.sort(np.concatenate([columns[int(unit)] for unit in removal.order[gone:]]))
+        trials.append((float(removal.losses[gone]), [_refitted(fit, left) for fit in fits]))
+    return trials
 
 
 def _picked(losses: Array) -> list[int]:

@@ -1,12 +1,20 @@
-"""How much a Conv's error counts when a budget is divided: `sensitivity=energy` (the default) or `sensitivity=output`,
-which is better by a little and takes about twice the time of the whole pass, until its table is cached.
+"""How much a layer's error counts when a budget is divided: `sensitivity=energy` or `sensitivity=output`. For
+decompositions `energy` is the default; `output` is better by a little and takes about twice the time of the whole pass,
+until its table is cached.
 
-energy    every Conv's relative lost output energy counts the same: gain 1
-output    Each Conv alone is projected at the sizes that lose about `LEVELS` of its output energy; the divergence of
-          the network's outputs is measured on samples that no fit has seen. Its slope through the origin, fitted on
-          the log scale so that the largest error does not decide,
+energy    every layer's relative lost output energy counts the same: gain 1
+output    Each layer alone gets weights that lose about `LEVELS` of its output energy; the divergence of the network's
+          outputs is measured on samples that no fit has seen. Its slope through the origin, fitted on the log scale so
+          that the largest error does not decide,
               slope = exp(mean log(divergence / error)),        gain = (slope / geometric mean of slopes) ^ TEMPER
-          The root tempers it: what the layers after a Conv make up for, when they are re-fitted, is not measured.
+          The root tempers it: what the layers after a layer make up for, when they are re-fitted, is not measured.
+
+    divergence = mean over samples of sum_c p_c log(p_c / q_c)        where the first output holds class scores,
+                                                                      p and q their softmax before and after
+    divergence = sum |a - b|^2 / sum |a|^2                            over all outputs otherwise
+
+The network is walked once: what comes before a layer is not run again, and what comes after it is run with the weight
+as an input, once per weight.
 
 Measured with the basis pass on 1,024 training images, judged on all CIFAR-10 test images (`benchmarks/sensitivity.py`):
 top-1, and the Kullback-Leibler divergence of the class scores from the original's:
@@ -24,48 +32,53 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.costs.network_cost import graph_cost
 from ...compiler.errors import CompressError
-from ...compiler.graph.convs import Conv, find_convs
+from ...compiler.graph.convs import find_convs
 from ...compiler.graph.shapes import infer_shapes
-from ...compiler.pipeline.data import Data
-from ..budgets.allocate import Choice
-from ..budgets.budget import RewriteCandidate
-from ..decomposition.forms import Form
-from ..decomposition.survey import Watch, held_out
-from ..projection.fit import Fit, total_signal
-from .divergence import WeightDivergence
+from ...compiler.pipeline.context import ACTIVATIONS, Context, Data
+from ...runtime.evaluate import class_scores, kullback_leibler
+from ...runtime.rows import Layer
+from ...runtime.segmented_executor import SegmentedExecutor
+from ...runtime.session import Session, graph_session, reads, segment_session
+from ..fitting.fits import fitted_bias
+from ..fitting.samples import held_out
+from ..projection.fit import Array, Fit
 from .table import LayerSensitivity, SensitivityTable, cache_file, table_key
 
-PROBED, FEWEST = 192, 32
+MEASURED, FEWEST, BATCH = 192, 32, 64
 WORK = 4e12  # multiply-accumulates that measuring may take, as far as `FEWEST` samples allow
 LEVELS = (0.02, 0.08, 0.25)
 TEMPER = 0.5
 LEAST = 1e-9
+WEIGHT, BIAS = "trial.weight", "trial.bias"
+PLAIN = {"transB": 1, "alpha": 1.0, "beta": 1.0}
+Outputs = Sequence[np.ndarray]
+Trial = tuple[float, Sequence[Array]]
+"""A weight (n, d) per group to try in a layer, and the relative error of the layer's output under it."""
 
 
-class Weigher:
-    """Gives every candidate its gain, from a table that is read, or measured while the candidates are surveyed.
+class SensitivityMeter:
+    """The gain of each layer, from a table that is read, or measured while a pass walks the layers.
 
     A `file` that exists is used as it is. Otherwise the cache is looked up, and a new table goes there and into `file`.
-    `memory`: see `runtime.lockstep`.
     """
 
-    def __init__(self, measure: str, file: str | None, memory: int):
-        self._memory = memory
+    def __init__(self, measure: str, file: str | None):
         self.measure, self._file = measure, None if file is None else Path(file)
         self._table: SensitivityTable | None = None
-        self._gauge: Gauge | None = None
+        self._divergence: WeightDivergence | None = None
+        self._points: dict[str, list[tuple[float, float]]] = {}
         self._cache: Path | None = None
 
-    def prepare(self, graph: gs.Graph, data: Data | None, forms: Sequence[Form], options: Mapping[str, object]) -> None:
-        """`CompressError` where the file is no table, or there is nothing to measure on."""
+    def prepare(self, graph: gs.Graph, ctx: Context, data: Data | None, options: Mapping[str, object]) -> None:
+        """`CompressError` where the file is no table, or there is nothing to measure on; `options` are of the key."""
         if self._file is not None and self._file.exists():
             self._table = SensitivityTable.load(self._file)
             return
@@ -75,76 +88,109 @@ class Weigher:
         if data is None or held is None:
             fix = "give --data, or more of them"
             raise CompressError(f"sensitivity={self.measure} needs data to hold out", "sensitivity", fix)
-        self._cache = cache_file(table_key(graph, data, {"measure": self.measure, **options}))
+        scope = [ctx.include, ctx.exclude, ctx.seed]
+        self._cache = cache_file(table_key(graph, data, {"measure": self.measure, "scope": scope, **options}))
         self._table = _cached(self._cache)
-        self._gauge = None if self._table else Gauge(WeightDivergence(graph, held, self._memory), forms)
+        self._divergence = None if self._table else WeightDivergence(graph, held, ctx.activations)
 
     @property
-    def gauge(self) -> Gauge | None:
-        """What is to measure a new table, after `prepare`; None where there is one, or none is wanted."""
-        return self._gauge
+    def measures(self) -> bool:
+        """Whether a new table is to be measured: after `prepare`, `add` every layer in graph order."""
+        return self._divergence is not None
 
-    @property
-    def watch(self) -> Watch | None:
-        """What the survey shows its candidates."""
-        return None if self._gauge is None else self._gauge.measure
+    def add(self, layer: Layer, fits: Sequence[Fit], trials: Sequence[Trial]) -> None:
+        """Measure what the network's outputs lose under each of the trial weights of a layer."""
+        assert self._divergence is not None
+        weights = [(np.concatenate(list(dense)), fitted_bias(fits, dense)) for _, dense in trials]
+        found = self._divergence.divergences(layer, weights)
+        self._points[layer.name] = [(error, cost) for (error, _), cost in zip(trials, found, strict=True)]
 
-    def weigh(self, candidates: Sequence[RewriteCandidate]) -> list[RewriteCandidate]:
-        """The candidates with their gains; a table just measured is written."""
-        known = self.gains()
-        if known is None:
-            return list(candidates)
-        return [replace(candidate, gain=known.get(candidate.conv.name, 1.0)) for candidate in candidates]
-
-    def gains(self) -> dict[str, float] | None:
-        """By layer, None where all count the same; a table just measured is written."""
-        if self._gauge is not None:
-            self._table = self._gauge.table()
+    def gains(self) -> dict[str, float]:
+        """By layer, empty where all count the same; a table just measured is written."""
+        if self.measures:
+            self._table = tabulate(self._points)
         table = self._table
         if table is None:
-            return None
+            return {}
         if self._file is not None and not self._file.exists():
             table.save(self._file)
-        if self._gauge is not None and self._cache is not None:
+        if self.measures and self._cache is not None:
             with suppress(CompressError):  # a cache that cannot be written costs time only
                 table.save(self._cache)
         return {name: entry.gain for name, entry in table.layers.items()}
 
 
-@dataclass
-class Gauge:
-    """Measures Conv by Conv; `points` holds (relative error, divergence) by name."""
+def tabulate(points: Mapping[str, Sequence[tuple[float, float]]]) -> SensitivityTable:
+    """The gains of layers by their (relative error, divergence)."""
+    slopes = {name: _slope(measured) for name, measured in points.items()}
+    middle = float(np.exp(np.mean([np.log(slope) for slope in slopes.values()] or [0.0])))
+    gains = {name: (slope / middle) ** TEMPER for name, slope in slopes.items()}
+    return SensitivityTable("output", {n: LayerSensitivity(gain, tuple(points[n])) for n, gain in gains.items()})
 
-    probe: WeightDivergence
-    forms: Sequence[Form]
-    points: dict[str, list[tuple[float, float]]] = field(default_factory=dict[str, "list[tuple[float, float]]"])
 
-    def measure(self, conv: Conv, fits: Sequence[Fit], choices: Sequence[Choice]) -> None:
-        """Ask in graph order; `choices[0]` is the dense one."""
-        forms = {form.name: form for form in self.forms}
-        tried = [forms[choice.form].project(conv, fits, choice.size).dense for choice in _spread(choices[1:])]
-        errors = [_lost(fits, dense) for dense in tried]
-        weights = [(np.concatenate(list(dense)), _bias(fits, dense)) for dense in tried]
-        found = self.probe.divergences(conv, weights)
-        self.points[conv.name] = list(zip(errors, found, strict=True))
+class WeightDivergence:
+    """Tries other weights in the layers of `graph`, which is not changed; ask for the layers in graph order.
 
-    def table(self) -> SensitivityTable:
-        slopes = {name: _slope(points) for name, points in self.points.items()}
-        middle = float(np.exp(np.mean([np.log(slope) for slope in slopes.values()] or [0.0])))
-        return SensitivityTable(
-            "output",
-            {
-                name: LayerSensitivity((slope / middle) ** TEMPER, tuple(self.points[name]))
-                for name, slope in slopes.items()
-            },
-        )
+    `memory`: see `runtime.lockstep`.
+    """
+
+    def __init__(self, graph: gs.Graph, data: Data, memory: int = ACTIVATIONS):
+        self._graph = graph.copy()
+        batches = list(data.batches(BATCH))
+        self._names = [tensor.name for tensor in graph.outputs]
+        session = graph_session(graph)
+        self._wanted = [[values[name] for name in self._names] for values in map(session.run, batches)]
+        self._executor = SegmentedExecutor(self._graph, batches, memory)
+
+    def divergences(self, layer: Layer, weights: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
+        """One per (weight (N, d), bias (N,))."""
+        node = next(node for node in self._graph.nodes if node.name == layer.name)
+        self._executor.advance([layer.input.name])
+        plan = self._executor.plan(self._names)
+        made = {tensor.name for later in plan for tensor in later.outputs}
+        held = {t.name for n in plan for t in reads(n) if isinstance(t, gs.Variable) and t.name not in made}
+        session = self._session(node, plan, held, layer)
+        return [self._divergence(session, held, self._feeds(layer, *pair)) for pair in weights]
+
+    def _session(self, node: gs.Node, plan: list[gs.Node], held: set[str], layer: Layer) -> Session:
+        """The rest of the network, the weight and bias of `node` being inputs."""
+        stored, attrs = list(node.inputs), node.attrs
+        node.inputs = [stored[0], gs.Variable(WEIGHT, layer.dtype), gs.Variable(BIAS, layer.dtype)]
+        node.attrs = {**attrs, **(PLAIN if node.op == "Gemm" else {})}
+        try:
+            examples = {name: self._executor[name][0] for name in held}
+            feeds = self._feeds(layer, layer.weight, np.zeros(layer.filters))
+            return segment_session(self._graph, plan, {**examples, **feeds}, self._names)
+        finally:
+            node.inputs, node.attrs = stored, attrs
+
+    def _feeds(self, layer: Layer, weight: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
+        return {WEIGHT: weight.reshape(layer.weight.shape).astype(layer.dtype), BIAS: bias.astype(layer.dtype)}
+
+    def _divergence(self, session: Session, held: set[str], weight: dict[str, Any]) -> float:
+        found: list[Outputs] = []
+        for index in range(len(self._wanted)):
+            values = session.run({**{name: self._executor[name][index] for name in held}, **weight})
+            found.append([values[name] for name in self._names])
+        return divergence(self._wanted, found)
+
+
+def divergence(wanted: Sequence[Outputs], found: Sequence[Outputs]) -> float:
+    """Of outputs, by batch: see the module docstring."""
+    scores = [(class_scores(a[0]), class_scores(b[0])) for a, b in zip(wanted, found, strict=True)]
+    if all(a is not None and b is not None for a, b in scores):
+        rows = [kullback_leibler(a, b) for a, b in scores if a is not None and b is not None]
+        return float(np.mean(np.concatenate(rows)))
+    pairs = [(a.astype(np.float64), b) for x, y in zip(wanted, found, strict=True) for a, b in zip(x, y, strict=True)]
+    energy = sum(float(np.sum(a * a)) for a, _ in pairs)
+    return sum(float(np.sum((a - b) ** 2)) for a, b in pairs) / max(energy, 1e-30)
 
 
 def _affordable(graph: gs.Graph, data: Data) -> int:
-    """How many samples to measure on: for every Conv and level, on average half of the network is run."""
+    """How many samples to measure on: for every layer and level, on average half of the network is run."""
     sample = {name: values.shape for name, values in next(iter(data.batches(1))).items()}
     each = graph_cost(graph, infer_shapes(graph, sample)).macs * len(list(find_convs(graph))) * len(LEVELS) / 2
-    return int(min(PROBED, max(FEWEST, WORK / max(each, 1))))
+    return int(min(MEASURED, max(FEWEST, WORK / max(each, 1))))
 
 
 def _cached(path: Path) -> SensitivityTable | None:
@@ -157,22 +203,3 @@ def _slope(points: Sequence[tuple[float, float]]) -> float:
     """Divergence per error, the geometric mean over the points."""
     rates = [max(cost, LEAST) / max(error, LEAST) for error, cost in points]
     return float(np.exp(np.mean(np.log(rates or [1.0]))))
-
-
-def _spread(choices: Sequence[Choice]) -> list[Choice]:
-    """The choices that lose about `LEVELS`, the cheaper of two forms."""
-
-    def distance(choice: Choice, level: float) -> tuple[float, float]:
-        return round(abs(float(np.log(max(choice.error, LEAST) / level))), 1), choice.costs["macs"]
-
-    found = [min(choices, key=lambda choice: distance(choice, level)) for level in LEVELS]
-    return list({(choice.form, choice.size): choice for choice in found}.values())
-
-
-def _lost(fits: Sequence[Fit], dense: Sequence[np.ndarray]) -> float:
-    lost = sum(fit.lost(weight) for fit, weight in zip(fits, dense, strict=True))
-    return lost / total_signal(fits)
-
-
-def _bias(fits: Sequence[Fit], dense: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([fit.bias(weight) for fit, weight in zip(fits, dense, strict=True)])

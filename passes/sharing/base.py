@@ -16,8 +16,9 @@ from ...compiler.pipeline.base import Decision, Pass, PassResult, option
 from ...compiler.pipeline.context import Context
 from ...compiler.targets import Target
 from ...runtime.rows import LARGEST, Layer, in_graph_order, is_too_wide
-from ..projection.fit import Array, Fit, total_signal
-from .fitting import fitted
+from ..fitting.fits import fitted_bias, relative_error
+from ..fitting.lockstep import FitOptions, fitted_layers
+from ..projection.fit import Array, Fit
 
 FOLDED = "weights are stored in full, as {why}: the file does not shrink, but it zips better"
 TOO_WIDE = f"{{}}: more than {LARGEST} inputs, so its weight is fitted without the data"
@@ -82,7 +83,8 @@ class SharingPass(Pass):
         project = self.projector(rewriter, layers)
         decisions: list[Decision] = []
         with ctx.progress(self.name, len(layers)) as advance:
-            for layer, fits in fitted(graph, ctx, layers, self.ridge, self.refit == "lockstep"):
+            options = FitOptions(self.ridge, self.refit == "lockstep")
+            for layer, fits in fitted_layers(graph, ctx, layers, ctx.data, options):
                 decisions.append(_write(rewriter, layer, fits, project(layer, fits), why is not None))
                 advance(layer.name)
         notes = [FOLDED.format(why=why)] if why and layers else []
@@ -126,9 +128,8 @@ def _unfit(layer: Layer) -> str | None:
 
 
 def _write(rewriter: Rewriter, layer: Layer, fits: Sequence[Fit], shared: Shared, full: bool) -> Decision:
-    bias = np.concatenate([fit.bias(weight) for fit, weight in zip(fits, shared.dense, strict=True)])
-    layer.store(rewriter, shared.dense[0] if len(fits) == 1 else np.concatenate(shared.dense), bias)
+    dense = shared.dense[0] if len(fits) == 1 else np.concatenate(shared.dense)
+    layer.store(rewriter, dense, fitted_bias(fits, shared.dense))
     if not full:
         shared.rebuild()
-    lost = sum(fit.lost(weight) + fit.residual for fit, weight in zip(fits, shared.dense, strict=True))
-    return Decision(layer.name, "rewritten", "", {**shared.figures, "error": lost / total_signal(fits)})
+    return Decision(layer.name, "rewritten", "", {**shared.figures, "error": relative_error(fits, shared.dense)})

@@ -19,7 +19,7 @@ from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.passes.basis import Basis, ChannelBasis, SeparableBasis
 from onnx_compress.passes.decomposition.forms import emit
-from onnx_compress.passes.decomposition.survey import plain_fits
+from onnx_compress.passes.fitting.fits import plain_fits
 
 GEOMETRIES = {
     "plain": ((3, 3), "pads=[1,1,1,1]", 1),

@@ -26,8 +26,8 @@ from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.targets import TARGETS
-from onnx_compress.passes.decomposition.survey import plain_fits
 from onnx_compress.passes.decomposition.template_forms import DenseTemplateForm, PluginTemplateForm, TemplateForm
+from onnx_compress.passes.fitting.fits import plain_fits
 from onnx_compress.passes.sbf import SpatialBasisFilters, magnitudes
 from reference_operators import SpatialBasisConv
 

@@ -26,7 +26,7 @@ from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.basis import ChannelBasis, SeparableBasis
 from onnx_compress.passes.decomposition.forms import Form, emit
-from onnx_compress.passes.decomposition.survey import plain_fits
+from onnx_compress.passes.fitting.fits import plain_fits
 from onnx_compress.passes.sparse_lowrank import SparseLowRank
 from onnx_compress.passes.sparsity.channel_groups import ChannelGroups, Unsparse
 from onnx_compress.passes.sparsity.fitting import SparsityOptions

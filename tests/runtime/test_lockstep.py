@@ -9,7 +9,7 @@ from onnx_compress.compiler.graph.activations import Activation
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.gemms import find_gemms
 from onnx_compress.compiler.graph.rewriter import Rewriter
-from onnx_compress.passes.decomposition.survey import layer_fits
+from onnx_compress.passes.fitting.fits import layer_fits
 from onnx_compress.runtime.lockstep import lockstep
 
 RESIDUAL = """g (float[N,3,6,6] x) => (float[N,3,6,6] y) {

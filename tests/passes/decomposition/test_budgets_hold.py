@@ -21,7 +21,7 @@ from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.compiler.targets import TARGETS
-from onnx_compress.passes.decomposition import base
+from onnx_compress.passes.budgets import budgeted_pass
 from onnx_compress.passes.fold_batchnorm import FoldBatchnorm
 
 RESNET = Path(__file__).parents[4] / "shared" / "models" / "resnet20.onnx"
@@ -98,7 +98,7 @@ def test_the_latency_is_that_of_the_network_written() -> None:
 
 def test_under_a_latency_budget_nothing_is_rewritten_that_gets_slower(monkeypatch: pytest.MonkeyPatch) -> None:
     stub = Stub(start=5.0, each=1e-8)
-    monkeypatch.setattr(base, "device_latency_model", lambda *_: stub)
+    monkeypatch.setattr(budgeted_pass, "device_latency_model", lambda *_: stub)
     result = apply(network(), "basis:latency=0.8")
     figures = {d.node: d.figures for d in result.decisions if d.action == "rewritten"}
     assert figures
@@ -108,7 +108,7 @@ def test_under_a_latency_budget_nothing_is_rewritten_that_gets_slower(monkeypatc
 
 
 def test_under_other_budgets_what_saves_macs_but_no_time_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "device_latency_model", lambda *_: Stub(start=1e6, each=1e-8))
+    monkeypatch.setattr(budgeted_pass, "device_latency_model", lambda *_: Stub(start=1e6, each=1e-8))
     result = apply(network(), "basis:macs=0.5")
     rewritten = [d for d in result.decisions if d.action == "rewritten"]
     assert rewritten

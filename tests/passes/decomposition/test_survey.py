@@ -1,4 +1,4 @@
-"""What a Conv is offered depends on its own geometry alone."""
+"""What a Conv may become depends on its own geometry alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnx_compress.compiler.graph.shapes import Shapes, infer_shapes
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.passes.basis import ChannelBasis, SeparableBasis
 from onnx_compress.passes.budgets.costs import CostEvaluator
-from onnx_compress.passes.decomposition.survey import Request, survey
+from onnx_compress.passes.decomposition.survey import SurveyOptions, survey
 
 NETWORK = """g (float[1,16,32,32] x) => (float[1,16,8,8] y) {
     a = Conv<pads=[1,1,1,1]>(x, w1)
@@ -40,7 +40,7 @@ def test_convs_alike_are_priced_once_and_others_on_their_own():
     weights = {f"w{i}": builders.normal(*shape, seed=i) for i, shape in enumerate(SHAPES, 1)}
     graph = builders.model(NETWORK, **weights, bias=builders.normal(16)).graph
     channel, separable = Counted(), SeparableBasis()
-    found = survey(graph, Context(), Request(lambda conv: None, [channel, separable], ["macs"], 1, 1e-3))
+    found = survey(graph, Context(), SurveyOptions(lambda conv: None, [channel, separable], ["macs"], 1, 1e-3))
     convs = {conv.name: conv for conv in find_convs(graph)}
     bill = CostEvaluator(infer_shapes(graph))
     assert channel.asked == [name for i, name in enumerate(convs) if i != 1]
@@ -49,4 +49,4 @@ def test_convs_alike_are_priced_once_and_others_on_their_own():
         assert candidate.choices[0].costs == bill.dense(conv)
         for choice in candidate.choices[1:]:
             form = channel if choice.form == "channel" else separable
-            assert choice.costs == bill.rewritten(conv, form, choice.size)
+            assert choice.costs == bill.chain(conv, form.workloads(conv, choice.size, bill.shapes))

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.passes.budgets.allocate import Choice
-from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable, RewriteCandidate
+from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable
+from onnx_compress.passes.decomposition.candidates import RewriteCandidate
 from onnx_compress.passes.decomposition.survey import Survey
 from onnx_compress.passes.decomposition.threshold import choose_by_threshold
 
@@ -30,7 +31,7 @@ def survey(prices: list[int]) -> Survey:
                 Choice({"macs": 11.0 * price}, 0.0),
                 *(Choice({"macs": float(size * price)}, 1.0, size, "f") for size in range(1, SAVED + 1)),
             ],
-            {"f": FULL},
+            {},
         )
         for price in prices
     ]

@@ -1,4 +1,4 @@
-"""Sensitivities: measured on held-out samples, kept on disk, used in the division of the budget."""
+"""Sensitivities: measured on held-out samples by the divergence of outputs, kept on disk, used in division."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import json
 import shutil
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import builders
 import numpy as np
 import pytest
 from onnx_compress.compiler.errors import CompressError
+from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model
+from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.data import Data
 from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
-from onnx_compress.passes.decomposition.survey import curve_samples, held_out
 from onnx_compress.passes.sensitivity import measure as sensitivity
+from onnx_compress.passes.sensitivity.measure import WeightDivergence, divergence
 from onnx_compress.passes.sensitivity.table import LayerSensitivity, SensitivityTable
 
 NETWORK = """g (float[N,3,12,12] x) => (float[N,6] y) {
@@ -125,9 +126,7 @@ def test_the_context_names_a_table_for_passes_without_one(tmp_path: Path) -> Non
 
 def test_a_gain_is_the_tempered_slope_relative_to_the_other_convs() -> None:
     points = [(0.02, 0.001), (0.08, 0.004), (0.25, 0.0125)]
-    unused: Any = None
-    gauge = sensitivity.Gauge(unused, [], {"a": points, "b": [(error, 16 * cost) for error, cost in points]})
-    table = gauge.table()
+    table = sensitivity.tabulate({"a": points, "b": [(error, 16 * cost) for error, cost in points]})
     ratio = table.layers["b"].gain / table.layers["a"].gain
     assert ratio == pytest.approx(16**sensitivity.TEMPER)
     assert table.layers["a"].gain * table.layers["b"].gain == pytest.approx(1)
@@ -139,23 +138,48 @@ def test_output_without_data_is_refused() -> None:
         apply("basis:macs=0.5:sensitivity=output", None)
 
 
-def test_layers_with_many_positions_need_fewer_samples() -> None:
-    data = images(1024)
-    assert [curve_samples(data, positions).samples for positions in (1, 64, 128, 14 * 14, 10**6)] == [
-        256,
-        256,
-        128,
-        84,
-        64,
-    ]
+CLASSES = """g (float[N,3,8,8] x) => (float[N,5] y) {
+    a = Conv<pads=[1,1,1,1]>(x, w1, b1)
+    r = Relu(a)
+    c = Conv<pads=[1,1,1,1]>(r, w2)
+    s = Add(c, r)
+    p = GlobalAveragePool(s)
+    f = Flatten(p)
+    y = Gemm<transB=1>(f, w3)
+}"""
+MAPS = CLASSES.replace("float[N,5] y", "float[N,3,8,8] s").split("p = Global")[0] + "}"
 
 
-@pytest.mark.parametrize("count", [2, 100, 400, 1024])
-def test_what_is_held_out_no_curve_has_seen(count: int) -> None:
-    data = images(count)
-    held_data = held_out(data, 192)
-    assert held_data is not None
-    seen = np.concatenate([b["x"] for b in curve_samples(data).batches(64)])
-    held = np.concatenate([b["x"] for b in held_data.batches(64)])
-    assert 0 < len(held) <= 192
-    assert not {row.tobytes() for row in seen} & {row.tobytes() for row in held}
+def classifier(text: str) -> Model:
+    weights = {"w1": builders.normal(3, 3, 3, 3), "w2": builders.normal(3, 3, 3, 3, seed=1), "b1": builders.normal(3)}
+    return builders.model(text, **weights, **({"w3": builders.normal(5, 3, seed=2)} if text is CLASSES else {}))
+
+
+@pytest.mark.parametrize("text", [CLASSES, MAPS], ids=["classes", "maps"])
+def test_it_is_that_of_the_network_with_the_other_weight(text: str) -> None:
+    source, x = classifier(text), builders.normal(100, 3, 8, 8, seed=5)
+    before = builders.run(source, x=x)
+    trials = WeightDivergence(source.graph, builders.Images(x))
+    for position, conv in enumerate(find_convs(source.graph)):
+        bias = np.zeros(3) if conv.bias is None else conv.bias
+        other = (conv.matrix() * 0.5, bias + 1)
+        same, found = trials.divergences(conv, [(conv.matrix(), bias), other])
+        changed = classifier(text)
+        target = list(find_convs(changed.graph))[position]
+        target.store(Rewriter(changed.graph), *other)
+        after = builders.run(changed, x=x)
+        assert same == pytest.approx(0, abs=1e-6)
+        assert found == pytest.approx(divergence([list(before.values())], [list(after.values())]), rel=1e-3)
+        assert found > 1e-3
+    np.testing.assert_array_equal(builders.run(source, x=x)[source.graph.outputs[0].name], next(iter(before.values())))
+
+
+def test_it_is_the_kullback_leibler_divergence_of_the_classes() -> None:
+    p, q = np.array([[0.5, 0.25, 0.25]]), np.array([[0.25, 0.5, 0.25]])
+    found = divergence([[np.log(p) + 3]], [[np.log(q) - 1]])
+    assert found == pytest.approx(0.25 * np.log(2))
+
+
+def test_it_is_relative_to_all_outputs_where_there_are_no_classes() -> None:
+    a, b = np.full((1, 2, 2, 2), 2.0), np.full((1, 2, 2, 2), 1.0)
+    assert divergence([[a, a]], [[b, a]]) == pytest.approx(0.125)

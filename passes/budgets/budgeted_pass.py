@@ -1,0 +1,95 @@
+"""The pass behind every pass with a budget: the options they share, their checks and defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ...compiler.costs.cost_model import device_latency_model
+from ...compiler.costs.workload import LatencyModel
+from ...compiler.errors import CompressError
+from ...compiler.pipeline.base import Pass, PassResult, option
+from ...compiler.pipeline.context import Context
+from .budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, LIMITS, SEARCHED, Budget
+from .search import SearchOutcome
+
+UNTOUCHED = "left as it is: the budget cannot be reached"
+BLIND = f"without data and without a budget, every layer keeps {DEFAULT_ENERGY:.0%} of its weights' energy"
+
+
+@dataclass(frozen=True)
+class BudgetedPass(Pass):
+    """Budgets refer to the model that entered the pipeline. macs, params, bytes and latency may be given together.
+
+    `rules` names the options that decide layer by layer. `power` and `sensitivity_file` default to the run's.
+    """
+
+    rules: ClassVar[tuple[str, ...]] = ("energy",)
+
+    macs: float | None = option(None, "keep at most this fraction of the multiply-accumulates")
+    params: float | None = option(None, "keep at most this fraction of the Conv parameters")
+    bytes: float | None = option(
+        None, "the model's file, as it leaves this pass, has at most this fraction of its bytes"
+    )
+    latency: float | None = option(
+        None, "keep at most this fraction of the time that the target's cost model estimates"
+    )
+    energy: float | None = option(
+        None, "keep this fraction of every layer's output energy (weight energy without data)"
+    )
+    agreement: float | None = option(None, "as small as top-1 agreement with the original on held-out samples allows")
+    accuracy_drop: float | None = option(None, "as small as this loss of top-1, in points, on held-out labels allows")
+    align: int | Literal["target"] = option(1, "sizes are multiples of this; target: the engine's channel multiple")
+    precision: Literal["fp16", "int8", "fp32"] = option("fp16", "what latencies are estimated in")
+    power: str | None = option(None, "the power mode that latencies are estimated in; none: the run's")
+    sensitivity: Literal["auto", "energy", "output"] = option(
+        "energy", "what a layer's error counts: as much as another's, or what it does to the outputs (measured)"
+    )
+    sensitivity_file: str | None = option(None, "read sensitivities from this file, or write what is measured to it")
+    ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy")
+
+    def __post_init__(self) -> None:
+        self._given()
+        if self.align != "target" and self.align < 1:
+            raise ValueError(f"align={self.align}: expected a positive integer or target")
+        if self.ridge <= 0:
+            raise ValueError(f"ridge={self.ridge}: expected a positive number")
+
+    def latency_model(self, ctx: Context) -> LatencyModel | None:
+        """What a Conv takes on the target; None where that is not known."""
+        return device_latency_model(ctx.target, self.precision, self.power or ctx.power_mode)
+
+    def _given(self) -> Budget | None:
+        return Budget.of(**{name: getattr(self, name) for name in (*LIMITS, *self.rules, *SEARCHED)})
+
+    def _budget(self, ctx: Context, notes: list[str]) -> Budget:
+        """What is given, or the default: agreement, and without data energy, with a note."""
+        given = self._given()
+        if given is not None:
+            return given
+        if ctx.data is not None:
+            return Budget(rule="agreement", value=DEFAULT_AGREEMENT)
+        notes.append(BLIND)
+        return Budget(rule="energy", value=DEFAULT_ENERGY)
+
+    def _pricing(self, ctx: Context, budget: Budget) -> LatencyModel | None:
+        """`latency_model`; `CompressError` where a budget needs one and there is none."""
+        latency_model = self.latency_model(ctx)
+        if latency_model is None and "latency" in budget.limits:
+            fix = "choose a target that has one, or a budget such as macs=0.5"
+            raise CompressError(f"target '{ctx.target.name}' has no cost model", "latency", fix)
+        return latency_model
+
+    def _multiple(self, ctx: Context) -> int:
+        """What sizes are multiples of."""
+        return ctx.target.int8_multiple if self.align == "target" else self.align
+
+    def _sensitivity_file(self, ctx: Context) -> str | None:
+        return self.sensitivity_file or ctx.sensitivity_file
+
+
+def record(outcome: SearchOutcome, result: PassResult) -> None:
+    """Put a search into the report."""
+    result.notes.append(outcome.note())
+    result.metrics.update(outcome.metrics())
+    result.traces.searches.append(outcome.trace())

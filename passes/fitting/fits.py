@@ -1,0 +1,53 @@
+"""Fits of a layer, one per group: the best dense weight, and what another weight loses against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...runtime.moments import Moments, SampledRows
+from ...runtime.rows import Layer, stored_weight
+from ..projection.activation_aware import ActivationAwareFit, ActivationRows
+from ..projection.activation_split import PiecewiseLinear
+from ..projection.fit import Array, Fit, best_fit, plain_fit, total_signal
+
+FEW_ROWS = 100  # measured on ResNet-20 at half the MACs: top-1 88.8 -> 89.4 with 128 images, unchanged with 1,024
+
+
+def layer_fits(layer: Layer, moments: Moments, ridge: float) -> list[Fit]:
+    """The best dense fit of every group; the fewer rows per input, the stronger the pull to the stored weight."""
+    ridge *= 1 + FEW_ROWS * layer.fan_in / moments.count
+    parts = zip(moments.xx, moments.yx, moments.power, stored_weight(layer)[0], strict=True)
+    fits = [best_fit(xx, yx, power, weight, ridge, moments.own) for xx, yx, power, weight in parts]
+    return fits if moments.rows is None else activation_aware_fits(fits, moments.rows)
+
+
+def activation_aware_fits(fits: Sequence[Fit], rows: SampledRows) -> list[Fit]:
+    """The fits of a layer's groups with their rows, where the activation after the layer is known."""
+    known = rows.activation
+    if known is None or known.linear:
+        return list(fits)
+    activation = PiecewiseLinear(known.low, known.high, known.leak)
+
+    def of_group(group: int) -> ActivationRows:
+        shift = 0.0 if rows.shift is None else rows.shift[:, group]
+        return ActivationRows(rows.x[:, group], rows.y[:, group], shift, activation)
+
+    return [ActivationAwareFit.of(fit, of_group(group)) for group, fit in enumerate(fits)]
+
+
+def plain_fits(layer: Layer) -> list[Fit]:
+    """Without data: the stored weight of every group, in the identity metric."""
+    return [plain_fit(weight, bias) for weight, bias in zip(*stored_weight(layer), strict=True)]
+
+
+def fitted_bias(fits: Sequence[Fit], weights: Sequence[Array]) -> Array:
+    """The bias (N,) that gives outputs of other weights (n, d), per group, the wanted means."""
+    return np.concatenate([fit.bias(weight) for fit, weight in zip(fits, weights, strict=True)])
+
+
+def relative_error(fits: Sequence[Fit], weights: Sequence[Array]) -> float:
+    """Output energy that weights (n, d), per group, miss, relative to the variance of the wanted outputs."""
+    missed = sum(fit.lost(weight) + fit.residual for fit, weight in zip(fits, weights, strict=True))
+    return missed / total_signal(fits)

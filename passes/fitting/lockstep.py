@@ -1,0 +1,82 @@
+"""Every layer with the best dense fit of each of its groups, in graph order, while the caller rewrites the network.
+
+    with data, lockstep        fitted to the inputs that reach it in the network as rewritten so far and to the outputs
+                               of the original (`runtime.lockstep`): the caller rewrites a layer before it asks for the
+                               next
+    with data, not lockstep    fitted to what it reads and gives in the network before the pass
+    without data               taken as stored, in the identity metric
+
+Fully connected layers with more inputs than `LARGEST` are taken as stored even with data, and first, so that the layers
+that are fitted see what became of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...compiler.pipeline.context import Context, Data
+from ...runtime.lockstep import ROWS, lockstep
+from ...runtime.rows import Layer, is_too_wide
+from ..projection.fit import Fit
+from .fits import layer_fits, plain_fits
+from .samples import CURVE_ROWS, curve_samples
+
+FittedLayer = tuple[Layer, list[Fit]]
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How layers are fitted.
+
+    Attributes:
+        ridge: pull towards the stored weight, relative to the mean input energy.
+        lockstep: see the module docstring.
+        rows: input rows that a layer is fitted to.
+        keep: rows that come with the fits (`projection.activation_aware`).
+    """
+
+    ridge: float
+    lockstep: bool = True
+    rows: int = ROWS
+    keep: int = 0
+
+
+def fitted_layers(
+    graph: gs.Graph,
+    ctx: Context,
+    layers: Sequence[Layer],
+    data: Data | None,
+    options: FitOptions,
+    reference: gs.Graph | None = None,
+    left: Mapping[str, np.ndarray] | None = None,
+) -> Iterator[FittedLayer]:
+    """The layers with a fit per group.
+
+    Args:
+        layers: of `graph`, in graph order.
+        reference: the original network, `graph` itself where nothing is rewritten; None: a copy of `graph`, taken when
+            the first layer is asked for.
+        left: by tensor, the channels of the original that `graph` still has.
+    """
+    if data is None:
+        yield from ((layer, plain_fits(layer)) for layer in layers)
+        return
+    reference = graph.copy() if reference is None else reference
+    yield from ((layer, plain_fits(layer)) for layer in layers if is_too_wide(layer))
+    rest = [layer for layer in layers if not is_too_wide(layer)]
+    walked = graph if options.lockstep else reference
+    rows, keep, memory = options.rows, options.keep, ctx.activations
+    for layer, moments in lockstep(walked, reference, rest, data, ctx.rng(), rows, left, keep, memory):
+        yield layer, layer_fits(layer, moments, options.ridge)
+
+
+def curve_fits(
+    graph: gs.Graph, ctx: Context, layers: Sequence[Layer], data: Data | None, ridge: float, positions: int = 1
+) -> Iterator[FittedLayer]:
+    """The layers as they are, on the samples of error curves; `positions`: see `curve_samples`."""
+    sampled = None if data is None else curve_samples(data, positions)
+    return fitted_layers(graph, ctx, layers, sampled, FitOptions(ridge, rows=CURVE_ROWS), reference=graph)
