@@ -25,6 +25,27 @@ class BudgetUnreachable(Unavailable):
 
 
 @dataclass(frozen=True)
+class CostShares:
+    """Costs as shares of the original's, by cost.
+
+    Attributes:
+        fixed: what the network costs beside what a pass chooses from.
+        original: what the model that entered the pipeline costs.
+    """
+
+    fixed: Mapping[str, float]
+    original: Mapping[str, float]
+
+    def of(self, chosen: Mapping[str, float]) -> dict[str, float]:
+        """The shares that are left with what is chosen at these costs."""
+        return {unit: (self.fixed[unit] + cost) / max(self.original[unit], 1e-30) for unit, cost in chosen.items()}
+
+    def left(self, limits: Mapping[str, float]) -> dict[str, float]:
+        """What limits leave for what is chosen."""
+        return {unit: share * self.original[unit] - self.fixed[unit] for unit, share in limits.items()}
+
+
+@dataclass(frozen=True)
 class Budget:
     """Limits by cost, or a rule and its value.
 

@@ -101,7 +101,7 @@ class DecompositionPass(BudgetedPass):
 
     def choose(self, budget: Budget, found: Survey) -> list[Choice]:
         """A choice per candidate: those that lose least within the budget."""
-        return choose(budget, found.candidates, found.fixed(), found.original)
+        return choose(budget, found.candidates, found.shares())
 
     def latency_model(self, ctx: Context) -> LatencyModel | None:
         """What a Conv takes on the target, or here; None where that is not known."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ...compiler.graph.convs import Conv
 from ...compiler.pipeline.traces import ErrorCurve, thinned
 from ..budgets.allocate import Choice, allocate, cheapest
-from ..budgets.budget import Budget, BudgetUnreachable, unreachable
+from ..budgets.budget import Budget, CostShares, unreachable
+from ..projection.fit import Fit, total_signal
+from ..sensitivity.measure import LEAST, LEVELS, Trial
 from .forms import Form
 
 
@@ -44,6 +48,13 @@ class RewriteCandidate:
     def dense(self) -> Choice:
         return self.choices[0]
 
+    def trials(self, fits: Sequence[Fit]) -> list[Trial]:
+        """The projections that its sensitivity is measured with, and the energy they lose against the best weight."""
+        pairs = ((self.forms[choice.form], choice.size) for choice in _of_levels(self.choices[1:]))
+        weights = [form.project(self.conv, fits, size).dense for form, size in pairs]
+        lost = [sum(fit.lost(w) for fit, w in zip(fits, dense, strict=True)) for dense in weights]
+        return [(energy / total_signal(fits), dense) for energy, dense in zip(lost, weights, strict=True)]
+
     def curves(self) -> Iterator[ErrorCurve]:
         """For the report: the choices of each form."""
         for form in dict.fromkeys(choice.form for choice in self.choices[1:]):
@@ -59,56 +70,42 @@ class RewriteCandidate:
             )
 
 
-def choose(
-    budget: Budget,
-    candidates: Sequence[RewriteCandidate],
-    fixed: Mapping[str, float],
-    original: Mapping[str, float],
-) -> list[Choice]:
-    """A choice per candidate.
-
-    Args:
-        fixed: what the network costs beside the candidates, by cost.
-        original: what the model that entered the pipeline costs.
-
-    Raises:
-        BudgetUnreachable: the budget cannot be met; names the nearest that can.
-    """
+def choose(budget: Budget, candidates: Sequence[RewriteCandidate], shares: CostShares) -> list[Choice]:
+    """A choice per candidate; `BudgetUnreachable`, naming the nearest that can be met, where there is none."""
     if budget.rule == "energy":
-        return [_within(candidate, 1 - budget.value) for candidate in candidates]
+        return [each.only or _within(each, 1 - budget.value) for each in candidates]
     if budget.rule == "rank":
-        return [_of_rank(candidate, budget.value) for candidate in candidates]
+        return [each.only or _of_rank(each, budget.value) for each in candidates]
     layers = [candidate.open for candidate in candidates]
-    left = {unit: share * original[unit] - fixed[unit] for unit, share in budget.limits.items()}
-    chosen = allocate(layers, left, [candidate.gain for candidate in candidates])
+    chosen = allocate(layers, shares.left(budget.limits), [candidate.gain for candidate in candidates])
     if chosen is None:
-        raise _unreachable(budget, layers, fixed, original)
+        least = shares.of({unit: cheapest(layers, unit) for unit in budget.limits})
+        over = {unit: share for unit, share in least.items() if share > budget.limits[unit]}
+        raise unreachable(budget, "possible", over or least, "" if over else ", each alone")
     return chosen
-
-
-def _unreachable(
-    budget: Budget, layers: Sequence[Sequence[Choice]], fixed: Mapping[str, float], original: Mapping[str, float]
-) -> BudgetUnreachable:
-    least = {unit: (fixed[unit] + cheapest(layers, unit)) / original[unit] for unit in budget.limits}
-    over = {unit: share for unit, share in least.items() if share > budget.limits[unit]}
-    return unreachable(budget, "possible", over or least, "" if over else ", each alone")
 
 
 def _within(candidate: RewriteCandidate, error: float) -> Choice:
     """The cheapest choice that loses no more than `error`."""
-    if candidate.only is not None:
-        return candidate.only
     allowed = (choice for choice in candidate.choices if choice.error <= error)
     return min(allowed, key=lambda choice: (choice.costs["macs"], choice.error))
 
 
 def _of_rank(candidate: RewriteCandidate, value: float) -> Choice:
     """The best of the forms at that size; dense where the size is not cheaper."""
-    if candidate.only is not None:
-        return candidate.only
 
     def size(form: str) -> int:
         return value if isinstance(value, int) else max(1, round(value * candidate.forms[form].limit(candidate.conv)))
 
     fitting = [choice for choice in candidate.choices[1:] if choice.size == size(choice.form)]
     return min(fitting, key=lambda choice: choice.error, default=candidate.dense)
+
+
+def _of_levels(choices: Sequence[Choice]) -> list[Choice]:
+    """The choices that lose about `LEVELS`, the cheaper of two forms."""
+
+    def distance(choice: Choice, level: float) -> tuple[float, float]:
+        return round(abs(float(np.log(max(choice.error, LEAST) / level))), 1), choice.costs["macs"]
+
+    nearest = [min(choices, key=lambda choice: distance(choice, level)) for level in LEVELS]
+    return list({(choice.form, choice.size): choice for choice in nearest}.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,13 +14,13 @@ from ...compiler.graph.shapes import infer_shapes
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context, Data
 from ..budgets.allocate import Choice
+from ..budgets.budget import CostShares
 from ..budgets.costs import CostEvaluator, Costs
 from ..fitting.lockstep import curve_fits
 from ..projection.fit import Fit, total_signal
 from ..sensitivity.measure import SensitivityMeter
 from .candidates import RewriteCandidate
 from .forms import Form
-from .sensitivity import trials
 
 Offers = dict[Hashable, "list[Choice]"]
 
@@ -41,20 +41,18 @@ class Survey:
     cost: Costs
     original: Costs
 
-    def fixed(self) -> Costs:
-        """What the graph costs beside its candidates."""
-        return {
-            unit: total - sum(candidate.dense.costs[unit] for candidate in self.candidates)
-            for unit, total in self.cost.items()
-        }
+    def shares(self) -> CostShares:
+        """Of what the candidates are written as; the rest of the graph is fixed."""
+        dense = _total([candidate.dense for candidate in self.candidates], self.cost)
+        return CostShares({unit: total - dense[unit] for unit, total in self.cost.items()}, self.original)
 
     def kept(self, chosen: Sequence[Choice]) -> Costs:
         """The share of the original's costs that is left, by cost."""
-        fixed = self.fixed()
-        return {
-            unit: (fixed[unit] + sum(choice.costs[unit] for choice in chosen)) / max(total, 1e-30)
-            for unit, total in self.original.items()
-        }
+        return self.shares().of(_total(chosen, self.original))
+
+
+def _total(choices: Sequence[Choice], units: Iterable[str]) -> Costs:
+    return {unit: sum(choice.costs[unit] for choice in choices) for unit in units}
 
 
 @dataclass(frozen=True)
@@ -179,9 +177,9 @@ def _candidates(
         )
         for (conv, fits, choices), curves in ctx.jobs.run(_curves, calls):
             choices = [choices[0], *(_with_error(choice, curves) for choice in choices[1:])]
-            if options.meter is not None and options.meter.measures:
-                options.meter.add(conv, fits, trials(conv, fits, choices[1:], forms))
             candidates.append(RewriteCandidate(conv, choices, forms))
+            if options.meter is not None and options.meter.measures:
+                options.meter.add(conv, fits, candidates[-1].trials(fits))
             advance(conv.name)
     return candidates
 

@@ -44,7 +44,7 @@ def choose_by_threshold(
         )
     chosen = _cut(allowed, saliencies, thresholds[high])
     if not _fits(budget, found, chosen):
-        chosen = choose(budget, allowed, found.fixed(), found.original)
+        chosen = choose(budget, allowed, found.shares())
     return chosen, thresholds[high]
 
 

@@ -83,6 +83,11 @@ class PruningCostModel:
             self._left[line, axis] += cut[self.gone[candidate]] - cut[gone]
         self.gone[candidate] = gone
 
+    def move_all(self, gone: Sequence[int]) -> None:
+        """From now on so many units of each candidate are gone."""
+        for candidate, count in enumerate(gone):
+            self.move(candidate, count)
+
     def total(self) -> dict[str, float]:
         """Of all Convs, as they stand."""
         costs = self._costs(self._lines, self._left[:, :, None])

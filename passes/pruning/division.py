@@ -17,7 +17,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from ..budgets.budget import Budget, unreachable
+from ..budgets.budget import Budget, CostShares, unreachable
 from .candidates import PruningCandidate
 from .cost_model import PruningCostModel
 
@@ -39,30 +39,23 @@ def divide(
     budget: Budget,
     candidates: Sequence[PruningCandidate],
     cost_model: PruningCostModel,
-    fixed: Costs,
-    original: Costs,
+    shares: CostShares,
 ) -> list[int]:
-    """Units gone, per candidate.
-
-    Args:
-        cost_model: moved to the result.
-        fixed: what the network costs beside its Convs, by cost.
-        original: what the model that entered the pipeline costs.
+    """Units gone, per candidate; `cost_model` is moved there.
 
     Raises:
         BudgetUnreachable: the limits cannot be met; names the nearest that can.
     """
-    limits = {unit: share * original[unit] - fixed[unit] for unit, share in budget.limits.items()}
-    _move(cost_model, [0] * len(candidates))
+    limits = shares.left(budget.limits)
+    cost_model.move_all([0] * len(candidates))
     try:
         if rule == "loss":
             _least_loss(candidates, cost_model, limits)
         else:
             _cut(rule, candidates, cost_model, limits)
     except NoCheaperStep as end:
-        total = cost_model.total()
-        least = {unit: (fixed[unit] + total[unit]) / original[unit] for unit in end.units}
-        raise unreachable(budget, "found", least) from None
+        least = shares.of(cost_model.total())
+        raise unreachable(budget, "found", {unit: least[unit] for unit in end.units}) from None
     return list(cost_model.gone)
 
 
@@ -89,7 +82,7 @@ def _least_loss(candidates: Sequence[PruningCandidate], cost_model: PruningCostM
     """The best of several starts, each with what fits back: the first meets all limits together, or one before all."""
     found: list[tuple[float, list[int]]] = []
     for first in [limits, *({unit: limit} for unit, limit in limits.items() if len(limits) > 1)]:
-        _move(cost_model, [0] * len(candidates))
+        cost_model.move_all([0] * len(candidates))
         _descend(candidates, cost_model, first)
         _descend(candidates, cost_model, limits)
         _give_back(candidates, cost_model, limits)
@@ -99,7 +92,7 @@ def _least_loss(candidates: Sequence[PruningCandidate], cost_model: PruningCostM
             _cut(rule, candidates, cost_model, limits)
             _give_back(candidates, cost_model, limits)
             found.append((_lost(candidates, cost_model), list(cost_model.gone)))
-    _move(cost_model, min(found)[1])
+    cost_model.move_all(min(found)[1])
 
 
 def _lost(candidates: Sequence[PruningCandidate], cost_model: PruningCostModel) -> float:
@@ -164,10 +157,11 @@ def _cut(rule: str, candidates: Sequence[PruningCandidate], cost_model: PruningC
     low, high, of = _range(rule, candidates)
     for _ in range(STEPS):
         middle = (low + high) / 2
-        _move(cost_model, of(candidates, middle))
+        cost_model.move_all(of(candidates, middle))
         low, high = (middle, high) if _over(cost_model, limits) else (low, middle)
-    _move(cost_model, of(candidates, high))
-    _reach(cost_model, limits)
+    cost_model.move_all(of(candidates, high))
+    if over := _over(cost_model, limits):
+        raise NoCheaperStep(list(over))
 
 
 def _range(rule: str, candidates: Sequence[PruningCandidate]) -> tuple[float, float, Callable[..., list[int]]]:
@@ -179,19 +173,7 @@ def _range(rule: str, candidates: Sequence[PruningCandidate]) -> tuple[float, fl
     return float(values.min()), float(values.max()) + 1.0, of_interval
 
 
-def _move(cost_model: PruningCostModel, gone: Sequence[int]) -> None:
-    for index, count in enumerate(gone):
-        cost_model.move(index, count)
-
-
 def _over(cost_model: PruningCostModel, limits: Costs) -> dict[str, float]:
     """By how much each limit is exceeded, where it is."""
     total = cost_model.total()
     return {unit: total[unit] - limit for unit, limit in limits.items() if total[unit] > limit * (1 + TINY)}
-
-
-def _reach(cost_model: PruningCostModel, limits: Costs) -> None:
-    """`NoCheaperStep` where a limit is still exceeded."""
-    over = _over(cost_model, limits)
-    if over:
-        raise NoCheaperStep(list(over))

@@ -13,7 +13,7 @@ from ...compiler.graph.channels import find_channels
 from ...compiler.graph.shapes import Shapes, infer_shapes
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
-from ..budgets.budget import Budget
+from ..budgets.budget import Budget, CostShares
 from ..budgets.costs import CostEvaluator, Costs
 from .candidates import PruningCandidate, PruningCriteria, split, survey
 from .cost_model import PruningCostModel
@@ -28,8 +28,7 @@ class PruningProblem:
         candidates: in graph order.
         skipped: a decision for every layer whose channels stay.
         cost_model: costs of the Convs.
-        fixed: what the network costs beside them.
-        original: what the model that entered the pipeline costs.
+        costs: of the network, as shares of the original's; what is no Conv is fixed.
     """
 
     graph: gs.Graph
@@ -38,8 +37,7 @@ class PruningProblem:
     candidates: Sequence[PruningCandidate]
     skipped: list[Decision]
     cost_model: PruningCostModel
-    fixed: Costs
-    original: Costs
+    costs: CostShares
 
     @staticmethod
     def of(
@@ -61,7 +59,7 @@ class PruningProblem:
         fixed = {unit: network[unit] - convs[unit] for unit in units}
         before = ctx.original or graph
         original = CostEvaluator(infer_shapes(before, sample), latency_model, timed).network(before)
-        return PruningProblem(graph, ctx, shapes, candidates, skipped, cost_model, fixed, original)
+        return PruningProblem(graph, ctx, shapes, candidates, skipped, cost_model, CostShares(fixed, original))
 
     def divide(self, division: str, budget: Budget) -> list[int]:
         """Units gone, per candidate."""
@@ -69,7 +67,7 @@ class PruningProblem:
             return self.move(of_share(self.candidates, budget.value))
         if budget.rule == "energy":
             return self.move(of_loss(self.candidates, 1 - budget.value))
-        return divide(division, budget, self.candidates, self.cost_model, self.fixed, self.original)
+        return divide(division, budget, self.candidates, self.cost_model, self.costs)
 
     def kept(self, gone: Sequence[int]) -> dict[str, np.ndarray]:
         pairs = zip(self.candidates, gone, strict=True)
@@ -77,11 +75,9 @@ class PruningProblem:
 
     def shares(self) -> Costs:
         """What is left of the original's costs."""
-        total = self.cost_model.total()
-        return {unit: (fixed + total[unit]) / max(self.original[unit], 1e-30) for unit, fixed in self.fixed.items()}
+        return self.costs.of(self.cost_model.total())
 
     def move(self, gone: list[int]) -> list[int]:
         """From now on so many units of each candidate are gone, in the cost_model."""
-        for index, count in enumerate(gone):
-            self.cost_model.move(index, count)
+        self.cost_model.move_all(gone)
         return gone

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from onnx_compress.passes.budgets.allocate import Choice
-from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable
+from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable, CostShares
 from onnx_compress.passes.decomposition.candidates import RewriteCandidate, choose
 
 
@@ -23,13 +23,12 @@ def candidate(*choices: tuple[float, float, float], gain: float = 1.0) -> Rewrit
 
 
 PAIR = [candidate((10, 6, 0), (5, 5, 0.1), (1, 1, 0.4)), candidate((10, 6, 0), (5, 1, 0.2), (1, 5, 0.3))]
-COST = {"macs": 24.0, "params": 14.0}
-FIXED = {"macs": 4.0, "params": 2.0}
+SHARES = CostShares({"macs": 4.0, "params": 2.0}, {"macs": 24.0, "params": 14.0})
 
 
 def sizes(budget: Budget | None, pair: list[RewriteCandidate] = PAIR) -> list[int]:
     assert budget is not None
-    return [choice.size for choice in choose(budget, pair, FIXED, COST)]
+    return [choice.size for choice in choose(budget, pair, SHARES)]
 
 
 def test_limits_may_be_given_together_and_all_hold() -> None:
@@ -48,7 +47,7 @@ def test_a_budget_out_of_reach_names_the_nearest() -> None:
     budget = Budget.of(macs=0.2, params=0.9)
     assert budget is not None
     with pytest.raises(BudgetUnreachable, match=r"macs=0.2:params=0.9 cannot be reached .*possible is macs=0.250\)"):
-        choose(budget, PAIR, FIXED, COST)
+        choose(budget, PAIR, SHARES)
 
 
 def test_limits_that_exclude_each_other_name_what_each_alone_allows() -> None:
@@ -56,4 +55,4 @@ def test_limits_that_exclude_each_other_name_what_each_alone_allows() -> None:
     budget = Budget.of(macs=0.3, params=0.3)
     assert budget is not None
     with pytest.raises(BudgetUnreachable, match=r"macs=0.100, params=0.100, each alone"):
-        choose(budget, crossed, {"macs": 0, "params": 0}, {"macs": 10, "params": 10})
+        choose(budget, crossed, CostShares({"macs": 0, "params": 0}, {"macs": 10, "params": 10}))
