@@ -24,7 +24,7 @@ from ..fitting.lockstep import FitOptions
 from ..sensitivity.measure import SensitivityMeter
 from .candidates import choose
 from .forms import Form
-from .rewrite import Chosen, rewrite
+from .rewrite import rewrite
 from .survey import Survey, SurveyOptions, survey
 
 
@@ -101,7 +101,7 @@ class DecompositionPass(BudgetedPass):
 
     def choose(self, budget: Budget, found: Survey) -> list[Choice]:
         """A choice per candidate: those that lose least within the budget."""
-        return choose(budget, found.candidates, found.shares())
+        return choose(budget, found.candidates, found.costs)
 
     def latency_model(self, ctx: Context) -> LatencyModel | None:
         """What a Conv takes on the target, or here; None where that is not known."""
@@ -138,7 +138,7 @@ class DecompositionPass(BudgetedPass):
 
         def attempt(trial: gs.Graph, macs: float, data: Data) -> None:
             chosen = self.choose(Budget({"macs": macs}), found)
-            rewrite(trial, free, _by_name(found, chosen), self._fit_options(ROWS // 2), data)
+            self._write(trial, free, found, chosen, data, ROWS // 2)
 
         outcome = search_smallest(graph, ctx, search, attempt)
         record(outcome, result)
@@ -146,19 +146,18 @@ class DecompositionPass(BudgetedPass):
 
     def _rewrite(self, graph: gs.Graph, ctx: Context, found: Survey, budget: Budget, result: PassResult) -> None:
         chosen = self.choose(budget, found)
-        result.decisions = rewrite(graph, ctx, _by_name(found, chosen), self._fit_options(ROWS), ctx.data)
+        result.decisions = self._write(graph, ctx, found, chosen, ctx.data, ROWS)
         kept = found.kept(chosen)
         result.metrics.update({f"{unit}_kept": share for unit, share in kept.items()})
         result.notes += [*slack_notes(budget, kept), *_slower(found, chosen)]
 
-    def _fit_options(self, rows: int) -> FitOptions:
-        return FitOptions(self.ridge, self.refit == "lockstep", rows, self.rows_kept())
-
-
-def _by_name(found: Survey, chosen: Sequence[Choice]) -> Chosen:
-    return {
-        candidate.conv.name: (candidate, choice) for candidate, choice in zip(found.candidates, chosen, strict=True)
-    }
+    def _write(
+        self, graph: gs.Graph, ctx: Context, found: Survey, chosen: Sequence[Choice], data: Data | None, rows: int
+    ) -> list[Decision]:
+        named = {each.conv.name: (each, choice) for each, choice in zip(found.candidates, chosen, strict=True)}
+        return rewrite(
+            graph, ctx, named, FitOptions(self.ridge, self.refit == "lockstep", rows, self.rows_kept()), data
+        )
 
 
 def _slower(found: Survey, chosen: Sequence[Choice]) -> list[str]:

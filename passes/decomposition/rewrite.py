@@ -14,7 +14,7 @@ from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context, Data
 from ...runtime.rows import Layer, in_graph_order, is_too_wide
 from ..budgets.allocate import Choice
-from ..fitting.fits import fitted_bias, relative_error
+from ..fitting.fits import fitted_bias, relative_error, store_fitted
 from ..fitting.lockstep import FitOptions, FittedLayer, fitted_layers
 from ..projection.fit import Fit
 from .candidates import RewriteCandidate
@@ -80,9 +80,7 @@ def _write(
 ) -> Decision:
     if isinstance(layer, Conv) and projection is not None:
         return _decompose(rewriter, layer, fits, projection, *chosen[layer.name])
-    weights = [fit.weight for fit in fits]
-    layer.store(rewriter, np.concatenate(weights), fitted_bias(fits, weights))
-    figures: Figures = {"error": relative_error(fits, weights)}
+    figures: Figures = {"error": store_fitted(rewriter, layer, fits, [fit.weight for fit in fits])}
     if layer.name not in chosen:
         return Decision(layer.name, "refitted", "", figures)
     return Decision(layer.name, "refitted", DENSE, figures | _figures(*chosen[layer.name]))

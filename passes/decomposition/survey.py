@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,27 +32,21 @@ class Survey:
     Attributes:
         candidates: in graph order.
         skipped: a decision with its reason for every other Conv.
-        cost: of the graph.
-        original: of the model that entered the pipeline.
+        costs: of the graph, as shares of the original's; what is no candidate is fixed.
     """
 
     candidates: list[RewriteCandidate]
     skipped: list[Decision]
-    cost: Costs
-    original: Costs
+    costs: CostShares
 
-    def shares(self) -> CostShares:
-        """Of what the candidates are written as; the rest of the graph is fixed."""
-        dense = _total([candidate.dense for candidate in self.candidates], self.cost)
-        return CostShares({unit: total - dense[unit] for unit, total in self.cost.items()}, self.original)
+    @property
+    def original(self) -> Mapping[str, float]:
+        """What the model that entered the pipeline costs."""
+        return self.costs.original
 
     def kept(self, chosen: Sequence[Choice]) -> Costs:
         """The share of the original's costs that is left, by cost."""
-        return self.shares().of(_total(chosen, self.original))
-
-
-def _total(choices: Sequence[Choice], units: Iterable[str]) -> Costs:
-    return {unit: sum(choice.costs[unit] for choice in choices) for unit in units}
+        return self.costs.of({unit: sum(choice.costs[unit] for choice in chosen) for unit in self.original})
 
 
 @dataclass(frozen=True)
@@ -86,7 +80,11 @@ def survey(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> Survey:
     candidates = _candidates(graph, ctx, offered, evaluator, options)
     gains = {} if options.meter is None else options.meter.gains()
     candidates = [replace(each, gain=gains.get(each.conv.name, 1.0)) for each in candidates]
-    return Survey(candidates, skipped, evaluator.network(graph), before.network(ctx.original or graph))
+    fixed = {
+        unit: total - sum(candidate.dense.costs[unit] for candidate in candidates)
+        for unit, total in evaluator.network(graph).items()
+    }
+    return Survey(candidates, skipped, CostShares(fixed, before.network(ctx.original or graph)))
 
 
 def _evaluator(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> CostEvaluator:

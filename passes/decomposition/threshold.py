@@ -44,7 +44,7 @@ def choose_by_threshold(
         )
     chosen = _cut(allowed, saliencies, thresholds[high])
     if not _fits(budget, found, chosen):
-        chosen = choose(budget, allowed, found.shares())
+        chosen = choose(budget, allowed, found.costs)
     return chosen, thresholds[high]
 
 

@@ -108,10 +108,10 @@ def refit_activation_aware(
     assert fit.seen is not None
     fitting, judged = fit.seen.parted()
     target, relaxation = AlternationTarget(fit, fitting), RELAXATION
-    best = _projected(fit, project)
+    best = projected(fit, project)
     errors = [judged.error(judged.outputs(best.weight, best.bias))]
     for _ in range(steps):
-        reached = _projected(target.moved(fitting.outputs(best.weight, best.bias), penalty, relaxation), project)
+        reached = projected(target.moved(fitting.outputs(best.weight, best.bias), penalty, relaxation), project)
         least = min(errors)
         errors.append(judged.error(judged.outputs(reached.weight, reached.bias)))
         gain = 1 - errors[-1] / max(least, 1e-30)
@@ -122,7 +122,8 @@ def refit_activation_aware(
     return replace(best, errors=errors)
 
 
-def _projected(fit: Fit, project: Callable[[Fit], Array]) -> ActivationAwareResult:
+def projected(fit: Fit, project: Callable[[Fit], Array]) -> ActivationAwareResult:
+    """The start of the alternation: without the activation."""
     weight = project(fit)
     return ActivationAwareResult(fit, weight, fit.bias(weight))
 

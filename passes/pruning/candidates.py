@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.channel_macs import ChannelMacs
-from ...compiler.graph.channels import Channels, Group, Part
-from ...compiler.graph.convs import find_convs
-from ...compiler.graph.gemms import find_gemms
+from ...compiler.graph.channels import Channels, Group, Macs, Part
 from ...compiler.graph.shapes import Shapes
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context, Data
-from ...runtime.rows import LARGEST, Layer, in_graph_order
+from ...runtime.rows import Layer
+from ..fitting.fits import fittable_layers
 from ..fitting.lockstep import curve_fits
 from ..projection.elimination import Reader, eliminate
 from ..projection.fit import Array, Fit, total_signal
@@ -142,8 +140,11 @@ def _readers(
     graph: gs.Graph, ctx: Context, groups: Sequence[Group], request: PruningCriteria
 ) -> Iterator[tuple[Group, list[Reader]]]:
     """Each group once all layers that read it are known."""
-    layers = _measured_layers(graph, groups, request)
-    counts = _gains(graph, ctx, layers, request)
+    read = {id(part.node) for group in groups for part in group.consumers}
+    layers = fittable_layers(graph, read) if request.data is not None else []
+    counts: Mapping[str, float] = {}
+    if request.meter is not None and layers:
+        counts = gains(graph, ctx, layers, request.data, request.ridge, request.meter)
     measured = {id(layer.node) for layer in layers}
     waiting = {group: {id(p.node) for p in group.consumers} & measured for group in groups}
     readers = {
@@ -160,21 +161,6 @@ def _readers(
                 if not waiting[group]:
                     yield group, readers.pop(group)
             advance()
-
-
-def _measured_layers(graph: gs.Graph, groups: Sequence[Group], request: PruningCriteria) -> list[Layer]:
-    """The layers that read a group and whose metric is taken, in graph order; none without data."""
-    if request.data is None:
-        return []
-    read = {id(part.node) for group in groups for part in group.consumers}
-    layers: list[Layer] = [*find_convs(graph), *find_gemms(graph)]
-    return in_graph_order(graph, [each for each in layers if id(each.node) in read and each.fan_in <= LARGEST])
-
-
-def _gains(graph: gs.Graph, ctx: Context, layers: Sequence[Layer], request: PruningCriteria) -> Mapping[str, float]:
-    if request.meter is None or not layers:
-        return {}
-    return gains(graph, ctx, layers, request.data, request.ridge, request.meter)
 
 
 def _dense(layer: Layer, fits: Sequence[Fit], group: Group, gain: float) -> list[Reader]:

@@ -18,15 +18,13 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.graph.channels import Channels, Group, Selection, find_channels, remove, widen
-from ...compiler.graph.convs import find_convs
-from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context, Data
 from ...runtime.lockstep import ROWS
-from ...runtime.rows import LARGEST, Layer, in_graph_order
-from ..fitting.fits import fitted_bias, relative_error
+from ...runtime.rows import Layer
+from ..fitting.fits import fittable_layers, store_fitted
 from ..fitting.lockstep import FitOptions, fitted_layers
 from ..projection.fit import Fit
 from .batchnorm import BatchNormEstimator
@@ -62,8 +60,9 @@ def prune(
     if repair.mode == "none" or data is None:
         return stayed, []
     first = next((i for i, node in enumerate(graph.nodes) if id(node) in missing), len(graph.nodes))
-    layers = [layer for layer in _layers_from(graph, first) if not ctx.out_of_scope(layer.name)]
-    norms = BatchNormEstimator(graph, reference, first, data, left, ctx.activation_bytes)
+    behind = fittable_layers(graph, {id(node) for node in graph.nodes[first:]})
+    layers = [layer for layer in behind if not ctx.out_of_scope(layer.name)]
+    norms = BatchNormEstimator(graph, reference, first, data, left, ctx.activations)
     decisions: list[Decision] = []
     with ctx.progress("repair", len(layers)) as advance:
         places: list[gs.Node | None] = [*(layer.node for layer in layers), None]
@@ -94,16 +93,7 @@ def _readers(groups: Iterable[Group]) -> set[int]:
     return {id(part.node) for group in groups for part in group.consumers}
 
 
-def _layers_from(graph: gs.Graph, first: int) -> list[Layer]:
-    """The layers in graph order, from node `first` on: the first that misses a channel."""
-    layers: list[Layer] = [*find_convs(graph), *find_gemms(graph)]
-    behind = {id(node) for node in graph.nodes[first:]}
-    small = [layer for layer in layers if layer.fan_in <= LARGEST and id(layer.node) in behind]
-    return in_graph_order(graph, small)
-
-
 def _store(rewriter: Rewriter, layer: Layer, fits: Sequence[Fit], mode: str) -> Decision:
     stored = np.split(layer.matrix().astype(np.float64), len(fits))
     weights = [fit.weight for fit in fits] if mode == "refit" else stored
-    layer.store(rewriter, np.concatenate(weights), fitted_bias(fits, weights))
-    return Decision(layer.name, "refitted", "", {"error": relative_error(fits, weights)})
+    return Decision(layer.name, "refitted", "", {"error": store_fitted(rewriter, layer, fits, weights)})

@@ -90,7 +90,8 @@ class SensitivityMeter:
             raise CompressError(f"sensitivity={self.measure} needs data to hold out", "sensitivity", fix)
         scope = [ctx.include, ctx.exclude, ctx.seed]
         self._cache = cache_file(table_key(graph, data, {"measure": self.measure, "scope": scope, **options}))
-        self._table = _cached(self._cache)
+        with suppress(CompressError):
+            self._table = SensitivityTable.load(self._cache)
         self._divergence = None if self._table else WeightDivergence(graph, held, ctx.activations)
 
     @property
@@ -191,12 +192,6 @@ def _affordable(graph: gs.Graph, data: Data) -> int:
     sample = {name: values.shape for name, values in next(iter(data.batches(1))).items()}
     each = graph_cost(graph, infer_shapes(graph, sample)).macs * len(list(find_convs(graph))) * len(LEVELS) / 2
     return int(min(MEASURED, max(FEWEST, WORK / max(each, 1))))
-
-
-def _cached(path: Path) -> SensitivityTable | None:
-    with suppress(CompressError):
-        return SensitivityTable.load(path)
-    return None
 
 
 def _slope(points: Sequence[tuple[float, float]]) -> float:

@@ -16,7 +16,7 @@ from ...compiler.pipeline.base import Decision, Pass, PassResult, option
 from ...compiler.pipeline.context import Context
 from ...compiler.targets import Target
 from ...runtime.rows import LARGEST, Layer, in_graph_order, is_too_wide
-from ..fitting.fits import fitted_bias, relative_error
+from ..fitting.fits import store_fitted
 from ..fitting.lockstep import FitOptions, fitted_layers
 from ..projection.fit import Array, Fit
 
@@ -128,8 +128,7 @@ def _unfit(layer: Layer) -> str | None:
 
 
 def _write(rewriter: Rewriter, layer: Layer, fits: Sequence[Fit], shared: Shared, full: bool) -> Decision:
-    dense = shared.dense[0] if len(fits) == 1 else np.concatenate(shared.dense)
-    layer.store(rewriter, dense, fitted_bias(fits, shared.dense))
+    error = store_fitted(rewriter, layer, fits, shared.dense)
     if not full:
         shared.rebuild()
-    return Decision(layer.name, "rewritten", "", {**shared.figures, "error": relative_error(fits, shared.dense)})
+    return Decision(layer.name, "rewritten", "", {**shared.figures, "error": error})

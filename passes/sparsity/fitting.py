@@ -11,6 +11,7 @@ from ..projection.activation_aware import (
     ActivationAwareFit,
     ActivationAwareResult,
     ActivationRows,
+    projected,
     refit_activation_aware,
 )
 from ..projection.admm import AdmmProblem, Solution, solve_fit
@@ -73,8 +74,7 @@ def refit_projection(fit: Fit, project: Callable[[Fit], Array], settings: Sparsi
     """The fit through the activation where rows of it are there; otherwise the moments' fit."""
     if isinstance(fit, ActivationAwareFit):
         return refit_activation_aware(fit, project, settings.refits)
-    weight = project(fit)
-    return ActivationAwareResult(fit, weight, fit.bias(weight))
+    return projected(fit, project)
 
 
 def activation_figures(refitted: Sequence[ActivationAwareResult]) -> Figures:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.passes.budgets.allocate import Choice
-from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable
+from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable, CostShares
 from onnx_compress.passes.decomposition.candidates import RewriteCandidate
 from onnx_compress.passes.decomposition.survey import Survey
 from onnx_compress.passes.decomposition.threshold import choose_by_threshold
@@ -36,7 +36,7 @@ def survey(prices: list[int]) -> Survey:
         for price in prices
     ]
     total = {"macs": 11.0 * sum(prices)}
-    return Survey(candidates, [], total, total)
+    return Survey(candidates, [], CostShares({"macs": 0.0}, total))
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.floats(0.25, 1.0), st.integers(0, 99))
