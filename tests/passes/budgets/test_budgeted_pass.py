@@ -1,0 +1,82 @@
+"""What passes with a budget have in common: options, refusals, defaults, what they take from the run."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import builders
+import pytest
+from onnx_compress.compiler.pipeline.base import Pass
+from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.registry import BUILTIN, find
+from onnx_compress.passes.basis import Basis
+from onnx_compress.passes.budgets import budgeted_pass
+from onnx_compress.passes.budgets.budgeted_pass import BudgetedPass
+from onnx_compress.passes.prune import Prune
+
+SHARED = [
+    *("macs", "params", "bytes", "latency", "energy", "agreement", "accuracy_drop", "align", "precision", "power"),
+    *("sensitivity", "sensitivity_file", "ridge"),
+]
+OWN = {"power": "15W", "sensitivity_file": "own.json"}
+
+
+def refusal(kind: type[Pass], options: dict[str, Any]) -> str:
+    with pytest.raises(ValueError) as raised:
+        kind(**options)
+    return str(raised.value)
+
+
+def test_every_pass_with_a_budget_has_the_same_options() -> None:
+    assert [entry.name for entry in fields(BudgetedPass)] == SHARED
+    budgeted = [kind for kind in map(find, BUILTIN) if issubclass(kind, BudgetedPass)]
+    assert {Basis, Prune} < set(budgeted)
+    for kind in budgeted:
+        assert [entry.name for entry in fields(kind)][: len(SHARED)] == SHARED
+        assert all(entry.metadata["help"] for entry in fields(kind))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"align": 0}, "align=0: expected a positive integer or target"),
+        ({"ridge": 0.0}, "ridge=0.0: expected a positive number"),
+        ({"macs": 0.0}, "macs=0.0: expected a fraction above 0, at most 1"),
+        ({"latency": 1.5}, "latency=1.5: expected a fraction above 0, at most 1"),
+        ({"agreement": 97.0}, "agreement=97.0: expected a fraction above 0, at most 1"),
+        ({"accuracy_drop": -1.0}, "accuracy-drop=-1.0: expected points of top-1, 0 to 100"),
+        (
+            {"macs": 0.5, "agreement": 0.9},
+            "macs and agreement are given: expected one budget, or several of macs, params, bytes, latency",
+        ),
+    ],
+)
+def test_bad_values_are_refused_in_the_same_words(options: dict[str, Any], message: str) -> None:
+    assert refusal(Basis, options) == refusal(Prune, options) == message
+
+
+@pytest.mark.parametrize("kind", [Basis, Prune])
+def test_power_mode_and_sensitivity_file_default_to_those_of_the_run(
+    kind: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budgeted_pass, "device_latency_model", lambda target, precision, mode: mode)
+    ctx = Context(sensitivity_file="run.json", power_mode="30W")
+    assert (kind().latency_model(ctx), kind()._sensitivity_file(ctx)) == ("30W", "run.json")
+    assert (kind(**OWN).latency_model(ctx), kind(**OWN)._sensitivity_file(ctx)) == ("15W", "own.json")
+
+
+@pytest.mark.parametrize("kind", [Basis, Prune])
+def test_the_default_budget_depends_on_data(kind: type[Any]) -> None:
+    notes: list[str] = []
+    assert str(kind()._budget(Context(data=builders.Images(builders.normal(4, 3))), notes)) == "agreement=0.97"
+    assert notes == []
+    assert str(kind()._budget(Context(), notes)) == "energy=0.99"
+    assert notes == ["without data and without a budget, every layer keeps 99% of its weights' energy"]
+
+
+@pytest.mark.parametrize("kind", [Basis, Prune])
+def test_options_are_spelled_where_they_differ_from_the_default(kind: type[Any]) -> None:
+    assert str(kind(macs=0.5, align=8, ridge=0.01)) == f"{kind.name}:macs=0.5:align=8:ridge=0.01"
+    assert str(kind(power="30W")) == f"{kind.name}:power=30W"
+    assert str(kind()) == kind.name
