@@ -43,8 +43,8 @@ from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass, record
 from .budgets.search import BudgetSearch
 from .fitting.samples import held_out
 from .projection.significance import CRITERIA, READINGS
-from .pruning.candidates import PruningCandidate, PruningCriteria, Score, makers
-from .pruning.loop import found_by
+from .pruning.candidates import PruningCandidate, PruningCriteria, Score, producer_names
+from .pruning.loop import search_units
 from .pruning.problem import PruningProblem
 from .pruning.repair import Repair, prune
 from .sensitivity.measure import SensitivityMeter
@@ -109,7 +109,7 @@ class Prune(BudgetedPass):
             result.notes += slack_notes(budget, problem.shares())
         else:
             result.decisions = [
-                Decision(name, "kept", UNTOUCHED) for each in problem.candidates for name in makers(each.group)
+                Decision(name, "kept", UNTOUCHED) for each in problem.candidates for name in producer_names(each.group)
             ]
         result.decisions = _once([*problem.skipped, *result.decisions])
         return result
@@ -152,7 +152,7 @@ class Prune(BudgetedPass):
             return problem.divide(self._division(), budget)
         repair = Repair(self.repair, self.ridge, ROWS // 2)
         free = replace(problem, ctx=replace(problem.ctx, held=frozenset()))
-        gone, outcome = found_by(free, search, self._division(), repair, self.auto)
+        gone, outcome = search_units(free, search, self._division(), repair, self.auto)
         record(outcome, result)
         return gone
 
@@ -161,7 +161,7 @@ class Prune(BudgetedPass):
         stayed, repaired = prune(problem.graph, problem.ctx, problem.shapes, kept, repair, problem.ctx.data)
         decisions = {decision.node: decision for decision in repaired}
         for candidate, count in zip(problem.candidates, gone, strict=True):
-            for name in makers(candidate.group):
+            for name in producer_names(candidate.group):
                 decisions[name] = _decision(
                     candidate, count, stayed.get(candidate.name, candidate.group.size), name, decisions.get(name)
                 )

@@ -91,7 +91,7 @@ class Quantize(Pass):
     )
     percentile: float = option(99.99, "with method=percentile: the percentage of values that is not clipped")
     weights: Literal["nearest", "feedback"] = option(
-        "feedback", "round each weight alone, or carry its error to the others"
+        "feedback", "round each weight alone, or with its error compensated by the others"
     )
     bias_correction: bool = option(True, "shift each bias by the mean error of its layer's output")
     balance: Literal["none", "linear", "relu"] = option(
@@ -160,7 +160,7 @@ class Quantize(Pass):
             ctx=ctx,
             method=self.method,
             percentile=self.percentile,
-            carry=self.weights == "feedback",
+            compensate=self.weights == "feedback",
             shift_bias=self.bias_correction,
             per_channel=per_channel,
             samples=self.samples,

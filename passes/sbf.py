@@ -100,8 +100,8 @@ class SpatialBasisFilters(DecompositionPass):
     groups: int = option(1, "groups of input channels, each with a transform of its own")
     select: Literal["greedy", "magnitude", "threshold"] = option(
         "greedy",
-        "templates start from the filters that explain most, or from the largest; threshold: and one magnitude for "
-        "the whole network says how many a Conv gets",
+        "templates start from the filters that explain most, or from the largest; threshold: from the largest, and one "
+        "magnitude for the whole network decides how many a Conv gets",
     )
     storage: Literal["auto", "shared", "full"] = option(
         "auto", "form=dense: what the file holds, the parts, full weights, or what the target takes"

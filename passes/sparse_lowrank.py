@@ -4,7 +4,7 @@
 
     1. Linearised ADMM (`projection.admm`) says which q groups S has; its penalties follow from q and the rank r.
     2. Support and rank are frozen and fitted exactly in the metric of the inputs (`projection.partition`).
-    3. The same fit is repeated with the activation split off (`projection.through`), a few times.
+    3. The same fit is repeated with the activation split off (`projection.activation_aware`), a few times.
 
     groups              graph                                                     MACs per output position
     input channels      Gather(x, s) -> Conv(S)                                   N q K^2
@@ -55,12 +55,12 @@ from ..runtime.lockstep import ROWS
 from .basis import ChannelBasis, SeparableBasis
 from .decomposition.base import DecompositionPass
 from .decomposition.forms import Form
-from .sparsity.channel_groups import ChannelGroups, Unsparse
+from .sparsity.channel_groups import ChannelGroups, LowRankOnly
 from .sparsity.fitting import SparsityOptions
 from .sparsity.row_groups import RowGroups
 
 SHARES = (1 / 16, 1 / 8, 1 / 4)
-BLIND = "without data the activations are ignored: supports and factors are fitted to the weights alone"
+NO_DATA = "without data the activations are ignored: supports and factors are fitted to the weights alone"
 STRUCTURED = "S is sparse in whole channels or filters: the tensor cores of {target} skip no single zeros, not even 2:4"
 
 
@@ -102,7 +102,7 @@ class SparseLowRank(DecompositionPass):
         if self.form == "channels":
             return channel
         separable = [ChannelGroups(SeparableBasis(), share, True, multiple, settings) for share in SHARES]
-        return [Unsparse(ChannelBasis(), settings), Unsparse(SeparableBasis(), settings), *channel, *separable]
+        return [LowRankOnly(ChannelBasis(), settings), LowRankOnly(SeparableBasis(), settings), *channel, *separable]
 
     def check(self, conv: Conv) -> str | None:
         if conv.group > 1 and conv.weight.shape[1] == 1:
@@ -115,7 +115,7 @@ class SparseLowRank(DecompositionPass):
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = super().run(graph, ctx)
         if ctx.data is None:
-            result.notes.append(BLIND)
+            result.notes.append(NO_DATA)
         if ctx.target.tensorrt is not None and ctx.target.device == "xavier":
             result.notes.append(STRUCTURED.format(target=ctx.target.name))
         return result

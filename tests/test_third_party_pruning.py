@@ -23,7 +23,7 @@ from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.passes.budgets.budget import Budget
 from onnx_compress.passes.cleanup import Cleanup
 from onnx_compress.passes.fold_batchnorm import FoldBatchnorm
-from onnx_compress.passes.pruning.candidates import PruningCriteria, makers
+from onnx_compress.passes.pruning.candidates import PruningCriteria, producer_names
 from onnx_compress.passes.pruning.problem import PruningProblem
 from pruning import check_equal, prune
 from third_party import Network
@@ -117,7 +117,7 @@ def check(case: Case) -> None:
 def explained(graph: gs.Graph, job: PruningProblem, case: Case) -> None:
     """Every Conv can lose filters, or the report says why not."""
     reasons = {decision.node: decision.reason for decision in job.skipped}
-    free = {name for candidate in job.candidates for name in makers(candidate.group)}
+    free = {name for candidate in job.candidates for name in producer_names(candidate.group)}
     followers = {conv.name for conv in find_convs(graph) if conv.group > 1}
     assert {conv.name for conv in find_convs(graph)} - free - followers <= set(reasons)
     assert all(reason.startswith("its channels stay: ") for reason in reasons.values())

@@ -14,7 +14,7 @@ from .budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, LIMITS, SEARCHED, Budget
 from .search import SearchOutcome
 
 UNTOUCHED = "left as it is: the budget cannot be reached"
-BLIND = f"without data and without a budget, every layer keeps {DEFAULT_ENERGY:.0%} of its weights' energy"
+NO_BUDGET = f"without data and without a budget, every layer keeps {DEFAULT_ENERGY:.0%} of its weights' energy"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class BudgetedPass(Pass):
             return given
         if ctx.data is not None:
             return Budget(rule="agreement", value=DEFAULT_AGREEMENT)
-        notes.append(BLIND)
+        notes.append(NO_BUDGET)
         return Budget(rule="energy", value=DEFAULT_ENERGY)
 
     def _pricing(self, ctx: Context, budget: Budget) -> LatencyModel | None:

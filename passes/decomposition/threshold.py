@@ -55,11 +55,10 @@ def _at_least(candidate: RewriteCandidate, least: int) -> RewriteCandidate:
 
 def _cut(candidates: Sequence[RewriteCandidate], saliencies: Sequence[np.ndarray], threshold: float) -> list[Choice]:
     counts = [int((values >= threshold).sum()) for values in saliencies]
-    return [_of_size(candidate, count) for candidate, count in zip(candidates, counts, strict=True)]
-
-
-def _of_size(candidate: RewriteCandidate, count: int) -> Choice:
-    return next((choice for choice in candidate.choices[1:] if choice.size >= count), candidate.dense)
+    return [
+        next((choice for choice in candidate.choices[1:] if choice.size >= count), candidate.dense)
+        for candidate, count in zip(candidates, counts, strict=True)
+    ]
 
 
 def _fits(budget: Budget, found: Survey, chosen: Sequence[Choice]) -> bool:

@@ -12,7 +12,7 @@ from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
 from ...runtime.moments import Moments, SampledRows
 from ...runtime.rows import LARGEST, Layer, in_graph_order, stored_weight
-from ..projection.activation_aware import ActivationAwareFit, ActivationRows
+from ..projection.activation_aware import ActivationAwareFit, ActivationSamples
 from ..projection.activation_split import PiecewiseLinear
 from ..projection.fit import Array, Fit, best_fit, plain_fit, total_signal
 
@@ -40,9 +40,9 @@ def activation_aware_fits(fits: Sequence[Fit], rows: SampledRows) -> list[Fit]:
         return list(fits)
     activation = PiecewiseLinear(known.low, known.high, known.leak)
 
-    def of_group(group: int) -> ActivationRows:
+    def of_group(group: int) -> ActivationSamples:
         shift = 0.0 if rows.shift is None else rows.shift[:, group]
-        return ActivationRows(rows.x[:, group], rows.y[:, group], shift, activation)
+        return ActivationSamples(rows.x[:, group], rows.y[:, group], shift, activation)
 
     return [ActivationAwareFit.of(fit, of_group(group)) for group, fit in enumerate(fits)]
 

@@ -1,9 +1,8 @@
 """Every layer with the best dense fit of each of its groups, in graph order, while the caller rewrites the network.
 
-    with data, lockstep        fitted to the inputs that reach it in the network as rewritten so far and to the outputs
-                               of the original (`runtime.lockstep`): the caller rewrites a layer before it asks for the
-                               next
-    with data, not lockstep    fitted to what it reads and gives in the network before the pass
+    with data, lockstep        fitted to the inputs in the network as rewritten so far and the outputs of the original
+                               (`runtime.lockstep`): the caller rewrites a layer before it asks for the next
+    with data, not lockstep    fitted to what it reads and computes in the network before the pass
     without data               taken as stored, in the identity metric
 
 Fully connected layers with more inputs than `LARGEST` are taken as stored even with data, and first, so that the layers

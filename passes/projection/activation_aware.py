@@ -40,7 +40,7 @@ ENOUGH = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class ActivationRows:
+class ActivationSamples:
     """Rows of one group of a layer, and the activation after it.
 
     Attributes:
@@ -54,12 +54,12 @@ class ActivationRows:
     shift: np.ndarray | float
     activation: PiecewiseLinear
 
-    def parted(self) -> tuple[ActivationRows, ActivationRows]:
+    def parted(self) -> tuple[ActivationSamples, ActivationSamples]:
         """Rows to fit on, and rows to judge on: of other samples, as they are in order."""
         first = max(1, len(self.x) - int(HELD * len(self.x)))
         shifts = (self.shift[:first], self.shift[first:]) if isinstance(self.shift, np.ndarray) else (self.shift,) * 2
         parts = zip((self.x[:first], self.x[first:]), (self.y[:first], self.y[first:]), shifts, strict=True)
-        fitting, judged = (ActivationRows(x, y, shift, self.activation) for x, y, shift in parts)
+        fitting, judged = (ActivationSamples(x, y, shift, self.activation) for x, y, shift in parts)
         return fitting, judged
 
     def outputs(self, weight: Array, bias: Array) -> np.ndarray:
@@ -77,12 +77,12 @@ class ActivationRows:
 class ActivationAwareFit(Fit):
     """A fit with rows."""
 
-    seen: ActivationRows | None = None
+    samples: ActivationSamples | None = None
 
     @staticmethod
-    def of(fit: Fit, seen: ActivationRows) -> ActivationAwareFit:
+    def of(fit: Fit, samples: ActivationSamples) -> ActivationAwareFit:
         known = (fit.weight, fit.gram, fit.mean_x, fit.mean_y, fit.signal, fit.residual)
-        return ActivationAwareFit(*known, seen=seen)
+        return ActivationAwareFit(*known, samples=samples)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +105,8 @@ def refit_activation_aware(
     fit: ActivationAwareFit, project: Callable[[Fit], Array], steps: int, penalty: float = PENALTY
 ) -> ActivationAwareResult:
     """`project` gives the weight (n, d) of the structure that is nearest to a fit; at most `steps` alternations."""
-    assert fit.seen is not None
-    fitting, judged = fit.seen.parted()
+    assert fit.samples is not None
+    fitting, judged = fit.samples.parted()
     target, relaxation = AlternationTarget(fit, fitting), RELAXATION
     best = projected(fit, project)
     errors = [judged.error(judged.outputs(best.weight, best.bias))]
@@ -131,17 +131,17 @@ def projected(fit: Fit, project: Callable[[Fit], Array]) -> ActivationAwareResul
 class AlternationTarget:
     """Steps 1 and 2 of the alternation up to the projection."""
 
-    def __init__(self, fit: Fit, seen: ActivationRows):
-        self._plain, self._seen = moments_of(fit), seen
+    def __init__(self, fit: Fit, samples: ActivationSamples):
+        self._plain, self._samples = moments_of(fit), samples
         self._factor = cho_factor(fit.metric)
-        self._base = self._seen.outputs(fit.weight, fit.bias(fit.weight))
-        self._centred = self._seen.x - fit.mean_x.astype(np.float32)
-        self._wanted = self._seen.activation(self._seen.y + self._seen.shift)
+        self._base = self._samples.outputs(fit.weight, fit.bias(fit.weight))
+        self._centred = self._samples.x - fit.mean_x.astype(np.float32)
+        self._wanted = self._samples.activation(self._samples.y + self._samples.shift)
 
     def moved(self, outputs: np.ndarray, penalty: float, relaxation: float) -> Fit:
         """The fit to the Z that belongs to `outputs` (m, n)."""
-        shift = self._seen.shift
-        z = split(self._wanted, outputs + shift, penalty, self._seen.activation) - shift
+        shift = self._samples.shift
+        z = split(self._wanted, outputs + shift, penalty, self._samples.activation) - shift
         z = outputs + relaxation * (z - outputs)
         gap = z - self._base
         mean = gap.mean(0, dtype=np.float64)

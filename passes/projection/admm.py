@@ -40,7 +40,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from .activation_aware import ActivationRows
+from .activation_aware import ActivationSamples
 from .activation_split import PiecewiseLinear, convex_split
 from .fit import Fit
 
@@ -86,27 +86,29 @@ class Solution:
     dual: list[float]
 
 
-def solve_fit(fit: Fit, seen: ActivationRows | None, problem: AdmmProblem) -> Solution:
+def solve_fit(fit: Fit, samples: ActivationSamples | None, problem: AdmmProblem) -> Solution:
     """From L = W* and S = 0, on the rows seen; without any, on the metric."""
-    if seen is None and fit.plain:
+    if samples is None and fit.plain:
         weight = fit.weight.astype(np.float32)
         return _Solver(Units(weight.shape[1]), weight.T, 0.0, PiecewiseLinear(), weight, problem).run()
-    return solve(rows_for(fit, seen), fit.weight, problem)
+    return solve(rows_for(fit, samples), fit.weight, problem)
 
 
-def solve(seen: ActivationRows, start: np.ndarray, problem: AdmmProblem) -> Solution:
+def solve(samples: ActivationSamples, start: np.ndarray, problem: AdmmProblem) -> Solution:
     """From L = `start` (n, d) and S = 0."""
-    return _Solver(RowInputs(seen.x, problem.taps), seen.y, seen.shift, seen.activation, start, problem).run()
+    return _Solver(
+        RowInputs(samples.x, problem.taps), samples.y, samples.shift, samples.activation, start, problem
+    ).run()
 
 
-def rows_for(fit: Fit, seen: ActivationRows | None) -> ActivationRows:
+def rows_for(fit: Fit, samples: ActivationSamples | None) -> ActivationSamples:
     """`SAMPLES` of the rows seen; without any, rows of mean 0 whose moments are the metric, or nearly."""
-    if seen is None:
+    if samples is None:
         x = _metric_rows(fit)
-        return ActivationRows(x, x @ fit.weight.T.astype(np.float32), 0.0, PiecewiseLinear())
-    step = max(1, len(seen.x) // SAMPLES)
-    shift = seen.shift[::step] if isinstance(seen.shift, np.ndarray) else seen.shift
-    return ActivationRows(seen.x[::step], seen.y[::step], shift, seen.activation)
+        return ActivationSamples(x, x @ fit.weight.T.astype(np.float32), 0.0, PiecewiseLinear())
+    step = max(1, len(samples.x) // SAMPLES)
+    shift = samples.shift[::step] if isinstance(samples.shift, np.ndarray) else samples.shift
+    return ActivationSamples(samples.x[::step], samples.y[::step], shift, samples.activation)
 
 
 def _metric_rows(fit: Fit) -> np.ndarray:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import row_blocks
-from .error_compensation import Nearest, carry, descend
+from .error_compensation import Nearest, compensate_errors, coordinate_descent
 from .fit import Array, Fit
 from .repeats import best_scales, best_values
 
@@ -181,8 +181,8 @@ def _assign(fits: Sequence[Fit], shared: SharedValues, carried: bool) -> SharedV
             codes.append(_codes(fit, scale, shared.entries))
             continue
         nearest = _nearest(shared.entries, scale)
-        rounded = carry(fit.weight, fit.metric, nearest) if carried else start
-        rounded = descend(fit.weight, rounded, fit.metric, nearest)
+        rounded = compensate_errors(fit.weight, fit.metric, nearest) if carried else start
+        rounded = coordinate_descent(fit.weight, rounded, fit.metric, nearest)
         codes.append(nearest_codes(rounded / scale[:, None], shared.entries))
     return SharedValues(shared.entries, codes, shared.scales)
 

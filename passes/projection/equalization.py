@@ -1,4 +1,4 @@
-"""Evening out the channels between two layers.
+"""Cross-layer equalization: scales that even out the ranges of the channels between two layers.
 
     y = U f(V x + v) + u      f(s z) = s f(z) for s > 0:  the identity or a ReLU
       = (U / s) f(s (V x + v)) + u                         one s > 0 per channel between

@@ -1,15 +1,17 @@
 """Weights from a small set of allowed values, chosen so that the error is small in the metric and not entry by entry.
 
-    carry     columns are rounded one after another; the error of column j is carried to the columns still to come:
+    compensate_errors    columns are rounded one after another; the error of column j is made up for by the columns
+                         still to come:
 
-                  e_j = (w_j - q_j) / R_jj,   w_k -= e_j R_jk  (k > j),   R^T R = M^-1,  R upper triangular
+                             e_j = (w_j - q_j) / R_jj,   w_k -= e_j R_jk  (k > j),   R^T R = M^-1,  R upper triangular
 
-    descend   every entry in turn takes the allowed value that is best while the others stay: with the gap
-              D = (Q - W*) M, that is the value nearest to q_nj - D_nj / M_jj. The error never grows.
+    coordinate_descent   every entry in turn takes the allowed value that is best while the others stay: with the gap
+                         D = (Q - W*) M, that is the value nearest to q_nj - D_nj / M_jj. The error never grows.
 
 What is allowed may differ by row: `Nearest` maps a column (n,) to the nearest allowed values (n,).
 
-Sources: Frantar et al. 2022, GPTQ, algorithm 1 (`carry`); Behdin et al. 2023, QuantEase, section 3 (`descend`).
+Sources: Frantar et al. 2022, GPTQ, algorithm 1 (`compensate_errors`); Behdin et al. 2023, QuantEase, section 3
+(`coordinate_descent`).
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ Nearest = Callable[[Array], Array]
 BLOCK = 32
 
 
-def carry(weight: Array, metric: Array, nearest: Nearest) -> Array:
+def compensate_errors(weight: Array, metric: Array, nearest: Nearest) -> Array:
     """Allowed values (n, d) near `weight` (n, d) in `metric` (d, d), columns in the order of falling energy."""
     order = np.argsort(-np.diag(metric), kind="stable")
     factor = _inverse_factor(metric[np.ix_(order, order)])
@@ -33,20 +35,20 @@ def carry(weight: Array, metric: Array, nearest: Nearest) -> Array:
     rounded = np.empty_like(rest)
     for start in range(0, rest.shape[1], BLOCK):
         columns = slice(start, start + BLOCK)
-        rounded[:, columns], carried = _carry_block(rest[:, columns], factor[columns, columns], nearest)
+        rounded[:, columns], carried = _compensate_block(rest[:, columns], factor[columns, columns], nearest)
         rest[:, start + BLOCK :] -= carried @ factor[columns, start + BLOCK :]
     result = np.empty_like(rounded)
     result[:, order] = rounded
     return result
 
 
-def descend(weight: Array, start: Array, metric: Array, nearest: Nearest) -> Array:
+def coordinate_descent(weight: Array, start: Array, metric: Array, nearest: Nearest) -> Array:
     """`start` (n, d), of allowed values, after one sweep of coordinate descent towards `weight` (n, d)."""
     rounded = start.copy()
     gap = (rounded - weight) @ metric
     for first in range(0, weight.shape[1], BLOCK):
         columns = slice(first, first + BLOCK)
-        moved = _descend_block(rounded[:, columns], gap[:, columns].copy(), metric[columns, columns], nearest)
+        moved = _descent_block(rounded[:, columns], gap[:, columns].copy(), metric[columns, columns], nearest)
         rounded[:, columns] += moved
         gap += moved @ metric[columns]
     return rounded
@@ -59,7 +61,7 @@ def _inverse_factor(metric: Array) -> Array:
     return solve_triangular(upper, np.eye(len(metric)), lower=False)
 
 
-def _carry_block(rest: Array, factor: Array, nearest: Nearest) -> tuple[Array, Array]:
+def _compensate_block(rest: Array, factor: Array, nearest: Nearest) -> tuple[Array, Array]:
     """Allowed values of some columns, and the scaled errors that later columns must absorb. `rest` is used up."""
     rounded, carried = np.empty_like(rest), np.empty_like(rest)
     for j in range(rest.shape[1]):
@@ -69,7 +71,7 @@ def _carry_block(rest: Array, factor: Array, nearest: Nearest) -> tuple[Array, A
     return rounded, carried
 
 
-def _descend_block(values: Array, gap: Array, metric: Array, nearest: Nearest) -> Array:
+def _descent_block(values: Array, gap: Array, metric: Array, nearest: Nearest) -> Array:
     """The moves (n, b) of one block of columns; `gap` is used up."""
     moved: Array = np.zeros(values.shape)
     for j in range(values.shape[1]):

@@ -33,7 +33,7 @@ from __future__ import annotations
 import numpy as np
 
 from .blocks import row_blocks
-from .error_compensation import carry
+from .error_compensation import compensate_errors
 from .fit import ridged
 
 BITS, HIGH = 8, 127
@@ -75,11 +75,11 @@ def from_grid(codes: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 def to_grid(
-    weight: np.ndarray, metric: np.ndarray | None, carry: bool, bits: int = BITS
+    weight: np.ndarray, metric: np.ndarray | None, compensate: bool, bits: int = BITS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (N, d) and scales (N,) of `weight`, in the metric of its inputs if known; `carry`: with feedback."""
+    """Codes (N, d) and scales (N,) of `weight`, in the metric of its inputs if known; `compensate`: with feedback."""
     scale = search_scale(weight, metric, bits)
-    if metric is None or not carry:
+    if metric is None or not compensate:
         return round_to_grid(weight, scale, bits), scale
     return feedback(weight, scale, metric, bits), scale
 
@@ -151,5 +151,5 @@ def feedback(weight: np.ndarray, scale: np.ndarray, metric: np.ndarray, bits: in
     def nearest(column: np.ndarray) -> np.ndarray:
         return round_to_grid(column[:, None], scale, bits)[:, 0] * scale
 
-    rounded = carry(weight, metric, nearest)
+    rounded = compensate_errors(weight, metric, nearest)
     return np.rint(rounded / scale[:, None]).astype(np.int8)

@@ -70,36 +70,41 @@ class PruningCriteria:
     meter: SensitivityMeter | None = None
 
 
-def split(channels: Channels, ctx: Context, request: PruningCriteria) -> tuple[list[Group], list[Decision]]:
+def prunable_groups(channels: Channels, ctx: Context, criteria: PruningCriteria) -> tuple[list[Group], list[Decision]]:
     """The groups to prune, and a decision with the reason for every layer that makes the others."""
     groups: list[Group] = []
     skipped: list[Decision] = []
     for group in channels.groups:
-        reason = _reason(group, ctx, request)
+        reason = _reason(group, ctx, criteria)
         if reason is None:
             groups.append(group)
         else:
-            skipped += [Decision(name, "skipped", reason, {"units": group.size}) for name in makers(group)]
+            skipped += [Decision(name, "skipped", reason, {"units": group.size}) for name in producer_names(group)]
     return groups, skipped
 
 
 def survey(
-    graph: gs.Graph, ctx: Context, channels: Channels, groups: Sequence[Group], shapes: Shapes, request: PruningCriteria
+    graph: gs.Graph,
+    ctx: Context,
+    channels: Channels,
+    groups: Sequence[Group],
+    shapes: Shapes,
+    criteria: PruningCriteria,
 ) -> list[PruningCandidate]:
     """A candidate for each of `groups`."""
     macs = ChannelMacs(channels, shapes)
     found: dict[Group, PruningCandidate] = {}
-    for group, readers in _readers(graph, ctx, groups, request):
-        found[group] = _candidate(group, readers, macs.saved(group), request)
+    for group, readers in _readers(graph, ctx, groups, criteria):
+        found[group] = _candidate(group, readers, macs.saved(group), criteria)
     return [found[group] for group in groups]
 
 
-def makers(group: Group) -> list[str]:
+def producer_names(group: Group) -> list[str]:
     """The names of the layers that make its channels."""
     return list(dict.fromkeys(part.node.name for part in group.producers))
 
 
-def filters(group: Group) -> Array:
+def unit_weights(group: Group) -> Array:
     """(size, d) what makes each unit: the filters of all its layers, one after the other."""
     return np.hstack([_rows(part, group.size) for part in group.producers])
 
@@ -110,41 +115,41 @@ def allowed(size: int, align: int, minimum: int) -> np.ndarray:
     return np.concatenate([[0], size - left[left >= max(1, minimum)][::-1]])
 
 
-def _reason(group: Group, ctx: Context, request: PruningCriteria) -> str | None:
+def _reason(group: Group, ctx: Context, criteria: PruningCriteria) -> str | None:
     if group.frozen is not None:
         return " < ".join([f"its channels stay: {group.frozen}", *reversed(group.chain)])
-    scope = next(filter(None, map(ctx.unselected, makers(group))), None)
+    scope = next(filter(None, map(ctx.unselected, producer_names(group))), None)
     if scope is not None:
         return scope
-    if len(allowed(group.size, request.align, request.minimum)) < 2:
-        return f"{group.size} units: none can go with align={request.align} and minimum={request.minimum}"
-    return None if np.isfinite(filters(group)).all() else "its weight holds NaN or Inf"
+    if len(allowed(group.size, criteria.align, criteria.minimum)) < 2:
+        return f"{group.size} units: none can go with align={criteria.align} and minimum={criteria.minimum}"
+    return None if np.isfinite(unit_weights(group)).all() else "its weight holds NaN or Inf"
 
 
 def _candidate(
-    group: Group, readers: Sequence[Reader], saved: np.ndarray, request: PruningCriteria
+    group: Group, readers: Sequence[Reader], saved: np.ndarray, criteria: PruningCriteria
 ) -> PruningCandidate:
     price = np.maximum(saved, 1).astype(np.float64)
     order, scores = None, None
-    if request.score is not None:
-        scores = request.score(filters(group).astype(np.float64))
+    if criteria.score is not None:
+        scores = criteria.score(unit_weights(group).astype(np.float64))
         order = np.argsort(scores, kind="stable")
     found = eliminate(readers, price, order)
     values = np.diff(found.losses) if scores is None else scores[found.order]
     return PruningCandidate(
-        group, found.order, found.losses, values, allowed(group.size, request.align, request.minimum)
+        group, found.order, found.losses, values, allowed(group.size, criteria.align, criteria.minimum)
     )
 
 
 def _readers(
-    graph: gs.Graph, ctx: Context, groups: Sequence[Group], request: PruningCriteria
+    graph: gs.Graph, ctx: Context, groups: Sequence[Group], criteria: PruningCriteria
 ) -> Iterator[tuple[Group, list[Reader]]]:
     """Each group once all layers that read it are known."""
     read = {id(part.node) for group in groups for part in group.consumers}
-    layers = fittable_layers(graph, read) if request.data is not None else []
+    layers = fittable_layers(graph, read) if criteria.data is not None else []
     counts: Mapping[str, float] = {}
-    if request.meter is not None and layers:
-        counts = gains(graph, ctx, layers, request.data, request.ridge, request.meter)
+    if criteria.meter is not None and layers:
+        counts = gains(graph, ctx, layers, criteria.data, criteria.ridge, criteria.meter)
     measured = {id(layer.node) for layer in layers}
     waiting = {group: {id(p.node) for p in group.consumers} & measured for group in groups}
     readers = {
@@ -154,7 +159,7 @@ def _readers(
     if not layers:
         return
     with ctx.progress("filters that can go", len(layers)) as advance:
-        for layer, fits in curve_fits(graph, ctx, layers, request.data, request.ridge):
+        for layer, fits in curve_fits(graph, ctx, layers, criteria.data, criteria.ridge):
             for group in [group for group in readers if id(layer.node) in waiting[group]]:
                 readers[group] += _dense(layer, fits, group, counts.get(layer.name, 1.0))
                 waiting[group].discard(id(layer.node))

@@ -59,7 +59,12 @@ class PruningCostModel:
         self.units, self._latency_model = tuple(units), latency_model
         whole = {id(slot.node) for slot in channels.slots if slot.role == "parameter" and slot.input == 1}
         convs = list(find_convs(graph))
-        self._lines = [_prunable_conv(conv, shapes, id(conv.node) in whole) for conv in convs]
+        self._lines = [
+            PrunableConv(
+                conv_workload(conv, shapes), (conv.weight.shape[0], conv.weight.shape[1]), id(conv.node) in whole
+            )
+            for conv in convs
+        ]
         self._left = np.array([line.entries for line in self._lines]).reshape(-1, 2)
         self._cuts = _cuts(channels, convs, list(orders.values()), list(orders))
         self._steps = [len(order) + 1 for order in orders.values()]
@@ -114,10 +119,6 @@ class PruningCostModel:
         assert self._latency_model is not None
         pairs = zip(filters.tolist(), channels.tolist(), strict=True)
         return np.array([self._latency_model.conv(line.after(f, c)) if f and c else 0.0 for f, c in pairs])
-
-
-def _prunable_conv(conv: Conv, shapes: Shapes, whole_groups: bool) -> PrunableConv:
-    return PrunableConv(conv_workload(conv, shapes), (conv.weight.shape[0], conv.weight.shape[1]), whole_groups)
 
 
 def _cuts(

@@ -28,7 +28,7 @@ SHARE = 8
 Judge = Callable[[list[int]], TrialOutcome]
 
 
-def found_by(
+def search_units(
     problem: PruningProblem, search: BudgetSearch, division: str, repair: Repair, each: bool
 ) -> tuple[list[int] | None, SearchOutcome]:
     """Units gone per candidate, None where nothing passes; `each` group on its own, or all together only."""

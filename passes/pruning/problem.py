@@ -15,7 +15,7 @@ from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
 from ..budgets.budget import Budget, CostShares
 from ..budgets.costs import CostEvaluator, Costs
-from .candidates import PruningCandidate, PruningCriteria, split, survey
+from .candidates import PruningCandidate, PruningCriteria, prunable_groups, survey
 from .cost_model import PruningCostModel
 from .division import divide, of_loss, of_share
 
@@ -43,7 +43,7 @@ class PruningProblem:
     def of(
         graph: gs.Graph,
         ctx: Context,
-        request: PruningCriteria,
+        criteria: PruningCriteria,
         units: Sequence[str],
         latency_model: LatencyModel | None,
     ) -> PruningProblem:
@@ -51,8 +51,8 @@ class PruningProblem:
         sample, timed = ctx.sample_shapes(), "latency" in units
         shapes = infer_shapes(graph, sample)
         channels = find_channels(graph, shapes)
-        groups, skipped = split(channels, ctx, request)
-        candidates = survey(graph, ctx, channels, groups, shapes, request)
+        groups, skipped = prunable_groups(channels, ctx, criteria)
+        candidates = survey(graph, ctx, channels, groups, shapes, criteria)
         orders = {candidate.group: candidate.order for candidate in candidates}
         cost_model = PruningCostModel(graph, channels, shapes, orders, units, latency_model)
         network, convs = CostEvaluator(shapes, latency_model, timed).network(graph), cost_model.total()

@@ -1,1 +1,1 @@
-"""What `quantize` is made of: balancing, Q/DQ pairs, and the calibration cache."""
+"""What `quantize` is made of: cross-layer equalization, Q/DQ pairs, and the calibration cache."""

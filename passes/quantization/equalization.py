@@ -1,4 +1,4 @@
-"""Cross-layer equalization: two Convs in a row get even channels between them (`projection.equalization`)."""
+"""Cross-layer equalization of two Convs in a row (`projection.equalization`)."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ SAMPLES = 128
 
 
 def equalize(rewriter: Rewriter, accepts: Callable[[gs.Node], bool], data: Data | None, through_relu: bool) -> int:
-    """Rescale the chains of accepted Convs, those through a ReLU on request, and return how many there are."""
-    chains = [chain for chain in find_conv_pairs(rewriter.graph, accepts) if chain.linear or through_relu]
-    ranges = _ranges(rewriter.graph, chains, data)
-    for chain in chains:
-        _rescale(rewriter, chain, channel_gains(ranges[chain.between.name]))
-    return len(chains)
+    """Rescale the pairs of accepted Convs, those through a ReLU on request, and return how many there are."""
+    pairs = [pair for pair in find_conv_pairs(rewriter.graph, accepts) if pair.linear or through_relu]
+    ranges = _ranges(rewriter.graph, pairs, data)
+    for pair in pairs:
+        _rescale(rewriter, pair, channel_gains(ranges[pair.between.name]))
+    return len(pairs)
 
 
-def _ranges(graph: gs.Graph, chains: list[ConvPair], data: Data | None) -> Mapping[str, np.ndarray]:
-    if data is None or not chains:
-        return {chain.between.name: row_norms(chain.first.weight) for chain in chains}
-    return channel_peaks(graph, [chain.between.name for chain in chains], data, SAMPLES)
+def _ranges(graph: gs.Graph, pairs: list[ConvPair], data: Data | None) -> Mapping[str, np.ndarray]:
+    if data is None or not pairs:
+        return {pair.between.name: row_norms(pair.first.weight) for pair in pairs}
+    return channel_peaks(graph, [pair.between.name for pair in pairs], data, SAMPLES)
 
 
-def _rescale(rewriter: Rewriter, chain: ConvPair, gains: np.ndarray) -> None:
-    # Chains overlap: an earlier one may have changed the weight of this one's first Conv.
-    first, second = view(chain.first.node), view(chain.second.node)
+def _rescale(rewriter: Rewriter, pair: ConvPair, gains: np.ndarray) -> None:
+    # Pairs overlap: an earlier one may have changed the weight of this one's first Conv.
+    first, second = view(pair.first.node), view(pair.second.node)
     assert first is not None and second is not None
     rewriter.set_weight(first.node, 1, scale_outputs(first.weight, gains))
     if first.bias is not None:

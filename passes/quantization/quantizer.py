@@ -43,7 +43,7 @@ class Quantizer:
     """Quantizes the accepted layers of a rewriter's graph; the fields are the options of the pass.
 
     Attributes:
-        carry: round with error feedback.
+        compensate: round with error feedback.
         shift_bias: keep the mean of every output channel.
         per_channel: one weight scale per output channel, else one per weight.
         spreads: what was quantized, for the report; filled by `run`.
@@ -53,7 +53,7 @@ class Quantizer:
     ctx: Context
     method: Method
     percentile: float
-    carry: bool
+    compensate: bool
     shift_bias: bool
     per_channel: bool
     samples: int
@@ -109,7 +109,7 @@ class Quantizer:
         return found
 
     def _moments(self, accepts: Callable[[gs.Node], bool], data: Data) -> Mapping[str, Moments]:
-        if not self.carry and not self.shift_bias:
+        if not self.compensate and not self.shift_bias:
             return {}
         graph, ctx = self.rewriter.graph, self.ctx
         layers, samples = measurable(graph, accepts), min(self.samples, METRIC_SAMPLES)
@@ -121,8 +121,8 @@ class Quantizer:
         axis = channel_axis(nodes[0])
         rows, shaped = channel_rows(entry, axis)
         metrics = _metrics([moments[node.name] for node in nodes if node.name in moments])
-        carry = self._settings([entry]).get("weights", "feedback" if self.carry else "nearest") == "feedback"
-        codes, scale = self._round(rows, metrics, carry)
+        compensate = self._settings([entry]).get("weights", "feedback" if self.compensate else "nearest") == "feedback"
+        codes, scale = self._round(rows, metrics, compensate)
         self.spreads.append(weight_spread(nodes[0].name, rows, scale * highest(self._bits)))
         rounded = from_grid(codes, np.broadcast_to(scale, len(rows)))
         inputs = {node.name: self._grids.get(node.inputs[0].name) for node in nodes}
@@ -134,14 +134,14 @@ class Quantizer:
         return {node.name: _figures(rows, rounded, metrics, inputs[node.name]) for node in nodes}
 
     def _round(
-        self, rows: np.ndarray, metrics: Sequence[np.ndarray | None], carry: bool
+        self, rows: np.ndarray, metrics: Sequence[np.ndarray | None], compensate: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Codes (N, d), and scales (N,) or () for a weight whose groups have the given metrics."""
         if not self.per_channel:
             scale = row_scale(rows.reshape(1, -1), self._bits)[0]
             return round_to_grid(rows, np.full(len(rows), scale), self._bits), np.asarray(scale)
         groups = zip(np.split(rows, len(metrics)), metrics, strict=True)
-        parts = [to_grid(part, metric, carry, self._bits) for part, metric in groups]
+        parts = [to_grid(part, metric, compensate, self._bits) for part, metric in groups]
         codes, scales = zip(*parts, strict=True)
         return np.concatenate(codes), np.concatenate(scales)
 

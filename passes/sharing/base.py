@@ -77,7 +77,7 @@ class SharingPass(Pass):
         return []
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
-        why = self._full(ctx.target, graph.opset)
+        why = why_full(self.storage, ctx.target, graph.opset, self.first_opset())
         layers, skipped = self._survey(graph, ctx)
         rewriter = Rewriter(graph, ctx.origins)
         project = self.projector(rewriter, layers)
@@ -90,9 +90,6 @@ class SharingPass(Pass):
         notes = [FOLDED.format(why=why)] if why and layers else []
         notes += [TOO_WIDE.format(layer.name) for layer in layers if ctx.data is not None and is_too_wide(layer)]
         return PassResult(bool(layers), [*decisions, *skipped], notes=[*notes, *self.remarks(decisions, ctx)])
-
-    def _full(self, target: Target, opset: int) -> str | None:
-        return why_full(self.storage, target, opset, self.first_opset())
 
     def first_opset(self) -> int:
         """The oldest opset whose operators rebuild the weights."""

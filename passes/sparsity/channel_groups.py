@@ -107,7 +107,7 @@ class ChannelGroups:
 
 
 @dataclass(eq=False)
-class Unsparse:
+class LowRankOnly:
     """L alone, fitted through the activation; one L per group of the Conv."""
 
     low: Form

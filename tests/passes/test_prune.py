@@ -21,7 +21,7 @@ from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.passes.pruning import candidates
 from onnx_compress.passes.pruning.candidates import PruningCriteria, survey
-from onnx_compress.passes.pruning.candidates import split as split_groups
+from onnx_compress.passes.pruning.candidates import prunable_groups as split_groups
 from onnx_compress.passes.sensitivity.table import SensitivityTable
 
 TEXT = """g (float[N,3,12,12] x) => (float[N,6] y) {

@@ -39,7 +39,7 @@ def quantize(subject: Model, target: str = "xavier", data: Images | None = IMAGE
     check_graph(subject)
     onnx.checker.check_model(to_proto(subject))
     assert result.changed == (to_proto(subject) != before)
-    assert_pairs_are_sound(subject.graph, TARGETS[target].unsigned)
+    assert_pairs_are_sound(subject.graph, TARGETS[target].asymmetric_activations)
     return result
 
 

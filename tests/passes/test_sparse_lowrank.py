@@ -28,7 +28,7 @@ from onnx_compress.passes.basis import ChannelBasis, SeparableBasis
 from onnx_compress.passes.decomposition.forms import Form, emit
 from onnx_compress.passes.fitting.fits import plain_fits
 from onnx_compress.passes.sparse_lowrank import SparseLowRank
-from onnx_compress.passes.sparsity.channel_groups import ChannelGroups, Unsparse
+from onnx_compress.passes.sparsity.channel_groups import ChannelGroups, LowRankOnly
 from onnx_compress.passes.sparsity.fitting import SparsityOptions
 from onnx_compress.passes.sparsity.row_groups import RowGroups
 
@@ -37,7 +37,7 @@ FORMS: list[Form] = [
     ChannelGroups(ChannelBasis(), 0.25, settings=QUICK),
     ChannelGroups(SeparableBasis(), 0.4, separable=True, settings=QUICK),
     RowGroups(0.4, QUICK),
-    Unsparse(ChannelBasis(), QUICK),
+    LowRankOnly(ChannelBasis(), QUICK),
 ]
 
 

@@ -84,7 +84,7 @@ def test_rows_come_with_the_fits_where_they_are_kept() -> None:
     ).graph
     options = FitOptions(ridge=1e-3, rows=512, keep=64)
     (_, (first,)), (_, (second,)) = fitted_layers(graph, Context(), list(find_convs(graph)), DATA, options)
-    assert hasattr(first, "seen") and not hasattr(second, "seen")
+    assert hasattr(first, "samples") and not hasattr(second, "samples")
 
 
 def test_layers_too_wide_to_fit_come_first_and_as_stored(monkeypatch: pytest.MonkeyPatch) -> None:

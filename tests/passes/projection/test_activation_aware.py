@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from onnx_compress.compiler.activation import Activation
 from onnx_compress.passes.fitting.fits import activation_aware_fits
-from onnx_compress.passes.projection.activation_aware import ActivationAwareFit, ActivationRows, refit_activation_aware
+from onnx_compress.passes.projection.activation_aware import (
+    ActivationAwareFit,
+    ActivationSamples,
+    refit_activation_aware,
+)
 from onnx_compress.passes.projection.activation_split import PiecewiseLinear
 from onnx_compress.passes.projection.fit import Array, Fit, best_fit
 from onnx_compress.passes.projection.lowrank import lowrank
@@ -31,7 +35,7 @@ def layer(
     found = total.result()
     fit = best_fit(found.xx[0], found.yx[0], found.power[0], weight, 1e-3)
     added = np.random.default_rng(2).standard_normal(y.shape).astype(np.float32) if shift else 0.0
-    return ActivationAwareFit.of(fit, ActivationRows(x, y, added, activation))
+    return ActivationAwareFit.of(fit, ActivationSamples(x, y, added, activation))
 
 
 def rank_two(fit: Fit) -> Array:
@@ -43,8 +47,8 @@ def rank_two(fit: Fit) -> Array:
 @pytest.mark.parametrize("activation", [RELU, PiecewiseLinear(0.0, 2.0), PiecewiseLinear(0.0, leak=0.1)])
 def test_less_is_lost_after_the_activation(shift: bool, activation: PiecewiseLinear) -> None:
     fit = layer(shift, activation)
-    assert fit.seen is not None
-    _, judged = fit.seen.parted()
+    assert fit.samples is not None
+    _, judged = fit.samples.parted()
     found = refit_activation_aware(fit, rank_two, steps=8)
     start = rank_two(fit)
     before = judged.error(judged.outputs(start, fit.bias(start)))
@@ -60,7 +64,7 @@ def test_few_rows_do_no_harm() -> None:
     fit = layer(inputs=100, count=300)
     start, found = rank_two(fit), refit_activation_aware(fit, rank_two, steps=8)
     x, y, _ = rows(100, 2000, seed=5)
-    fresh = ActivationRows(x, y, 0.0, RELU)
+    fresh = ActivationSamples(x, y, 0.0, RELU)
     before = fresh.error(fresh.outputs(start, fit.bias(start)))
     assert fresh.error(fresh.outputs(found.weight, found.bias)) < 1.01 * before
 
@@ -80,5 +84,5 @@ def test_rows_without_an_activation_are_not_looked_at() -> None:
     )
     (seen,) = activation_aware_fits([fit], SampledRows(x, y, activation=Activation(0.0)))
     assert isinstance(seen, ActivationAwareFit)
-    assert seen.seen is not None
-    assert seen.seen.shift == 0.0
+    assert seen.samples is not None
+    assert seen.samples.shift == 0.0

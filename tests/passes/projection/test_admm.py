@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx_compress.passes.projection.activation_aware import ActivationRows
+from onnx_compress.passes.projection.activation_aware import ActivationSamples
 from onnx_compress.passes.projection.activation_split import PiecewiseLinear
 from onnx_compress.passes.projection.admm import SAMPLES, AdmmProblem, Axis, Solution, rows_for, solve, solve_fit
 from onnx_compress.passes.projection.fit import plain_fit
@@ -24,10 +24,10 @@ def planted(axis: Axis) -> np.ndarray:
     return low + sparse.reshape(OUTPUTS, -1)
 
 
-def seen(weight: np.ndarray, activation: PiecewiseLinear, **changed: Any) -> ActivationRows:
+def seen(weight: np.ndarray, activation: PiecewiseLinear, **changed: Any) -> ActivationSamples:
     x = np.maximum(np.random.default_rng(1).standard_normal((600, weight.shape[1])), 0).astype(np.float32)
     y = (x @ weight.T).astype(np.float32)
-    return ActivationRows(x, y - y.mean(0), changed.get("shift", 0.0), activation)
+    return ActivationSamples(x, y - y.mean(0), changed.get("shift", 0.0), activation)
 
 
 def solved(axis: Axis, activation: PiecewiseLinear, iterations: int = 120) -> Solution:

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_compress.passes.projection import grid
-from onnx_compress.passes.projection.error_compensation import carry, descend
+from onnx_compress.passes.projection.error_compensation import compensate_errors, coordinate_descent
 
 
 def metric(size: int, seed: int) -> np.ndarray:
@@ -29,7 +29,7 @@ def halves(values: np.ndarray) -> np.ndarray:
 def test_carry_is_the_feedback_of_an_integer_grid() -> None:
     weight, m = builders.normal(5, 70).astype(np.float64), metric(70, 1)
     scale = np.full(5, 0.5, np.float32)
-    np.testing.assert_array_equal(carry(weight, m, halves), 0.5 * grid.feedback(weight, scale, m))
+    np.testing.assert_array_equal(compensate_errors(weight, m, halves), 0.5 * grid.feedback(weight, scale, m))
 
 
 @settings(max_examples=20, deadline=None)
@@ -39,7 +39,7 @@ def test_descent_never_makes_it_worse_and_ends_where_no_entry_can_be_moved(size:
     rounded = halves(weight)
     errors = [lost(weight, rounded, m)]
     for _ in range(30):
-        rounded = descend(weight, rounded, m, halves)
+        rounded = coordinate_descent(weight, rounded, m, halves)
         errors.append(lost(weight, rounded, m))
     assert all(after <= before + 1e-9 for before, after in pairwise(errors))
     for step in (-0.5, 0.5):
@@ -50,5 +50,5 @@ def test_descent_never_makes_it_worse_and_ends_where_no_entry_can_be_moved(size:
 
 def test_in_the_identity_metric_both_are_plain_rounding() -> None:
     weight = builders.normal(4, 50).astype(np.float64)
-    np.testing.assert_array_equal(carry(weight, np.eye(50), halves), halves(weight))
-    np.testing.assert_array_equal(descend(weight, np.zeros_like(weight), np.eye(50), halves), halves(weight))
+    np.testing.assert_array_equal(compensate_errors(weight, np.eye(50), halves), halves(weight))
+    np.testing.assert_array_equal(coordinate_descent(weight, np.zeros_like(weight), np.eye(50), halves), halves(weight))

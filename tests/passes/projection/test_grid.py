@@ -39,10 +39,10 @@ def test_rounding_is_half_to_even_and_clamped():
     assert codes.tolist() == [[0, 2, 2, 0, 127, -128]]
 
 
-@pytest.mark.parametrize("carry", [False, True])
-def test_fewer_bits_have_fewer_codes(carry: bool):
+@pytest.mark.parametrize("compensate", [False, True])
+def test_fewer_bits_have_fewer_codes(compensate: bool):
     weight, metric = RNG.standard_normal((6, 40)), correlated(40) + 0.1 * np.eye(40)
-    codes, scale = to_grid(weight, metric, carry, bits=7)
+    codes, scale = to_grid(weight, metric, compensate, bits=7)
     assert -64 <= codes.min() <= codes.max() <= 63
     assert np.abs(codes.astype(int)).max() >= 63
     assert relative_error(weight, from_grid(codes, scale), metric) < 1e-3
@@ -69,7 +69,7 @@ def test_a_zero_point_takes_all_codes_and_keeps_zero(rows: int, size: int, mean:
 def test_a_zero_point_is_at_least_as_near():
     weight = RNG.standard_normal((50, 200)) + 0.5
     codes, scale, zero = to_unsigned_grid(weight)
-    symmetric = relative_error(weight, from_grid(*to_grid(weight, None, carry=False)), None)
+    symmetric = relative_error(weight, from_grid(*to_grid(weight, None, compensate=False)), None)
     assert relative_error(weight, from_unsigned_grid(codes, scale, zero), None) < 0.8 * symmetric
 
 
@@ -107,14 +107,14 @@ def test_a_dead_filter_survives():
     weight = RNG.standard_normal((3, 6))
     weight[1] = 0.0
     for metric in (None, correlated(6) + np.eye(6)):
-        codes, scale = to_grid(weight, metric, carry=True)
+        codes, scale = to_grid(weight, metric, compensate=True)
         assert not from_grid(codes, scale)[1].any()
         assert (scale > 1e-6).all()
 
 
 def test_grid_points_survive_another_rounding():
     weight = RNG.standard_normal((8, 50))
-    codes, scale = to_grid(weight, correlated(50) + 0.1 * np.eye(50), carry=True)
+    codes, scale = to_grid(weight, correlated(50) + 0.1 * np.eye(50), compensate=True)
     stored = from_grid(codes, scale)
     np.testing.assert_array_equal(np.rint(stored / scale[:, None]), codes)
 
