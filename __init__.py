@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .compiler.pipeline.options import RunOptions
     from .compiler.pipeline.registry import register
     from .compiler.pipeline.spec import format_pipeline, parse_pipeline
-    from .compiler.versions import __version__
+    from .compiler.versions import __version__ as __version__
 
 _HOMES = {
     "Compressed": "api",
@@ -54,7 +54,6 @@ __all__ = [
     "Rewriter",
     "RunOptions",
     "UsageError",
-    "__version__",
     "bisect",
     "compress",
     "find_convs",

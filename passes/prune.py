@@ -35,7 +35,8 @@ from typing import ClassVar, Literal
 import onnx_graphsurgeon as gs
 
 from ..compiler.pipeline.base import Decision, PassResult, option
-from ..compiler.pipeline.context import Context, Data
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.registry import register
 from ..runtime.lockstep import ROWS
 from .budgets.budget import DEFAULT_AGREEMENT, SEARCHED, Budget, slack_notes

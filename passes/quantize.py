@@ -17,7 +17,7 @@ Without data only the weights are quantized, to the nearest grid point. Where a 
 they get a zero point, too, and are rebuilt by arithmetic (`quantization.weight_only`).
 
 With `form=cache` (the default for the DLA, which takes no Q/DQ) the model stays as it is, and step 2 alone is done, for
-every tensor: the ranges go into a calibration cache beside the model (`quantization.cache`).
+every tensor: the ranges go into a calibration cache beside the model (`quantization.calibration_cache`).
 
 Where pairs go: `graph.quantization.qdq`. Which layers: `graph.quantization.quantizable`; the last ones before
 NonMaxSuppression or TopK stay in float unless heads=true (`graph.quantization.heads`). How they are written:

@@ -36,7 +36,7 @@ def accepted(network: Network, pipeline: str, target: str, folder: Path) -> None
     compress(network.path(), pipeline, target=target, output=output, data=samples if network.calibrated else None)
     errors = [finding for finding in lint(onnx.load(output), TARGETS[target]) if finding.severity == "error"]
     assert not errors
-    if network.calibrated and TARGETS[target].unsigned:  # activations in uint8, which TensorRT does not take
+    if network.calibrated and TARGETS[target].asymmetric_activations:  # TensorRT takes no uint8
         return
     check = check_engine(output, shapes=network.shapes)
     assert check.parsed and check.built, check.messages

@@ -62,14 +62,6 @@ class Context:
         state: what passes leave to later ones.
         original: the graph that entered the pipeline; budgets refer to it. Set by the manager, never edited.
         before: the graph as it was before the pass that runs, likewise.
-        sensitivity_file: table of what each Conv's error costs (`passes.sensitivity.table`), for passes given none.
-        power_mode: of the target's device, that latencies are estimated in.
-        plugin_operators: operators that the user's engine has plug-ins for.
-        training: all samples, for passes that train (`Pass.trains_on`); None where no pass does.
-        jobs: where work that can be split runs.
-        sidecars: files that belong beside the model, suffix -> text: `.calib`, say.
-        origins: new node name -> name of the node of the original model that it stands for.
-        overrides: options that differ from node to node.
         running: name of the pass that runs; set by the manager.
         fault: what is wrong with the model as it came in, where something is.
         held: nodes that stay as they are whatever a pass has chosen for them: a bisection holds all but the first few.
@@ -85,14 +77,6 @@ class Context:
     state: RunState = field(default_factory=RunState)
     original: gs.Graph | None = None
     before: gs.Graph | None = None
-    sensitivity_file: str | None = None
-    power_mode: str = "MAXN"
-    plugin_operators: frozenset[str] = frozenset()
-    training: TrainingData | None = None
-    jobs: Jobs = field(default_factory=Jobs)
-    sidecars: dict[str, str] = field(default_factory=dict[str, str])
-    origins: dict[str, str] = field(default_factory=dict[str, str])
-    overrides: tuple[Override, ...] = ()
     running: str = ""
     fault: str = ""
     held: frozenset[str] = frozenset()

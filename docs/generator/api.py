@@ -19,7 +19,7 @@ WIDTH = 100
 _SECTION = re.compile(rf"^({'|'.join(SECTIONS)}):\n((?:    .*\n?|\n)+)", re.MULTILINE)
 _ENTRY = re.compile(r"^([\w, *]+): (.*(?:\n +.*)*)", re.MULTILINE)
 GROUPS = {
-    "Compressing": ("compress", "Compressed", "frontier", Frontier, "bisect"),
+    "Compressing": ("compress", "RunOptions", "Compressed", "frontier", Frontier, "bisect"),
     "Passes": ("Pass", "option", "register", "PassResult", "Decision", "Context"),
     "The graph": ("find_convs", "Conv", "Rewriter"),
     "Pipelines": ("parse_pipeline", "format_pipeline"),

@@ -57,7 +57,7 @@ class BudgetedPass(Pass):
 
     def latency_model(self, ctx: Context) -> LatencyModel | None:
         """What a Conv takes on the target; None where that is not known."""
-        return device_latency_model(ctx.target, self.precision, self.power or ctx.power_mode)
+        return device_latency_model(ctx.target, self.precision, self.power or ctx.options.power_mode)
 
     def _given(self) -> Budget | None:
         return Budget.of(**{name: getattr(self, name) for name in (*LIMITS, *self.rules, *SEARCHED)})
@@ -85,7 +85,7 @@ class BudgetedPass(Pass):
         return ctx.target.int8_multiple if self.align == "target" else self.align
 
     def _sensitivity_file(self, ctx: Context) -> str | None:
-        return self.sensitivity_file or ctx.sensitivity_file
+        return self.sensitivity_file or ctx.options.sensitivity_file
 
 
 def record(outcome: SearchOutcome, result: PassResult) -> None:

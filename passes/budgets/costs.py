@@ -20,6 +20,7 @@ from ...compiler.costs.network_cost import graph_cost
 from ...compiler.costs.workload import ConvWorkload, LatencyModel, chain_costs, conv_workload
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.shapes import Shapes
+from ...compiler.graph.weightless import graph_bytes
 
 Costs = dict[str, float]
 SUFFIX = len(".horizontal")

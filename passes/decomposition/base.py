@@ -13,7 +13,8 @@ import onnx_graphsurgeon as gs
 from ...compiler.costs.workload import LatencyModel
 from ...compiler.graph.convs import Conv
 from ...compiler.pipeline.base import Decision, PassResult, option
-from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ...runtime.lockstep import ROWS
 from ...runtime.measured_latency import MULTIPLE, MeasuredLatencyModel
 from ..budgets.allocate import Choice

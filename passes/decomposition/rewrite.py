@@ -11,7 +11,8 @@ from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.pipeline.base import Decision
-from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ...runtime.rows import Layer, in_graph_order, is_too_wide
 from ..budgets.allocate import Choice
 from ..fitting.fits import fitted_bias, relative_error, store_fitted

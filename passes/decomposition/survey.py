@@ -12,7 +12,8 @@ from ...compiler.costs.workload import LatencyModel, positions
 from ...compiler.graph.convs import Conv, find_convs, unsupported_convs
 from ...compiler.graph.shapes import infer_shapes
 from ...compiler.pipeline.base import Decision
-from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ..budgets.allocate import Choice
 from ..budgets.budget import CostShares
 from ..budgets.costs import CostEvaluator, Costs
@@ -164,11 +165,11 @@ def _candidates(
 ) -> list[RewriteCandidate]:
     """In graph order, with their errors, measured where there is a meter that measures."""
     convs = [conv for conv, _ in offered]
-    positions = min((spatial(conv.output, evaluator.shapes) for conv in convs), default=1)
+    fewest = min((positions(conv.output, evaluator.shapes) for conv in convs), default=1)
     forms = {form.name: form for form in options.forms}
     candidates: list[RewriteCandidate] = []
     with ctx.progress("error curves", len(convs)) as advance:
-        fitted = curve_fits(graph, ctx, convs, options.data, options.ridge, positions)
+        fitted = curve_fits(graph, ctx, convs, options.data, options.ridge, fewest)
         calls = (
             ((conv, fits, choices), (conv, fits, _largest(choices, options)))
             for (conv, choices), (_, fits) in zip(offered, fitted, strict=True)

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ...runtime.lockstep import ROWS, lockstep
 from ...runtime.rows import Layer, is_too_wide
 from ..projection.fit import Fit
@@ -68,7 +69,7 @@ def fitted_layers(
     yield from ((layer, plain_fits(layer)) for layer in layers if is_too_wide(layer))
     rest = [layer for layer in layers if not is_too_wide(layer)]
     walked = graph if options.lockstep else reference
-    rows, keep, memory = options.rows, options.keep, ctx.activations
+    rows, keep, memory = options.rows, options.keep, ctx.activation_bytes
     for layer, moments in lockstep(walked, reference, rest, data, ctx.rng(), rows, left, keep, memory):
         yield layer, layer_fits(layer, moments, options.ridge)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ...compiler.pipeline.context import Data
-from ...runtime.data import Slice
-from ...runtime.subsets import fixed_batch
+from ...compiler.pipeline.data import Data
+from ...runtime.subsets import Slice
 
 CURVE_ROWS, CURVE_SAMPLES, FEWEST_SAMPLES = 2**13, 256, 64
 SPARE = 2  # rows that samples have for every one that a curve reads: neighbours in an image are alike
@@ -23,9 +22,9 @@ def curve_samples(data: Data, positions: int = 1) -> Data:
 def held_out(data: Data, count: int) -> Data | None:
     """The last samples, about `count`, that no error curve has seen; None where there are none."""
     left = data.samples - curve_samples(data).samples
-    held = min(left, max(_whole(data, count), fixed_batch(data) or 1))
+    held = min(left, max(_whole(data, count), data.fixed_batch or 1))
     return Slice(data, data.samples - held, data.samples) if held else None
 
 
 def _whole(data: Data, count: int) -> int:
-    return count - count % (fixed_batch(data) or 1)
+    return count - count % (data.fixed_batch or 1)

@@ -7,7 +7,7 @@
               iterates on the sorted values, so that an iteration costs K log(n d). More than `MANY` values are first
               gathered in `BINS` bins. (Drawing some of them at random would cost more: with m values drawn the error
               grows by about K^2 / m of itself, as the centres hang together.)
-2. codes      given c and s: error feedback, then coordinate descent                             (`projection.feedback`)
+2. codes      given c and s: error feedback, then coordinate descent           (`projection.error_compensation`)
 3. codebook   given a and s: least squares                                                        (`projection.repeats`)
 4. scales     given a and c: least squares
 

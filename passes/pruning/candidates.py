@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.channels import Channels, Group, Macs, Part
+from ...compiler.costs.channel_macs import ChannelMacs
+from ...compiler.graph.channels import Channels, Group, Part
 from ...compiler.graph.shapes import Shapes
 from ...compiler.pipeline.base import Decision
-from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ...runtime.rows import Layer
 from ..fitting.fits import fittable_layers
 from ..fitting.lockstep import curve_fits

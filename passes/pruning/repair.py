@@ -21,7 +21,8 @@ from ...compiler.graph.channels import Channels, Group, Selection, find_channels
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
 from ...compiler.pipeline.base import Decision
-from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ...runtime.lockstep import ROWS
 from ...runtime.rows import Layer
 from ..fitting.fits import fittable_layers, store_fitted
@@ -62,7 +63,7 @@ def prune(
     first = next((i for i, node in enumerate(graph.nodes) if id(node) in missing), len(graph.nodes))
     behind = fittable_layers(graph, {id(node) for node in graph.nodes[first:]})
     layers = [layer for layer in behind if not ctx.out_of_scope(layer.name)]
-    norms = BatchNormEstimator(graph, reference, first, data, left, ctx.activations)
+    norms = BatchNormEstimator(graph, reference, first, data, left, ctx.activation_bytes)
     decisions: list[Decision] = []
     with ctx.progress("repair", len(layers)) as advance:
         places: list[gs.Node | None] = [*(layer.node for layer in layers), None]

@@ -23,7 +23,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.pipeline.context import Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
 from ...runtime.rows import Layer
 from ..fitting.lockstep import curve_fits
 from ..projection.elimination import Reader, eliminate

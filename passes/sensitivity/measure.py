@@ -42,7 +42,8 @@ from ...compiler.costs.network_cost import graph_cost
 from ...compiler.errors import CompressError
 from ...compiler.graph.convs import find_convs
 from ...compiler.graph.shapes import infer_shapes
-from ...compiler.pipeline.context import ACTIVATIONS, Context, Data
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import ACTIVATIONS, Data
 from ...runtime.evaluate import class_scores, kullback_leibler
 from ...runtime.rows import Layer
 from ...runtime.segmented_executor import SegmentedExecutor
@@ -88,11 +89,11 @@ class SensitivityMeter:
         if data is None or held is None:
             fix = "give --data, or more of them"
             raise CompressError(f"sensitivity={self.measure} needs data to hold out", "sensitivity", fix)
-        scope = [ctx.include, ctx.exclude, ctx.seed]
-        self._cache = cache_file(table_key(graph, data, {"measure": self.measure, "scope": scope, **options}))
+        key = {"measure": self.measure, "scope": ctx.scope(), **options}
+        self._cache = cache_file(table_key(graph, data, key))
         with suppress(CompressError):
             self._table = SensitivityTable.load(self._cache)
-        self._divergence = None if self._table else WeightDivergence(graph, held, ctx.activations)
+        self._divergence = None if self._table else WeightDivergence(graph, held, ctx.activation_bytes)
 
     @property
     def measures(self) -> bool:

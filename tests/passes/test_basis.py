@@ -16,6 +16,7 @@ from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.passes.basis import Basis, ChannelBasis, SeparableBasis
 from onnx_compress.passes.decomposition.forms import emit
@@ -132,7 +133,7 @@ def images(count: int = 160) -> builders.Images:
 
 
 def apply(model: Model, spec: str, data: builders.Images | None = None, **options: str) -> PassResult:
-    ctx = Context(data=data, original=model.graph.copy(), **options)
+    ctx = Context(RunOptions(**options), data, original=model.graph.copy())
     (entry,) = parse_pipeline(spec)
     return entry.run(model.graph, ctx)
 

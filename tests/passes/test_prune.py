@@ -18,6 +18,7 @@ from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.passes.pruning import candidates
 from onnx_compress.passes.pruning.candidates import PruningCriteria, survey
@@ -60,7 +61,7 @@ def images(count: int = 96) -> builders.Images:
 def apply(spec: str, data: builders.Images | None = None, **options: str) -> tuple[Model, PassResult]:
     model = from_proto(network())
     (entry,) = parse_pipeline(spec)
-    result = entry.run(model.graph, Context(data=data, original=model.graph.copy(), **options))
+    result = entry.run(model.graph, Context(RunOptions(**options), data, original=model.graph.copy()))
     return model, result
 
 

@@ -163,7 +163,6 @@ def apply(model: Model, spec: str, data: Images | None = None, target: str = "xa
     for entry in parse_pipeline(spec):
         found = entry.run(model.graph, ctx)
         result = found if entry.name == "sparse-lowrank" else result
-        ctx.invalidate()
     model.graph.cleanup()
     check_graph(model)
     return result

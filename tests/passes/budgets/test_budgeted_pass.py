@@ -9,6 +9,7 @@ import builders
 import pytest
 from onnx_compress.compiler.pipeline.base import Pass
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.registry import BUILTIN, find
 from onnx_compress.passes.basis import Basis
 from onnx_compress.passes.budgets import budgeted_pass
@@ -61,7 +62,7 @@ def test_power_mode_and_sensitivity_file_default_to_those_of_the_run(
     kind: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(budgeted_pass, "device_latency_model", lambda target, precision, mode: mode)
-    ctx = Context(sensitivity_file="run.json", power_mode="30W")
+    ctx = Context(RunOptions(sensitivity_file="run.json", power_mode="30W"))
     assert (kind().latency_model(ctx), kind()._sensitivity_file(ctx)) == ("30W", "run.json")
     assert (kind(**OWN).latency_model(ctx), kind(**OWN)._sensitivity_file(ctx)) == ("15W", "own.json")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_compress.compiler.activation import Activation
+from onnx_compress.compiler.graph.activations import Activation
 from onnx_compress.passes.fitting.fits import activation_aware_fits
 from onnx_compress.passes.projection.activation_aware import (
     ActivationAwareFit,

@@ -34,7 +34,7 @@ def cache(target: str = "xavier", **options: object) -> dict[str, float]:
     proto, ctx = to_proto(before), Context(RunOptions(target=target), DATA)
     result = Quantize(form="cache", **options).run(before.graph, ctx)
     assert to_proto(before) == proto and not result.changed
-    version, scales = parse_cache(ctx.sidecars[".calib"])
+    version, scales = parse_cache(ctx.state.sidecars[".calib"])
     assert version == TARGETS[target].calibration
     return scales
 
@@ -63,7 +63,7 @@ def test_operands_share_a_range_on_the_dla():
 def test_without_data_there_are_no_ranges():
     ctx = Context(RunOptions(target="xavier-dla"))
     assert Quantize().run(model(TEXT, w=normal(4, 4, 3, 3)).graph, ctx).notes == [CACHE_WITHOUT_DATA]
-    assert not ctx.sidecars
+    assert not ctx.state.sidecars
 
 
 def test_engines_that_read_no_cache_refuse():
