@@ -20,15 +20,15 @@ from ...compiler.pipeline.data import Data, Feeds
 from ...runtime.result_cache import cache_folder
 from ...runtime.session import graph_session
 from ...runtime.subsets import Rows
-from ...runtime.training.augment import Augment
 from ...runtime.training.batches import TeacherBatches, split_rows
 from ...runtime.training.checkpoint import TrainingState, store, stored
 from ...runtime.training.engine import Program
 from ...runtime.training.engines import find_engine
-from ...runtime.training.loop import Loop, TrainingSettings
-from ...runtime.training.optimizer import Kind, Optimizer
+from ...runtime.training.loop import Loop
+from ...runtime.training.optimizer import Optimizer
 from .judge import HeldOut
 from .objective import ONE_HOT, Objective, feature_names, finished, objective, with_ortho
+from .options import FinetuneOptions
 from .parameters import TrainableParameter, find_parameters
 from .program import build, trained_name
 
@@ -37,35 +37,14 @@ NOTHING = "no weight can be trained"
 NO_GAIN = "no epoch was better on the held-out samples than what went in, which is kept"
 
 
-@dataclass(frozen=True)
-class FinetuningPlan:
-    """The options of the pass, as `finetune` explains them."""
-
-    losses: Sequence[str]
-    teacher: Path | None
-    temperature: float
-    ortho: float
-    engine: str
-    threads: int | None
-    optimizer: Kind
-    momentum: float
-    decay: float
-    clip: float
-    batch: int
-    augment: Augment
-    held_out: float
-    settings: TrainingSettings
-
-
 @dataclass
 class FinetuningJob:
-    """`spec` is the pass as it is spelled: what its checkpoint is known by, with network and samples."""
+    """A checkpoint is known by the pass as it is spelled, network and samples."""
 
     graph: gs.Graph
     ctx: Context
     data: Data
-    plan: FinetuningPlan
-    spec: str
+    options: FinetuneOptions
 
     def run(self) -> PassResult:
         if not self.parameters:
@@ -85,15 +64,15 @@ class FinetuningJob:
 
     @cached_property
     def original(self) -> gs.Graph:
-        if self.plan.teacher is not None:
-            return load(self.plan.teacher).graph
+        if self.options.teacher is not None:
+            return load(Path(self.options.teacher)).graph
         return self.ctx.original or self.graph
 
     @cached_property
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
         """Samples to train on, and to judge on."""
         whole = self.data.fixed_batch or 1
-        held = min(round(self.plan.held_out * self.data.samples), MOST_HELD)
+        held = min(round(self.options.held_out * self.data.samples), MOST_HELD)
         held = max(held - held % whole, whole)
         if self.data.samples - held < whole:
             what = f"{self.data.samples} samples are too few to train on and to judge on"
@@ -103,7 +82,7 @@ class FinetuningJob:
     @cached_property
     def first(self) -> Feeds:
         """The first batch."""
-        size = self.data.fixed_batch or min(self.plan.batch, len(self.rows[0]))
+        size = self.data.fixed_batch or min(self.options.batch, len(self.rows[0]))
         return self.data.take(self.rows[0][:size])
 
     @property
@@ -112,15 +91,15 @@ class FinetuningJob:
 
     def _objective(self) -> Objective:
         names = [tensor.name for tensor in self.graph.outputs]
-        features = feature_names(self.graph, self.original) if "features" in self.plan.losses else []
+        features = feature_names(self.graph, self.original) if "features" in self.options.losses else []
         here = graph_session(self.graph, [*names, *features]).run(self.first)
         there = graph_session(self.original, [*names, *features]).run(self.first)
         outputs = {name: there[name].shape for name in names if here[name].dtype.kind == "f"}
         same = {name: there[name].shape for name in features if here[name].shape == there[name].shape}
-        found = objective(self.graph, self.plan.losses, outputs, same, self.plan.temperature)
+        found = objective(self.graph, self.options.losses, outputs, same, self.options.temperature)
         if found.labelled and self.data.labels is None:
             raise Unavailable("loss=ce needs labels", "finetune", "--labels, or loss=distill")
-        return with_ortho(found, self.graph, self.parameters, self.plan.ortho) if self.plan.ortho else found
+        return with_ortho(found, self.graph, self.parameters, self.options.ortho) if self.options.ortho else found
 
     def _program(self, goal: Objective) -> Program:
         batch = {name: array.shape for name, array in self.first.items()}
@@ -131,31 +110,31 @@ class FinetuningJob:
         total.update(gs.export_onnx(self.original, do_type_check=False).SerializeToString(deterministic=True))
         for name, values in program.parameters.items():
             total.update(name.encode() + np.ascontiguousarray(values).tobytes())
-        words = [self.spec, self.ctx.options.seed, self.data.samples, self.data.digest]
+        words = [str(self.options), self.ctx.options.seed, self.data.samples, self.data.digest]
         total.update(repr(words).encode())
         return total.hexdigest()[:32]
 
     def _judge(self, trained: Sequence[TrainableParameter], goal: Objective) -> HeldOut:
         held = self.rows[1]
         labels = None if self.data.labels is None or not goal.labelled else self.data.labels[held]
-        distilled = self.plan.temperature if "distill" in self.plan.losses else None
+        distilled = self.options.temperature if "distill" in self.options.losses else None
         return HeldOut(self.graph, trained, self.original, Rows(self.data, held), labels, distilled)
 
     def _train(
         self, program: Program, trained: Sequence[TrainableParameter], goal: Objective, judge: HeldOut, checkpoint: Path
     ) -> TrainingState:
-        plan, settings = self.plan, self.plan.settings
+        options, settings = self.options, self.options.settings
         batches = self._batches(goal)
         masks = {trained_name(one): mask for one in trained if (mask := one.mask()) is not None}
         state = stored(checkpoint)
         total = settings.epochs * batches.steps
-        engine = find_engine(plan.engine, plan.threads)
+        engine = find_engine(options.engine, options.threads)
         with engine.open(program) as trainer, self.ctx.progress("finetune", total) as advance:
             for _ in range(state.step if state else 0):
                 advance()
             loop = Loop(
                 trainer,
-                Optimizer(plan.optimizer, plan.momentum, plan.decay, plan.clip),
+                Optimizer(options.optimizer, options.momentum, options.decay, options.clip),
                 batches,
                 judge,
                 settings,
@@ -172,7 +151,7 @@ class FinetuningJob:
             self.size,
             graph_session(self.original, list(goal.teacher)) if goal.teacher else None,
             goal.teacher,
-            self.plan.augment,
+            self.options.augment,
             self.ctx.options.seed,
             self.data.labels if goal.labelled else None,
             ONE_HOT if goal.labelled else "",

@@ -1,0 +1,74 @@
+"""The options of `finetune`, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ...compiler.pipeline.base import Pass, option
+from ...runtime.training.loop import TrainingSettings
+from .objective import parse_losses
+
+RATES: Mapping[str, float] = {"scaled": 1e-3, "muon": 1e-3, "adamw": 3e-4, "sgd": 1e-2}
+
+
+@dataclass(frozen=True)
+class FinetuneOptions(Pass):
+    """See the help of each."""
+
+    epochs: int = option(3, "times that every sample is seen, at most")
+    minutes: float | None = option(None, "train for so long at most; the learning rate has fallen to 0 by then")
+    loss: str = option("distill", "distill, features or ce (labels), or several: distill+features")
+    teacher: str | None = option(None, "ONNX file of the original; the model that entered the pipeline where not given")
+    temperature: float = option(4.0, "class scores of both networks are divided by this before they are compared")
+    ortho: float = option(0.0, "weight of the term that keeps basis filters orthogonal; the paper's is 1e-3")
+    engine: Literal["auto", "ort", "torch"] = option("auto", "what computes gradients: onnxruntime-training or PyTorch")
+    optimizer: Literal["scaled", "muon", "adamw", "sgd"] = option(
+        "scaled", "AdamW or Muon in steps relative to each array's size, AdamW, or SGD with momentum"
+    )
+    rate: float | None = option(
+        None, "peak of the learning rate; scaled and muon 1e-3, adamw 3e-4, sgd 1e-2 if none is given"
+    )
+    momentum: float = option(0.9, "of sgd")
+    decay: float = option(1e-4, "weight decay")
+    clip: float = option(1.0, "largest norm of a gradient; 0: any")
+    schedule: Literal["cosine", "step", "constant"] = option("cosine", "how the learning rate falls")
+    warmup: float = option(0.05, "share of the run over which the rate rises")
+    batch: int = option(128, "samples per step")
+    augment: Literal["none", "flip", "crop", "flip-crop", "flip-crop-mix"] = option(
+        "flip-crop", "random flips and shifts of image inputs, and mixtures of two of them"
+    )
+    threads: int | None = option(None, "of the engine; all cores where none is given")
+    samples: int = option(50_000, "samples used at most")
+    held_out: float = option(0.05, "share of the samples that is judged on, at most 1,024")
+    patience: int = option(0, "end after so many epochs without a better network; 0: never")
+
+    def __post_init__(self) -> None:
+        parse_losses(self.loss)
+        positive = {
+            "epochs": self.epochs,
+            "batch": self.batch,
+            "samples": self.samples,
+            "temperature": self.temperature,
+        }
+        for name, value in positive.items():
+            if value <= 0:
+                raise ValueError(f"{name}={value}: expected a positive number")
+        if "mix" in self.augment and "ce" in parse_losses(self.loss):
+            raise ValueError(f"augment={self.augment}: a mixture has no label, and loss={self.loss} needs one")
+        if self.minutes is not None and self.minutes <= 0:
+            raise ValueError(f"minutes={self.minutes}: expected a positive number")
+        for name, value in {"held_out": self.held_out, "warmup": self.warmup}.items():
+            if not 0 < value < 1:
+                raise ValueError(f"{name}={value}: expected a share between 0 and 1")
+
+    @property
+    def losses(self) -> Sequence[str]:
+        return parse_losses(self.loss)
+
+    @property
+    def settings(self) -> TrainingSettings:
+        """Of the training loop."""
+        rate = self.rate or RATES[self.optimizer]
+        return TrainingSettings(self.epochs, self.minutes, rate, self.schedule, self.warmup, self.patience)
