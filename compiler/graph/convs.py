@@ -7,71 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from .linear_layer import LinearLayer
 from .rewriter import Rewriter
 from .weights import resolve, sources
 
 
 @dataclass(frozen=True, eq=False)
-class Conv:
+class Conv(LinearLayer):
     """A Conv whose weight is known.
 
     Attributes:
-        node: the node in the graph.
-        weight: (N, C/g, k...) float32, whatever precision the model stores.
-        bias: (N,) float32 or None.
-        dtype: the precision of the stored weight; factors are written back in it.
         group: number of groups g.
         strides, dilations: one per spatial dimension.
     """
 
-    node: gs.Node
-    weight: np.ndarray
-    bias: np.ndarray | None
-    dtype: np.dtype
     group: int
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        return self.node.name
-
-    @property
-    def input(self) -> gs.Tensor:
-        return self.node.inputs[0]
-
-    @property
-    def output(self) -> gs.Tensor:
-        return self.node.outputs[0]
 
     @property
     def kernel(self) -> tuple[int, ...]:
         return self.weight.shape[2:]
 
     @property
-    def filters(self) -> int:
-        """N, the number of output channels."""
-        return self.weight.shape[0]
-
-    @property
     def channels(self) -> int:
         """C, the number of input channels."""
         return self.weight.shape[1] * self.group
-
-    @property
-    def fan_in(self) -> int:
-        """d = C/g * prod(k), the length of one flattened filter."""
-        return prod(self.weight.shape[1:])
-
-    def matrix(self) -> np.ndarray:
-        """W flattened, (N, d)."""
-        return self.weight.reshape(self.filters, -1)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled, it leaves the graph around it behind."""

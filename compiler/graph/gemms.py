@@ -8,49 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from .linear_layer import LinearLayer
 from .rewriter import Rewriter
 from .weights import resolve
 
 
 @dataclass(frozen=True, eq=False)
-class Gemm:
-    """A fully connected layer.
+class Gemm(LinearLayer):
+    """A fully connected layer; its bias is zeros where the node has none."""
 
-    Attributes:
-        node: the node in the graph.
-        weight: (N, d) float32.
-        bias: (N,) float32; zeros where the node has none.
-        dtype: the precision of the stored weight.
-    """
-
-    node: gs.Node
-    weight: np.ndarray
-    bias: np.ndarray
-    dtype: np.dtype
     group: int = 1
-
-    @property
-    def name(self) -> str:
-        return self.node.name
-
-    @property
-    def input(self) -> gs.Tensor:
-        return self.node.inputs[0]
-
-    @property
-    def output(self) -> gs.Tensor:
-        return self.node.outputs[0]
-
-    @property
-    def filters(self) -> int:
-        return self.weight.shape[0]
-
-    @property
-    def fan_in(self) -> int:
-        return self.weight.shape[1]
-
-    def matrix(self) -> np.ndarray:
-        return self.weight
 
     def store(self, rewriter: Rewriter, weight: np.ndarray, bias: np.ndarray) -> None:
         """Write W (N, d) and b (N,) back in plain form: transB = 1, alpha = beta = 1."""

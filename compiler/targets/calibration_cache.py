@@ -15,8 +15,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from ..errors import CompressError
-
 CALIBRATOR = "EntropyCalibration2"
 
 
@@ -24,24 +22,3 @@ def format_cache(version: str, scales: Mapping[str, float]) -> str:
     """The text of a cache; `version` as in `8502`, `scales` by tensor name."""
     lines = [f"{name}: {struct.pack('>f', scale).hex()}" for name, scale in scales.items()]
     return "\n".join([f"TRT-{version}-{CALIBRATOR}", *lines]) + "\n"
-
-
-def parse_cache(text: str) -> tuple[str, dict[str, float]]:
-    """(version, scales) of a cache.
-
-    Raises:
-        CompressError: a line that is not of this format.
-    """
-    head, *lines = text.splitlines() or [""]
-    parts = head.split("-", 2)
-    if len(parts) != 3 or parts[0] != "TRT":
-        raise CompressError(f"not a calibration cache: it begins with '{head[:40]}'", "", "expected TRT-8502-...")
-    return parts[1], dict(_entry(line) for line in lines if line.strip())
-
-
-def _entry(line: str) -> tuple[str, float]:
-    name, _, code = line.rpartition(":")
-    try:
-        return name, struct.unpack(">f", bytes.fromhex(code.strip()))[0]
-    except (ValueError, struct.error) as error:
-        raise CompressError(f"not a line of a calibration cache: '{line[:80]}'", "", "expected NAME: 8 hex") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from builders import Images, model, normal
+from calibration_caches import parse_cache
 from onnx_compress import compress
 from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.graph.io import to_proto
@@ -12,7 +13,6 @@ from onnx_compress.compiler.lint import lint
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.targets import TARGETS
-from onnx_compress.compiler.targets.calibration_cache import parse_cache
 from onnx_compress.passes.quantization.calibration_cache import float_tensors
 from onnx_compress.passes.quantize import CACHE_WITHOUT_DATA, Quantize
 

@@ -16,16 +16,8 @@ __all__ = ["FAMILIES", "RULES", "walk"]
 
 JOINT = frozenset({"Concat", "MatMul", *elementwise.BROADCAST})  # any input may carry labels
 
-FAMILIES = (
-    concat,
-    elementwise,
-    indexing,
-    layers,
-    norms,
-    pooling,
-    quantizers,
-    reshaping,
-)  # importing them enters the rules
+FAMILIES = (concat, elementwise, indexing, layers, norms, pooling, quantizers, reshaping)
+"""Importing them enters the rules."""
 
 
 def walk(flow: Flow) -> None:
