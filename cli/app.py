@@ -30,7 +30,6 @@ from .report import report
 from .train_env import train_env
 
 PROGRAM = "onnx-compress"
-BUILT_ON = ("onnx", "onnxruntime", "onnxruntime-gpu", "onnx-graphsurgeon", "numpy", "scipy")
 INTERRUPTED = 130
 SEE_HELP = f"see: {PROGRAM} --help"
 COMMANDS: Mapping[str, Callable[..., None]] = {
@@ -55,7 +54,7 @@ app.add_typer(train_env, name="train-env")
 
 def _version(value: bool) -> None:
     if value:
-        from ..compiler.versions import installed
+        from ..compiler.versions import BUILT_ON, installed
 
         packages = ", ".join(f"{name} {version}" for name, version in installed(BUILT_ON).items())
         typer.echo(f"{PROGRAM} {__version__} (Python {platform.python_version()}, {packages})")

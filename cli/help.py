@@ -18,10 +18,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
             "fewer filters, then train without labels what is left",
             "model.onnx --data train.npz#images -p prune:macs=0.6,finetune:minutes=30,quantize",
         ),
-        (
-            "the last stage at full rank",
-            "model.onnx --data d.npz -p basis:macs=0.5 --set 'layer4.*:basis.skip=true'",
-        ),
+        ("the last stage at full rank", "model.onnx --data d.npz -p basis:macs=0.5 --set 'layer4.*:basis.skip=true'"),
         ("from the weights alone", "model.onnx -p basis:energy=0.99 --target ort"),
     ),
     "list": (("the passes and the recipes", "list"),),

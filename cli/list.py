@@ -11,10 +11,7 @@ import typer
 from .options import AsJson, Plugins
 
 
-def list_passes(
-    plugin: Plugins = None,
-    as_json: AsJson = False,
-) -> None:
+def list_passes(plugin: Plugins = None, as_json: AsJson = False) -> None:
     """List the passes and the recipes, a line each."""
     from rich.table import Table
 

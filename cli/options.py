@@ -35,24 +35,17 @@ def _presets() -> list[str]:
     return list(PRESETS)
 
 
-def _modes() -> list[str]:
-    return ["MAXN", "30W", "15W", "10W"]
-
-
 COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
     "target": _targets,
     "preprocess": _presets,
-    "power_mode": _modes,
+    "power_mode": lambda: ["MAXN", "30W", "15W", "10W"],
 }
 
 Data = Annotated[str, typer.Option(help=flag_of(FIELDS["data"]).help, rich_help_panel=flag_of(FIELDS["data"]).heading)]
 Pipeline = Annotated[
     str,
     typer.Option(
-        "--pipeline",
-        "-p",
-        help="Passes and options, or a recipe: basis:macs=0.5,quantize.",
-        autocompletion=_pipelines,
+        "--pipeline", "-p", help="Passes and options, or a recipe: basis:macs=0.5,quantize.", autocompletion=_pipelines
     ),
 ]
 Preprocess = Annotated[
@@ -98,11 +91,7 @@ def _parameter(entry: Field[Any], defaults: Mapping[str, Any]) -> inspect.Parame
     names = flag.names if isinstance(default, bool) or flag.names != (f"--{entry.name.replace('_', '-')}",) else ()
     default = False if isinstance(default, bool) else inspect.Parameter.empty if default is ... else default
     option = typer.Option(
-        *names,
-        help=flag.help,
-        min=flag.least,
-        rich_help_panel=flag.heading,
-        autocompletion=COMPLETIONS.get(entry.name),
+        *names, help=flag.help, min=flag.least, rich_help_panel=flag.heading, autocompletion=COMPLETIONS.get(entry.name)
     )
     annotation = Annotated[kind, option]  # pyright: ignore[reportInvalidTypeForm]
     return inspect.Parameter(entry.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

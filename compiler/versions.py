@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 __version__ = "0.1.0"
+BUILT_ON = ("onnx", "onnxruntime", "onnxruntime-gpu", "onnx-graphsurgeon", "numpy", "scipy")
 
 
 def installed(packages: Iterable[str]) -> dict[str, str]:

@@ -139,11 +139,7 @@ def _quality(original: gs.Graph, compressed: gs.Graph, data: Data, progress: Pro
         advance()
     before, after = alike.correct or (None, None)
     return QualityReport(
-        samples=alike.samples,
-        agreement=alike.top1,
-        output_error=alike.error,
-        top1_before=before,
-        top1_after=after,
+        samples=alike.samples, agreement=alike.top1, output_error=alike.error, top1_before=before, top1_after=after
     )
 
 

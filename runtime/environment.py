@@ -7,19 +7,10 @@ import platform
 from datetime import datetime, timezone
 
 from ..compiler.report import EnvironmentReport
-from ..compiler.versions import installed
+from ..compiler.versions import BUILT_ON, installed
 from .kernel_timing import processor
 
-PACKAGES = (
-    "numpy",
-    "scipy",
-    "onnx",
-    "onnx-graphsurgeon",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxruntime-training",
-    "torch",
-)
+PACKAGES = (*BUILT_ON, "onnxruntime-training", "torch")
 
 
 def environment() -> EnvironmentReport:

@@ -22,13 +22,13 @@ import onnx_graphsurgeon as gs
 from ..errors import CompressError
 from ..files import writing
 from ..graph.io import Model, save
-from ..versions import installed
+from ..versions import BUILT_ON, installed
 from .base import Pass
 from .commands import command_line
 from .context import Context
 from .instruments import Failure, Instrument
 
-PACKAGES = ("onnx-compress", "onnx", "onnxruntime", "onnxruntime-gpu", "onnx-graphsurgeon", "numpy", "scipy", "torch")
+PACKAGES = ("onnx-compress", *BUILT_ON, "torch")
 FIRST = ("node", "conv", "layer")
 """Names of variables that hold the node a function is at."""
 
