@@ -28,7 +28,6 @@ widened or narrowed together until the agreement on held-out samples is at its b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -112,7 +111,8 @@ class Prune(BudgetedPass):
             result.decisions = [
                 Decision(name, "kept", UNTOUCHED) for each in problem.candidates for name in producer_names(each.group)
             ]
-        result.decisions = _once([*problem.skipped, *result.decisions])
+        last = {decision.node: decision for decision in [*problem.skipped, *result.decisions]}
+        result.decisions = list(last.values())
         return result
 
     def _budget(self, ctx: Context, notes: list[str]) -> Budget:
@@ -180,8 +180,3 @@ def _decision(candidate: PruningCandidate, gone: int, stayed: int, name: str, re
         return Decision(name, "refitted" if repaired else "kept", WHOLE, figures)
     shared = "" if name == candidate.name else f", together with {candidate.name}"
     return Decision(name, "rewritten", f"keeps {stayed} of {size} units{shared}", figures)
-
-
-def _once(decisions: Sequence[Decision]) -> list[Decision]:
-    """The last decision on each node."""
-    return list({decision.node: decision for decision in decisions}.values())

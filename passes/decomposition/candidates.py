@@ -33,11 +33,6 @@ class RewriteCandidate:
     gain: float = 1.0
     only: Choice | None = None
 
-    @property
-    def open(self) -> Sequence[Choice]:
-        """What a budget may choose from."""
-        return self.choices if self.only is None else [self.only]
-
     def narrowed(self, rank: float | None = None, energy: float | None = None) -> RewriteCandidate:
         """With the choice made that the options of a pass would make for this Conv, if there are any."""
         if rank is None and energy is None:
@@ -76,7 +71,7 @@ def choose(budget: Budget, candidates: Sequence[RewriteCandidate], shares: CostS
         return [each.only or _within(each, 1 - budget.value) for each in candidates]
     if budget.rule == "rank":
         return [each.only or _of_rank(each, budget.value) for each in candidates]
-    layers = [candidate.open for candidate in candidates]
+    layers = [each.choices if each.only is None else [each.only] for each in candidates]
     chosen = allocate(layers, shares.left(budget.limits), [candidate.gain for candidate in candidates])
     if chosen is None:
         least = shares.of({unit: cheapest(layers, unit) for unit in budget.limits})

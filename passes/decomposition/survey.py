@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.costs.workload import LatencyModel, positions
 from ...compiler.graph.convs import Conv, find_convs, unsupported_convs
-from ...compiler.graph.shapes import infer_shapes
+from ...compiler.graph.shapes import Shapes, infer_shapes
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
@@ -22,8 +22,6 @@ from ..projection.fit import Fit, total_signal
 from ..sensitivity.measure import SensitivityMeter
 from .candidates import RewriteCandidate
 from .forms import Form
-
-Offers = dict[Hashable, "list[Choice]"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +76,7 @@ def survey(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> Survey:
     """Check every Conv of `graph`, and draw the error curve of those that may be rewritten."""
     evaluator, before = _evaluator(graph, ctx, options), _evaluator(ctx.original or graph, ctx, options)
     offered, skipped = _offered(graph, ctx, evaluator, options)
-    candidates = _candidates(graph, ctx, offered, evaluator, options)
+    candidates = list(_with_errors(graph, ctx, offered, evaluator.shapes, options))
     gains = {} if options.meter is None else options.meter.gains()
     candidates = [replace(each, gain=gains.get(each.conv.name, 1.0)) for each in candidates]
     fixed = {
@@ -94,19 +92,19 @@ def _evaluator(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> CostEva
 
 def _offered(
     graph: gs.Graph, ctx: Context, evaluator: CostEvaluator, options: SurveyOptions
-) -> tuple[list[tuple[Conv, list[Choice]]], list[Decision]]:
-    """The Convs with a cheaper form and their choices, without errors; a decision for each of the others."""
+) -> tuple[list[RewriteCandidate], list[Decision]]:
+    """The Convs with a cheaper form, their choices without errors yet; a decision for each of the others."""
     skipped = [Decision(name, "skipped", reason) for name, reason in unsupported_convs(graph)]
-    offered: list[tuple[Conv, list[Choice]]] = []
-    alike: Offers = {}
-    every = list(find_convs(graph))
+    offered: list[RewriteCandidate] = []
+    alike: dict[Hashable, list[Choice]] = {}
+    every, forms = list(find_convs(graph)), {form.name: form for form in options.forms}
     with ctx.progress("costs", len(every)) as advance:
         for conv in every:
             reason = ctx.unselected(conv.name) or _broken(conv) or options.check(conv) or _unformed(conv, options)
             choices = [] if reason else _choices(conv, evaluator, options, alike)
             advance()
             if len(choices) > 1:
-                offered.append((conv, choices))
+                offered.append(RewriteCandidate(conv, choices, forms))
             else:
                 skipped.append(Decision(conv.name, "skipped", reason or _too_small(choices[0], options)))
     return offered, skipped
@@ -128,7 +126,9 @@ def _too_small(dense: Choice, options: SurveyOptions) -> str:
     return f"no size that is a multiple of {options.align} is {unit} than the Conv itself"
 
 
-def _choices(conv: Conv, evaluator: CostEvaluator, options: SurveyOptions, alike: Offers) -> list[Choice]:
+def _choices(
+    conv: Conv, evaluator: CostEvaluator, options: SurveyOptions, alike: dict[Hashable, list[Choice]]
+) -> list[Choice]:
     """Dense first; those of a Conv of the same geometry in `alike`, or new ones, which are added to it."""
     forms = [form for form in options.forms if not form.check(conv)]
     key = (tuple(form.name for form in forms), *evaluator.geometry(conv))
@@ -156,44 +156,32 @@ def _sizes(
     return sizes
 
 
-def _candidates(
-    graph: gs.Graph,
-    ctx: Context,
-    offered: Sequence[tuple[Conv, list[Choice]]],
-    evaluator: CostEvaluator,
-    options: SurveyOptions,
-) -> list[RewriteCandidate]:
-    """In graph order, with their errors, measured where there is a meter that measures."""
-    convs = [conv for conv, _ in offered]
-    fewest = min((positions(conv.output, evaluator.shapes) for conv in convs), default=1)
-    forms = {form.name: form for form in options.forms}
-    candidates: list[RewriteCandidate] = []
+def _with_errors(
+    graph: gs.Graph, ctx: Context, candidates: list[RewriteCandidate], shapes: Shapes, options: SurveyOptions
+) -> Iterator[RewriteCandidate]:
+    """The candidates with the errors of their choices; measured where there is a meter that measures."""
+    convs = [candidate.conv for candidate in candidates]
+    positions = min((spatial(conv.output, shapes) for conv in convs), default=1)
     with ctx.progress("error curves", len(convs)) as advance:
-        fitted = curve_fits(graph, ctx, convs, options.data, options.ridge, fewest)
-        calls = (
-            ((conv, fits, choices), (conv, fits, _largest(choices, options)))
-            for (conv, choices), (_, fits) in zip(offered, fitted, strict=True)
-        )
-        for (conv, fits, choices), curves in ctx.jobs.run(_curves, calls):
-            choices = [choices[0], *(_with_error(choice, curves) for choice in choices[1:])]
-            candidates.append(RewriteCandidate(conv, choices, forms))
+        fitted = curve_fits(graph, ctx, convs, options.data, options.ridge, positions)
+        pairs = ((each, fits) for each, (_, fits) in zip(candidates, fitted, strict=True))
+        calls = (((each, fits), (each.conv, fits, _largest(each))) for each, fits in pairs)
+        for (candidate, fits), curves in ctx.jobs.run(_curves, calls):
+            sizes = [replace(each, error=float(curves[each.form][each.size])) for each in candidate.choices[1:]]
+            candidate = replace(candidate, choices=[candidate.dense, *sizes])
             if options.meter is not None and options.meter.measures:
-                options.meter.add(conv, fits, candidates[-1].trials(fits))
-            advance(conv.name)
-    return candidates
+                options.meter.add(candidate.conv, fits, candidate.trials(fits))
+            advance(candidate.conv.name)
+            yield candidate
 
 
-def _largest(choices: Sequence[Choice], options: SurveyOptions) -> list[tuple[Form, int]]:
+def _largest(candidate: RewriteCandidate) -> list[tuple[Form, int]]:
     """The forms a Conv may take, and the largest size of each."""
-    sizes = {choice.form: choice.size for choice in choices[1:]}
-    return [(form, sizes[form.name]) for form in options.forms if form.name in sizes]
+    sizes = {choice.form: choice.size for choice in candidate.choices[1:]}
+    return [(candidate.forms[name], size) for name, size in sizes.items()]
 
 
 def _curves(conv: Conv, fits: list[Fit], forms: Sequence[tuple[Form, int]]) -> dict[str, np.ndarray]:
     """A job: relative errors by size, by form."""
     signal = total_signal(fits)
     return {form.name: form.curve(conv, fits, largest) / signal for form, largest in forms}
-
-
-def _with_error(choice: Choice, curves: Mapping[str, np.ndarray]) -> Choice:
-    return replace(choice, error=float(curves[choice.form][choice.size]))

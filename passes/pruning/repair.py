@@ -11,13 +11,13 @@ on the way, each before the layers that read it are fitted (see `batchnorm`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.channels import Channels, Group, Selection, find_channels, remove, widen
+from ...compiler.graph.channels import Channels, Selection, find_channels, remove, widen
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
 from ...compiler.pipeline.base import Decision
@@ -53,9 +53,11 @@ def prune(
     rewriter = Rewriter(graph, ctx.origins)
     reference = graph.copy()
     channels = find_channels(graph, shapes)
-    free = [group for group in channels.groups if group.frozen is None and not _is_held(group, ctx)]
-    chosen = {group: kept[group.name] for group in free if group.name in kept}
-    missing = _readers(group for group, units in chosen.items() if len(units) < group.size)
+    free = [group for group in channels.groups if group.frozen is None and group.name in kept]
+    held = {group for group in free if any(part.node.name in ctx.held for part in group.producers)}
+    chosen = {group: kept[group.name] for group in free if group not in held}
+    pruned = [group for group, units in chosen.items() if len(units) < group.size]
+    missing = {id(part.node) for group in pruned for part in group.consumers}
     left = channels_left(channels, chosen)
     stayed = {group.name: len(units) for group, units in remove(channels, chosen, rewriter).items()}
     if repair.mode == "none" or data is None:
@@ -77,10 +79,6 @@ def prune(
     return stayed, decisions
 
 
-def _is_held(group: Group, ctx: Context) -> bool:
-    return any(part.node.name in ctx.held for part in group.producers)
-
-
 def channels_left(channels: Channels, chosen: Selection) -> dict[str, np.ndarray]:
     """By tensor, which channels (axis 1) stay; tensors that lose none are left out."""
     gone = np.zeros(int(channels.unit.max(initial=-1)) + 1, bool)
@@ -88,10 +86,6 @@ def channels_left(channels: Channels, chosen: Selection) -> dict[str, np.ndarray
         gone[np.delete(group.members, units)] = True
     masks = {name: ~gone[channels.unit[labels.ids]] for name, labels in channels.tensors.items() if labels.axis == 1}
     return {name: np.flatnonzero(mask) for name, mask in masks.items() if not mask.all()}
-
-
-def _readers(groups: Iterable[Group]) -> set[int]:
-    return {id(part.node) for group in groups for part in group.consumers}
 
 
 def _store(rewriter: Rewriter, layer: Layer, fits: Sequence[Fit], mode: str) -> Decision:

@@ -10,7 +10,6 @@ import numpy as np
 from ..projection.activation_aware import (
     ActivationAwareFit,
     ActivationAwareResult,
-    ActivationSamples,
     projected,
     refit_activation_aware,
 )
@@ -59,15 +58,11 @@ def support(fit: Fit, problem: AdmmProblem, scores: np.ndarray, dense: Callable[
     Args:
         dense: the weight (n, d) nearest to the fit with S on given groups.
     """
-    solution = solve_fit(fit, activation_samples_of(fit), problem)
+    solution = solve_fit(fit, fit.samples if isinstance(fit, ActivationAwareFit) else None, problem)
     tried = {"admm": largest(solution.norms, problem.groups), "energy": largest(scores, problem.groups)}
     lost = {name: fit.lost(dense(groups)) for name, groups in tried.items()}
     best = min(lost, key=lambda name: lost[name])
     return Support(tried[best], {"groups": problem.groups, "support": best, **_converged(solution)})
-
-
-def activation_samples_of(fit: Fit) -> ActivationSamples | None:
-    return fit.samples if isinstance(fit, ActivationAwareFit) else None
 
 
 def refit_projection(fit: Fit, project: Callable[[Fit], Array], settings: SparsityOptions) -> ActivationAwareResult:
