@@ -161,9 +161,9 @@ def _with_errors(
 ) -> Iterator[RewriteCandidate]:
     """The candidates with the errors of their choices; measured where there is a meter that measures."""
     convs = [candidate.conv for candidate in candidates]
-    positions = min((spatial(conv.output, shapes) for conv in convs), default=1)
+    fewest = min((positions(conv.output, shapes) for conv in convs), default=1)
     with ctx.progress("error curves", len(convs)) as advance:
-        fitted = curve_fits(graph, ctx, convs, options.data, options.ridge, positions)
+        fitted = curve_fits(graph, ctx, convs, options.data, options.ridge, fewest)
         pairs = ((each, fits) for each, (_, fits) in zip(candidates, fitted, strict=True))
         calls = (((each, fits), (each.conv, fits, _largest(each))) for each, fits in pairs)
         for (candidate, fits), curves in ctx.jobs.run(_curves, calls):
