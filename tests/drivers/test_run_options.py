@@ -228,3 +228,16 @@ def test_unknown_options_are_refused_with_the_nearest() -> None:
 def test_what_a_driver_would_not_heed_is_refused(name: str, option: str) -> None:
     with pytest.raises(UsageError, match=f"{name} takes no {option}"):
         RunOptions.of({option: "d"}).refuse_unused(name)
+
+
+def test_the_power_mode_of_the_run_divides_the_budget_of_its_passes(tmp_path: Path) -> None:
+    weights = {f"w{index}": builders.normal(256, 64 if index == 1 else 256, 3, 3, seed=index) for index in (1, 2, 3)}
+    layers = "a = Conv<pads=[1,1,1,1]>(x, w1) b = Conv<pads=[1,1,1,1]>(a, w2) y = Conv<pads=[1,1,1,1]>(b, w3)"
+    graph = builders.proto(f"g (float[1,64,56,56] x) => (float[1,256,56,56] y) {{ {layers} }}", **weights)
+
+    def written(pipeline: str, **options: str) -> bytes:
+        return compress(graph, pipeline, **options).proto.SerializeToString(deterministic=True)
+
+    asked = written("basis:latency=0.7", power_mode="10W")
+    assert asked == written("basis:latency=0.7:power=10W") != written("basis:latency=0.7")
+    assert asked == written("basis:latency=0.7:power=10W", power_mode="30W"), "what a pass is given wins"
