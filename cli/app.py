@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from .. import __version__
 from ..compiler.errors import OUT_OF_MEMORY, CompressError
+from ..compiler.versions import __version__
 from .bench import bench
 from .bisect import bisect
 from .build import build

@@ -1,1 +1,1 @@
-"""The engine: pass contract, pipeline grammar, manager, graph surgery, costs and allocation. It knows no pass."""
+"""The engine: pass contract, pipeline grammar, manager, graph surgery, costs, targets. It knows no pass."""
