@@ -46,7 +46,7 @@ def lockstep(
     data: Data,
     rng: np.random.Generator,
     rows: int = ROWS,
-    left: Mapping[str, np.ndarray] | None = None,
+    kept_channels: Mapping[str, np.ndarray] | None = None,
     keep: int = 0,
     memory: int = ACTIVATIONS,
 ) -> Iterator[tuple[Layer, Moments]]:
@@ -58,7 +58,7 @@ def lockstep(
             object as `graph` where nothing is rewritten.
         rows: at most about so many input rows (Conv patches) are sampled per layer; `ENOUGH` of them where that is
             `PER_INPUT` or more for every input.
-        left: by tensor, the channels (axis 1) of the original that `graph` still has; all where not named.
+        kept_channels: by tensor, the channels (axis 1) of the original that `graph` still has; all where not named.
         keep: at most about so many of the rows themselves come with the moments, or `KEPT_BYTES` of them.
         memory: bytes of activations of each network that are held in RAM.
     """
@@ -76,7 +76,7 @@ def lockstep(
             yield layer, _own(sample, kept)
         else:
             original.advance([layer.output.name, *also])
-            yield layer, _wanted(sample, kept, WantedOutputs(layer, current, original, shortcut, left or {}))
+            yield layer, _wanted(sample, kept, WantedOutputs(layer, current, original, shortcut, kept_channels or {}))
         pending.discard(id(layer.node))
 
 
@@ -151,26 +151,26 @@ class WantedOutputs:
 
     Attributes:
         shortcut: the tensor that its output is added to.
-        left: by tensor, the channels that are left.
+        kept_channels: by tensor, those of the original that are left.
     """
 
     layer: Layer
     current: SegmentedExecutor
     original: SegmentedExecutor
     shortcut: str | None
-    left: Mapping[str, np.ndarray]
+    kept_channels: Mapping[str, np.ndarray]
 
     def rows(self, batch: int, positions: Positions) -> tuple[np.ndarray, ...]:
         """(samples, g, n) of a batch, and of the compressed shortcut where it is added as it is, not broadcast."""
         layer, name = self.layer, self.layer.output.name
         y = self.original[name][batch]
-        wanted = target_rows(layer, y, positions, self.left.get(name, EVERY))
+        wanted = target_rows(layer, y, positions, self.kept_channels.get(name, EVERY))
         if self.shortcut is None:
             return (wanted,)
         before, after = self.original[self.shortcut][batch], self.current[self.shortcut][batch]
         if before.shape != y.shape or after.shape != (len(y), layer.filters, *y.shape[2:]):
             return (wanted,)
-        missed = target_rows(layer, before, positions, self.left.get(self.shortcut, EVERY))
+        missed = target_rows(layer, before, positions, self.kept_channels.get(self.shortcut, EVERY))
         shift = target_rows(layer, after, positions)
         return wanted + (missed - shift), shift
 

@@ -110,7 +110,7 @@ class Half(Subset):
 
 
 @dataclass(frozen=True, eq=False)
-class Rows(Subset):
+class ChosenSamples(Subset):
     """The samples of these numbers (samples,), in this order."""
 
     chosen: np.ndarray

@@ -30,7 +30,7 @@ from ..costs.latency.operators import LAYERS
 from ..graph.shapes import Shapes, symbolic_shapes
 from ..graph.weights import is_quantized
 from . import other_layers, weight_layers
-from .facts import Facts, Precision
+from .facts import DlaPrecision, Facts
 
 __all__ = ["DlaLayer", "dla_layers", "dla_share"]
 
@@ -56,7 +56,7 @@ class DlaLayer:
     macs: int
 
 
-def dla_layers(graph: gs.Graph, shapes: Shapes, precision: Precision = "int8") -> list[DlaLayer]:
+def dla_layers(graph: gs.Graph, shapes: Shapes, precision: DlaPrecision = "int8") -> list[DlaLayer]:
     """The nodes of the main graph, in graph order, without those that are computed when the engine is built."""
     open_dims, static = _open_dims(graph), _static(graph)
     return [_layer(Facts(node, shapes, precision), open_dims) for node in graph.nodes if id(node) not in static]

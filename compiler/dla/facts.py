@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from ..graph.shapes import Shapes
 from ..graph.weights import resolve
 
-Precision = Literal["fp16", "int8"]
+DlaPrecision = Literal["fp16", "int8"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Facts:
 
     node: gs.Node
     shapes: Shapes
-    precision: Precision
+    precision: DlaPrecision
 
     @property
     def activations(self) -> list[gs.Tensor]:

@@ -19,7 +19,7 @@ from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data, Feeds
 from ...runtime.result_cache import cache_folder
 from ...runtime.session import graph_session
-from ...runtime.subsets import Rows
+from ...runtime.subsets import ChosenSamples
 from ...runtime.training.batches import TeacherBatches, split_rows
 from ...runtime.training.checkpoint import TrainingState, store, stored
 from ...runtime.training.engine import Program
@@ -118,7 +118,7 @@ class FinetuningJob:
         held = self.rows[1]
         labels = None if self.data.labels is None or not goal.labelled else self.data.labels[held]
         distilled = self.options.temperature if "distill" in self.options.losses else None
-        return HeldOut(self.graph, trained, self.original, Rows(self.data, held), labels, distilled)
+        return HeldOut(self.graph, trained, self.original, ChosenSamples(self.data, held), labels, distilled)
 
     def _train(
         self, program: Program, trained: Sequence[TrainableParameter], goal: Objective, judge: HeldOut, checkpoint: Path

@@ -52,7 +52,7 @@ def fitted_layers(
     data: Data | None,
     options: FitOptions,
     reference: gs.Graph | None = None,
-    left: Mapping[str, np.ndarray] | None = None,
+    kept_channels: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[FittedLayer]:
     """The layers with a fit per group.
 
@@ -60,7 +60,7 @@ def fitted_layers(
         layers: of `graph`, in graph order.
         reference: the original network, `graph` itself where nothing is rewritten; None: a copy of `graph`, taken when
             the first layer is asked for.
-        left: by tensor, the channels of the original that `graph` still has.
+        kept_channels: by tensor, the channels of the original that `graph` still has.
     """
     if data is None:
         yield from ((layer, plain_fits(layer)) for layer in layers)
@@ -70,7 +70,7 @@ def fitted_layers(
     rest = [layer for layer in layers if not is_too_wide(layer)]
     walked = graph if options.lockstep else reference
     rows, keep, memory = options.rows, options.keep, ctx.activation_bytes
-    for layer, moments in lockstep(walked, reference, rest, data, ctx.rng(), rows, left, keep, memory):
+    for layer, moments in lockstep(walked, reference, rest, data, ctx.rng(), rows, kept_channels, keep, memory):
         yield layer, layer_fits(layer, moments, options.ridge)
 
 

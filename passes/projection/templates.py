@@ -30,7 +30,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from .fit import Array, Fit
 
 Select = Literal["greedy", "magnitude"]
-Choice = NDArray[np.int64]
+Assignment = NDArray[np.int64]
 SOLVER_STEPS = 10
 
 
@@ -46,7 +46,7 @@ class Templates:
 
     basis: Array
     transforms: Array
-    choice: Choice
+    choice: Assignment
 
     def dense(self) -> Array:
         """W (N, d)."""
@@ -54,7 +54,7 @@ class Templates:
         return (picked * self.transforms[:, :, None]).reshape(len(self.choice), -1)
 
 
-def templates_order(fit: Fit, shape: tuple[int, int, int], select: Select) -> tuple[Choice, Array]:
+def templates_order(fit: Fit, shape: tuple[int, int, int], select: Select) -> tuple[Assignment, Array]:
     """(filters in the order in which they become templates (N,), lost energy with the first 0, 1, ... N of them).
 
     Args:
@@ -69,7 +69,7 @@ def templates_order(fit: Fit, shape: tuple[int, int, int], select: Select) -> tu
 
 
 def templates(
-    fit: Fit, shape: tuple[int, int, int], chosen: Sequence[int] | Choice, equal: bool, rounds: int = 3
+    fit: Fit, shape: tuple[int, int, int], chosen: Sequence[int] | Assignment, equal: bool, rounds: int = 3
 ) -> Templates:
     """Templates near W* in the metric, from some of its filters.
 
@@ -93,7 +93,7 @@ def _grouped(weight: Array, shape: tuple[int, int, int]) -> Array:
     return weight.reshape(-1, *shape)
 
 
-def _greedy(energy: Array, lost: Array) -> Choice:
+def _greedy(energy: Array, lost: Array) -> Assignment:
     left, order = energy, np.empty(len(energy), np.int64)
     taken = np.zeros(len(energy), bool)
     for step in range(len(order)):

@@ -26,7 +26,7 @@ EPSILON, LEAST = 1e-5, 1e-12
 
 
 class BatchNormEstimator:
-    """The BatchNormalizations of `graph` from node `first` on; `left`, `memory`: see `runtime.lockstep`."""
+    """The BatchNormalizations of `graph` from node `first` on; `kept_channels`, `memory`: see `runtime.lockstep`."""
 
     def __init__(
         self,
@@ -34,11 +34,11 @@ class BatchNormEstimator:
         reference: gs.Graph,
         first: int,
         data: Data,
-        left: Mapping[str, np.ndarray] | None = None,
+        kept_channels: Mapping[str, np.ndarray] | None = None,
         memory: int = ACTIVATIONS,
     ):
         self._rewriter = Rewriter(graph)
-        self._left = left or {}
+        self._kept_channels = kept_channels or {}
         self._pending = [node for node in graph.nodes[first:] if _is_constant_norm(node)]
         self._order = {id(node): place for place, node in enumerate(graph.nodes)}
         executor = SegmentedExecutor(graph, sized_batches(data), memory) if self._pending else None
@@ -58,8 +58,8 @@ class BatchNormEstimator:
         for executor in self._executors:
             executor.advance([name])
         original, pruned = (executor[name] for executor in self._executors)
-        if name in self._left:
-            original = [values[:, self._left[name]] for values in original]
+        if name in self._kept_channels:
+            original = [values[:, self._kept_channels[name]] for values in original]
         (m_o, v_o), (m_p, v_p) = _moments(original), _moments(pruned)
         mean, variance = _stored(norm, 3), _stored(norm, 4)
         epsilon = float(norm.attrs.get("epsilon", EPSILON))

@@ -20,7 +20,7 @@ from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.shapes import Shapes
 
 PRICED = ("macs", "params", "bytes", "latency")
-Table = Mapping[str, np.ndarray]
+CostCurves = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class PruningCostModel:
         self._steps = [len(order) + 1 for order in orders.values()]
         self.gone = [0] * len(orders)
 
-    def curve(self, candidate: int) -> Table:
+    def curve(self, candidate: int) -> CostCurves:
         """Costs (size + 1,) of the Convs that the candidate touches, with 0, 1, ... of its units gone.
 
         Zeros where it touches none: channels between other layers, a ConvTranspose and a Gemm say.
@@ -103,7 +103,7 @@ class PruningCostModel:
         own = {line for line, _ in self._cuts[candidate]}
         return [other for other, cuts in enumerate(self._cuts) if own & {line for line, _ in cuts}]
 
-    def _costs(self, lines: Sequence[PrunableConv], left: np.ndarray) -> Table:
+    def _costs(self, lines: Sequence[PrunableConv], left: np.ndarray) -> CostCurves:
         """left (lines, 2, steps) -> costs (steps,)."""
         table = {unit: np.zeros(left.shape[2]) for unit in self.units}
         for line, (filters, channels) in zip(lines, left, strict=True):

@@ -25,7 +25,7 @@ from .repair import Repair, prune
 
 TRIALS = 32
 SHARE = 8
-Judge = Callable[[list[int]], TrialOutcome]
+UnitsJudge = Callable[[list[int]], TrialOutcome]
 
 
 def search_units(
@@ -54,7 +54,7 @@ def search_units(
 
 
 def widen(
-    problem: PruningProblem, gone: Sequence[int], judge: Judge, search: BudgetSearch
+    problem: PruningProblem, gone: Sequence[int], judge: UnitsJudge, search: BudgetSearch
 ) -> tuple[list[int], list[TrialOutcome]]:
     """Units gone per candidate, no fewer than in `gone`, and the trials."""
     found, trials = list(gone), list[TrialOutcome]()

@@ -58,20 +58,20 @@ def prune(
     chosen = {group: kept[group.name] for group in free if group not in held}
     pruned = [group for group, units in chosen.items() if len(units) < group.size]
     missing = {id(part.node) for group in pruned for part in group.consumers}
-    left = channels_left(channels, chosen)
+    remaining = kept_channels(channels, chosen)
     stayed = {group.name: len(units) for group, units in remove(channels, chosen, rewriter).items()}
     if repair.mode == "none" or data is None:
         return stayed, []
     first = next((i for i, node in enumerate(graph.nodes) if id(node) in missing), len(graph.nodes))
     behind = fittable_layers(graph, {id(node) for node in graph.nodes[first:]})
     layers = [layer for layer in behind if not ctx.out_of_scope(layer.name)]
-    norms = BatchNormEstimator(graph, reference, first, data, left, ctx.activation_bytes)
+    norms = BatchNormEstimator(graph, reference, first, data, remaining, ctx.activation_bytes)
     decisions: list[Decision] = []
     with ctx.progress("repair", len(layers)) as advance:
         places: list[gs.Node | None] = [*(layer.node for layer in layers), None]
         norms.estimate_before(places[0])
         options = FitOptions(repair.ridge, rows=repair.rows)
-        fitted = fitted_layers(graph, ctx, layers, data, options, reference, left)
+        fitted = fitted_layers(graph, ctx, layers, data, options, reference, remaining)
         for (layer, fits), after in zip(fitted, places[1:], strict=True):
             decisions.append(_store(rewriter, layer, fits, repair.mode))
             norms.estimate_before(after)
@@ -79,7 +79,7 @@ def prune(
     return stayed, decisions
 
 
-def channels_left(channels: Channels, chosen: Selection) -> dict[str, np.ndarray]:
+def kept_channels(channels: Channels, chosen: Selection) -> dict[str, np.ndarray]:
     """By tensor, which channels (axis 1) stay; tensors that lose none are left out."""
     gone = np.zeros(int(channels.unit.max(initial=-1)) + 1, bool)
     for group, units in widen(channels, chosen).items():

@@ -16,7 +16,7 @@ import onnx
 import torch
 
 from ...compiler.errors import CompressError
-from .torch_operators import Kernel, NodeContext, Tensor, kernel, place
+from .torch_operators import NodeContext, Tensor, TorchKernel, kernel, place
 
 SHAPES = ("Shape", "Size")
 
@@ -26,7 +26,7 @@ class ProgramStep:
     """One call: slots read and written, and slots that are empty afterwards."""
 
     node: onnx.NodeProto
-    function: Kernel
+    function: TorchKernel
     reads: tuple[int, ...]
     writes: tuple[int, ...]
     frees: tuple[int, ...]
@@ -81,11 +81,11 @@ class TorchProgram:
 
     def _trace(
         self, nodes: Sequence[onnx.NodeProto], constants: dict[str, Tensor], examples: Mapping[str, Tensor]
-    ) -> tuple[list[tuple[onnx.NodeProto, Kernel]], dict[str, Tensor]]:
+    ) -> tuple[list[tuple[onnx.NodeProto, TorchKernel]], dict[str, Tensor]]:
         """The nodes that are left, with their functions, and all constants."""
         values = {**constants, **examples}
         known = set(constants) - set(examples)
-        steps: list[tuple[onnx.NodeProto, Kernel]] = []
+        steps: list[tuple[onnx.NodeProto, TorchKernel]] = []
         last = last_uses(nodes)
         for index, node in enumerate(nodes):
             function, results = self._visit(node, values, known)
@@ -101,7 +101,7 @@ class TorchProgram:
 
     def _visit(
         self, node: onnx.NodeProto, values: Mapping[str, Tensor], known: set[str]
-    ) -> tuple[Kernel, Sequence[Tensor]]:
+    ) -> tuple[TorchKernel, Sequence[Tensor]]:
         inputs = [values[name] if name else None for name in node.input]
         context = NodeContext(node, self._opset, inputs, [name in known or not name for name in node.input])
         try:
@@ -112,7 +112,10 @@ class TorchProgram:
         return function, [value.to(self._device) for value in listed(result)]
 
     def _number(
-        self, steps: Sequence[tuple[onnx.NodeProto, Kernel]], constants: Mapping[str, Tensor], outputs: Sequence[str]
+        self,
+        steps: Sequence[tuple[onnx.NodeProto, TorchKernel]],
+        constants: Mapping[str, Tensor],
+        outputs: Sequence[str],
     ) -> None:
         """Names become slots: inputs, constants that are read, what the steps write; the last one is for the rest."""
         read = {name for node, _ in steps for name in node.input} | set(outputs)

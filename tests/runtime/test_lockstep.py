@@ -101,7 +101,7 @@ def test_where_channels_were_removed_the_target_is_what_the_others_gave() -> Non
     Rewriter(graph).set_weight(conv.node, 2, conv.bias[[0, 2]])
     left = {conv.output.name: np.array([0, 2])}
     pruned = next(find_convs(graph))
-    ((_, moments),) = lockstep(graph, reference, [pruned], images(), np.random.default_rng(0), left=left)
+    ((_, moments),) = lockstep(graph, reference, [pruned], images(), np.random.default_rng(0), kept_channels=left)
     (fit,) = layer_fits(pruned, moments, ridge=1e-9)
     np.testing.assert_allclose(fit.weight, conv.matrix()[[0, 2]], atol=1e-3)
 

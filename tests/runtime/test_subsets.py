@@ -10,7 +10,7 @@ import pytest
 from builders import Images, Unlabelled
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_compress.runtime.subsets import Half, Rows, Slice, Subset
+from onnx_compress.runtime.subsets import ChosenSamples, Half, Slice, Subset
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def test_sorted_classes_are_in_both() -> None:
     assert {value // 256 for value in held(Half(Numbers(1024), odd=True), 64)} == {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize("kind", [lambda d: Slice(d, 3, 20), Half, lambda d: Rows(d, np.array([7, 2, 9]))])
+@pytest.mark.parametrize("kind", [lambda d: Slice(d, 3, 20), Half, lambda d: ChosenSamples(d, np.array([7, 2, 9]))])
 def test_a_part_has_the_labels_the_samples_and_the_batches_of_its_rows(kind: Callable[[Images], Subset]) -> None:
     data = Images(np.arange(40.0), np.arange(40) % 3)
     part = kind(data)
@@ -65,7 +65,7 @@ def test_parts_of_other_rows_have_other_digests() -> None:
     data = Images(np.arange(40.0))
     parts = [Slice(data, 0, 10), Slice(data, 1, 10), Half(data), Half(data, odd=True)]
     assert len({data.digest, *(part.digest for part in parts)}) == 5
-    assert Slice(data, 0, 16).digest == Rows(data, np.arange(16)).digest
+    assert Slice(data, 0, 16).digest == ChosenSamples(data, np.arange(16)).digest
 
 
 def test_parts_of_parts_keep_the_batch_size_that_the_model_takes() -> None:

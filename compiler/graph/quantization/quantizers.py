@@ -20,7 +20,7 @@ import onnx_graphsurgeon as gs
 from ..rewriter import Rewriter
 from .qdq import QuantizedTensor
 
-Form = Literal["float-qdq", "int8-dq"]
+WeightForm = Literal["float-qdq", "int8-dq"]
 SYMMETRIC = np.int8(0)
 
 
@@ -52,7 +52,7 @@ def quantize_activation(rewriter: Rewriter, entry: QuantizedTensor, grid: Grid) 
 
 
 def quantize_weight(
-    rewriter: Rewriter, entry: QuantizedTensor, codes: np.ndarray, scale: np.ndarray, axis: int, form: Form
+    rewriter: Rewriter, entry: QuantizedTensor, codes: np.ndarray, scale: np.ndarray, axis: int, form: WeightForm
 ) -> None:
     """Let the slots read `codes` (int8, in the weight's shape) times `scale` (one per slice of `axis`, or one)."""
     node = entry.slots[0][0]

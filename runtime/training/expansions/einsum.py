@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from .formula import ExpansionContext, Rule, Term
+from .formula import Expansion, ExpansionContext, Term
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,4 +61,4 @@ def _labels(ctx: ExpansionContext) -> tuple[Sequence[str], str]:
     return sources, result
 
 
-EINSUM: dict[str, Rule] = {"Einsum": _einsum}
+EINSUM: dict[str, Expansion] = {"Einsum": _einsum}

@@ -150,5 +150,5 @@ class Term:
         return self.apply("ReduceSum", None if axes is None else list(axes), keepdims=keepdims)
 
 
-Rule = Callable[[ExpansionContext], Term | Sequence[Term] | None]
+Expansion = Callable[[ExpansionContext], Term | Sequence[Term] | None]
 """From a ctx to the terms of its outputs; None leaves the node (which the rule may have edited) where it is."""

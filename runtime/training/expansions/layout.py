@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .formula import ExpansionContext, Rule, Term
+from .formula import Expansion, ExpansionContext, Term
 
 
 def _depth_to_space(ctx: ExpansionContext) -> Term:
@@ -68,7 +68,7 @@ def _split(ctx: ExpansionContext) -> list[Term]:
     return [ctx.x.apply("Slice", [start], [end], [axis]) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-LAYOUT: dict[str, Rule] = {
+LAYOUT: dict[str, Expansion] = {
     "DepthToSpace": _depth_to_space,
     "SpaceToDepth": _space_to_depth,
     "Pad": _pad,

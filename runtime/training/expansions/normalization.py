@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from .formula import ExpansionContext, Rule, Term
+from .formula import Expansion, ExpansionContext, Term
 
 PER_CHANNEL = 21
 """The opset from which on GroupNormalization has a scale per channel, not per group."""
@@ -81,7 +81,7 @@ def _across_channels(ctx: ExpansionContext) -> Term:
     return ctx.x / (sums + ctx.get("bias", 1.0)).apply("Pow", ctx.get("beta", 0.75))
 
 
-NORMALIZATION: dict[str, Rule] = {
+NORMALIZATION: dict[str, Expansion] = {
     "BatchNormalization": _batch,
     "InstanceNormalization": _instance,
     "LayerNormalization": _layer,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import reduce
 from operator import add
 
-from .formula import FLOAT, ExpansionContext, Rule, Term
+from .formula import FLOAT, Expansion, ExpansionContext, Term
 
 
 def positive(x: Term) -> Term:
@@ -61,7 +61,7 @@ def _dropout(ctx: ExpansionContext) -> Term:
     return ctx.refuse("it draws random numbers") if training is not None and training else ctx.x.apply("Identity")
 
 
-POINTWISE: dict[str, Rule] = {
+POINTWISE: dict[str, Expansion] = {
     "Elu": lambda ctx: _elu(ctx.x, ctx.get("alpha", 1.0)),
     "Celu": _celu,
     "Selu": lambda ctx: _elu(ctx.x, ctx.get("alpha", 1.6732632)) * ctx.get("gamma", 1.0507010),

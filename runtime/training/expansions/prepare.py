@@ -22,7 +22,7 @@ from ....compiler.errors import CompressError
 from ....compiler.graph.opset import raise_opset
 from ....compiler.graph.rewriter import Rewriter
 from .einsum import EINSUM
-from .formula import ExpansionContext, Rule, Straight, Term
+from .formula import Expansion, ExpansionContext, Straight, Term
 from .layout import LAYOUT
 from .normalization import NORMALIZATION
 from .pointwise import POINTWISE
@@ -32,7 +32,7 @@ from .rounding import ROUNDING, straight_model
 from .windows import WINDOWS
 
 OLDEST_OPSET, NEWEST_OPSET, NEWEST_IR = 13, 21, 10
-RULES: dict[str, Rule] = {
+RULES: dict[str, Expansion] = {
     **POINTWISE,
     **REDUCTIONS,
     **LAYOUT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from .formula import ExpansionContext, Rule, Term
+from .formula import Expansion, ExpansionContext, Term
 
 
 def _axes(ctx: ExpansionContext) -> list[int]:
@@ -25,7 +25,7 @@ def _extreme(ctx: ExpansionContext, largest: int) -> Term:
     return rows.apply("TopK", [1], outputs=2, axis=1, largest=largest).reshape(ctx.result)
 
 
-REDUCTIONS: dict[str, Rule] = {
+REDUCTIONS: dict[str, Expansion] = {
     "ReduceMax": lambda ctx: _extreme(ctx, 1),
     "ReduceMin": lambda ctx: _extreme(ctx, 0),
     "ReduceL1": lambda ctx: _total(ctx, abs(ctx.x)),

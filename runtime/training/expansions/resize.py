@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ....runtime.session import Session
-from .formula import ExpansionContext, Rule, Term
+from .formula import Expansion, ExpansionContext, Term
 
 FORM = ("coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside", "mode", "nearest_mode", "antialias")
 
@@ -69,4 +69,4 @@ def _run(model: onnx.ModelProto, units: np.ndarray) -> np.ndarray:
     return Session(model, threads=1).run({"x": units})["y"]
 
 
-RESIZE: dict[str, Rule] = {"Resize": _resize}
+RESIZE: dict[str, Expansion] = {"Resize": _resize}

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from .formula import ExpansionContext, Rule, Straight, Term
+from .formula import Expansion, ExpansionContext, Straight, Term
 
 CODES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "uint16": (0, 65535)}
 """The lowest and the highest, by type."""
@@ -78,4 +78,4 @@ def straight_model(straight: Straight, like: onnx.ModelProto) -> onnx.ModelProto
     return helper.make_model(graph, opset_imports=like.opset_import, ir_version=like.ir_version)
 
 
-ROUNDING: dict[str, Rule] = {"DequantizeLinear": _pair}
+ROUNDING: dict[str, Expansion] = {"DequantizeLinear": _pair}

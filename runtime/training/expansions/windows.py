@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .formula import ExpansionContext, Rule, Term
+from .formula import Expansion, ExpansionContext, Term
 
 
 def _explicit(ctx: ExpansionContext) -> None:
@@ -95,7 +95,7 @@ def _flipped(ctx: ExpansionContext) -> Term:
     return turned
 
 
-WINDOWS: dict[str, Rule] = {
+WINDOWS: dict[str, Expansion] = {
     "Conv": _explicit,
     "AveragePool": _explicit,
     "MaxPool": _explicit,

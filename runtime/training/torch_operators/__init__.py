@@ -20,9 +20,9 @@ from . import (
     resizing,
     shapes,
 )
-from .node_context import Kernel, NodeContext, Tensor, place
+from .node_context import NodeContext, Tensor, TorchKernel, place
 
-PLAIN: dict[str, Kernel] = {**elementwise.PLAIN, **activations.PLAIN, **matrices.PLAIN}
+PLAIN: dict[str, TorchKernel] = {**elementwise.PLAIN, **activations.PLAIN, **matrices.PLAIN}
 BUILT = {
     **elementwise.BUILT,
     **activations.BUILT,
@@ -38,10 +38,10 @@ BUILT = {
     **losses.BUILT,
 }
 
-__all__ = ["Kernel", "NodeContext", "Tensor", "kernel", "place"]
+__all__ = ["NodeContext", "Tensor", "TorchKernel", "kernel", "place"]
 
 
-def kernel(ctx: NodeContext) -> Kernel:
+def kernel(ctx: NodeContext) -> TorchKernel:
     """The function of a node.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 
-from .node_context import Kernel, NodeContext, Tensor
+from .node_context import NodeContext, Tensor, TorchKernel
 from .windows import margins, windows
 
 F = torch.nn.functional
@@ -14,7 +14,7 @@ CONVS = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
 
 
-def conv(ctx: NodeContext) -> Kernel:
+def conv(ctx: NodeContext) -> TorchKernel:
     function, group = _ranked(ctx, CONVS), ctx.get("group", 1)
     form = windows(ctx, ctx.shape(1)[2:])
     strides, dilations, pads = form.strides, form.dilations, form.before
@@ -24,7 +24,7 @@ def conv(ctx: NodeContext) -> Kernel:
     return lambda x, w, b=None: function(F.pad(x, extra), w, b, strides, 0, dilations, group)
 
 
-def conv_transpose(ctx: NodeContext) -> Kernel:
+def conv_transpose(ctx: NodeContext) -> TorchKernel:
     """The whole output (i - 1) s + (k - 1) d + 1, cropped by the pads; `output_padding` is cropped less.
 
     A negative crop adds zeros, so that the bias is added last.
@@ -65,7 +65,7 @@ def _crops(ctx: NodeContext, rank: int, strides: list[int], dilations: list[int]
     return first, [v - e for v, e in zip(last, extra, strict=True)]
 
 
-def _ranked(ctx: NodeContext, functions: dict[int, Kernel]) -> Kernel:
+def _ranked(ctx: NodeContext, functions: dict[int, TorchKernel]) -> TorchKernel:
     rank = ctx.rank() - 2
     return functions[rank] if rank in functions else ctx.refuse(f"{rank} spatial axes; 1 to 3 are supported")
 

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import torch
 
-from .node_context import Kernel, NodeContext, Tensor
+from .node_context import NodeContext, Tensor, TorchKernel
 
-PLAIN: dict[str, Kernel] = {
+PLAIN: dict[str, TorchKernel] = {
     "Abs": torch.abs,
     "Acos": torch.acos,
     "Acosh": torch.acosh,
@@ -58,18 +58,18 @@ PLAIN: dict[str, Kernel] = {
 }
 
 
-def div(ctx: NodeContext) -> Kernel:
+def div(ctx: NodeContext) -> TorchKernel:
     """Integers are divided towards zero."""
     if ctx.inputs[0].is_floating_point():
         return torch.div
     return lambda a, b: torch.div(a, b, rounding_mode="trunc")
 
 
-def mod(ctx: NodeContext) -> Kernel:
+def mod(ctx: NodeContext) -> TorchKernel:
     return torch.fmod if ctx.get("fmod", 0) else torch.remainder
 
 
-def power(ctx: NodeContext) -> Kernel:
+def power(ctx: NodeContext) -> TorchKernel:
     """The result has the type of the base. A known exponent of one element is a number."""
     base, exponent = ctx.inputs
     if ctx.known[1] and exponent.numel() == 1 and exponent.dim() <= base.dim():
@@ -78,7 +78,7 @@ def power(ctx: NodeContext) -> Kernel:
     return lambda a, b: torch.pow(a, b).to(a.dtype)
 
 
-def clip(ctx: NodeContext) -> Kernel:
+def clip(ctx: NodeContext) -> TorchKernel:
     """Bounds are attributes up to opset 10, then inputs; those that are known become numbers."""
     if ctx.opset < 11:
         low, high = ctx.get("min"), ctx.get("max")
@@ -89,7 +89,7 @@ def clip(ctx: NodeContext) -> Kernel:
     return lambda x, *bounds: _clamp(x, low, high)
 
 
-def cast(ctx: NodeContext) -> Kernel:
+def cast(ctx: NodeContext) -> TorchKernel:
     kind = dtype(ctx, ctx.get("to"))
     return lambda x: x.to(kind)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .node_context import Kernel, NodeContext, Tensor
+from .node_context import NodeContext, Tensor, TorchKernel
 from .windows import margins
 
 F = torch.nn.functional
@@ -18,7 +18,7 @@ REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 MODES = {"reflect": "reflect", "edge": "replicate"}
 
 
-def gather(ctx: NodeContext) -> Kernel:
+def gather(ctx: NodeContext) -> TorchKernel:
     axis, shape = ctx.axis(), ctx.shape(1)
     size, known = ctx.shape()[axis], ctx.known[1]
     if known and not shape:
@@ -31,13 +31,13 @@ def gather(ctx: NodeContext) -> Kernel:
     return lambda x, index: x.index_select(axis, (index % size).reshape(-1)).reshape(result)
 
 
-def gather_elements(ctx: NodeContext) -> Kernel:
+def gather_elements(ctx: NodeContext) -> TorchKernel:
     axis = ctx.axis()
     size = ctx.shape()[axis]
     return lambda x, index: torch.gather(x, axis, index.long() % size)
 
 
-def gather_nd(ctx: NodeContext) -> Kernel:
+def gather_nd(ctx: NodeContext) -> TorchKernel:
     """The last axis of the indices holds a position; `batch_dims` axes are walked together."""
     shared = ctx.get("batch_dims", 0)
     shape, rank = ctx.shape(), ctx.rank(1)
@@ -49,7 +49,7 @@ def gather_nd(ctx: NodeContext) -> Kernel:
     return lambda x, index: x[(*grid, *(index % sizes).unbind(-1))]
 
 
-def scatter_elements(ctx: NodeContext) -> Kernel:
+def scatter_elements(ctx: NodeContext) -> TorchKernel:
     axis, how = ctx.axis(), ctx.text("reduction", "none")
     size = ctx.shape()[axis]
     if how == "none":
@@ -58,7 +58,7 @@ def scatter_elements(ctx: NodeContext) -> Kernel:
     return lambda x, index, updates: x.scatter_reduce(axis, index.long() % size, updates, name)
 
 
-def scatter_nd(ctx: NodeContext) -> Kernel:
+def scatter_nd(ctx: NodeContext) -> TorchKernel:
     how = ctx.text("reduction", "none")
     if how not in ("none", "add"):
         ctx.refuse(f"reduction {how}")
@@ -66,13 +66,13 @@ def scatter_nd(ctx: NodeContext) -> Kernel:
     return lambda x, index, updates: x.index_put((index % sizes).unbind(-1), updates, accumulate=how == "add")
 
 
-def one_hot(ctx: NodeContext) -> Kernel:
+def one_hot(ctx: NodeContext) -> TorchKernel:
     depth, axis = int(ctx.constant(1).item()), ctx.get("axis", -1) % (ctx.rank() + 1)
     classes = ctx.like(range(depth)).reshape([-1 if i == axis else 1 for i in range(ctx.rank() + 1)])
     return lambda index, _, values: torch.where((index.long() % depth).unsqueeze(axis) == classes, values[1], values[0])
 
 
-def slices(ctx: NodeContext) -> Kernel:
+def slices(ctx: NodeContext) -> TorchKernel:
     """Python's slices, several axes at once; PyTorch has no negative steps, there positions are listed."""
     starts, ends = ctx.setting("starts", 1), ctx.setting("ends", 2)
     axes = ctx.setting("axes", 3) or list(range(len(starts)))
@@ -89,7 +89,7 @@ def slices(ctx: NodeContext) -> Kernel:
     return _sliced(tuple(view), backwards)
 
 
-def _sliced(view: tuple[Any, ...], backwards: Sequence[tuple[int, Tensor]]) -> Kernel:
+def _sliced(view: tuple[Any, ...], backwards: Sequence[tuple[int, Tensor]]) -> TorchKernel:
     def kernel(x: Tensor, *_: Tensor) -> Tensor:
         y = x[view]
         for axis, positions in backwards:
@@ -99,7 +99,7 @@ def _sliced(view: tuple[Any, ...], backwards: Sequence[tuple[int, Tensor]]) -> K
     return kernel
 
 
-def pad(ctx: NodeContext) -> Kernel:
+def pad(ctx: NodeContext) -> TorchKernel:
     """PyTorch reflects and repeats images only; elsewhere positions are listed, axis by axis."""
     pads, mode, rank = ctx.setting("pads", 1), ctx.text("mode", "constant"), ctx.rank()
     axes = [axis % rank for axis in ctx.setting("axes", 3) or range(rank)]
@@ -117,7 +117,7 @@ def pad(ctx: NodeContext) -> Kernel:
     return _sliced((...,), [_reached(ctx, axis, *ends, mode) for axis, ends in _ends(before, after)])
 
 
-def _filled(ctx: NodeContext, extra: list[int]) -> Kernel:
+def _filled(ctx: NodeContext, extra: list[int]) -> TorchKernel:
     fill = ctx.constant(2).item() if ctx.has(2) else ctx.get("value", 0.0)
     if ctx.inputs[0].dtype == torch.bool:
         return lambda x, *_: F.pad(x.to(torch.uint8), extra, value=fill).bool()

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import torch
 
-from .node_context import Kernel, NodeContext
+from .node_context import NodeContext, TorchKernel
 
 F = torch.nn.functional
 IGNORE = -(2**31)
 
 
-def cross_entropy(ctx: NodeContext) -> Kernel:
+def cross_entropy(ctx: NodeContext) -> TorchKernel:
     ctx.only(1)
     reduction, ignore = ctx.text("reduction", "mean"), ctx.get("ignore_index", IGNORE)
     return lambda x, target, weight=None: F.cross_entropy(
@@ -19,7 +19,7 @@ def cross_entropy(ctx: NodeContext) -> Kernel:
     )
 
 
-def negative_log_likelihood(ctx: NodeContext) -> Kernel:
+def negative_log_likelihood(ctx: NodeContext) -> TorchKernel:
     reduction, ignore = ctx.text("reduction", "mean"), ctx.get("ignore_index", IGNORE)
     return lambda x, target, weight=None: F.nll_loss(x, target.long(), weight, ignore_index=ignore, reduction=reduction)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import torch
 
-from .node_context import Kernel, NodeContext, Tensor
+from .node_context import NodeContext, Tensor, TorchKernel
 
-PLAIN: dict[str, Kernel] = {"MatMul": torch.matmul}
+PLAIN: dict[str, TorchKernel] = {"MatMul": torch.matmul}
 
 
-def gemm(ctx: NodeContext) -> Kernel:
+def gemm(ctx: NodeContext) -> TorchKernel:
     """alpha A' B' + beta C; the form that networks have, x W^T + b, is one call."""
     alpha, beta = ctx.get("alpha", 1.0), ctx.get("beta", 1.0)
     across, turned = ctx.get("transA", 0), ctx.get("transB", 0)
@@ -25,12 +25,12 @@ def gemm(ctx: NodeContext) -> Kernel:
     return kernel
 
 
-def einsum(ctx: NodeContext) -> Kernel:
+def einsum(ctx: NodeContext) -> TorchKernel:
     equation = ctx.text("equation", "")
     return lambda *inputs: torch.einsum(equation, *inputs)
 
 
-def _linear(turned: int) -> Kernel:
+def _linear(turned: int) -> TorchKernel:
     linear = torch.nn.functional.linear
     return linear if turned else lambda x, w, b=None: linear(x, w.t(), b)
 

@@ -18,7 +18,7 @@ import torch
 from ....compiler.errors import CompressError
 
 Tensor = Any
-Kernel = Callable[..., Any]
+TorchKernel = Callable[..., Any]
 """From the node's inputs (None for those left out) to its output, or a sequence of them if it has several."""
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import torch
 
-from .node_context import Kernel, NodeContext, Tensor
+from .node_context import NodeContext, Tensor, TorchKernel
 
 F = torch.nn.functional
 
 
-def batch_normalization(ctx: NodeContext) -> Kernel:
+def batch_normalization(ctx: NodeContext) -> TorchKernel:
     """Statistics that are known take PyTorch's kernel, which does not differentiate them."""
     if ctx.get("training_mode", 0):
         ctx.refuse("statistics of the batch", "export the network for inference")
@@ -29,12 +29,12 @@ def batch_normalization(ctx: NodeContext) -> Kernel:
     return formula
 
 
-def instance_normalization(ctx: NodeContext) -> Kernel:
+def instance_normalization(ctx: NodeContext) -> TorchKernel:
     epsilon, channels = ctx.get("epsilon", 1e-5), ctx.shape()[1]
     return lambda x, scale, bias: torch.group_norm(x, channels, scale, bias, epsilon)
 
 
-def group_normalization(ctx: NodeContext) -> Kernel:
+def group_normalization(ctx: NodeContext) -> TorchKernel:
     """One scale and bias per group up to opset 20, per channel from 21 on."""
     epsilon, groups = ctx.get("epsilon", 1e-5), ctx.get("num_groups")
     each = ctx.shape()[1] // ctx.shape(1)[0]
@@ -43,7 +43,7 @@ def group_normalization(ctx: NodeContext) -> Kernel:
     )
 
 
-def layer_normalization(ctx: NodeContext) -> Kernel:
+def layer_normalization(ctx: NodeContext) -> TorchKernel:
     ctx.only(1)
     epsilon, shape = ctx.get("epsilon", 1e-5), ctx.shape()[ctx.axis(-1) :]
     if ctx.shape(1) == shape and (not ctx.has(2) or ctx.shape(2) == shape):
@@ -56,12 +56,12 @@ def layer_normalization(ctx: NodeContext) -> Kernel:
     return broadcast
 
 
-def lp_normalization(ctx: NodeContext) -> Kernel:
+def lp_normalization(ctx: NodeContext) -> TorchKernel:
     axis, order = ctx.axis(-1), ctx.get("p", 2)
     return lambda x: F.normalize(x, order, axis)
 
 
-def lrn(ctx: NodeContext) -> Kernel:
+def lrn(ctx: NodeContext) -> TorchKernel:
     """x / (bias + alpha / size * sum of squares over `size` channels)^beta; an even window reaches further down."""
     size, alpha = ctx.get("size"), ctx.get("alpha", 1e-4)
     beta, bias = ctx.get("beta", 0.75), ctx.get("bias", 1.0)

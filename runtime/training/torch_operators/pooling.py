@@ -11,7 +11,7 @@ from math import inf
 
 import torch
 
-from .node_context import Kernel, NodeContext
+from .node_context import NodeContext, TorchKernel
 from .windows import Windows, margins, windows
 
 F = torch.nn.functional
@@ -20,17 +20,17 @@ AVERAGES = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 MAXIMA = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
-def global_average_pool(ctx: NodeContext) -> Kernel:
+def global_average_pool(ctx: NodeContext) -> TorchKernel:
     axes = list(range(2, ctx.rank()))
     return lambda x: x.mean(axes, keepdim=True)
 
 
-def global_max_pool(ctx: NodeContext) -> Kernel:
+def global_max_pool(ctx: NodeContext) -> TorchKernel:
     axes = list(range(2, ctx.rank()))
     return lambda x: x.amax(axes, keepdim=True)
 
 
-def average_pool(ctx: NodeContext) -> Kernel:
+def average_pool(ctx: NodeContext) -> TorchKernel:
     form, padded = windows(ctx, ctx.get("kernel_shape")), bool(ctx.get("count_include_pad", 0))
     function, kernel, strides, pads = AVERAGES[form.rank], form.kernel, form.strides, form.before
     if any(d != 1 for d in form.dilations):
@@ -45,7 +45,7 @@ def average_pool(ctx: NodeContext) -> Kernel:
     return lambda x: function(F.pad(x, extra), kernel, strides) * share
 
 
-def max_pool(ctx: NodeContext) -> Kernel:
+def max_pool(ctx: NodeContext) -> TorchKernel:
     ctx.only(1)
     form = windows(ctx, ctx.get("kernel_shape"))
     function, kernel, strides, dilations = MAXIMA[form.rank], form.kernel, form.strides, form.dilations

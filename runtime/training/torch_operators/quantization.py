@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .node_context import Kernel, NodeContext, Tensor
+from .node_context import NodeContext, Tensor, TorchKernel
 
 
 class Round(torch.autograd.Function):
@@ -30,7 +30,7 @@ class Round(torch.autograd.Function):
         return grads[0]
 
 
-def quantize(ctx: NodeContext) -> Kernel:
+def quantize(ctx: NodeContext) -> TorchKernel:
     kind = ctx.inputs[2].dtype if ctx.has(2) else torch.uint8
     if kind not in (torch.int8, torch.uint8):
         ctx.refuse(f"quantization to {kind}", "quantize to int8 or uint8")
@@ -43,7 +43,7 @@ def quantize(ctx: NodeContext) -> Kernel:
     return lambda x, scale, *_: Round.apply(torch.clamp(x / scale.reshape(column), low, high)) + shift
 
 
-def dequantize(ctx: NodeContext) -> Kernel:
+def dequantize(ctx: NodeContext) -> TorchKernel:
     column = _column(ctx)
 
     def kernel(q: Tensor, scale: Tensor, zero: Tensor = None) -> Tensor:

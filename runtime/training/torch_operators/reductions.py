@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from .node_context import Kernel, NodeContext, Tensor
+from .node_context import NodeContext, Tensor, TorchKernel
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]
 
@@ -33,7 +33,7 @@ REDUCTIONS: dict[str, Reduction] = {
 }
 
 
-def reduction(function: Reduction, ctx: NodeContext) -> Kernel:
+def reduction(function: Reduction, ctx: NodeContext) -> TorchKernel:
     axes, keep = ctx.setting("axes", 1), bool(ctx.get("keepdims", 1))
     if not axes and ctx.get("noop_with_empty_axes", 0):
         return lambda x, *_: x
@@ -43,7 +43,7 @@ def reduction(function: Reduction, ctx: NodeContext) -> Kernel:
     return lambda x, *_: function(x, axes, keep)
 
 
-def extremum(function: Kernel, ctx: NodeContext) -> Kernel:
+def extremum(function: TorchKernel, ctx: NodeContext) -> TorchKernel:
     """ArgMax or ArgMin: of equal elements the first, or the last."""
     axis, keep, size = ctx.axis(), bool(ctx.get("keepdims", 1)), ctx.shape()[ctx.axis()]
     if not ctx.get("select_last_index", 0):
@@ -51,7 +51,7 @@ def extremum(function: Kernel, ctx: NodeContext) -> Kernel:
     return lambda x: size - 1 - function(x.flip(axis), axis, keepdim=keep)
 
 
-def cumulative_sum(ctx: NodeContext) -> Kernel:
+def cumulative_sum(ctx: NodeContext) -> TorchKernel:
     axis = int(ctx.constant(1).item()) % ctx.rank()
     reverse, exclusive = ctx.get("reverse", 0), ctx.get("exclusive", 0)
 
@@ -64,7 +64,7 @@ def cumulative_sum(ctx: NodeContext) -> Kernel:
     return kernel
 
 
-def top_k(ctx: NodeContext) -> Kernel:
+def top_k(ctx: NodeContext) -> TorchKernel:
     count, axis = int(ctx.setting("k", 1)[0]), ctx.axis(-1)
     largest = bool(ctx.get("largest", 1))
     return lambda x, _: torch.topk(x, count, axis, largest, True)

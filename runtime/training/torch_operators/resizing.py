@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from .node_context import Kernel, NodeContext, Tensor
+from .node_context import NodeContext, Tensor, TorchKernel
 
 F = torch.nn.functional
 
@@ -45,7 +45,7 @@ DEFAULTS = {
 }
 
 
-def resize(ctx: NodeContext) -> Kernel:
+def resize(ctx: NodeContext) -> TorchKernel:
     form = {name: ctx.text(name, default) for name, default in DEFAULTS.items()}
     if ctx.opset < 11:
         form |= {"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
@@ -86,7 +86,7 @@ def _axes(ctx: NodeContext, scales: list[float], shape: list[int]) -> Iterator[t
             yield axis, scale, m
 
 
-def _nearest(ctx: NodeContext, axes: list[tuple[int, float, int]], where: str, rounding: str) -> Kernel:
+def _nearest(ctx: NodeContext, axes: list[tuple[int, float, int]], where: str, rounding: str) -> TorchKernel:
     reads: list[tuple[int, Tensor]] = []
     for axis, scale, m in axes:
         n = ctx.shape()[axis]
@@ -116,7 +116,7 @@ def _weights(ctx: NodeContext, axis: int, m: int, scale: float, where: str) -> T
     return torch.as_tensor(matrix, dtype=ctx.inputs[0].dtype, device=ctx.inputs[0].device)
 
 
-def _linear(axes: list[tuple[int, Tensor]]) -> Kernel:
+def _linear(axes: list[tuple[int, Tensor]]) -> TorchKernel:
     def kernel(x: Tensor, *_: Tensor) -> Tensor:
         for axis, matrix in axes:
             x = torch.tensordot(x, matrix, dims=([axis], [1])).movedim(-1, axis)

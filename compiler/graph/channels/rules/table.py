@@ -8,14 +8,14 @@ import onnx_graphsurgeon as gs
 
 from ..flow import Flow
 
-Rule = Callable[[gs.Node, Flow], None]
-RULES: dict[str, Rule] = {}
+ChannelRule = Callable[[gs.Node, Flow], None]
+RULES: dict[str, ChannelRule] = {}
 
 
-def rule(*ops: str) -> Callable[[Rule], Rule]:
+def rule(*ops: str) -> Callable[[ChannelRule], ChannelRule]:
     """Enter a rule for operators of the default domain."""
 
-    def enter(function: Rule) -> Rule:
+    def enter(function: ChannelRule) -> ChannelRule:
         RULES.update(dict.fromkeys(ops, function))
         return function
 
