@@ -76,12 +76,12 @@ def _held_out(setup: Setup, request: FrontierRequest) -> Data | None:
 
 def _sweep(setup: Setup, data: Data, held: Data | None, unit: str) -> FrontierSweep:
     options = setup.options
-    if options.prepare:
-        PassManager(instances(PREPARE)).run(setup.source, Context(options))
+    PassManager(instances(PREPARE)).run(setup.source, Context(options))
     fitting, judge = split(data, held)
     network = to_proto(setup.source).SerializeToString(deterministic=True)
-    plain = replace(options, data=None, labels=None)
-    return FrontierSweep(network, tuple(setup.passes), unit, fitting, judge, plain, setup.ctx.overrides)
+    plain, ctx = replace(options, data=None, labels=None), setup.ctx
+    passes = tuple(setup.passes)
+    return FrontierSweep(network, passes, unit, fitting, judge, plain, ctx.overrides, ctx.activation_bytes)
 
 
 def split(data: Data, judged: Data | None) -> tuple[Data, Data]:

@@ -22,7 +22,7 @@ from ..compiler.graph.shapes import infer_shapes
 from ..compiler.graph.storage.operators import declared
 from ..compiler.pipeline.base import Pass
 from ..compiler.pipeline.context import Context, Override
-from ..compiler.pipeline.data import Data
+from ..compiler.pipeline.data import ACTIVATIONS, Data
 from ..compiler.pipeline.options import RunOptions
 from ..compiler.pipeline.spec import format_pipeline
 from ..compiler.report.frontier import FrontierPoint, FrontierSize
@@ -42,7 +42,7 @@ class FrontierSweep:
         unit: of the budget, "macs" or "latency".
         fitting, judged: samples for the fits, and others that points are judged on.
         options: of the run, without its data.
-        overrides: options of single nodes.
+        overrides, activation_bytes: see `Context`.
     """
 
     network: bytes
@@ -52,6 +52,7 @@ class FrontierSweep:
     judged: Data
     options: RunOptions = field(default_factory=RunOptions)
     overrides: tuple[Override, ...] = ()
+    activation_bytes: int = ACTIVATIONS
 
     def __post_init__(self) -> None:
         first = self.passes[0]
@@ -67,7 +68,7 @@ class FrontierSweep:
         return replace(self.passes[0], **changed), *self.passes[1:]
 
     def context(self) -> Context:
-        ctx = Context(self.options, self.fitting, overrides=self.overrides)
+        ctx = Context(self.options, self.fitting, overrides=self.overrides, activation_bytes=self.activation_bytes)
         ctx.running = self.passes[0].name
         return ctx
 
