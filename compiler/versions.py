@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 
 __version__ = "0.1.0"
 BUILT_ON = ("onnx", "onnxruntime", "onnxruntime-gpu", "onnx-graphsurgeon", "numpy", "scipy")
@@ -11,6 +10,8 @@ BUILT_ON = ("onnx", "onnxruntime", "onnxruntime-gpu", "onnx-graphsurgeon", "nump
 
 def installed(packages: Iterable[str]) -> dict[str, str]:
     """Name -> version of those that are installed, in order."""
+    from importlib.metadata import PackageNotFoundError, version  # 20 ms, which the command line need not wait for
+
     found: dict[str, str] = {}
     for package in packages:
         try:
