@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -16,6 +17,8 @@ from .options import RunOptions
 
 HELD = "held as it is"
 SKIP = "skip"
+MOVED = {**dict.fromkeys(("include", "exclude", "seed", "sensitivity_file"), "options"), "sidecars": "state"}
+"""Where attributes are now that a context had in version 0.1."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,15 @@ class Context:
     def origins(self) -> dict[str, str]:
         """See `RunState`; passes hand it to their `Rewriter`."""
         return self.state.origins
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in MOVED:
+                raise AttributeError(f"a Context has no '{name}'")
+            place = MOVED[name]
+            warnings.warn(f"ctx.{name} is now ctx.{place}.{name}", DeprecationWarning, stacklevel=2)
+            return getattr(getattr(self, place), name)
 
     def rng(self) -> np.random.Generator:
         """A fresh generator: the same seed gives the same numbers to every pass."""
