@@ -72,7 +72,7 @@ class Setup:
 
 
 def set_up(model: ModelLike, pipeline: Pipeline, options: RunOptions, progress: Progress) -> Setup:
-    """Everything that is wrong with what was asked for is said before any work is done.
+    """Load and check all that a run needs, before any pass runs.
 
     Raises:
         UsageError: an option, a pass or a path that cannot be.

@@ -1,8 +1,8 @@
-"""The original and the compressed network side by side, layer by layer.
+"""Two networks side by side, layer by layer: one that is being rewritten, and `reference`, what it was before.
 
 For each layer in graph order `lockstep` yields the second moments of its input **in the network as rewritten so far**
-and of the output it is wanted to have: the one it has in the original network. The caller rewrites the layer before it
-asks for the next, so every fit sees the errors of the layers before it and makes up for them.
+and of the output it is wanted to have: the one it has in the reference, which is called the original here. The caller
+rewrites the layer before it asks for the next, so every fit makes up for the errors of the layers before it.
 
 Where a layer feeds nothing but a residual Add, the block's sum is what is wanted:
 
@@ -54,7 +54,7 @@ def lockstep(
 
     Args:
         graph: the network being rewritten; the caller may edit a layer once it has been yielded.
-        reference: the original network; it must produce the output tensor of every layer under the same name. The same
+        reference: the network from before the pass; it must produce the output tensor of every layer under the same name. The same
             object as `graph` where nothing is rewritten.
         rows: at most about so many input rows (Conv patches) are sampled per layer; `ENOUGH` of them where that is
             `PER_INPUT` or more for every input.

@@ -17,7 +17,7 @@ from .session import reads, segment_session
 
 
 class SegmentedExecutor:
-    """A executor over `graph`, starting with the model inputs of every batch.
+    """An executor over `graph`, starting with the model inputs of every batch.
 
     Args:
         graph: in topological order; nodes not yet executed may be replaced between calls of `advance`.
@@ -39,7 +39,7 @@ class SegmentedExecutor:
         self._executed: list[gs.Node] = []
 
     def beside(self, graph: gs.Graph) -> SegmentedExecutor:
-        """A executor over another graph with the same inputs, which are held once; before the first `advance`."""
+        """An executor over another graph with the same inputs, which are held once; before the first `advance`."""
         executor = SegmentedExecutor(graph, (), self._memory)
         executor._batches, executor._values = self._batches, dict(self._values)
         executor._shared = self._shared = frozenset(self._values)

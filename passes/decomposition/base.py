@@ -31,7 +31,7 @@ from .survey import Survey, SurveyOptions, survey
 
 @dataclass(frozen=True)
 class DecompositionPass(BudgetedPass):
-    """Options that all decompositions have.
+    """What all decompositions share: options, and `run`, which surveys, chooses and rewrites.
 
     Budgets refer to the model that entered the pipeline. macs, params, bytes and latency may be given together.
     """
@@ -43,7 +43,7 @@ class DecompositionPass(BudgetedPass):
     energy: float | None = option(None, "keep this fraction of every Conv's output energy (weight energy without data)")
     rank: int | float | None = option(None, "the same size for every Conv: a count, or a fraction of the full size")
     refit: Literal["lockstep", "none"] = option(
-        "lockstep", "fit on the inputs of the compressed network, or the original's"
+        "lockstep", "fit on the inputs in the network as rewritten so far, or (none) as it was before the pass"
     )
     clock: Literal["model", "measured"] = option(
         "model", "latencies by the target's cost model, or measured with onnxruntime on this machine"

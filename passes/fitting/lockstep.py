@@ -1,7 +1,7 @@
 """Every layer with the best dense fit of each of its groups, in graph order, while the caller rewrites the network.
 
-    with data, lockstep        fitted to the inputs in the network as rewritten so far and the outputs of the original
-                               (`runtime.lockstep`): the caller rewrites a layer before it asks for the next
+    with data, lockstep        fitted to the inputs in the network as rewritten so far and the outputs from before the
+                               pass (`runtime.lockstep`): the caller rewrites a layer before it asks for the next
     with data, not lockstep    fitted to what it reads and computes in the network before the pass
     without data               taken as stored, in the identity metric
 
@@ -58,9 +58,9 @@ def fitted_layers(
 
     Args:
         layers: of `graph`, in graph order.
-        reference: the original network, `graph` itself where nothing is rewritten; None: a copy of `graph`, taken when
-            the first layer is asked for.
-        kept_channels: by tensor, the channels of the original that `graph` still has.
+        reference: the network from before the pass, `graph` itself where nothing is rewritten; None: a copy of `graph`,
+            taken when the first layer is asked for.
+        kept_channels: by tensor, the channels of the reference that `graph` still has.
     """
     if data is None:
         yield from ((layer, plain_fits(layer)) for layer in layers)
