@@ -54,8 +54,8 @@ def lockstep(
 
     Args:
         graph: the network being rewritten; the caller may edit a layer once it has been yielded.
-        reference: the network from before the pass; it must produce the output tensor of every layer under the same name. The same
-            object as `graph` where nothing is rewritten.
+        reference: the network from before the pass, which has the output tensor of every layer under the same name;
+            `graph` itself where nothing is rewritten.
         rows: at most about so many input rows (Conv patches) are sampled per layer; `ENOUGH` of them where that is
             `PER_INPUT` or more for every input.
         kept_channels: by tensor, the channels (axis 1) of the original that `graph` still has; all where not named.

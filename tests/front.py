@@ -14,7 +14,8 @@ from onnx_compress.cli.app import PROGRAM, app
 from typer.main import get_command
 
 CLASSES, SIDE = 7, 8
-ZERO_SMALL = str(Path(__file__).parents[1] / "examples" / "zero_small.py")
+EXAMPLES = Path(__file__).parents[1] / "examples"
+ZERO_SMALL, DEPTHWISE_SEPARABLE = (str(EXAMPLES / name) for name in ("zero_small.py", "depthwise_separable.py"))
 
 
 def classifier(batch: str = "N", seed: int = 0) -> onnx.ModelProto:

@@ -61,12 +61,14 @@ def test_the_site_builds_strictly_and_its_links_resolve(tmp_path: Path):
     written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.html")}
     assert {f"{page}.html" for page in PAGES} | {f"passes/{name}.html" for name in BUILTIN} <= written
     assert "<!-- generated" not in "".join(path.read_text() for path in tmp_path.glob("*.html"))
-    assert "ZeroSmall" in (tmp_path / "writing-a-pass.html").read_text()
+    page = (tmp_path / "writing-a-pass.html").read_text()
+    assert "ZeroSmall" in page and "DepthwiseSeparable" in page
 
 
 @pytest.mark.parametrize(("page", "words"), COMMANDS, ids=[" ".join([p, *w])[:60] for p, w in COMMANDS])
 def test_commands_are_those_of_the_command_line(page: str, words: list[str]):
     load_plugin(front.ZERO_SMALL)
+    load_plugin(front.DEPTHWISE_SEPARABLE)
     options = front.parsed(words).params
     assert options.get("target", "xavier") in TARGETS
     parse_pipeline(options.get("pipeline") or "quantize")

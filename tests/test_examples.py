@@ -19,8 +19,7 @@ from onnx_compress.compiler.pipeline.registry import load_file
 from onnx_compress.passes.decomposition.forms import emit
 from onnx_compress.passes.fitting.fits import plain_fits
 
-EXAMPLE = Path(front.ZERO_SMALL).with_name("depthwise_separable.py")
-FORM = load_file(EXAMPLE).DepthwiseSeparableForm()
+FORM = load_file(Path(front.DEPTHWISE_SEPARABLE)).DepthwiseSeparableForm()
 CONVS = {
     "plain": (6, (3, 3), "pads=[1,1,1,1]"),
     "more filters than taps": (12, (3, 3), "pads=[1,1,1,1]"),
@@ -70,7 +69,7 @@ def test_a_size_costs_loses_and_computes_what_it_promises(case: str) -> None:
 
 def test_it_is_a_plug_in_that_meets_a_budget_on_the_sample_network(place: Path) -> None:
     pipeline, data = "depthwise-separable:macs=0.7", ("--data", "models/cifar10_sample.npz#train_images")
-    options = ("--plugin", EXAMPLE, "-p", pipeline, *data, "--samples", 64, "--preprocess", "cifar10")
+    options = ("--plugin", front.DEPTHWISE_SEPARABLE, "-p", pipeline, *data, "--samples", 64, "--preprocess", "cifar10")
     written = ("-o", "small.onnx", "--report", "small.json", "-q")
     assert front.call("models/resnet20_cifar10.onnx", *options, *written) == 0
     report = json.loads(Path("small.json").read_text())

@@ -9,6 +9,7 @@ from . import api, example, passes, recipes, rules, targets
 PARTS: Mapping[str, Callable[[], str]] = {
     "api": api.reference,
     "budgets": passes.budgets,
+    "depthwise-separable": example.depthwise_separable,
     "from-pytorch": example.from_pytorch,
     "presets": targets.presets,
     "recipes": recipes.recipes,

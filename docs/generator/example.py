@@ -11,6 +11,10 @@ def zero_small() -> str:
     return _shown("zero_small.py")
 
 
+def depthwise_separable() -> str:
+    return _shown("depthwise_separable.py")
+
+
 def from_pytorch() -> str:
     return _shown("from_pytorch.py")
 

@@ -49,7 +49,7 @@ class SharingPass(Pass):
     per_node: ClassVar[frozenset[str]] = frozenset(("skip",))
 
     refit: Literal["lockstep", "none"] = option(
-        "lockstep", "fit on the inputs of the compressed network, or the original's"
+        "lockstep", "fit on the inputs in the network as rewritten so far, or (none) as it was before the pass"
     )
     ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy")
     storage: Literal["auto", "shared", "full"] = option(
