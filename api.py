@@ -31,7 +31,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def takes_options(function: F) -> F:
-    """Give a function that takes **options the signature that says which."""
+    """Give a function that takes **options the signature that lists them."""
     unused = UNUSED.get(function.__name__, ())
     own = inspect.signature(function)
     named = [each for each in own.parameters.values() if each.kind is not each.VAR_KEYWORD]
@@ -62,7 +62,7 @@ def compress(
         options: see `RunOptions`.
 
     Raises:
-        UsageError: an option, a pass or a path that cannot be.
+        UsageError: an option, a pass or a path is not valid.
         CompressError: the model or the data cannot be used, or a pass failed.
     """
     return run_compress(model, pipeline, RunOptions.of(options), progress, command)
@@ -95,7 +95,7 @@ def frontier(
             number is given. `output`: a file for the JSON; a table and a drawing, `.csv` and `.svg`, appear beside it.
 
     Raises:
-        UsageError: an option, a pass or a path that cannot be.
+        UsageError: an option, a pass or a path is not valid.
         CompressError: the model or the data cannot be used, or a pass failed.
     """
     asked = RunOptions.of({"samples": 2 * DEFAULT_SAMPLES, "jobs": -1, **options})
@@ -120,7 +120,7 @@ def bisect(
         options: see `RunOptions`.
 
     Raises:
-        UsageError: an option, a pass or a check that cannot be.
+        UsageError: an option, a pass or a check is not valid.
         CompressError: the model fails the check before any pass, or passes it after all; or a pass failed.
     """
     return run_bisect(model, pipeline, check, Path(folder), RunOptions.of(options), progress)

@@ -290,7 +290,7 @@ def page(lines: list[dict[str, Any]]) -> str:
         f"Every pass over {len(models):,} models that others made: {len(lines):,} runs, of which {bad:,} failed, were "
         f"invalid, wrong, too slow or a crash. Made by `benchmarks/coverage.py` with {tools}.",
         "## By origin",
-        "`rewritten`: nodes were changed. `unchanged`: no node of the model can be; the report says why for each. "
+        "`rewritten`: nodes were changed. `unchanged`: no node of the model can be; the report has the reasons. "
         "`refused`: one clear error, nothing written. Outputs of a rewrite at full size are within 1e-4 of the "
         "original's; inputs and outputs keep names, types and shapes; onnxruntime runs what it ran before.",
         _by_origin(lines),

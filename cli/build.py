@@ -30,18 +30,18 @@ def build(
         list[str] | None, typer.Option(help="NAME:1x3x224x224 or NAME:MIN/OPT/MAX of an open input; may be repeated.")
     ] = None,
     calib: Annotated[Path | None, typer.Option(help="Calibration cache of a model without Q/DQ pairs.")] = None,
-    timing_cache: Annotated[Path | None, typer.Option(help="File that makes the next build faster.")] = None,
+    timing_cache: Annotated[Path | None, typer.Option(help="Timing cache: makes the next build faster.")] = None,
     workspace: Annotated[int | None, typer.Option(min=1, help="MiB that a kernel may use for itself.")] = None,
     profile: Annotated[Path | None, typer.Option(help="Write the milliseconds of each layer, as JSON.")] = None,
     report: Annotated[
         Path | None, typer.Option(help="The report of the compression; with --profile the times are added to it.")
     ] = None,
     via: Annotated[
-        Literal["auto", "python", "trtexec"], typer.Option(help="How; auto: trtexec if it is there, else python.")
+        Literal["auto", "python", "trtexec"], typer.Option(help="What builds; auto: trtexec if installed, else python.")
     ] = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print all that trtexec says.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the whole output of trtexec.")] = False,
 ) -> None:
     """Build an engine with TensorRT, on the device that will run it."""
     from ..compiler.files import check_output

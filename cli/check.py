@@ -1,4 +1,4 @@
-"""`onnx-compress check MODEL`: does the target's engine take this file, and does it read what the file says?"""
+"""`onnx-compress check MODEL`: does the target's engine take this file, and does it read it as ONNX defines it?"""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SHOWN = 5
 
 def check(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file to check.")],
-    target: Annotated[str, typer.Option(help="The engine that shall take it.")] = "xavier",
+    target: Annotated[str, typer.Option(help="The engine that the model is for.")] = "xavier",
     plugin_op: Annotated[
         list[str] | None, typer.Option(help="An operator that a TensorRT plugin of yours runs; may be repeated.")
     ] = None,
     engine: Annotated[
-        Literal["rtx"] | None, typer.Option(help="Parse and build it too: rtx, TensorRT for RTX, needs no GPU.")
+        Literal["rtx"] | None, typer.Option(help="Also parse and build it; rtx: TensorRT for RTX, needs no GPU.")
     ] = None,
     shapes: Annotated[
         list[str] | None, typer.Option(help="With --engine: NAME:1x3x224x224 of an open input; may be repeated.")
@@ -79,7 +79,7 @@ def dla_figures(model: Path) -> dict[str, Any]:
 
 
 def engine_figures(model: Path, shapes: Sequence[str]) -> dict[str, Any]:
-    """What TensorRT for RTX says to the file."""
+    """The result of TensorRT for RTX."""
     from ..compiler.targets.profiles import parse_ranges
     from ..runtime.tensorrt.rtx import check_engine
 

@@ -25,7 +25,7 @@ def compare(
     samples: Annotated[int, typer.Option(min=1, help="How many samples, from the first.")] = 64,
     preprocess: Preprocess = None,
     report: Annotated[
-        Path | None, typer.Option(help="The JSON report that came with B: it says which nodes stand for which of A.")
+        Path | None, typer.Option(help="The JSON report of the run that wrote B: it maps the nodes of B to those of A.")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many layers are printed; --json has all.")] = 20,
     as_json: AsJson = False,
@@ -47,7 +47,7 @@ def compare(
 
 
 def read_origins(report: Path | None) -> dict[str, str]:
-    """Node of the compressed model -> node of the original; `UsageError` where the file does not say."""
+    """Node of the compressed model -> node of the original; `UsageError` where the file has no such mapping."""
     if report is None:
         return {}
     try:

@@ -13,9 +13,7 @@ from .options import Overwrite, Quiet
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN.json", help="What --report wrote.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: RUN.html beside it.")] = None,
-    frontier: Annotated[
-        Path | None, typer.Option(help="Draw this, too: what `onnx-compress frontier -o` wrote.")
-    ] = None,
+    frontier: Annotated[Path | None, typer.Option(help="Also draw this file of `onnx-compress frontier -o`.")] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 from .help import Command
 from .options import Quiet
 
-Folder = Annotated[Path | None, typer.Option(help="Where; default: $ONNX_COMPRESS_TRAIN_ENV, or in the cache folder.")]
+Folder = Annotated[Path | None, typer.Option(help="Folder; default: $ONNX_COMPRESS_TRAIN_ENV, or in the cache folder.")]
 
 train_env = typer.Typer(rich_markup_mode=None, help="The environment of the ort engine, for training without PyTorch.")
 

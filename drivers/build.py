@@ -79,7 +79,7 @@ def make_engine(request: BuildRequest, via: Way = "auto") -> BuildResult:
 
     Raises:
         UsageError: a target without engines, or shapes that the model does not have.
-        CompressError: TensorRT is not here, or refuses the model.
+        CompressError: TensorRT is not installed, or refuses the model.
     """
     if request.target.tensorrt is None:
         raise UsageError(
@@ -97,14 +97,14 @@ def make_engine(request: BuildRequest, via: Way = "auto") -> BuildResult:
 def _way(via: Way, profiled: bool) -> Path | None:
     """The program, or None for the Python package."""
     if profiled and via == "python":
-        raise UsageError("the Python package measures no layers", "--profile", "--via trtexec")
+        raise UsageError("the Python package cannot measure layers", "--profile", "--via trtexec")
     program = None if via == "python" else find_trtexec()
     if program is not None:
         return program
     if via == "trtexec" or profiled:
         raise CompressError("no trtexec here", "--profile" if profiled else "--via trtexec", HERE)
     if via == "auto" and importlib.util.find_spec("tensorrt") is None:
-        raise CompressError("TensorRT is not here", "build", f"on the device: {HERE}; elsewhere: {INSTALL}")
+        raise CompressError("TensorRT is not installed", "build", f"on the device: {HERE}; elsewhere: {INSTALL}")
     return None
 
 
@@ -152,4 +152,4 @@ def _another_version(target: Target, version: str) -> list[str]:
     wanted = ".".join(map(str, target.tensorrt or ()))
     if not version or version.split(".")[:2] == wanted.split("."):
         return []
-    return [f"this is TensorRT {version}, the target {target.name} means {wanted}"]
+    return [f"TensorRT {version} is installed, the target {target.name} is for {wanted}"]

@@ -3,7 +3,7 @@
 agreement   share of samples with the class that the original chooses
 accuracy    share of samples with the right class; wants labels
 error       ||a - b|| / ||a|| over all outputs, a of the original
-a command   `{}` stands for the model's file; exit code 0 says that it is good, 1 to 125 that it is not, and 126 and
+a command   `{}` stands for the model's file; exit code 0 means that it is good, 1 to 125 that it is not, and 126 and
             above (not found, killed) stop the search
 """
 
@@ -52,11 +52,11 @@ def parse_check(text: str, original: Model, data: Data | None) -> Check:
 
 def _measure(name: str, original: Model, data: Data | None) -> Callable[[Model], float]:
     if data is None:
-        raise UsageError(f"{name} is measured on samples", "--check", "give --data")
+        raise UsageError(f"{name} needs samples", "--check", "give --data")
     if name == "accuracy":
         labels = data.labels
         if labels is None:
-            raise UsageError("accuracy is measured with labels", "--check", "--labels KEY, or agreement>=")
+            raise UsageError("accuracy needs labels", "--check", "--labels KEY, or agreement>=")
         return lambda model: accuracy(model_session(model), data, labels).top1
     reference = model_session(original)
 

@@ -55,7 +55,7 @@ def run_frontier(
     shares = request.shares()
     setup = set_up(model, method, options, progress)
     if setup.ctx.data is None:
-        raise UsageError("a frontier is measured on samples", "--data", "give some hundreds")
+        raise UsageError("a frontier needs samples", "--data", "give some hundreds")
     held = _held_out(setup, request)
     sweep = _sweep(setup, setup.ctx.data, held, request.budget)
     digests = [setup.ctx.data.digest, None if held is None else held.digest]

@@ -39,7 +39,7 @@ from .setup import Setup
 CALIBRATION = ".calib"
 COMPARED = 2**26
 WITHOUT_DATA = (
-    "without data the weights alone decide: a few hundred unlabelled inputs (--data) would buy factors fitted to them, "
+    "without data only the weights decide: --data with a few hundred unlabelled inputs adds factors fitted to them, "
     "INT8 activations and a measured agreement"
 )
 

@@ -75,7 +75,7 @@ def set_up(model: ModelLike, pipeline: Pipeline, options: RunOptions, progress: 
     """Load and check all that a run needs, before any pass runs.
 
     Raises:
-        UsageError: an option, a pass or a path that cannot be.
+        UsageError: an option, a pass or a path is not valid.
         CompressError: the model or the data cannot be used.
     """
     for plugin in options.plugins:

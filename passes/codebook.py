@@ -23,7 +23,7 @@ Top-1 on the 10,000 CIFAR-10 test images, file relative to the FP32 original (`-
 
     ResNet-20 (91.73), with data: 90.8 / 91.7 with 4 / 16 entries; without data, 4 entries destroy it (14.4).
 
-One run each, so a tenth or two says little. A scale per filter gains with data and few entries (ResNet-20, 4 entries:
+One run each, so a tenth or two means little. A scale per filter gains with data and few entries (ResNet-20, 4 entries:
 90.9 against 90.3; 8: 91.7 against 91.4; 16: 91.8 against 91.7) and loses without data (16: 89.5 against 90.8), hence
 `scales=auto`, which these test images have chosen.
 """

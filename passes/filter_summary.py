@@ -3,7 +3,7 @@
     W[n] = s_n F[l_n : l_n + d]  (wrapping around),   L = N d / ratio elements in F, d = C/g prod(k)
 
 F, the starts l and the scales s are fitted to the trained weight W* in the metric of the layer's inputs
-(`projection.summary`); the identity metric without data. `ratio` says how much shorter F is than the weight; `bits=8`
+(`projection.summary`); the identity metric without data. `ratio` is how much shorter F is than the weight; `bits=8`
 stores it as uint8 with one step and offset, which quarters it once more.
 
 `locations=learned` lets segments start between elements, on the line from one segment to the next; `finetune` behind
@@ -23,7 +23,7 @@ One run each, searched with 4,096 starts and six rounds, twice what the pass doe
 88.7). In the identity metric unrelated filters lose 1 - 1 / ratio of their energy, as expected of averages (a test
 checks it). The metric and the refit in step save most of the network at small ratios. Fitted starts gain little over
 even ones. Up to a ratio of about 1.3 the pass can be used as it is; beyond that the result is a start for training,
-and the note says so. For the same file, `codebook` loses far less.
+as the note warns. For the same file, `codebook` loses far less.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ The weights are what the passes before left: basis filters and mixtures, templat
 were not pruned, INT8 values (`finetuning.parameters`); the structure stays, and so does the size of the file. Gradients
 come from an engine (`runtime.training.engine`), everything else is the same for all engines.
 
-Samples are those of --data, all of them up to `samples`, whatever --samples says of calibration. Some, evenly spaced,
+Samples are those of --data, all of them up to `samples`, whatever --samples is (for calibration). Some, evenly spaced,
 are held out: after every epoch the network is judged on them, the best is kept, and if none is better than what went
 in, that stays.
 

@@ -9,7 +9,7 @@ Which units go (`criterion`):
     moments   what the layers that read the unit lose of their outputs, the best re-fit on the remaining inputs assumed:
               backward elimination in the metric of the inputs (see `projection.elimination`), by loss per MAC saved
     gaussian  PFGDF, Xu et al.: filters that are insignificant in the distribution of the layer's norms, which is
-              taken for a Gaussian; `reading` says which part that is (see `projection.significance`)
+              taken for a Gaussian; `reading` chooses that part (see `projection.significance`)
     l1, l2    the smallest filters;      fpgm  those nearest to the geometric median
 
 `moments` is the default because it loses less: ResNet-20, 70 % of the MACs, 1,024 images, top-1 (original 91.73), every
@@ -81,7 +81,7 @@ class Prune(BudgetedPass):
     )
     sensitivity: Literal["auto", "energy", "output"] = option(
         "auto",
-        "what a layer's loss counts: as much as another's, or what it does to the outputs (measured); "
+        "how a loss counts: alike in every layer, or by what it does to the outputs (measured); "
         "auto: output where there is data and least loss decides",
     )
     repair: Literal["refit", "bias", "none"] = option("refit", "what is fitted to the pruned network's inputs")

@@ -4,7 +4,7 @@
                                               with G groups of channels T has a K-tap transform per group
 
 Templates, transforms and m are fitted to the layer's best weight in the metric of its inputs (`projection.templates`).
-How many templates a layer gets is the budget's choice, along error curves; `select` says which of its filters they
+How many templates a layer gets is the budget's choice, along error curves; `select` chooses the filters that they
 start from: `greedy`, those that explain most of the others, or `magnitude`, the largest. `threshold` is the paper's
 rule: the largest, and one magnitude for the whole network, as low as the budget allows, decides how many, at least 8.
 
@@ -39,7 +39,7 @@ Top-1 of ResNet-20 (91.73) on the 10,000 CIFAR-10 test images, 1,024 unlabelled 
     dense, params kept                                    0.5    85.5        magnitude 85.2, groups=2 85.8
     stock without data                   0.65    13.0
 
-One run each, so differences of a few tenths say little: between `greedy`, `magnitude` and `groups` none can be told.
+One run each, so differences of a few tenths mean little: `greedy`, `magnitude` and `groups` are not set apart.
 One threshold, untrained, is worse by far: stock, it leaves 13 of 15 Convs 8 templates and one 53 of 64. It all needs
 data or training. At half the MACs `basis` is better (90.1). For storage, `codebook` is far better. ResNet-56 (93.39) at
 0.52 of the MACs: stock 91.5, plugin 92.0; after two epochs of `finetune` on 50,000 images 92.0 and 92.6.

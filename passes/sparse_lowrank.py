@@ -2,7 +2,7 @@
 
     minimise  1/2 |Y - f((S + L) X + b)|^2 + l1 sum_g |S_g| + l2 |L|_*        over sampled rows X, Y; f: Relu, Clip, ...
 
-    1. Linearised ADMM (`projection.admm`) says which q groups S has; its penalties follow from q and the rank r.
+    1. Linearised ADMM (`projection.admm`) chooses the q groups of S; its penalties follow from q and the rank r.
     2. Support and rank are frozen and fitted exactly in the metric of the inputs (`projection.partition`).
     3. The same fit is repeated with the activation split off (`projection.activation_aware`), a few times.
 
@@ -32,7 +32,7 @@ Top-1 on the 10,000 CIFAR-10 test images, 1,024 unlabelled images, one run each:
     rows                         86.25     85.29
     basis                                  90.07                    92.67     91.40
 
-The activation gains 0.1 to 1.1 points. Sparse channels beside a separable L gain nothing that can be told from noise (a
+The activation gains 0.1 to 1.1 points. Sparse channels beside a separable L gain nothing beyond noise (a
 standard error of the difference of two such figures is about 0.2): on ResNet-20 the pass is better than `basis`, on
 ResNet-56 it is equal, and it takes several times as long. form=channels is held back by the largest share: nearly
 every Conv takes it.
@@ -81,9 +81,9 @@ class SparseLowRank(DecompositionPass):
         "auto",
         "fit through the Relu, Clip or LeakyRelu that follows, also after a residual Add; or ignore it",
     )
-    iterations: int = option(100, "of the ADMM that chooses the groups")
-    penalty: float = option(1.0, "of the ADMM's split, relative to the curvature of the loss")
-    alternations: int = option(10, "at most, of the refit through the activation")
+    iterations: int = option(100, "iterations of the ADMM that chooses the groups")
+    penalty: float = option(1.0, "penalty of the ADMM's split, relative to the curvature of the loss")
+    alternations: int = option(10, "most alternations of the refit through the activation")
 
     def __post_init__(self) -> None:
         super().__post_init__()

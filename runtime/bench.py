@@ -153,4 +153,4 @@ def _once(session: Any, feeds: Mapping[str, np.ndarray]) -> float:
 
 def _refused(path: Path, error: Exception) -> CompressError:
     line = (str(error).strip() or repr(error)).splitlines()[0]
-    return CompressError(f"onnxruntime refuses it: {line}", str(path), "onnx-compress check --target ort says more")
+    return CompressError(f"onnxruntime refuses it: {line}", str(path), "onnx-compress check --target ort shows why")

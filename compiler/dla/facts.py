@@ -1,4 +1,4 @@
-"""What the checks ask about a node, and how they say no."""
+"""What the checks ask about a node, and the reasons that they give."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def within(what: str, values: Sequence[int], low: int, high: int) -> str | None:
     """`what` and its values, where one of them is not in [low, high]."""
     if all(low <= value <= high for value in values):
         return None
-    return f"{what} {' x '.join(map(str, values))}: {low} to {high}"
+    expected = f"{low}" if low == high else f"{low} to {high}"
+    return f"{what} {' x '.join(map(str, values))}, expected {expected}"
 
 
 def first(*reasons: str | None) -> str | None:

@@ -39,7 +39,7 @@ def remark(facts: Facts) -> str:
 def pool(facts: Facts) -> str | None:
     window = [int(size) for size in facts.node.attrs["kernel_shape"]]
     if len(window) != 2:
-        return f"a window of {len(window)} dimensions: 2"
+        return f"a window of {len(window)} dimensions, expected 2"
     strides = facts.pair("strides", 1)
     pads = facts.pads(window, strides)
     exclusive = facts.node.op == "AveragePool" and any(pads) and not facts.attribute("count_include_pad", 0)
@@ -54,9 +54,9 @@ def pool(facts: Facts) -> str | None:
 def clip(facts: Facts) -> str | None:
     low, high = (_limit(facts, index, name) for index, name in ((1, "min"), (2, "max")))
     if low is None or high is None:
-        return "its limits are not both given and constant: 0, and 1 to 127"
+        return "its limits are not both given and constant, expected 0, and 1 to 127"
     if low != 0 or not 1 <= high <= 127:
-        return f"limits {low:g} and {high:g}: 0, and 1 to 127"
+        return f"limits {low:g} and {high:g}, expected 0, and 1 to 127"
     return None
 
 
@@ -75,7 +75,7 @@ def batch_norm(facts: Facts) -> str | None:
 
 def concat(facts: Facts) -> str | None:
     axis, rank = int(facts.node.attrs["axis"]), len(facts.output)
-    return None if axis % rank == 1 else f"along axis {axis} of {rank} dimensions: along axis 1, the channels"
+    return None if axis % rank == 1 else f"along axis {axis} of {rank} dimensions, expected axis 1, the channels"
 
 
 def slice_(facts: Facts) -> str | None:
@@ -90,13 +90,13 @@ def split(facts: Facts) -> str | None:
 
 def lrn(facts: Facts) -> str | None:
     size = facts.attribute("size", 0)
-    return None if size in WINDOWS else f"window {size}: {', '.join(map(str, WINDOWS))}"
+    return None if size in WINDOWS else f"window {size}, expected one of {', '.join(map(str, WINDOWS))}"
 
 
 def resize(facts: Facts) -> str | None:
     mode, before, after = str(facts.node.attrs.get("mode", "nearest")), facts.input, facts.output
     if mode not in RESIZE:
-        return f"mode {mode}: nearest or linear"
+        return f"mode {mode}, expected nearest or linear"
     if len(after) != 4 or after[:2] != before[:2]:
         return "it changes more than height and width"
     factors = [new / old for old, new in zip(before[2:], after[2:], strict=True)]
@@ -104,18 +104,18 @@ def resize(facts: Facts) -> str | None:
     if whole and all(1 <= factor <= RESIZE[mode] for factor in factors):
         return None
     kind = "by 1 to 4" if mode == "linear" else "by a whole factor of 1 to 32"
-    return f"{mode} by {' x '.join(f'{factor:g}' for factor in factors)}: {kind}"
+    return f"{mode} by {' x '.join(f'{factor:g}' for factor in factors)}, expected {kind}"
 
 
 def unary(facts: Facts) -> str | None:
-    return f"{facts.node.op}: of the unary operators only Abs"
+    return f"{facts.node.op}: the DLA has Abs, and no other unary operator"
 
 
 def _cut(facts: Facts, axes: Iterable[int]) -> str | None:
     rank = len(facts.input)
     if rank != 4:
-        return f"a tensor of {rank} dimensions: 4"
-    return "along axis 0: not along the batch" if any(axis % rank == 0 for axis in axes) else None
+        return f"a tensor of {rank} dimensions, expected 4"
+    return "along axis 0, the batch" if any(axis % rank == 0 for axis in axes) else None
 
 
 def _limit(facts: Facts, index: int, name: str) -> float | None:

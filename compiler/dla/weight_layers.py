@@ -63,13 +63,13 @@ def _weight(facts: Facts, rank: int) -> str | None:
     if not facts.weight:
         return "its weight is not constant"
     found = len(facts.weight)
-    return None if found == rank else f"a weight of {found} dimensions: {rank}"
+    return None if found == rank else f"a weight of {found} dimensions, expected {rank}"
 
 
 def _padding(pads: Sequence[int], kernel: Sequence[int]) -> str | None:
     reason = within("padding", pads, 0, 31)
     if reason is None and any(pad >= size for pad, size in zip(pads, [*kernel, *kernel], strict=True)):
-        return f"padding {' x '.join(map(str, pads))} for a kernel {kernel[0]} x {kernel[1]}: smaller than the kernel"
+        return f"padding {' x '.join(map(str, pads))} for a kernel {kernel[0]} x {kernel[1]}, expected less"
     return reason
 
 

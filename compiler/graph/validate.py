@@ -25,7 +25,7 @@ from .io import Model
 from .normalize import WEIGHTED, graphs
 from .weights import resolve
 
-EXPORT_AGAIN = "export the network again; onnx.checker says more"
+EXPORT_AGAIN = "export the network again; onnx.checker shows the details"
 Shape = tuple[int, ...]
 
 

@@ -1,4 +1,4 @@
-"""Does an engine take this model as it is on disk, and does it read what the model says?
+"""Does an engine take this model as it is on disk, and does it read it as ONNX defines it?
 
 `lint` looks for what the parser or the builder of a target refuses, silently mis-reads, or makes slow. It works
 on the raw ModelProto, subgraphs included, with or without the external data; only the numbers that a rule needs

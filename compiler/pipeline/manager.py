@@ -86,9 +86,9 @@ class PassManager:
 def _blamed(failure: Failure, fault: str) -> CompressError:
     """The failure on a model that was not whole when it came in."""
     return CompressError(
-        f"pass {failure.position} '{failure.entry.name}' cannot work with it: the model came in with a fault: {fault}",
+        f"pass {failure.position} '{failure.entry.name}' failed; the model was invalid before the run: {fault}",
         "model" if failure.node is None else f"node '{failure.node}'",
-        "export the network again; onnx.checker.check_model(model, full_check=True) says more",
+        "export the network again; onnx.checker.check_model(model, full_check=True) shows the details",
     )
 
 
@@ -96,7 +96,7 @@ def _described(failure: Failure) -> CompressError:
     """The failure as an error that names pass, node and folder."""
     error, place = failure.error, f"pass {failure.position} '{failure.entry.name}'"
     at = "" if failure.node is None else f" at node '{failure.node}'"
-    folder = "" if failure.folder is None else f"{failure.folder} has what repeats it"
+    folder = "" if failure.folder is None else f"{failure.folder} repeats it"
     if isinstance(error, MemoryError):
         return CompressError(f"{place} ran out of memory{at}", "pipeline", OUT_OF_MEMORY)
     if not isinstance(error, CompressError):

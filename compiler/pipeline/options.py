@@ -37,9 +37,9 @@ class Flag:
         help: a line.
         heading: of the help's section; None for the general one.
         names: as they are typed; the field's own name if none are given. One that begins with --no- stands for False.
-        kind: what is typed, where the field takes more than text can say, or has no default to tell.
+        kind: what is typed, where the type of the default does not give it.
         least: the smallest number.
-        decides: the option decides what comes out and says so itself: a run with another value cannot be resumed. Data
+        decides: its value decides what comes out: a run with another value cannot be resumed. Data
             decide by their content, passes by their spelling and source.
         repeated: it stands in the command that repeats a run.
     """
@@ -59,7 +59,7 @@ def _option(default: Any, help: str, heading: str | None = None, *names: str, **
 
 @dataclass(frozen=True)
 class RunOptions:
-    """All that a run is asked for, beside the model and the pipeline.
+    """All options of a run, beside the model and the pipeline.
 
     Attributes:
         output, report: files to write the model and the report to (.html, or JSON); None writes nothing.
@@ -94,7 +94,7 @@ class RunOptions:
     )
     target: str = _option("xavier", "xavier, xavier-8.2, -8.0, -dla, trt10 or ort.", ENGINE, decides=True)
     data: object = _option(None, ".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.", DATA, kind=str)
-    samples: int | None = _option(DEFAULT_SAMPLES, "How many samples are used, from the first.", DATA, least=1)
+    samples: int | None = _option(DEFAULT_SAMPLES, "How many samples are used, counted from the first.", DATA, least=1)
     labels: str | np.ndarray | None = _option(None, "The array of the labels, for accuracy.", DATA, kind=str)  # noqa: RUF009
     preprocess: str | None = _option(None, "imagenet, cifar10, unit, none or mean=..:std=..:size=..:crop=..", DATA)
     include: str | None = _option(None, "Regular expression: only these nodes.", SCOPE, decides=True)
@@ -103,31 +103,29 @@ class RunOptions:
         (), "REGEX:PASS.OPTION=VALUE for the nodes it matches; may be repeated.", SCOPE, "--set", decides=True
     )
     plugins: tuple[str, ...] = _option((), "A file or module with passes; may be repeated.", None, "--plugin")
-    report: str | None = _option(
-        None, "Write what was done: .html to read, else JSON.", WRITTEN, kind=Path, repeated=False
-    )
+    report: str | None = _option(None, "Write a report: .html to read, else JSON.", WRITTEN, kind=Path, repeated=False)
     dump_dir: str | None = _option(
-        None, "Keep the model after each pass here, and go on from there.", WRITTEN, kind=Path
+        None, "Folder for the model after each pass; the same command resumes there.", WRITTEN, kind=Path
     )
     keep_going: bool = _option(False, "Leave out a pass that fails, and go on with the next.", WORK)
     prepare: bool = _option(True, "Leave out the folding of constants and BatchNormalization.", None, "--no-prepare")
     legalize: bool = _option(
-        True, "Leave the model as the passes do, even if the target refuses it.", ENGINE, "--no-legalize"
+        True, "Write the model as the passes leave it, even if the target refuses it.", ENGINE, "--no-legalize"
     )
     plugin_operators: tuple[str, ...] = _option(
         (), "An operator that the engine has a plug-in for; may be repeated.", ENGINE, "--plugin-op", decides=True
     )
     power_mode: str = _option(
-        "MAXN", "Of the device, for estimated latencies: MAXN, 30W, 15W or 10W.", ENGINE, decides=True
+        "MAXN", "Power mode of the device, for estimated latencies: MAXN, 30W, 15W or 10W.", ENGINE, decides=True
     )
     jobs: int = _option(1, "Processes that share the work; -1: one per core.", WORK)
     cluster: str | None = _option(None, "dask://host:port or ray://host:port: workers that share the work.", WORK)
     memory: int | str | None = _option(
-        None, "How far the process may grow while it works on samples: 2GB.", WORK, kind=str
+        None, "Most memory of the process while it works on samples: 2GB.", WORK, kind=str
     )
     sensitivity_file: str | None = _option(
         None,
-        "Table of what each Conv's error costs; measured and written where it is not there.",
+        "File with what each Conv's error costs; measured and written if it is missing.",
         WORK,
         "--sensitivity",
         kind=Path,
@@ -152,7 +150,7 @@ class RunOptions:
                 raise UsageError(f"{driver} takes no {name}", "options", "leave it out")
 
     def deciding(self) -> dict[str, Any]:
-        """The options that decide what comes out and say so themselves, as plain values."""
+        """The options whose values decide what comes out (`Flag.decides`), as plain values."""
         return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self) if flag_of(entry).decides}
 
     def plain(self) -> dict[str, Any]:

@@ -20,10 +20,10 @@ BUDGETS = (*LIMITS, "energy", "rank", *SEARCHED)
 OPTIONS = ("option", "type", "default", "")
 INDEX = """# Passes
 
-A pipeline is a list of passes, joined by commas, with their options after colons: `basis:macs=0.5,quantize`. Of each,
-its page says what it computes, from where it is known, which options it takes and what it leaves alone; the text is
-that of `onnx-compress explain`. Names such as `projection.fit` in it are modules of the package, below `passes` where
-no folder is named.
+A pipeline is a list of passes, joined by commas, with their options after colons: `basis:macs=0.5,quantize`. The page
+of a pass has what it computes, the sources, its options and what it leaves alone; the text is that of
+`onnx-compress explain`. Names such as `projection.fit` in it are modules of the package, below `passes` where no folder
+is named.
 
 """
 RECIPES = """
@@ -63,7 +63,7 @@ def options(cls: type[Pass]) -> str:
 
 
 def budgets() -> str:
-    """The options of every decomposition that say how small, or how good."""
+    """The options of every decomposition for how small, or how good."""
     return _table(DecompositionPass, BUDGETS)
 
 

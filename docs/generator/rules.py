@@ -10,9 +10,9 @@ from .markdown import code, escaped, table
 
 HEAD = """# Rules
 
-What `onnx-compress check` looks for. An *error* means that the engine refuses the model or reads something else than it
-says; a *warning*, that it is slow or surprising. The source is the document or the parser's file that the rule was read
-in. [Engines](targets.md) says what each target takes.
+What `onnx-compress check` looks for. An *error* means that the engine refuses the model or reads it in another way
+than ONNX defines it; a *warning*, that it is slow or surprising. The source is the document or the parser's file that
+the rule was read in. [Engines](targets.md) lists what each target takes.
 
 """
 
@@ -27,7 +27,7 @@ def page() -> str:
     rows = [
         [code(rule.name), escaped(rule.summary), rule.severity, _targets(rule), escaped(rule.source)] for rule in RULES
     ]
-    return HEAD + table(["rule", "says", "", "targets", "source"], rows)
+    return HEAD + table(["rule", "finding", "", "targets", "source"], rows)
 
 
 def _targets(rule: Rule) -> str:

@@ -28,24 +28,22 @@ class BudgetedPass(Pass):
 
     macs: float | None = option(None, "keep at most this fraction of the multiply-accumulates")
     params: float | None = option(None, "keep at most this fraction of the Conv parameters")
-    bytes: float | None = option(
-        None, "the model's file, as it leaves this pass, has at most this fraction of its bytes"
-    )
+    bytes: float | None = option(None, "keep at most this fraction of the file's bytes, as it is after this pass")
     latency: float | None = option(
         None, "keep at most this fraction of the time that the target's cost model estimates"
     )
     energy: float | None = option(
         None, "keep this fraction of every layer's output energy (weight energy without data)"
     )
-    agreement: float | None = option(None, "as small as top-1 agreement with the original on held-out samples allows")
-    accuracy_drop: float | None = option(None, "as small as this loss of top-1, in points, on held-out labels allows")
+    agreement: float | None = option(None, "smallest size with this top-1 agreement with the original (held-out data)")
+    accuracy_drop: float | None = option(None, "smallest that loses at most these points of top-1 (held-out labels)")
     align: int | Literal["target"] = option(1, "sizes are multiples of this; target: the engine's channel multiple")
-    precision: Literal["fp16", "int8", "fp32"] = option("fp16", "what latencies are estimated in")
-    power: str | None = option(None, "the power mode that latencies are estimated in; none: the run's")
+    precision: Literal["fp16", "int8", "fp32"] = option("fp16", "the precision that latencies are estimated for")
+    power: str | None = option(None, "the power mode that latencies are estimated for; none: the run's")
     sensitivity: Literal["auto", "energy", "output"] = option(
-        "energy", "what a layer's error counts: as much as another's, or what it does to the outputs (measured)"
+        "energy", "how an error counts: alike in every layer, or by what it does to the outputs (measured)"
     )
-    sensitivity_file: str | None = option(None, "read sensitivities from this file, or write what is measured to it")
+    sensitivity_file: str | None = option(None, "file of sensitivities: read if it is there, else measured and written")
     ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy")
 
     def __post_init__(self) -> None:

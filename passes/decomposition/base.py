@@ -39,7 +39,7 @@ class DecompositionPass(BudgetedPass):
     per_node: ClassVar[frozenset[str]] = frozenset(("rank", "energy", "skip"))
     rules: ClassVar[tuple[str, ...]] = ("energy", "rank")
 
-    latency: float | None = option(None, "at most this fraction of the time, by the clock that `clock` names")
+    latency: float | None = option(None, "keep at most this fraction of the time; see `clock`")
     energy: float | None = option(None, "keep this fraction of every Conv's output energy (weight energy without data)")
     rank: int | float | None = option(None, "the same size for every Conv: a count, or a fraction of the full size")
     refit: Literal["lockstep", "none"] = option(
@@ -48,10 +48,10 @@ class DecompositionPass(BudgetedPass):
     clock: Literal["model", "measured"] = option(
         "model", "latencies by the target's cost model, or measured with onnxruntime on this machine"
     )
-    batch: int = option(1, "samples at once where latencies are measured")
-    threads: int = option(1, "threads of onnxruntime where latencies are measured")
+    batch: int = option(1, "batch size with clock=measured")
+    threads: int = option(1, "threads of onnxruntime with clock=measured")
     sensitivity: Literal["energy", "output"] = option(
-        "energy", "what a Conv's lost energy counts: as much as another's, or what it does to the outputs (measured)"
+        "energy", "how lost energy counts: alike in every Conv, or by what it does to the outputs (measured)"
     )
 
     def __post_init__(self) -> None:

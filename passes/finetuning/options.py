@@ -32,16 +32,16 @@ class FinetuneOptions(Pass):
     )
     momentum: float = option(0.9, "of sgd")
     decay: float = option(1e-4, "weight decay")
-    clip: float = option(1.0, "largest norm of a gradient; 0: any")
+    clip: float = option(1.0, "gradients of a larger norm are scaled down to it; 0: none are")
     schedule: Literal["cosine", "step", "constant"] = option("cosine", "how the learning rate falls")
     warmup: float = option(0.05, "share of the run over which the rate rises")
     batch: int = option(128, "samples per step")
     augment: Literal["none", "flip", "crop", "flip-crop", "flip-crop-mix"] = option(
         "flip-crop", "random flips and shifts of image inputs, and mixtures of two of them"
     )
-    threads: int | None = option(None, "of the engine; all cores where none is given")
+    threads: int | None = option(None, "threads of the engine; all cores where none is given")
     samples: int = option(50_000, "samples used at most")
-    held_out: float = option(0.05, "share of the samples that is judged on, at most 1,024")
+    held_out: float = option(0.05, "share of the samples that is held out to judge epochs on, at most 1,024")
     patience: int = option(0, "end after so many epochs without a better network; 0: never")
 
     def __post_init__(self) -> None:

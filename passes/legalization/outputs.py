@@ -23,7 +23,7 @@ def _drop_unread(rewriter: Rewriter, target: Target) -> Iterator[Edit]:
             if extra and not any(tensor.outputs or id(tensor) in kept for tensor in extra):
                 node.outputs = returned
                 rewriter.edits += 1
-                yield node.name, "outputs that nobody reads taken off"
+                yield node.name, "outputs that nothing reads removed"
 
 
 OUTPUTS = (Pattern(is_tensorrt, _drop_unread),)

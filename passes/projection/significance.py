@@ -7,7 +7,7 @@ Rows F_i are the flattened filters, v_i = |F_i| their norms, mu and sigma the me
     fpgm     sum_j |F_i - F_j|          He et al., CVPR 2019: what lies near the geometric median can be replaced
     gaussian z_i = (v_i - mu) / sigma   Xu et al., PFGDF: filters insignificant in the distribution of the layer
 
-The abstract of PFGDF does not say which part of the distribution is insignificant. Three readings of the interval a:
+The abstract of PFGDF leaves open which part of the distribution is insignificant. Three readings of the interval a:
 
     tails    removed where |z| > a      the improbable ones; a = 0.43 removes 67 %
     centre   removed where |z| < a      those that are like many others; a = 0.97 removes 67 %

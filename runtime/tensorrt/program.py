@@ -12,7 +12,7 @@ from ...compiler.pipeline.data import Progress, silent
 from .log import TrtexecReport, read_log
 
 INSTALLED = Path("/usr/src/tensorrt/bin/trtexec")
-NOTHING_SAID = "trtexec says nothing"
+NOTHING_SAID = "trtexec gave no reason"
 
 
 def find_trtexec() -> Path | None:

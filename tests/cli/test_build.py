@@ -107,7 +107,7 @@ def test_another_version_than_the_target(
 ):
     stand_ins.trtexec(model.parent, monkeypatch, PASSED)
     assert call("build", model, "--target", "trt10") == 0
-    assert "note: this is TensorRT 8.5.2, the target trt10 means 10.16" in capsys.readouterr().out
+    assert "note: TensorRT 8.5.2 is installed, the target trt10 is for 10.16" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("via", ["auto", "python"])
@@ -130,11 +130,11 @@ def test_nothing_is_overwritten_unasked(model: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        ((), 1, ["TensorRT is not here", "trtexec on the PATH", "pip install 'onnx-compress[tensorrt]'"]),
+        ((), 1, ["TensorRT is not installed", "trtexec on the PATH", "pip install 'onnx-compress[tensorrt]'"]),
         (("--via", "python"), 1, ["tensorrt cannot be loaded", "pip install 'onnx-compress[tensorrt]'"]),
         (("--via", "trtexec"), 1, ["no trtexec here", "PATH"]),
         (("--profile", "p.json"), 1, ["--profile: no trtexec here"]),
-        (("--profile", "p.json", "--via", "python"), 2, ["measures no layers", "--via trtexec"]),
+        (("--profile", "p.json", "--via", "python"), 2, ["cannot measure layers", "--via trtexec"]),
         (("--target", "ort"), 2, ["'ort' has no engine files"]),
         (("--target", "xavir"), 2, ["unknown target"]),
         (("--shapes", "x"), 2, ["'x' is not a shape"]),

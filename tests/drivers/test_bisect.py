@@ -132,7 +132,7 @@ def test_a_decomposition_is_held_without_dividing_its_budget_anew(tmp_path: Path
         ("agreement<=0.9", "no check 'agreement<='"),
         ("beauty>=1", "no check 'beauty>='"),
         ("agreement>=much", "'much' is no number"),
-        ("accuracy>=0.5", "with labels"),
+        ("accuracy>=0.5", "needs labels"),
         ("agreement 1", "neither a bound nor a command"),
     ],
 )
@@ -142,7 +142,7 @@ def test_wrong_checks(check: str, words: str):
 
 
 def test_figures_want_data():
-    with pytest.raises(UsageError, match="measured on samples"):
+    with pytest.raises(UsageError, match="needs samples"):
         parse_check("agreement>=0.5", network(), None)
 
 

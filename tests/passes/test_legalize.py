@@ -160,11 +160,11 @@ def test_every_code_survives_requantization():
         np.testing.assert_array_equal(np.rint(codes.astype(np.float32) * scale / scale), codes)
 
 
-def test_outputs_that_nobody_reads_are_taken_off():
+def test_outputs_that_nothing_reads_are_removed():
     before = model(
         "g (float[N,2,4,4] x) => (float[N,2,2,2] y) { y, i = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(x) }"
     )
-    assert legalize(before, x=normal(1, 2, 4, 4)) == ["outputs that nobody reads taken off"]
+    assert legalize(before, x=normal(1, 2, 4, 4)) == ["outputs that nothing reads removed"]
 
 
 def test_names_lose_what_command_lines_read():
