@@ -96,7 +96,7 @@ def _described(failure: Failure) -> CompressError:
     """The failure as an error that names pass, node and folder."""
     error, place = failure.error, f"pass {failure.position} '{failure.entry.name}'"
     at = "" if failure.node is None else f" at node '{failure.node}'"
-    folder = "" if failure.folder is None else f"{failure.folder} repeats it"
+    folder = "" if failure.folder is None else f"{failure.folder} reproduces it"
     if isinstance(error, MemoryError):
         return CompressError(f"{place} ran out of memory{at}", "pipeline", OUT_OF_MEMORY)
     if not isinstance(error, CompressError):

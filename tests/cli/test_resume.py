@@ -72,7 +72,7 @@ def test_a_failure_leaves_a_folder_and_keep_going_goes_on(
     report = tmp_path / "r.json"
     assert call(*command) == 1
     line = capsys.readouterr().err
-    assert "pass 5 'stop' failed at node" in line and "fail-005-stop repeats it" in line
+    assert "pass 5 'stop' failed at node" in line and "fail-005-stop reproduces it" in line
     assert not (tmp_path / "m.compressed.onnx").exists()
     assert (tmp_path / "fail-005-stop" / "before.onnx").is_file()
     assert call(*command, "--keep-going", "--report", report) == 0
