@@ -169,7 +169,8 @@ def flag_of(entry: Field[Any]) -> Flag:
 def _value(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(cast("os.PathLike[str]", value))
-    return tuple(cast("list[Any]", value)) if isinstance(value, list | set | frozenset) else value
+    several = isinstance(value, list | tuple | set | frozenset)
+    return tuple(_value(part) for part in cast("list[Any]", value)) if several else value
 
 
 def _plain(value: Any) -> Any:

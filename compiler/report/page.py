@@ -88,8 +88,8 @@ def _values(report: Report, frontier: Frontier | None) -> dict[str, Any]:
 def _groups(report: Report) -> list[dict[str, Any]]:
     curves = (
         "Error curves",
-        "What each layer would lose at every size, drawn from the original network, and the chosen size with what it "
-        "loses in the compressed one. Both axes are the same for every layer; those that lose most come first.",
+        "What each layer would lose at every size in the network that entered the pass, and the chosen size with what "
+        "it loses in the compressed one. Both axes are the same for every layer; those that lose most come first.",
         curve_drawings(report),
     )
     activations = (

@@ -219,6 +219,11 @@ def test_a_call_from_python_is_spelled_with_what_differs_from_the_defaults() -> 
     assert call == "compress('m.onnx', 'basis', target='ort', data=..., overrides=['a:basis.rank=2'], prepare=False)"
 
 
+def test_paths_are_text_wherever_they_stand() -> None:
+    options = RunOptions.of({"plugins": [Path("a.py"), "b.py"], "output": Path("o.onnx"), "data": Path("d.npz")})
+    assert (options.plugins, options.output, options.data) == (("a.py", "b.py"), "o.onnx", "d.npz")
+
+
 def test_unknown_options_are_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"no option 'targets' \(did you mean 'target'"):
         compress("m.onnx", targets="ort")
