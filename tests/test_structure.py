@@ -39,10 +39,15 @@ def floor(parts: tuple[str, ...]) -> int | None:
     return FLOORS.index(head) if head in FLOORS else None
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...] | None]]:
     """(text, place in the package or None for a foreign one) of every import, those inside functions too."""
     folder = path.relative_to(ROOT).parent.parts
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, None) for alias in node.names)
         if isinstance(node, ast.ImportFrom) and not node.level:
@@ -145,7 +150,7 @@ def test_what_the_makefile_installs_is_pinned():
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_modules_are_documented_and_do_not_print(path: Path):
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     assert ast.get_docstring(tree), "a module says what it is for"
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert not any(isinstance(call, ast.Name) and call.id == "print" for call in calls)
@@ -154,7 +159,7 @@ def test_modules_are_documented_and_do_not_print(path: Path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_nothing_is_fetched_unpickled_or_given_to_a_shell(path: Path):
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     modules = {text.partition(".")[0] for text, _ in imports(path)}
     assert not modules & {"ftplib", "http", "requests", "socket", "urllib"}
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
@@ -184,9 +189,14 @@ def test_modules_that_texts_name_are_there(path: Path) -> None:
         assert parts[0] not in FOLDERS or words in ATTRIBUTES or named(parts), f"`{words}` is not there"
 
 
+@cache
+def module_files() -> dict[tuple[str, ...], Path]:
+    files = {path.relative_to(ROOT).with_suffix("").parts: path for path in SOURCES}
+    return files | {parts[:-1]: path for parts, path in files.items() if parts[-1] == "__init__"}
+
+
 def named(parts: tuple[str, ...]) -> bool:
-    modules = {path.relative_to(ROOT).with_suffix("").parts: path for path in SOURCES}
-    modules |= {parts[:-1]: path for parts, path in modules.items() if parts[-1] == "__init__"}
+    modules = module_files()
     if any(module[-len(parts) :] == parts for module in modules):
         return True
     holders = [path for module, path in modules.items() if module[1 - len(parts) :] == parts[:-1]]

@@ -148,22 +148,18 @@ def test_every_option_has_an_example() -> None:
 
 
 @pytest.mark.parametrize(("name", "example"), EXAMPLES.items(), ids=EXAMPLES)
-def test_it_is_heeded(folder: Path, name: str, example: Example) -> None:
-    options = options_of(name, example)
+def test_it_is_heeded_and_in_the_report(folder: Path, name: str, example: Example) -> None:
+    done = run(folder, example, options_of(name, example))
     assert example.value != FIELDS[name].default
-    assert example.heeded(run(folder, example, options))
+    assert example.heeded(done)
+    found = json.loads(json.dumps(done.result.report["options"]))
+    assert found[name] == (list(example.value) if isinstance(example.value, tuple) else example.value)
+    assert set(found) == set(FIELDS)
 
 
 def test_an_operator_that_the_engine_lacks_is_refused_where_no_option_names_it(folder: Path) -> None:
     with pytest.raises(CompressError, match="Mine"):
         run(folder, EXAMPLES["plugin_operators"], RunOptions())
-
-
-@pytest.mark.parametrize(("name", "example"), EXAMPLES.items(), ids=EXAMPLES)
-def test_it_is_in_the_report(folder: Path, name: str, example: Example) -> None:
-    found = json.loads(json.dumps(run(folder, example, options_of(name, example)).result.report["options"]))
-    assert found[name] == (list(example.value) if isinstance(example.value, tuple) else example.value)
-    assert set(found) == set(FIELDS)
 
 
 @pytest.mark.parametrize(("name", "example"), EXAMPLES.items(), ids=EXAMPLES)
