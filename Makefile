@@ -16,7 +16,7 @@ OUT := out/resnet20_cifar10.compressed.onnx
 export ONNX_COMPRESS_TRAIN_ENV ?= $(CURDIR)/.stamp/train-env
 TRAIN_ENV := $(ONNX_COMPRESS_TRAIN_ENV)/onnx-compress-requirements.txt
 
-.PHONY: demo test docs lock audit soak clean
+.PHONY: demo test types suite docs lock audit soak clean
 
 demo: .stamp/demo
 	mkdir -p out
@@ -26,10 +26,15 @@ demo: .stamp/demo
 	$(BIN)/onnx-compress eval $(NETWORK) --data $(SAMPLE) --preprocess cifar10
 	$(BIN)/onnx-compress eval $(OUT) --data $(SAMPLE) --preprocess cifar10
 
-# Types are not checked with Python 3.10: for it, numpy has stubs whose arrays need two type arguments.
 test: .stamp/test .stamp/torch $(TRAIN_ENV)
 	$(BIN)/ruff check .
+	$(MAKE) --no-print-directory --jobs=2 types suite
+
+# Types are not checked with Python 3.10: for it, numpy has stubs whose arrays need two type arguments.
+types: .stamp/test
 	$(BIN)/python -c "import sys; sys.exit(sys.version_info >= (3, 11))" || $(BIN)/pyright --pythonpath $(BIN)/python
+
+suite: .stamp/test
 	$(BIN)/pytest
 
 docs: .stamp/docs

@@ -234,7 +234,7 @@ def test_what_a_driver_would_not_heed_is_refused(name: str, option: str) -> None
 def test_the_power_mode_of_the_run_divides_the_budget_of_its_passes(tmp_path: Path) -> None:
     weights = {f"w{index}": builders.normal(256, 64 if index == 1 else 256, 3, 3, seed=index) for index in (1, 2, 3)}
     layers = "a = Conv<pads=[1,1,1,1]>(x, w1) b = Conv<pads=[1,1,1,1]>(a, w2) y = Conv<pads=[1,1,1,1]>(b, w3)"
-    graph = builders.proto(f"g (float[1,64,56,56] x) => (float[1,256,56,56] y) {{ {layers} }}", **weights)
+    graph = builders.proto(f"g (float[1,64,28,28] x) => (float[1,256,28,28] y) {{ {layers} }}", **weights)
 
     def written(pipeline: str, **options: str) -> bytes:
         return compress(graph, pipeline, **options).proto.SerializeToString(deterministic=True)
