@@ -19,7 +19,7 @@ from onnx_compress.compiler.graph.io import from_proto
 from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.targets import TARGETS, XAVIER
 
-BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[4] / "benchmarks"
 NAMED = ("resnet18", "resnet34", "resnet50", "vgg16", "squeezenet1_0", "squeezenet1_1", "alexnet")
 
 
