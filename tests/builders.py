@@ -52,14 +52,11 @@ def normal(*shape: int, seed: int = 0, dtype: type = np.float32) -> np.ndarray:
 
 
 class Unlabelled:
-    """What a Data says of itself where there is nothing to say."""
+    """What a Data says of itself where there is nothing to say; stand-ins add `samples`, `batches` and `take`."""
 
     labels: np.ndarray | None = None
     digest, description = "0" * 64, "here"
     fixed_batch, largest_batch = None, None
-
-    def take(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
