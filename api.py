@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .compiler.pipeline.data import Progress, silent
-from .compiler.pipeline.options import DEFAULT_SAMPLES, UNUSED, PathLike, RunOptions
+from .compiler.pipeline.options import DEFAULTS, UNUSED, PathLike, RunOptions
 from .compiler.report.frontier import Frontier
 from .drivers.bisect import run_bisect
 from .drivers.compress import Compressed
@@ -32,11 +32,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def takes_options(function: F) -> F:
     """Give a function that takes **options the signature that lists them."""
-    unused = UNUSED.get(function.__name__, ())
-    own = inspect.signature(function)
+    unused, defaults = UNUSED.get(function.__name__, ()), DEFAULTS.get(function.__name__, {})
+    own, kind = inspect.signature(function), inspect.Parameter.KEYWORD_ONLY
     named = [each for each in own.parameters.values() if each.kind is not each.VAR_KEYWORD]
     more = [
-        inspect.Parameter(entry.name, inspect.Parameter.KEYWORD_ONLY, default=entry.default, annotation=entry.type)
+        inspect.Parameter(entry.name, kind, default=defaults.get(entry.name, entry.default), annotation=entry.type)
         for entry in fields(RunOptions)
         if entry.name not in unused
     ]
@@ -98,7 +98,7 @@ def frontier(
         UsageError: an option, a pass or a path is not valid.
         CompressError: the model or the data cannot be used, or a pass failed.
     """
-    asked = RunOptions.of({"samples": 2 * DEFAULT_SAMPLES, "jobs": -1, **options})
+    asked = RunOptions.of({**DEFAULTS["frontier"], **options})
     return run_frontier(model, method, FrontierRequest(eval_data, budget, points, low, high), asked, progress)
 
 

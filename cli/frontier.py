@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..compiler.report.frontier import Frontier
 
 
-@takes_options("frontier", data=..., samples=2048, jobs=-1)
+@takes_options("frontier", data=...)
 def frontier(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The ONNX file to compress.")],
     options: RunOptions,

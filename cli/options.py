@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from ..compiler.pipeline.options import UNUSED, RunOptions, flag_of
+from ..compiler.pipeline.options import DATA, DEFAULTS, UNUSED, WRITTEN, RunOptions, flag_of
 
 FIELDS: Mapping[str, Field[Any]] = {entry.name: entry for entry in fields(RunOptions)}
 
@@ -41,7 +41,7 @@ COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
     "power_mode": lambda: ["MAXN", "30W", "15W", "10W"],
 }
 
-Data = Annotated[str, typer.Option(help=flag_of(FIELDS["data"]).help, rich_help_panel=flag_of(FIELDS["data"]).heading)]
+Data = Annotated[str, typer.Option(help=flag_of(FIELDS["data"]).help, rich_help_panel=DATA)]
 Pipeline = Annotated[
     str,
     typer.Option(
@@ -49,10 +49,12 @@ Pipeline = Annotated[
     ),
 ]
 Preprocess = Annotated[
-    str | None, typer.Option(help=flag_of(FIELDS["preprocess"]).help, autocompletion=_presets, rich_help_panel="Data")
+    str | None, typer.Option(help=flag_of(FIELDS["preprocess"]).help, autocompletion=_presets, rich_help_panel=DATA)
 ]
 Plugins = Annotated[list[str] | None, typer.Option(help=flag_of(FIELDS["plugins"]).help)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help=flag_of(FIELDS["overwrite"]).help)]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help=flag_of(FIELDS["overwrite"]).help, rich_help_panel=WRITTEN)
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
@@ -61,8 +63,9 @@ def takes_options(driver: str, **defaults: Any) -> Callable[[Callable[..., None]
     """Give a command a flag for each field of `RunOptions` that `driver` heeds, for its parameter `options`.
 
     Args:
-        defaults: of this command, by field; `...`: the flag must be given.
+        defaults: of this command, by field, beside those of the driver; `...`: the flag must be given.
     """
+    defaults = {**DEFAULTS.get(driver, {}), **defaults}
     taken = [entry for entry in FIELDS.values() if entry.name not in UNUSED.get(driver, ())]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -82,16 +85,17 @@ def takes_options(driver: str, **defaults: Any) -> Callable[[Callable[..., None]
 
 
 def _parameter(entry: Field[Any], defaults: Mapping[str, Any]) -> inspect.Parameter:
-    flag = flag_of(entry)
-    default = defaults.get(entry.name, entry.default)
-    kind: Any = flag.kind or (list[str] if isinstance(default, tuple) else type(default))
+    flag, default = flag_of(entry), defaults.get(entry.name, entry.default)
+    kind: Any = flag.kind or (list[str] if isinstance(default, tuple) else str if default is None else type(default))
     if default is None or isinstance(default, tuple):
-        kind, default = kind if kind is not type(None) else str, None
-        kind = kind | None
-    names = flag.names if isinstance(default, bool) or flag.names != (f"--{entry.name.replace('_', '-')}",) else ()
+        kind, default = kind | None, None
     default = False if isinstance(default, bool) else inspect.Parameter.empty if default is ... else default
     option = typer.Option(
-        *names, help=flag.help, min=flag.least, rich_help_panel=flag.heading, autocompletion=COMPLETIONS.get(entry.name)
+        *flag.names,
+        help=flag.help,
+        min=flag.least,
+        rich_help_panel=flag.heading,
+        autocompletion=COMPLETIONS.get(entry.name),
     )
     annotation = Annotated[kind, option]  # pyright: ignore[reportInvalidTypeForm]
     return inspect.Parameter(entry.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -20,10 +20,9 @@ from ..compiler.pipeline.manager import PassManager
 from ..compiler.pipeline.options import RunOptions
 from ..compiler.report.frontier import SCHEMA, Frontier, to_csv, to_json, to_svg
 from ..compiler.versions import __version__
-from ..runtime.data import load_samples
 from ..runtime.result_cache import ResultCache, cache_folder
 from ..runtime.subsets import Half
-from .setup import PREPARE, ModelLike, Pipeline, Setup, instances, set_up
+from .setup import PREPARE, ModelLike, Pipeline, Setup, instances, samples_of, set_up
 from .sweep import FrontierSweep, points
 
 
@@ -68,10 +67,8 @@ def run_frontier(
 
 def _held_out(setup: Setup, request: FrontierRequest) -> Data | None:
     """Samples that are judged on alone, where they are given."""
-    if request.eval_data is None:
-        return None
-    options = setup.options
-    return load_samples(setup.source.graph, request.eval_data, options.preprocess, None, options.labels)
+    asked = replace(setup.options, data=request.eval_data, samples=None)
+    return None if request.eval_data is None else samples_of(setup.source, asked)
 
 
 def _sweep(setup: Setup, data: Data, held: Data | None, unit: str) -> FrontierSweep:

@@ -27,6 +27,8 @@ UNUSED = {
     "bisect": ("output", "report", "dump_dir", "keep_going", "overwrite"),
 }
 """Options that a driver has no use for, and refuses."""
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {"frontier": {"samples": 2 * DEFAULT_SAMPLES, "jobs": -1}}
+"""Of a driver, where they are not those of the fields."""
 
 
 @dataclass(frozen=True)
