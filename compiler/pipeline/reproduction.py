@@ -27,6 +27,7 @@ from .base import Pass
 from .commands import command_line
 from .context import Context
 from .instruments import Failure, Instrument
+from .options import DEFAULT_SAMPLES
 
 PACKAGES = ("onnx-compress", *BUILT_ON, "torch")
 FIRST = ("node", "conv", "layer")
@@ -77,7 +78,7 @@ def pass_alone(model: Path, entry: Pass, ctx: Context) -> str:
     """The command that runs one pass of the run on `model`."""
     given = [override.text for override in ctx.overrides if override.name == entry.name]
     changed = {"output": None, "dump_dir": None, "keep_going": False, "prepare": False, "legalize": False}
-    samples = ctx.options.samples if ctx.data is None else ctx.data.samples
+    samples = DEFAULT_SAMPLES if ctx.data is None else ctx.data.samples
     options = replace(ctx.options, overrides=tuple(given), samples=samples, **changed)
     return command_line(model, str(entry), options)
 

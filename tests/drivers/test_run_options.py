@@ -3,6 +3,7 @@ repeats the run."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
 from collections.abc import Callable, Mapping
@@ -16,12 +17,13 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import pytest
-from onnx_compress import Context, Decision, Pass, PassResult, RunOptions, UsageError, compress
+from onnx_compress import Context, Decision, Pass, PassResult, RunOptions, UsageError, bisect, compress, frontier
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.pipeline import registry
 from onnx_compress.compiler.pipeline.commands import command_line, python_call
 from onnx_compress.compiler.pipeline.data import silent
 from onnx_compress.compiler.pipeline.options import flag_of
+from onnx_compress.compiler.pipeline.reproduction import pass_alone
 from onnx_compress.drivers import compress as driver
 from onnx_compress.drivers.compress import Compressed, identity
 from onnx_compress.drivers.setup import set_up
@@ -213,6 +215,18 @@ def test_a_call_from_python_is_spelled_with_what_differs_from_the_defaults() -> 
     options = RunOptions.of({"target": "ort", "overrides": ["a:basis.rank=2"], "data": np.zeros(3), "prepare": False})
     call = python_call("m.onnx", "basis", options)
     assert call == "compress('m.onnx', 'basis', target='ort', data=..., overrides=['a:basis.rank=2'], prepare=False)"
+
+
+def test_what_repeats_a_pass_without_data_can_be_typed_even_after_all_samples_were_asked_for() -> None:
+    command = pass_alone(Path("m.onnx"), Look(), Context(RunOptions(samples=None)))
+    assert command == "onnx-compress m.onnx -p look --no-prepare --no-legalize"
+
+
+def test_signatures_show_the_defaults_of_each_function() -> None:
+    for function, samples, jobs in ((compress, 1024, 1), (frontier, 2048, -1), (bisect, 1024, 1)):
+        shown = inspect.signature(function).parameters
+        assert (shown["samples"].default, shown["jobs"].default) == (samples, jobs)
+    assert "dump_dir" not in inspect.signature(frontier).parameters
 
 
 def test_paths_are_text_wherever_they_stand() -> None:
