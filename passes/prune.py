@@ -39,7 +39,7 @@ from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.registry import register
 from ..runtime.lockstep import ROWS
 from .budgets.budget import DEFAULT_AGREEMENT, SEARCHED, Budget, slack_notes
-from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass, record
+from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass
 from .budgets.search import BudgetSearch
 from .fitting.samples import held_out
 from .projection.significance import CRITERIA, READINGS
@@ -102,11 +102,14 @@ class Prune(BudgetedPass):
         search = BudgetSearch.of(budget, ctx) if budget.rule in SEARCHED else None
         problem = self._problem(graph, ctx, budget, ctx.data if search is None else search.fitting)
         if not problem.candidates:
-            return PassResult(decisions=problem.skipped, notes=[*result.notes, "no group of channels can be pruned"])
+            result.notes.append("no group of channels can be pruned")
+            problem.divide(self._division(), Budget(budget.limits))
+            result.notes += slack_notes(budget, problem.shares(), changed=False)
+            return replace(result, decisions=problem.skipped)
         gone = self._units(problem, budget, search, result)
         if gone is not None:
             self._rewrite(problem, gone, result)
-            result.notes += slack_notes(budget, problem.shares())
+            result.notes += slack_notes(budget, problem.shares(), changed=any(gone))
         else:
             result.decisions = [
                 Decision(name, "kept", UNTOUCHED) for each in problem.candidates for name in producer_names(each.group)
@@ -154,7 +157,7 @@ class Prune(BudgetedPass):
         repair = Repair(self.repair, self.ridge, ROWS // 2)
         free = replace(problem, ctx=replace(problem.ctx, held=frozenset()))
         gone, outcome = search_units(free, search, self._division(), repair, self.auto)
-        record(outcome, result)
+        self._record(outcome, result)
         return gone
 
     def _rewrite(self, problem: PruningProblem, gone: list[int], result: PassResult) -> None:

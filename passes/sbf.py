@@ -66,7 +66,7 @@ from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.registry import register
 from ..compiler.targets import Target
 from .budgets.allocate import Choice
-from .budgets.budget import Budget
+from .budgets.budget import Budget, BudgetUnreachable
 from .decomposition.base import DecompositionPass
 from .decomposition.forms import Form
 from .decomposition.survey import Survey
@@ -139,6 +139,9 @@ class SpatialBasisFilters(DecompositionPass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         unable = _no_plugin(ctx.target, graph.opset) if self.form == "plugin" else None
+        given = self._given()
+        if unable is not None and given is not None and given.limits:
+            raise BudgetUnreachable(f"{given} cannot be reached", "budget", unable)
         if unable is not None:
             return PassResult(notes=[unable])
         if self.form != "dense" or self.storage == "full":

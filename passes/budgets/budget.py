@@ -84,11 +84,15 @@ class Budget:
         return ":".join(f"{unit}={share:g}" for unit, share in self.limits.items())
 
 
-def slack_notes(budget: Budget, kept: Mapping[str, float]) -> list[str]:
-    """A sentence where no limit is used to within `NEAR`; `kept` are the shares reached."""
-    if not budget.limits or any(kept[unit] >= share * (1 - NEAR) for unit, share in budget.limits.items()):
-        return []
+def slack_notes(budget: Budget, kept: Mapping[str, float], changed: bool = True) -> list[str]:
+    """A sentence where nothing had to change, or no limit is used to within `NEAR`; `kept` are the shares reached."""
     reached = ", ".join(f"{unit}={kept[unit]:.3f}" for unit in budget.limits)
+    if not budget.limits:
+        return []
+    if not changed:
+        return [f"{budget} is met before this pass, by {reached}: it changes nothing"]
+    if any(kept[unit] >= share * (1 - NEAR) for unit, share in budget.limits.items()):
+        return []
     return [f"{budget} is met by {reached}: no sizes come nearer from below"]
 
 

@@ -13,7 +13,7 @@ from ...compiler.pipeline.context import Context
 from .budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, LIMITS, SEARCHED, Budget
 from .search import SearchOutcome
 
-UNTOUCHED = "left as it is: the budget cannot be reached"
+UNTOUCHED = "left as it is: the default budget cannot be reached"
 NO_BUDGET = f"without data and without a budget, every layer keeps {DEFAULT_ENERGY:.0%} of its weights' energy"
 
 
@@ -82,12 +82,13 @@ class BudgetedPass(Pass):
         """What sizes are multiples of."""
         return ctx.target.int8_multiple if self.align == "target" else self.align
 
+    def _record(self, outcome: SearchOutcome, result: PassResult) -> None:
+        """Put a search into the report; `BudgetUnreachable` where nothing meets what was asked for by name."""
+        if outcome.best is None and self._given() is not None:
+            raise outcome.unreachable()
+        result.notes.append(outcome.note())
+        result.metrics.update(outcome.metrics())
+        result.traces.searches.append(outcome.trace())
+
     def _sensitivity_file(self, ctx: Context) -> str | None:
         return self.sensitivity_file or ctx.options.sensitivity_file
-
-
-def record(outcome: SearchOutcome, result: PassResult) -> None:
-    """Put a search into the report."""
-    result.notes.append(outcome.note())
-    result.metrics.update(outcome.metrics())
-    result.traces.searches.append(outcome.trace())

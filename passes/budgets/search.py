@@ -124,16 +124,16 @@ class SearchOutcome:
         wanted = self._figure(self.search.allowed)
         held = f"{self.search.judging.samples} held-out samples"
         if self.best is None:
-            nearest = min(self.trials, key=lambda judged: (judged.loss, judged.macs))
-            return (
-                f"{wanted} cannot be reached: the nearest of {len(self.trials)} trials is "
-                f"{self._figure(nearest.loss)} with macs={nearest.macs:.3f} ({held}); every Conv is left as it is"
-            )
+            return f"{wanted} cannot be reached: {self._nearest()}; every layer is left as it is"
         side = "at least" if self.search.rule == "agreement" else "at most"
         return (
             f"{wanted}: macs={self.best.macs:.3f} by {len(self.trials)} trials, judged on {held}: "
             f"{self._figure(self.best.loss)}, {side} {self._figure(self.best.bound).split('=')[1]} with 95 % confidence"
         )
+
+    def unreachable(self) -> BudgetUnreachable:
+        """The error where nothing passed."""
+        return BudgetUnreachable(f"{self._figure(self.search.allowed)} cannot be reached", "budget", self._nearest())
 
     def metrics(self) -> dict[str, float]:
         found = {"trials": float(len(self.trials)), "held_out": float(self.search.judging.samples)}
@@ -149,6 +149,12 @@ class SearchOutcome:
             for each in self.trials
         ]
         return Trials(self.search.rule, self._value(self.search.allowed), tuple(tried))
+
+    def _nearest(self) -> str:
+        nearest = min(self.trials, key=lambda judged: (judged.loss, judged.macs))
+        held = f"{self.search.judging.samples} held-out samples"
+        figure = f"{self._figure(nearest.loss)} with macs={nearest.macs:.3f} ({held})"
+        return f"the nearest of {len(self.trials)} trials is {figure}"
 
     def _value(self, loss: float) -> float:
         return 1 - loss if self.search.rule == "agreement" else 100 * loss

@@ -19,7 +19,7 @@ from ...runtime.lockstep import ROWS
 from ...runtime.measured_latency import MULTIPLE, MeasuredLatencyModel
 from ..budgets.allocate import Choice
 from ..budgets.budget import SEARCHED, Budget, slack_notes
-from ..budgets.budgeted_pass import UNTOUCHED, BudgetedPass, record
+from ..budgets.budgeted_pass import UNTOUCHED, BudgetedPass
 from ..budgets.search import BudgetSearch, search_smallest
 from ..fitting.lockstep import FitOptions
 from ..sensitivity.measure import SensitivityMeter
@@ -78,7 +78,10 @@ class DecompositionPass(BudgetedPass):
         data = ctx.data if search is None else search.fitting
         found = self._survey(graph, ctx, budget, data)
         if not found.candidates:
-            return PassResult(decisions=found.skipped, notes=[*result.notes, "no Conv can be rewritten"])
+            result.notes.append("no Conv can be rewritten")
+            self.choose(Budget(budget.limits), found)
+            result.notes += slack_notes(budget, found.kept([]), changed=False)
+            return replace(result, decisions=found.skipped)
         if search is not None:
             budget = self._searched(graph, ctx, found, search, result)
         result.traces.curves += [curve for candidate in found.candidates for curve in candidate.curves()]
@@ -142,7 +145,7 @@ class DecompositionPass(BudgetedPass):
             self._write(trial, free, found, chosen, data, ROWS // 2)
 
         outcome = search_smallest(graph, ctx, search, attempt)
-        record(outcome, result)
+        self._record(outcome, result)
         return Budget() if outcome.best is None else Budget({"macs": outcome.best.macs})
 
     def _rewrite(self, graph: gs.Graph, ctx: Context, found: Survey, budget: Budget, result: PassResult) -> None:
@@ -150,7 +153,8 @@ class DecompositionPass(BudgetedPass):
         result.decisions = self._write(graph, ctx, found, chosen, ctx.data, ROWS)
         kept = found.kept(chosen)
         result.metrics.update({f"{unit}_kept": share for unit, share in kept.items()})
-        result.notes += [*slack_notes(budget, kept), *_slower(found, chosen)]
+        changed = any(choice.size for choice in chosen)
+        result.notes += [*slack_notes(budget, kept, changed), *_slower(found, chosen)]
 
     def _write(
         self, graph: gs.Graph, ctx: Context, found: Survey, chosen: Sequence[Choice], data: Data | None, rows: int

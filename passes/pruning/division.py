@@ -49,7 +49,9 @@ def divide(
     limits = shares.left(budget.limits)
     cost_model.move_all([0] * len(candidates))
     try:
-        if rule == "loss":
+        if not candidates or not _over(cost_model, limits):
+            _require(cost_model, limits)
+        elif rule == "loss":
             _least_loss(candidates, cost_model, limits)
         else:
             _cut(rule, candidates, cost_model, limits)
@@ -160,8 +162,7 @@ def _cut(rule: str, candidates: Sequence[PruningCandidate], cost_model: PruningC
         cost_model.move_all(of(candidates, middle))
         low, high = (middle, high) if _over(cost_model, limits) else (low, middle)
     cost_model.move_all(of(candidates, high))
-    if over := _over(cost_model, limits):
-        raise NoCheaperStep(list(over))
+    _require(cost_model, limits)
 
 
 def _range(rule: str, candidates: Sequence[PruningCandidate]) -> tuple[float, float, Callable[..., list[int]]]:
@@ -171,6 +172,12 @@ def _range(rule: str, candidates: Sequence[PruningCandidate]) -> tuple[float, fl
         return 0.0, max(float(candidate.losses[-1]) for candidate in candidates), of_loss
     values = np.concatenate([candidate.scores for candidate in candidates])
     return float(values.min()), float(values.max()) + 1.0, of_interval
+
+
+def _require(cost_model: PruningCostModel, limits: Costs) -> None:
+    """`NoCheaperStep` where a limit is exceeded."""
+    if over := _over(cost_model, limits):
+        raise NoCheaperStep(list(over))
 
 
 def _over(cost_model: PruningCostModel, limits: Costs) -> dict[str, float]:
