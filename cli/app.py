@@ -8,12 +8,13 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import typer
 from typer.main import get_command
 
-from ..compiler.errors import OUT_OF_MEMORY, CompressError
+from ..compiler.errors import OUT_OF_MEMORY, CompressError, UsageError
 from ..compiler.versions import __version__
 from .bench import bench
 from .bisect import bisect
@@ -80,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         main(["--help"])
         return 2
     try:
+        _refuse_empty(args)
         code = get_command(app).main(args=args, prog_name=PROGRAM, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
@@ -88,6 +90,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         _say("interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _refuse_empty(args: Sequence[str]) -> None:
+    """`UsageError` for a word without text, which is what a shell makes of an unset variable in quotes."""
+    for before, word in pairwise(["", *args]):
+        flag = word[:-1] if word.startswith("--") and word.endswith("=") else "" if word else before
+        if not word or flag:
+            where = flag if flag.startswith("-") else "command line"
+            raise UsageError("a value is empty", where, "give one, or leave it out; is a shell variable unset?")
 
 
 def _fail(error: Exception, verbose: bool) -> int:

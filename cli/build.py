@@ -44,12 +44,10 @@ def build(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the whole output of trtexec.")] = False,
 ) -> None:
     """Build an engine with TensorRT, on the device that will run it."""
-    from ..compiler.files import check_output
     from ..compiler.targets import find_target
     from ..compiler.targets.profiles import parse_ranges
     from ..compiler.targets.trtexec import EngineOptions
     from ..drivers.build import BuildRequest, make_engine
-    from ..runtime.tensorrt.measured import add_times
     from .console import progress_bars, results
 
     if report is not None and profile is None:
@@ -66,15 +64,11 @@ def build(
         workspace=workspace,
     )
     with progress_bars(quiet) as progress:
+        say = _print_log if verbose else None
         job = BuildRequest(
-            model, written, find_target(target), options, profile, progress, _print_log if verbose else None
+            model, written, find_target(target), options, profile, report, overwrite, progress=progress, say=say
         )
-        for path in (job.engine, job.profile, job.layers):
-            if path is not None:
-                check_output(path, overwrite)
         built = make_engine(job, via)
-    if report is not None:
-        add_times(report, built.times)
     if not quiet:
         show(results(), built)
 

@@ -46,6 +46,7 @@ def compress(
     if print_config:
         typer.echo(as_toml(ctx), nl=False)
         return
+    from ..compiler.files import Place
     from ..compiler.pipeline.commands import command_line
     from ..drivers.compress import compress as run
     from .console import progress_bars, results
@@ -54,8 +55,9 @@ def compress(
     command = command_line(model, pipeline, options)
     if options.output is None:
         options = replace(options, output=str(default_output(Path(model))))
+    read = [] if config is None else [Place("the config file", config)]
     with progress_bars(quiet, verbose) as progress:
-        result = run(model, pipeline, options, progress, command)
+        result = run(model, pipeline, options, progress, command, read)
     if print_trtexec:
         typer.echo(result.report["target"]["command"])
     elif not quiet:

@@ -34,6 +34,8 @@ def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
             raise UsageError(f"unknown key '{key}'", str(path), nearest(key, flags))
         if isinstance(value, dict) or (isinstance(value, list) and not flags[key].multiple):
             raise UsageError(f"'{key}' takes one value, found {value}", str(path), f"write {key} = ...")
+        if value == "":
+            raise UsageError(f"'{key}' is empty", str(path), "give a value, or leave the key out")
     ctx.default_map = {flags[key].name: _value(flags[key], value) for key, value in values.items()}
     return path
 

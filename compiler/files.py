@@ -1,12 +1,20 @@
-"""Files that appear whole or not at all, and what is said when they cannot be written."""
+"""Files that appear whole or not at all, and what is said when they cannot be written.
+
+`check_places` compares all files of a run before any work: none that is read is written, none is written twice. Files
+are one where the system says so (symbolic and hard links, `..`, folders that ignore case), and where two that are not
+there yet differ by case at most.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import combinations, product
 from pathlib import Path
 
 from .errors import CompressError, UsageError
@@ -20,10 +28,73 @@ _FIXES = {
 }
 
 
+ELSEWHERE = "choose another name"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file that a run reads or writes.
+
+    Attributes:
+        word: what the user knows it by: "the model", "--report".
+        path: the file; or a folder, of which the files count whose path inside matches `holds`.
+        fresh: it must not be there yet, unless files may be overwritten.
+        replaces: the word of what it may be written over.
+    """
+
+    word: str
+    path: Path
+    holds: re.Pattern[str] | None = None
+    fresh: bool = True
+    replaces: str | None = None
+
+
+def check_places(reads: Sequence[Place], writes: Sequence[Place], overwrite: bool = False) -> None:
+    """See the module docstring.
+
+    Raises:
+        UsageError: a file would be read and written, or written twice, or is there already.
+        CompressError: a file could not be written.
+    """
+    for written, read in product(writes, reads):
+        if written.replaces != read.word and _meet(written, read):
+            where = read.path if written.holds else written.path
+            raise UsageError(f"{written.word} would write over {read.word}", str(where), ELSEWHERE)
+    for one, other in combinations(writes, 2):
+        if _meet(one, other):
+            where = other.path if one.holds else one.path
+            raise UsageError(f"{one.word} and {other.word} name one file", str(where), ELSEWHERE)
+    for written in writes:
+        if written.fresh and written.holds is None:
+            check_output(written.path, overwrite)
+
+
+def _meet(one: Place, other: Place) -> bool:
+    """Whether there is a file that both name."""
+    if one.holds and other.holds:
+        return False
+    if other.holds:
+        one, other = other, one
+    if not one.holds:
+        return is_same_file(one.path, other.path)
+    folder, file = (os.path.realpath(place.path) for place in (one, other))
+    return Path(file).is_relative_to(folder) and bool(one.holds.fullmatch(Path(file).relative_to(folder).as_posix()))
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """See the module docstring."""
+    there = one.exists(), other.exists()
+    if any(there):
+        return all(there) and one.samefile(other)
+    return os.path.realpath(one).casefold() == os.path.realpath(other).casefold()
+
+
 def check_output(path: Path, overwrite: bool = False) -> None:
     """Raise where `path` could not be written, before any work is done."""
     if path.is_dir():
         raise UsageError("is a folder", str(path), "give the name of a file")
+    if path.exists() and not path.is_file():
+        raise UsageError("is a device", str(path), "give the name of a file")
     if not path.parent.is_dir():
         raise CompressError("no such folder", str(path.parent), "create it, or choose another output")
     if path.exists() and not overwrite:

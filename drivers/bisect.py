@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import onnx_graphsurgeon as gs
@@ -27,6 +28,7 @@ from ..compiler.pipeline.manager import PassManager
 from ..compiler.pipeline.options import RunOptions
 from .checks import Check, parse_check
 from .culprit import Culprit, write_culprit
+from .paths import bisection_written
 from .setup import Baseline, ModelLike, Pipeline, set_up
 
 TOUCHED = ("rewritten", "refitted", "quantized", "folded", "removed", "legalized")
@@ -38,7 +40,7 @@ def run_bisect(
 ) -> tuple[Culprit, Path]:
     """See `api.bisect`."""
     options.refuse_unused("bisect")
-    setup = set_up(model, pipeline, options, progress)
+    setup = set_up(model, pipeline, options, progress, partial(bisection_written, folder))
     source, passes, ctx = setup.source, setup.pipeline(), setup.ctx
     judge = parse_check(check, replace(source, graph=source.graph.copy()), ctx.data)
     culprit = bisect(source, passes, ctx, judge, [Baseline(setup.prepared)])

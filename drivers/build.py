@@ -13,15 +13,17 @@ from typing import Literal
 import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError, UsageError
-from ..compiler.files import staged, writing
-from ..compiler.graph.io import load
+from ..compiler.files import Place, check_places, staged, writing
+from ..compiler.graph.io import Model, load
 from ..compiler.pipeline.data import Progress, silent
 from ..compiler.targets import Target
 from ..compiler.targets.trtexec import EngineOptions, arguments, steady_latency
 from ..runtime.tensorrt.builder import INSTALL, build_engine
 from ..runtime.tensorrt.layers import read_origins, read_profile, times_by_node
 from ..runtime.tensorrt.log import LatencyStatistics
+from ..runtime.tensorrt.measured import add_times
 from ..runtime.tensorrt.program import find_trtexec, run_trtexec
+from .paths import model_places
 
 Way = Literal["auto", "python", "trtexec"]
 HERE = "put trtexec on the PATH"
@@ -34,6 +36,8 @@ class BuildRequest:
     Attributes:
         model: the ONNX file; engine: the file to write.
         profile: file for the layer times (trtexec's JSON); the layer information goes beside it.
+        report: the report of the compression, which gets the layer times.
+        overwrite: replace existing files.
         say: gets all that trtexec prints.
     """
 
@@ -42,6 +46,8 @@ class BuildRequest:
     target: Target
     options: EngineOptions = field(default_factory=EngineOptions)
     profile: Path | None = None
+    report: Path | None = None
+    overwrite: bool = False
     progress: Progress = silent
     say: Callable[[str], None] | None = None
 
@@ -85,13 +91,33 @@ def make_engine(request: BuildRequest, via: Way = "auto") -> BuildResult:
         raise UsageError(
             f"'{request.target.name}' has no engine files", "--target", "onnxruntime runs the ONNX file itself"
         )
-    graph = load(request.model).graph
+    source = load(request.model)
+    check_places(*_places(request, source), request.overwrite)
+    graph = source.graph
     program = _way(via, request.profile is not None)
     started = time.perf_counter()
     with writing(request.engine), staged(request.engine) as part:
         built = _by_package(request, graph, part) if program is None else _by_program(program, request, graph, part)
+    if request.report is not None:
+        add_times(request.report, built.times)
     notes = [*built.notes, *_another_version(request.target, built.version)]
     return replace(built, seconds=time.perf_counter() - started, notes=notes)
+
+
+def _places(request: BuildRequest, source: Model) -> tuple[list[Place], list[Place]]:
+    """What is read, and what is written."""
+    options = request.options
+    read = model_places(source)
+    if options.calibration is not None:
+        read.append(Place("what --calib reads", Path(options.calibration)))
+    written = [Place("-o", request.engine)]
+    if request.profile is not None and request.layers is not None:
+        written += [Place("--profile", request.profile), Place("the file of layers beside it", request.layers)]
+    if request.report is not None:
+        written.append(Place("--report", request.report, fresh=False))
+    if options.timing_cache is not None:
+        written.append(Place("--timing-cache", Path(options.timing_cache), fresh=False))
+    return read, written
 
 
 def _way(via: Way, profiled: bool) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import onnx
 import onnx_graphsurgeon as gs
 
-from ..compiler.files import check_output, staged, writing
+from ..compiler.files import Place, check_places, staged, writing
 from ..compiler.graph.io import Model, digest, save, stored_size, to_proto
 from ..compiler.pipeline.base import PassRecord
 from ..compiler.pipeline.checkpoints import Checkpoints, step_keys
@@ -23,6 +24,7 @@ from ..compiler.pipeline.reproduction import Reproduction, versions
 from ..compiler.report import Report
 from ..compiler.report.page import overview, written_as
 from ..runtime.verify import Verify
+from .paths import MODEL, model_places, written_by
 from .reporting import FinishedRun
 from .setup import Baseline, ModelLike, Pipeline, Setup, set_up
 
@@ -63,8 +65,9 @@ class Compressed:
         """
         path = Path(path)
         beside = {path.with_suffix(suffix): text for suffix, text in self.sidecars.items()}
-        for target in (path, *beside):
-            check_output(target, overwrite)
+        written = [Place(f"its {file.suffix} file", file) for file in beside]
+        new = Place("the new model", path, replaces=MODEL)
+        check_places(model_places(self.model), [new, *written], overwrite)
         with ExitStack() as stack:
             for file, text in beside.items():
                 stack.enter_context(writing(file))
@@ -74,13 +77,20 @@ class Compressed:
 
 
 def compress(
-    model: ModelLike, pipeline: Pipeline, options: RunOptions, progress: Progress, command: str | None
+    model: ModelLike,
+    pipeline: Pipeline,
+    options: RunOptions,
+    progress: Progress,
+    command: str | None,
+    reads: Sequence[Place] = (),
 ) -> Compressed:
-    """See `api.compress`; `command`: what the report names as the command that repeats the run."""
-    for path in (options.output, options.report):
-        if path is not None:
-            check_output(Path(path), options.overwrite)
-    setup = set_up(model, pipeline, options, progress)
+    """See `api.compress`.
+
+    Args:
+        command: what the report names as the command that repeats the run.
+        reads: files that decided the options.
+    """
+    setup = set_up(model, pipeline, options, progress, written_by, reads)
     before = setup.source.stored or stored_size(setup.source)
     repeats = command or python_call(setup.given, setup.spelled, options)
     records = _run(setup, repeats)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..compiler.errors import CompressError, UsageError
-from ..compiler.files import check_output, staged, writing
+from ..compiler.files import staged, writing
 from ..compiler.graph.io import to_proto
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.data import Data, Progress
@@ -22,6 +22,7 @@ from ..compiler.report.frontier import SCHEMA, Frontier, to_csv, to_json, to_svg
 from ..compiler.versions import __version__
 from ..runtime.result_cache import ResultCache, cache_folder
 from ..runtime.subsets import Half
+from .paths import data_place, frontier_files, frontier_written
 from .setup import PREPARE, ModelLike, Pipeline, Setup, instances, samples_of, set_up
 from .sweep import FrontierSweep, points
 
@@ -48,11 +49,9 @@ def run_frontier(
 ) -> Frontier:
     """See `api.frontier`."""
     options.refuse_unused("frontier")
-    output = None if options.output is None else Path(options.output)
-    for path in () if output is None else beside(output):
-        check_output(path, options.overwrite)
     shares = request.shares()
-    setup = set_up(model, method, options, progress)
+    reads = list(data_place("--eval-data", request.eval_data))
+    setup = set_up(model, method, options, progress, frontier_written, reads)
     if setup.ctx.data is None:
         raise UsageError("a frontier needs samples", "--data", "give some hundreds")
     held = _held_out(setup, request)
@@ -60,8 +59,8 @@ def run_frontier(
     digests = [setup.ctx.data.digest, None if held is None else held.digest]
     key = [*digests, setup.spelled, request.budget, options.deciding(), __version__]
     found = _resumed(sweep, setup, shares, key)
-    if output is not None:
-        write_frontier(found, output)
+    if options.output is not None:
+        write_frontier(found, Path(options.output))
     return found
 
 
@@ -117,14 +116,9 @@ def _resumed(sweep: FrontierSweep, setup: Setup, shares: Sequence[float], key: S
     )
 
 
-def beside(output: Path) -> list[Path]:
-    """The files that a frontier is written to."""
-    return [output, *(output.with_suffix(suffix) for suffix in (".csv", ".svg"))]
-
-
 def write_frontier(found: Frontier, output: Path) -> None:
     """All of them appear, or none."""
     with ExitStack() as stack:
-        for path, text in zip(beside(output), (to_json(found), to_csv(found), to_svg(found)), strict=True):
+        for path, text in zip(frontier_files(output), (to_json(found), to_csv(found), to_svg(found)), strict=True):
             stack.enter_context(writing(path))
             stack.enter_context(staged(path)).write_text(text, encoding="utf-8")

@@ -34,9 +34,9 @@ from ..runtime.environment import environment, now
 from ..runtime.evaluate import agreement
 from ..runtime.subsets import Slice
 from .layer_costs import Costed, layer_reports
+from .paths import CALIBRATION
 from .setup import Setup
 
-CALIBRATION = ".calib"
 COMPARED = 2**26
 WITHOUT_DATA = (
     "without data only the weights decide: --data with a few hundred unlabelled inputs adds factors fitted to them, "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import onnx
 
 from ..compiler.costs.latency import DEVICES
 from ..compiler.errors import CompressError
+from ..compiler.files import Place, check_places
 from ..compiler.graph.convs import find_convs, is_conv, unsupported_convs
 from ..compiler.graph.io import Model, from_proto, load
 from ..compiler.graph.quantization.quantizable import is_layer
@@ -26,11 +27,13 @@ from ..compiler.pipeline.spec import format_pipeline, parse_pipeline
 from ..compiler.targets import find_target
 from ..runtime.data import Samples, load_samples
 from ..runtime.memory import memory_budget, parse_bytes
+from .paths import read_by
 
 PREPARE = ("cleanup", "fold-batchnorm", "cleanup")
 FINISH = ("legalize",)
 ModelLike = PathLike | onnx.ModelProto
 Pipeline = str | Sequence[Pass]
+Writes = Callable[[Model, Sequence[Pass], RunOptions], Iterable[Place]]
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,19 @@ class Setup:
         return [*instances(PREPARE[: self.prepared]), *self.passes, *instances(finish)]
 
 
-def set_up(model: ModelLike, pipeline: Pipeline, options: RunOptions, progress: Progress) -> Setup:
+def set_up(
+    model: ModelLike,
+    pipeline: Pipeline,
+    options: RunOptions,
+    progress: Progress,
+    writes: Writes,
+    reads: Sequence[Place] = (),
+) -> Setup:
     """Load and check all that a run needs, before any pass runs.
+
+    Args:
+        writes: the files that the run will write; see `drivers.paths`.
+        reads: files that it reads beside those that the model, the passes and the options name.
 
     Raises:
         UsageError: an option, a pass or a path is not valid.
@@ -83,6 +97,8 @@ def set_up(model: ModelLike, pipeline: Pipeline, options: RunOptions, progress: 
     passes = parse_pipeline(pipeline) if isinstance(pipeline, str) else list(pipeline)
     _check(options)
     source = load_model(model)
+    read = [*read_by(source, passes, options), *reads]
+    check_places(read, list(writes(source, passes, options)), options.overwrite)
     ctx = Context(options, jobs=Jobs(options.jobs, options.cluster), progress=progress)
     _select(source, ctx, passes)
     samples = None if options.data is None else _bounded(source, ctx, samples_of(source, options))

@@ -55,8 +55,10 @@ from ..compiler.graph.quantization.quantizable import is_layer, subgraph_layers,
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.pipeline.base import Decision, Pass, PassResult, option
 from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.options import RunOptions
 from ..compiler.pipeline.registry import register
 from ..compiler.pipeline.traces import Traces
+from ..compiler.targets import Target, find_target
 from ..compiler.targets.calibration_cache import format_cache
 from .quantization.calibration_cache import tensor_scales
 from .quantization.equalization import equalize
@@ -109,9 +111,15 @@ class Quantize(Pass):
         if self.samples < 1:
             raise ValueError(f"samples={self.samples}: expected a positive integer")
 
+    def sidecars(self, options: RunOptions) -> tuple[str, ...]:
+        cached = options.data is not None and self._in_cache(find_target(options.target))
+        return (CACHE_SUFFIX,) if cached else ()
+
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
-        in_cache = ctx.target.quantization == "cache" if self.form == "target" else self.form == "cache"
-        return self._write_cache(graph, ctx) if in_cache else self._write_pairs(graph, ctx)
+        return self._write_cache(graph, ctx) if self._in_cache(ctx.target) else self._write_pairs(graph, ctx)
+
+    def _in_cache(self, target: Target) -> bool:
+        return target.quantization == "cache" if self.form == "target" else self.form == "cache"
 
     def _write_cache(self, graph: gs.Graph, ctx: Context) -> PassResult:
         version = ctx.target.calibration

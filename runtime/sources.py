@@ -13,6 +13,7 @@ A batch is an array, or a dict of arrays. Nothing is ever unpickled.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ from .preprocess import Preprocess, import_pillow
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+IMAGE_FILES = re.compile(rf".*({'|'.join(map(re.escape, sorted(SUFFIXES)))})", re.IGNORECASE)
+"""Of a folder, by their path in it."""
 FOLDERS = "folders"
 
 
@@ -114,10 +117,7 @@ def read_source(
 def _read_spec(
     spec: str, inputs: Sequence[str], channels: int, preprocess: Preprocess, samples: int | None, labels: str | None
 ) -> Source:
-    path, key = Path(spec), None
-    if not path.exists() and "#" in spec:
-        text, _, key = spec.rpartition("#")
-        path = Path(text)
+    path, key = _split(spec)
     if path.is_dir() and key is None:
         return _folder(path, inputs, channels, preprocess, labels)
     if path.is_file() and path.suffix in (".npz", ".npy"):
@@ -126,6 +126,24 @@ def _read_spec(
         return _pick(_gather(_function(spec)(), samples, spec), inputs, spec, None, labels)
     problem = "not a kind of data known here" if path.exists() else "no such data"
     raise UsageError(problem, spec, "--data takes .npz, .npy, a folder of images, or file.py:function")
+
+
+def _split(spec: str) -> tuple[Path, str | None]:
+    """The path, and the array that is chosen in it."""
+    if Path(spec).exists() or "#" not in spec:
+        return Path(spec), None
+    text, _, key = spec.rpartition("#")
+    return Path(text), key
+
+
+def source_file(source: object) -> Path | None:
+    """The file or folder that `source` is read from; None for a module and for what is in memory."""
+    if not isinstance(source, Path | str):
+        return None
+    path = _split(str(source))[0]
+    if not path.exists() and ":" in str(source):
+        path = Path(str(source).rpartition(":")[0])
+    return path if path.exists() else None
 
 
 def _archive(path: Path, inputs: Sequence[str], key: str | None, labels: str | None) -> Source:

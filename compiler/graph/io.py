@@ -38,7 +38,7 @@ class Model:
     Attributes:
         graph: the IR; passes edit it.
         envelope: the ModelProto without weights: metadata, declarations, and of each node what the IR cannot hold.
-        path: the file it came from, if any.
+        path: the file it came from, if any; files: that one, and those of its external data.
         stored: bytes of that file and of the data files beside it, 0 without one.
         local: names of the initializers that belong to subgraphs.
     """
@@ -48,17 +48,19 @@ class Model:
     path: Path | None = None
     local: frozenset[str] = frozenset()
     stored: int = 0
+    files: frozenset[Path] = frozenset()
 
 
 def load(path: str | os.PathLike[str]) -> Model:
     """Read an ONNX file with its external data; `CompressError` where it cannot be read."""
     path = Path(path)
     proto = inline_functions(parse(path))
-    files = {path, *data_files(proto, path.parent)}
+    files = frozenset((path, *data_files(proto, path.parent)))
     beside = read_external(proto, path.parent)
     weightless, inside = extract_weights(proto)
     del proto
-    return replace(_import(weightless, {**beside, **inside}, path), stored=sum(file.stat().st_size for file in files))
+    stored = sum(file.stat().st_size for file in files)
+    return replace(_import(weightless, {**beside, **inside}, path), stored=stored, files=files)
 
 
 def from_proto(proto: onnx.ModelProto, path: Path | None = None) -> Model:
@@ -115,7 +117,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> int:
     whatever happens, no model is left with the data of another.
     """
     path = Path(path)
-    data = path.with_name(f"{path.name}.data")
+    data = data_file(path)
     proto, weights = to_weightless(model)
     split = size(proto, weights) > INLINE_LIMIT
     try:
@@ -135,6 +137,11 @@ def save(model: Model, path: str | os.PathLike[str]) -> int:
             f"cannot write: {error.strerror or error}", str(path), "check the folder and free space"
         ) from error
     return path.stat().st_size + (data.stat().st_size if split else 0)
+
+
+def data_file(path: Path) -> Path:
+    """Where the external data of a model go that is written to `path`."""
+    return path.with_name(f"{path.name}.data")
 
 
 def parse(path: Path) -> onnx.ModelProto:

@@ -22,13 +22,14 @@ import onnx_graphsurgeon as gs
 
 from .context import Context
 from .formatting import spell
+from .options import RunOptions
 from .traces import Traces
 
 Action = Literal["rewritten", "refitted", "quantized", "folded", "removed", "legalized", "kept", "skipped"]
 
 
 def option(default: Any, help: str, **metadata: Any) -> Any:
-    """A dataclass field that is a pass option, with the line that `explain` prints for it."""
+    """A dataclass field that is a pass option, with the line that `explain` prints for it; `is_file`: it names one."""
     return dataclasses.field(default=default, metadata={"help": help, **metadata})
 
 
@@ -80,6 +81,10 @@ class Pass(ABC):
     def trains_on(self) -> int:
         """How many samples the pass wants to train on, beside those that all passes calibrate with."""
         return 0
+
+    def sidecars(self, options: RunOptions) -> tuple[str, ...]:
+        """Suffixes of the files that the pass will put beside the model (`RunState.sidecars`)."""
+        return ()
 
     @abstractmethod
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:

@@ -14,18 +14,21 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..files import staged, writing
-from ..graph.io import Model, load
+from ..graph.io import Model, data_file, load
 from .base import Pass, PassRecord
 from .context import Context, RunState, Snapshot
 from .instruments import Dump
 from .serialization import from_plain, to_plain
 
 CHUNK = 2**24
+PARTS = frozenset(("key", "sha256", "state", "record"))
+STEP_FILES = re.compile(r"\d{3}-[^/]*\.(onnx|onnx\.data|json)")
 
 
 class Checkpoints(Dump):
@@ -60,7 +63,7 @@ class Checkpoints(Dump):
 
     def before(self, position: int, entry: Pass, model: Model, ctx: Context) -> None:
         for stale in self._folder.glob("[0-9][0-9][0-9]-*.json"):
-            if int(stale.name[:3]) >= position:
+            if int(stale.name[:3]) >= position and _read(stale) is not None:
                 stale.unlink()
                 stale.with_suffix(".onnx").unlink(missing_ok=True)
 
@@ -83,7 +86,7 @@ class Checkpoints(Dump):
         for position, key in enumerate(self._keys, 1):
             files = list(self._folder.glob(f"{position:03d}-*.json"))
             step = _read(files[0]) if len(files) == 1 else None
-            if step is None or step.get("key") != key or step["sha256"] != _digest(files[0].with_suffix(".onnx")):
+            if step is None or step["key"] != key or step["sha256"] != _digest(files[0].with_suffix(".onnx")):
                 break
             found.append((step, files[0].with_suffix(".onnx")))
         return found
@@ -111,7 +114,7 @@ def _digest(path: Path) -> str:
     if not path.is_file():
         return ""
     total = hashlib.sha256()
-    for file in (path, path.with_name(f"{path.name}.data")):
+    for file in (path, data_file(path)):
         if file.is_file():
             with file.open("rb") as content:
                 while chunk := content.read(CHUNK):
@@ -120,7 +123,10 @@ def _digest(path: Path) -> str:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    """What a step left; None for a file that is none of a step."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return None
+    found = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+    return found if set(found) >= PARTS else None

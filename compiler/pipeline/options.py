@@ -143,6 +143,8 @@ class RunOptions:
         for name in given:
             if name not in known:
                 raise UsageError(f"no option '{name}'", "options", nearest(name, known))
+            if isinstance(given[name], str) and not given[name]:
+                raise UsageError(f"{name} is empty", "options", "give a value, or leave it out")
         return RunOptions(**{name: _value(value) for name, value in given.items()})
 
     def refuse_unused(self, driver: str) -> None:

@@ -47,6 +47,9 @@ class Reproduction(Instrument):
 
     def failed(self, failure: Failure, model: Model, ctx: Context) -> None:
         folder = self._parent / f"fail-{failure.position:03d}-{failure.entry.name}"
+        if model.path is not None and model.path.resolve().is_relative_to(folder.resolve()):
+            failure.folder = folder  # it has just been repeated
+            return
         try:
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)

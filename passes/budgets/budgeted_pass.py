@@ -43,7 +43,9 @@ class BudgetedPass(Pass):
     sensitivity: Literal["auto", "energy", "output"] = option(
         "energy", "how an error counts: alike in every layer, or by what it does to the outputs (measured)"
     )
-    sensitivity_file: str | None = option(None, "file of sensitivities: read if it is there, else measured and written")
+    sensitivity_file: str | None = option(
+        None, "file of sensitivities: read if it is there, else measured and written", is_file=True
+    )
     ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy")
 
     def __post_init__(self) -> None:

@@ -20,7 +20,9 @@ class FinetuneOptions(Pass):
     epochs: int = option(3, "times that every sample is seen, at most")
     minutes: float | None = option(None, "train for so long at most; the learning rate has fallen to 0 by then")
     loss: str = option("distill", "distill, features or ce (labels), or several: distill+features")
-    teacher: str | None = option(None, "ONNX file of the original; the model that entered the pipeline where not given")
+    teacher: str | None = option(
+        None, "ONNX file of the original; the model that entered the pipeline where not given", is_file=True
+    )
     temperature: float = option(4.0, "class scores of both networks are divided by this before they are compared")
     ortho: float = option(0.0, "weight of the term that keeps basis filters orthogonal; the paper's is 1e-3")
     engine: Literal["auto", "ort", "torch"] = option("auto", "what computes gradients: onnxruntime-training or PyTorch")

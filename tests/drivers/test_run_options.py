@@ -170,7 +170,7 @@ def test_a_run_is_resumed_under_the_same_value_only_where_it_decides(
 ) -> None:
     keys: list[list[object]] = []
     for options in (RunOptions.of(example.needs), options_of(name, example)):
-        setup = set_up("m.onnx", [Look()], options, silent)
+        setup = set_up("m.onnx", [Look()], options, silent, lambda *_: [])
         keys.append(identity(setup.source, setup.ctx))
     assert (keys[0] != keys[1]) == (flag_of(FIELDS[name]).decides or name in BY_CONTENT)
 
