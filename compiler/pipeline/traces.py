@@ -86,7 +86,7 @@ def thinned(count: int) -> list[int]:
 
 def gathered(counts: np.ndarray, width: float, peak: float) -> tuple[tuple[int, ...], float]:
     """Fine bins of `width` gathered to `BINS` coarser ones that hold all up to `peak`, and where the last one ends."""
-    used = max(1, int(np.ceil(peak / width))) if width > 0 else 1
+    used = int(peak / width) + 1 if width > 0 else 1
     each = -(-used // BINS)
     padded = np.zeros(BINS * each, np.int64)
     held = counts[: len(padded)]

@@ -56,7 +56,7 @@ def threshold(
     """T for `counts` (bins,) of |x| in bins of `width`, with `peak` = max |x|; 0 for a tensor of zeros."""
     if method == "minmax" or peak <= 0.0:
         return peak
-    used = counts[: int(np.ceil(peak / width)) or 1].astype(np.float64)
+    used = counts[: int(peak / width) + 1].astype(np.float64)
     if method == "percentile":
         return min(peak, width * _quantile_bin(used, percentile))
     if method == "mse":

@@ -24,6 +24,13 @@ def test_gathered_counts_every_value(counts: list[int], width: float):
     assert len(coarse) == BINS and sum(coarse) == fine.sum() and top >= len(fine) * width * (1 - 1e-9)
 
 
+def test_a_peak_where_a_bin_begins_is_counted():
+    fine = np.zeros(4096, np.int64)
+    fine[BINS] = 5
+    coarse, top = gathered(fine, 0.5, BINS * 0.5)
+    assert sum(coarse) == 5 and top > BINS * 0.5
+
+
 def test_nothing_seen_is_nothing_counted():
     assert sum(gathered(np.zeros(4096, np.int64), 2.0**-72, 0.0)[0]) == 0
 

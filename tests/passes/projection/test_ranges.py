@@ -41,6 +41,14 @@ def test_an_even_spread_is_kept(method: Method):
     assert chosen(RNG.uniform(-8, 8, 100_000), method) == pytest.approx(8.0, rel=0.04)
 
 
+@pytest.mark.parametrize("method", ["mse", "entropy", "percentile"])
+def test_a_peak_where_a_bin_begins_is_counted(method: Method):
+    clipped = np.clip(RNG.uniform(0, 12, 10_000), 0, 6)
+    assert (6 / WIDTH).is_integer()
+    assert chosen(clipped, method) == pytest.approx(6.0, rel=0.02)
+    assert chosen(np.full(100, 3.0), method) == 3.0
+
+
 def test_mse_is_the_best_of_a_fine_scan():
     values = RNG.laplace(size=100_000)
 
