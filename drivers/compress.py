@@ -23,6 +23,7 @@ from ..compiler.pipeline.options import PathLike, RunOptions
 from ..compiler.pipeline.reproduction import Reproduction, versions
 from ..compiler.report import Report
 from ..compiler.report.page import overview, written_as
+from ..runtime.engine_check import EngineCheck
 from ..runtime.verify import Verify
 from .paths import MODEL, model_places, written_by
 from .reporting import FinishedRun
@@ -103,7 +104,7 @@ def compress(
 def _run(setup: Setup, command: str) -> list[PassRecord]:
     passes, options, ctx = setup.pipeline(), setup.options, setup.ctx
     folder = None if options.dump_dir is None else Path(options.dump_dir)
-    instruments: list[Instrument] = [Baseline(setup.prepared), Timing(), Verify()]
+    instruments: list[Instrument] = [Baseline(setup.prepared), Timing(), Verify(), EngineCheck(len(passes))]
     if options.legalize:
         instruments.append(Lint(len(passes)))
     instruments.append(Reproduction(folder or Path(), command))

@@ -112,18 +112,24 @@ def graph_session(graph: gs.Graph, outputs: Sequence[str] | None = None) -> Sess
     return _session(*export_weightless(graph, LARGE), outputs)
 
 
-def model_session(model: Model, outputs: Sequence[str] | None = None, optimized: bool = True) -> Session:
+def model_session(
+    model: Model, outputs: Sequence[str] | None = None, optimized: bool = True, fused: bool = False
+) -> Session:
     """A session over a whole model that returns the named tensors, each once (default: the model's outputs)."""
-    return _session(*to_weightless(model, LARGE), outputs, optimized)
+    return _session(*to_weightless(model, LARGE), outputs, optimized, fused)
 
 
 def _session(
-    proto: onnx.ModelProto, weights: Weights, outputs: Sequence[str] | None, optimized: bool = True
+    proto: onnx.ModelProto,
+    weights: Weights,
+    outputs: Sequence[str] | None,
+    optimized: bool = True,
+    fused: bool = False,
 ) -> Session:
     if outputs is not None:
         del proto.graph.output[:]
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(outputs))
-    return Session(proto, weights=weights, optimized=optimized)
+    return Session(proto, weights=weights, optimized=optimized, fused=fused)
 
 
 def segment_session(

@@ -16,7 +16,7 @@ Each model runs once, the outputs after a pass being those before the next; one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -28,9 +28,9 @@ from ..compiler.graph.io import Model
 from ..compiler.graph.shapes import input_shapes
 from ..compiler.pipeline.base import Pass, PassRecord
 from ..compiler.pipeline.context import Context
-from ..compiler.pipeline.data import Feeds
+from ..compiler.pipeline.data import Data, Feeds
 from ..compiler.pipeline.instruments import Failure, Instrument
-from .session import model_session
+from .session import Session, model_session
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
 BATCH, COMPARED = 8, 2**23
@@ -123,20 +123,12 @@ class Verify(Instrument):
     def _run(self, model: Model, ctx: Context) -> Outputs:
         """All outputs that are tensors, samples joined."""
         session = model_session(model, optimized=ctx.data is not None)
-        runs = [session.run(feeds) for feeds in self._feeds(model.graph, ctx)]
-        return {name: _join([run[name] for run in runs]) for name, value in runs[0].items() if _is_array(value)}
+        return outputs(session, self._feeds(model.graph, ctx))
 
     def _feeds(self, graph: gs.Graph, ctx: Context) -> Iterator[Feeds]:
         if ctx.data is None:
-            yield random_feeds(graph, ctx.rng())
-            return
-        count = size = 0
-        for feeds in ctx.data.batches(min(self._samples, BATCH)):
-            yield feeds
-            count += len(next(iter(feeds.values())))
-            size += max(value.nbytes for value in feeds.values())
-            if count >= self._samples or size >= COMPARED:
-                return
+            return iter((random_feeds(graph, ctx.rng()),))
+        return first_feeds(ctx.data, self._samples)
 
     def _is_deterministic(self, model: Model, ctx: Context) -> bool:
         """Whether one session gives the same outputs twice; random operators draw on."""
@@ -144,6 +136,23 @@ class Verify(Instrument):
         feeds = next(self._feeds(model.graph, ctx))
         first, second = ({n: v for n, v in session.run(feeds).items() if _is_array(v)} for _ in range(2))
         return compare(first, second)["relative_error"] <= tolerance(model.graph)
+
+
+def first_feeds(data: Data, samples: int) -> Iterator[Feeds]:
+    """The first `samples` of `data`, in small batches, fewer where they are large: `COMPARED` bytes."""
+    count = size = 0
+    for feeds in data.batches(min(samples, BATCH)):
+        yield feeds
+        count += len(next(iter(feeds.values())))
+        size += max(value.nbytes for value in feeds.values())
+        if count >= samples or size >= COMPARED:
+            return
+
+
+def outputs(session: Session, batches: Iterable[Feeds]) -> Outputs:
+    """All outputs that are tensors, samples joined."""
+    runs = [session.run(feeds) for feeds in batches]
+    return {name: _join([run[name] for run in runs]) for name, value in runs[0].items() if _is_array(value)}
 
 
 def compare(before: Outputs, after: Outputs, agreement: bool = False) -> dict[str, float]:
