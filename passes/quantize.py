@@ -49,6 +49,7 @@ from typing import ClassVar, Literal
 import onnx_graphsurgeon as gs
 
 from ..compiler.errors import UsageError
+from ..compiler.graph.gemms import fold_factors
 from ..compiler.graph.opset import raise_opset
 from ..compiler.graph.quantization.heads import head_layers
 from ..compiler.graph.quantization.quantizable import is_layer, subgraph_layers, unsupported_reason
@@ -158,6 +159,9 @@ class Quantize(Pass):
     ) -> dict[str, LayerReport]:
         chosen = {id(node) for node in accepted}
         rewriter = Rewriter(graph, ctx.origins)
+        for node in accepted:
+            if node.op == "Gemm":
+                fold_factors(rewriter, node)
         if self.balance != "none":
             equalize(rewriter, lambda node: id(node) in chosen, ctx.data, self.balance == "relu")
         per_channel = graph.opset >= PER_CHANNEL_OPSET

@@ -35,6 +35,19 @@ def find_gemms(graph: gs.Graph) -> Iterator[Gemm]:
                 yield gemm
 
 
+def fold_factors(rewriter: Rewriter, node: gs.Node) -> None:
+    """Put alpha into the weight and beta into the bias of a Gemm: some INT8 kernels leave beta out.
+
+    A factor whose operand is computed stays.
+    """
+    for index, key in ((1, "alpha"), (2, "beta")):
+        factor = node.attrs.get(key, 1.0)
+        values = resolve(node.inputs[index]) if index < len(node.inputs) else None
+        if factor != 1.0 and values is not None:
+            rewriter.set_weight(node, index, (values * factor).astype(values.dtype))
+            node.attrs[key] = 1.0
+
+
 def _view(node: gs.Node) -> Gemm | None:
     weight = resolve(node.inputs[1])
     if weight is None or weight.dtype.kind != "f":

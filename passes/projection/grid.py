@@ -22,7 +22,12 @@ bias's work.
 
 Scales are never zero, denormal or NaN: an engine divides a bias by (input scale * weight scale). A filter of zeros
 gets the layer's largest scale, which represents it exactly; a scale is never below `SPREAD` times the layer's
-largest.
+largest, nor below
+
+    b / (s_x 2^30)      b: the filter's |bias|, s_x: the scale of its inputs
+
+because INT8 kernels hold b / (s_x s) in 32 bits, beside sums of products for which 2^30 is left. Where that bound is
+met (a filter that is nearly dead), rounding errs by no more than float32 does when it adds to the bias.
 
 Sources: Hassibi & Stork 1993 (Optimal Brain Surgeon); Frantar & Alistarh 2022, "Optimal Brain Compression", sections
 3-4; Frantar et al. 2022, GPTQ, algorithm 1 (Cholesky form, columns in blocks).
@@ -40,7 +45,9 @@ BITS, HIGH = 8, 127
 CODES = 2**BITS - 1
 SPREAD = 1e-6
 TINY = 1e-12
+BIAS_CODES = 2**30
 RATIOS = np.linspace(1.0, 0.7, 13)
+NONE = np.zeros((), np.float32)
 
 
 def safe_scale(scale: np.ndarray) -> np.ndarray:
@@ -51,6 +58,11 @@ def safe_scale(scale: np.ndarray) -> np.ndarray:
         return np.ones(np.shape(scale), np.float32)
     floored = np.where(finite > 0, finite, top)
     return np.maximum(floored, max(top * SPREAD, TINY)).astype(np.float32)
+
+
+def least_scale(bias: np.ndarray, input_scale: float) -> np.ndarray:
+    """The least scale per row with which |bias| (N,) is at most `BIAS_CODES` steps, as float32."""
+    return (np.abs(bias.astype(np.float64)) / (input_scale * BIAS_CODES)).astype(np.float32)
 
 
 def highest(bits: int) -> int:
@@ -75,10 +87,13 @@ def from_grid(codes: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 def to_grid(
-    weight: np.ndarray, metric: np.ndarray | None, compensate: bool, bits: int = BITS
+    weight: np.ndarray, metric: np.ndarray | None, compensate: bool, bits: int = BITS, least: np.ndarray = NONE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (N, d) and scales (N,) of `weight`, in the metric of its inputs if known; `compensate`: with feedback."""
-    scale = search_scale(weight, metric, bits)
+    """Codes (N, d) and scales (N,), none below `least`, of `weight`, in the metric of its inputs if known.
+
+    `compensate`: with feedback.
+    """
+    scale = np.maximum(search_scale(weight, metric, bits), least)
     if metric is None or not compensate:
         return round_to_grid(weight, scale, bits), scale
     return feedback(weight, scale, metric, bits), scale

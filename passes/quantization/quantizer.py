@@ -13,6 +13,7 @@ from ...compiler.graph.quantization.qdq import Placement, QuantizedTensor, place
 from ...compiler.graph.quantization.quantizable import channel_axis
 from ...compiler.graph.quantization.quantizers import SYMMETRIC, Grid, quantize_activation, quantize_weight
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.graph.weights import resolve
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Spread, gathered, weight_spread
@@ -24,6 +25,7 @@ from ..projection.grid import (
     from_grid,
     highest,
     input_metric,
+    least_scale,
     relative_error,
     round_to_grid,
     row_scale,
@@ -122,7 +124,7 @@ class Quantizer:
         rows, shaped = channel_rows(entry, axis)
         metrics = _metrics([moments[node.name] for node in nodes if node.name in moments])
         compensate = self._settings([entry]).get("weights", "feedback" if self.compensate else "nearest") == "feedback"
-        codes, scale = self._round(rows, metrics, compensate)
+        codes, scale = self._round(rows, metrics, compensate, self._least(nodes, len(rows)))
         self.spreads.append(weight_spread(nodes[0].name, rows, scale * highest(self._bits)))
         rounded = from_grid(codes, np.broadcast_to(scale, len(rows)))
         inputs = {node.name: self._grids.get(node.inputs[0].name) for node in nodes}
@@ -133,15 +135,32 @@ class Quantizer:
                 self.rewriter.set_weight(node, 2, _bias(rounded, moments[node.name]))
         return {node.name: _figures(rows, rounded, metrics, inputs[node.name]) for node in nodes}
 
+    def _least(self, nodes: Sequence[gs.Node], rows: int) -> np.ndarray:
+        """The least scale per row that leaves room for the biases of all `nodes`."""
+        least = np.zeros(rows, np.float32)
+        for node in nodes:
+            bias, scale = _largest_bias(node, rows), self._input_scale(node.inputs[0])
+            if bias is not None and scale is not None:
+                least = np.maximum(least, least_scale(bias, scale))
+        return least
+
+    def _input_scale(self, tensor: gs.Tensor) -> float | None:
+        """Of the pair that `tensor` gets, or that it comes from; None where it stays in float."""
+        if tensor.name in self._grids:
+            return self._grids[tensor.name].scale
+        source = tensor.inputs[0] if tensor.inputs else None
+        stored = resolve(source.inputs[1]) if source is not None and source.op == "DequantizeLinear" else None
+        return None if stored is None else float(stored.min())
+
     def _round(
-        self, rows: np.ndarray, metrics: Sequence[np.ndarray | None], compensate: bool
+        self, rows: np.ndarray, metrics: Sequence[np.ndarray | None], compensate: bool, least: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Codes (N, d), and scales (N,) or () for a weight whose groups have the given metrics."""
         if not self.per_channel:
-            scale = row_scale(rows.reshape(1, -1), self._bits)[0]
+            scale = np.maximum(row_scale(rows.reshape(1, -1), self._bits)[0], least.max(initial=0.0))
             return round_to_grid(rows, np.full(len(rows), scale), self._bits), np.asarray(scale)
-        groups = zip(np.split(rows, len(metrics)), metrics, strict=True)
-        parts = [to_grid(part, metric, compensate, self._bits) for part, metric in groups]
+        groups = zip(np.split(rows, len(metrics)), metrics, np.split(least, len(metrics)), strict=True)
+        parts = [to_grid(part, metric, compensate, self._bits, floor) for part, metric, floor in groups]
         codes, scales = zip(*parts, strict=True)
         return np.concatenate(codes), np.concatenate(scales)
 
@@ -158,6 +177,27 @@ def _metrics(moments: Sequence[Moments]) -> Sequence[np.ndarray | None]:
         return [None]
     total = sum(entry.xx for entry in moments[1:]) + moments[0].xx
     return [input_metric(xx, RIDGE) for xx in total / len(moments)]
+
+
+def _largest_bias(node: gs.Node, rows: int) -> np.ndarray | None:
+    """(rows,): the largest |bias| that each output channel has, None where there is no constant one."""
+    tensor = _bias_tensor(node)
+    bias = None if tensor is None else resolve(tensor)
+    if bias is None:
+        return None
+    size = np.abs(bias)
+    per_row = size.reshape(-1, rows).max(axis=0) if size.shape[-1:] == (rows,) else size.max(initial=0.0)
+    return np.broadcast_to(per_row, (rows,))
+
+
+def _bias_tensor(node: gs.Node) -> gs.Tensor | None:
+    """The bias input, or what an Add after a MatMul adds: engines make one kernel of the two."""
+    if node.op != "MatMul":
+        return node.inputs[2] if len(node.inputs) > 2 and not node.inputs[2].is_empty() else None
+    reader = node.outputs[0].outputs[0] if len(node.outputs[0].outputs) == 1 else None
+    if reader is None or reader.op != "Add":
+        return None
+    return next((tensor for tensor in reader.inputs if tensor is not node.outputs[0]), None)
 
 
 def _bias(rounded: np.ndarray, moments: Moments) -> np.ndarray:

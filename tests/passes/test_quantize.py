@@ -23,6 +23,7 @@ from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.quantize import WITHOUT_DATA, Quantize
+from onnx_compress.runtime.session import Session
 
 IMAGES = Images(normal(40, 4, 8, 8, seed=9))
 TEXT = "g (float[N,4,8,8] x) => (float[N,4,H,W] y) { %s }"
@@ -288,6 +289,32 @@ def test_a_dead_filter_and_a_dead_tensor():
     quantize(subject)
     assert scales(subject.graph)["r"] > 0
     assert not [finding for finding in lint(to_proto(subject), TARGETS["xavier"]) if finding.severity == "error"]
+
+
+NARROW = "f = GlobalAveragePool(x) h = Flatten(f) "
+WITH_BIAS = {
+    "Conv": "c = Conv(x, w, b)",
+    "depthwise Conv": "c = Conv<group = 4>(x, k, b)",
+    "Gemm": NARROW + "g = Gemm<transB = 1, beta = 0.5>(h, m, b) c = Unsqueeze(g, a)",
+    "MatMul": NARROW + "g = MatMul(h, t) s = Add(g, b) c = Unsqueeze(s, a)",
+}
+
+
+@pytest.mark.parametrize("target", ["ort", "trt10", "xavier"])
+@pytest.mark.parametrize("layer", WITH_BIAS)
+@pytest.mark.parametrize("bias", [6.0, 6e6])
+def test_biases_fit_into_32_bits(layer: str, target: str, bias: float):
+    """INT8 kernels hold a bias in steps of (input scale * weight scale), tiny ones for a filter that is nearly dead."""
+    nearly_dead = normal(4, 4, 1, 1, seed=2) * np.float32([1, 1e-7, 1e-9, 1]).reshape(4, 1, 1, 1)
+    matrix = nearly_dead.reshape(4, 4)
+    weights = {"w": nearly_dead, "k": nearly_dead[:, :1], "m": matrix, "t": np.ascontiguousarray(matrix.T)}
+    weights |= {"b": np.array([0, bias, 1, -bias], np.float32), "a": np.array([2, 3]), "v": WEIGHTS["v"]}
+    before, after = (model(TEXT % f"{WITH_BIAS[layer]} y = Conv(c, v)", **weights) for _ in range(2))
+    quantize(after, target)
+    assert error(before, after) < 0.03
+    (written,) = run(after, x=IMAGES.x).values()
+    (default,) = Session(to_proto(after), fused=True).run({"x": IMAGES.x}).values()
+    np.testing.assert_allclose(default, written, atol=0.02 * np.abs(written).max())
 
 
 def test_a_shared_weight_has_one_pair():
