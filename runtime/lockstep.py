@@ -14,6 +14,9 @@ then with the compressed shortcut as their shift.
 Where channels were removed, the target is what the original gives for those that are left.
 
 Where nothing is rewritten, what is wanted is what the layer computes, and follows from its inputs.
+
+A layer with several uses (`graph.ties`) has one set of moments, from as many rows of each; it comes before every layer
+that depends on one of them (`dependency_order`).
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from .moments import InputSum, Moments, MomentSum, SampledRows, blocks, own_mome
 from .patches import EVERY
 from .rows import Layer, Positions, input_rows, row_positions, stored_weight, target_rows
 from .segmented_executor import SegmentedExecutor
+from .session import reads
 
 ROWS, ENOUGH, PER_INPUT = 2**15, 2**14, 16
 """Top-1 of ResNet-20 at half the MACs, mean of three seeds: 90.14 with `ROWS`, 90.11 with `ENOUGH`; 90.02 with 16 rows
@@ -64,20 +68,61 @@ def lockstep(
     """
     current = SegmentedExecutor(graph, sized_batches(data), memory)
     original = None if reference is graph else current.beside(reference)
-    pending = {id(layer.node) for layer in layers}
+    pending = {id(use.node): use.input.name for layer in layers for use in layer.uses}
     for layer in layers:
-        shortcut = None if original is None else _shortcut(layer, current, original, pending)
-        also = [shortcut] if shortcut else []
-        current.advance([layer.input.name, *also])
-        limit = min(rows, max(ENOUGH, PER_INPUT * layer.fan_in))
-        sample = RowSampler(layer, current[layer.input.name], rng, limit)
-        kept = KeptRows(_activation(layer, shortcut), bool(shortcut), _affordable(layer, keep), limit)
+        uses = layer.uses
+        shortcuts = [None if original is None else _shortcut(use, current, original, set(pending)) for use in uses]
+        also = [name for name in shortcuts if name is not None]
+        current.advance([*(use.input.name for use in uses), *also], pending.values())
+        limit = min(rows, max(ENOUGH, PER_INPUT * layer.fan_in)) // len(uses)
+        samples = [RowSampler(use, current[use.input.name], rng, limit) for use in uses]
+        kept = _kept(uses, shortcuts, _affordable(layer, keep), limit)
         if original is None:
-            yield layer, _own(sample, kept)
+            yield layer, _own(layer, samples, kept)
         else:
-            original.advance([layer.output.name, *also])
-            yield layer, _wanted(sample, kept, WantedOutputs(layer, current, original, shortcut, kept_channels or {}))
-        pending.discard(id(layer.node))
+            original.advance([*(use.output.name for use in uses), *also])
+            targets = [
+                WantedOutputs(use, current, original, shortcut, kept_channels or {})
+                for use, shortcut in zip(uses, shortcuts, strict=True)
+            ]
+            yield layer, _wanted(layer, samples, targets, kept)
+        for use in uses:
+            del pending[id(use.node)]
+
+
+def dependency_order(graph: gs.Graph, layers: Sequence[Layer]) -> tuple[list[Layer], list[Layer]]:
+    """The layers so that none comes before one that an input of any of its uses depends on.
+
+    Returns:
+        Layers with a use that depends, perhaps by way of other layers, on another of their uses: no order is right for
+        them. And the rest, in order: that of the graph where every layer has one use.
+    """
+    before = _layers_before(graph, layers)
+    waiting, circular, ordered = list(range(len(layers))), list[Layer](), list[Layer]()
+    done = 0
+    while waiting:
+        ready = next((i for i in waiting if not before[i] & ~done), None)
+        chosen = next(i for i in waiting if layers[i].others) if ready is None else ready
+        (circular if ready is None else ordered).append(layers[chosen])
+        waiting.remove(chosen)
+        done |= 1 << chosen
+    return circular, ordered
+
+
+def _layers_before(graph: gs.Graph, layers: Sequence[Layer]) -> list[int]:
+    """By layer, those that it depends on, as bits."""
+    number = {id(use.node): index for index, layer in enumerate(layers) for use in layer.uses}
+    behind: dict[str, int] = {}
+    found = [0] * len(layers)
+    for node in graph.nodes:
+        bits = 0
+        for tensor in reads(node):
+            bits |= behind.get(tensor.name, 0)
+        if id(node) in number:
+            found[number[id(node)]] |= bits
+            bits |= 1 << number[id(node)]
+        behind.update((tensor.name, bits) for tensor in node.outputs)
+    return found
 
 
 def _shortcut(layer: Layer, current: SegmentedExecutor, original: SegmentedExecutor, pending: set[int]) -> str | None:
@@ -96,6 +141,13 @@ def _shortcut(layer: Layer, current: SegmentedExecutor, original: SegmentedExecu
 def _activation(layer: Layer, shortcut: str | None) -> Activation | None:
     """The one after the layer, or after the Add that joins it with its shortcut."""
     return activation_after(layer.output.outputs[0].outputs[0] if shortcut else layer.output)
+
+
+def _kept(uses: Sequence[Layer], shortcuts: Sequence[str | None], keep: int, of: int) -> KeptRows:
+    """No rows are kept of uses with different activations behind them."""
+    activations = [_activation(use, shortcut) for use, shortcut in zip(uses, shortcuts, strict=True)]
+    alike = len(uses) == 1 or (not any(shortcuts) and all(each == activations[0] for each in activations))
+    return KeptRows(activations[0], any(shortcuts), keep if alike else 0, of * len(uses))
 
 
 def _affordable(layer: Layer, keep: int) -> int:
@@ -175,12 +227,11 @@ class WantedOutputs:
         return wanted + (missed - shift), shift
 
 
-def _own(sample: RowSampler, kept: KeptRows) -> Moments:
+def _own(layer: Layer, samples: Sequence[RowSampler], kept: KeptRows) -> Moments:
     """Moments of a layer as it is: what it computes is what is wanted."""
-    layer = sample.layer
     weight, bias = stored_weight(layer)
     total = InputSum(layer.group, layer.fan_in)
-    for (x,) in blocks((x,) for _, x in sample):
+    for (x,) in blocks((x,) for sample in samples for _, x in sample):
         total.add(x)
         if kept.limit:
             y = np.matmul(x.transpose(1, 0, 2), weight.transpose(0, 2, 1)).transpose(1, 0, 2) + bias
@@ -188,10 +239,10 @@ def _own(sample: RowSampler, kept: KeptRows) -> Moments:
     return replace(own_moments(total.result(), weight, bias), rows=kept.result())
 
 
-def _wanted(sample: RowSampler, kept: KeptRows, targets: WantedOutputs) -> Moments:
-    layer = sample.layer
+def _wanted(layer: Layer, samples: Sequence[RowSampler], targets: Sequence[WantedOutputs], kept: KeptRows) -> Moments:
     total = MomentSum(layer.group, layer.fan_in, layer.filters // layer.group)
-    for x, y, *shift in blocks((x, *targets.rows(batch, at)) for batch, (at, x) in enumerate(sample)):
-        total.add(x, y)
-        kept.add(x, y, *shift)
+    for sample, target in zip(samples, targets, strict=True):
+        for x, y, *shift in blocks((x, *target.rows(batch, at)) for batch, (at, x) in enumerate(sample)):
+            total.add(x, y)
+            kept.add(x, y, *shift)
     return replace(total.result(), rows=kept.result())

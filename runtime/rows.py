@@ -27,7 +27,7 @@ def is_too_wide(layer: Layer) -> bool:
 
 
 def in_graph_order(graph: gs.Graph, layers: Iterable[Layer]) -> list[Layer]:
-    """The layers in the order of their nodes."""
+    """The layers in the order of their nodes, of the first where they have several."""
     by_node = {id(layer.node): layer for layer in layers}
     return [by_node[id(node)] for node in graph.nodes if id(node) in by_node]
 

@@ -67,12 +67,16 @@ class SegmentedExecutor:
             stack.extend(tensor.name for tensor in reads(node) if tensor.name not in self._values)
         return [node for node in self._graph.nodes if id(node) in needed]
 
-    def advance(self, names: Sequence[str]) -> None:
-        """Compute the named tensors and keep them until the next call."""
+    def advance(self, names: Sequence[str], wanted_later: Iterable[str] = ()) -> None:
+        """Compute the named tensors and keep them until the next call.
+
+        `wanted_later`: names that will be asked for, even if what reads them is executed before; kept once computed.
+        """
+        kept = {*names, *wanted_later}
         nodes = self.plan(names)
         if nodes:
-            self._execute(nodes, set(names))
-        needed = self._read_later() | set(names)
+            self._execute(nodes, kept)
+        needed = self._read_later() | kept
         self._values = {name: value for name, value in self._values.items() if name in needed}
 
     def _execute(self, nodes: list[gs.Node], names: set[str]) -> None:

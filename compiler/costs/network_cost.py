@@ -1,8 +1,8 @@
 """What a network costs: multiply-accumulates and parameters of its Conv layers, for one sample.
 
-A Conv has those of its `ConvWorkload`. A weight that is computed in the graph has the MACs of its shape and the
-parameters that are stored for it. A SpatialBasisConv has those of its templates and transforms
-(`graph.storage.operators`).
+A Conv has those of its `ConvWorkload`; a tensor that several read is stored once, and counts for the first. A weight
+that is computed in the graph has the MACs of its shape and the parameters that are stored for it. A SpatialBasisConv
+has those of its templates and transforms (`graph.storage.operators`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
-from ..graph.convs import find_convs
+from ..graph.convs import Conv, find_convs
 from ..graph.shapes import Shapes
 from ..graph.storage.computed import computed_convs
 from ..graph.storage.operators import template_convs
+from ..graph.ties import stored_tensor
 from .workload import conv_workload, positions
 
 
@@ -41,13 +42,22 @@ def graph_cost(graph: gs.Graph, shapes: Shapes) -> Cost:
 
 def conv_costs(graph: gs.Graph, shapes: Shapes) -> Iterator[tuple[str, Cost]]:
     """Name and cost of every Conv of the main graph."""
+    counted = set[int]()
     for conv in find_convs(graph):
-        workload = conv_workload(conv, shapes)
-        yield conv.name, Cost(workload.macs, workload.params)
+        sizes = {id(stored_tensor(tensor)): size for tensor, size in _parameters(conv)}
+        yield conv.name, Cost(conv_workload(conv, shapes).macs, sum(sizes[each] for each in sizes.keys() - counted))
+        counted.update(sizes)
     for computed in computed_convs(graph, shapes):
         yield computed.node.name, Cost(prod(computed.shape) * _positions(computed.node, shapes), computed.stored)
     for template in template_convs(graph):
         yield template.node.name, Cost(template.macs * _positions(template.node, shapes), template.params)
+
+
+def _parameters(conv: Conv) -> Iterator[tuple[gs.Tensor, int]]:
+    """Weight and bias, and how many values they have."""
+    yield conv.node.inputs[1], conv.weight.size
+    if conv.bias is not None:
+        yield conv.node.inputs[2], conv.bias.size
 
 
 def _positions(node: gs.Node, shapes: Shapes) -> int:

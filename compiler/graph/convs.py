@@ -13,7 +13,6 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from .linear_layer import LinearLayer
-from .rewriter import Rewriter
 from .weights import resolve, sources
 
 
@@ -22,11 +21,9 @@ class Conv(LinearLayer):
     """A Conv whose weight is known.
 
     Attributes:
-        group: number of groups g.
         strides, dilations: one per spatial dimension.
     """
 
-    group: int
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
 
@@ -43,11 +40,6 @@ class Conv(LinearLayer):
         """Pickled, it leaves the graph around it behind."""
         known = (self.weight, self.bias, self.dtype, self.group, self.strides, self.dilations)
         return _alone, (self.name, dict(self.node.attrs), self.input.name, self.output.name, known)
-
-    def store(self, rewriter: Rewriter, weight: np.ndarray, bias: np.ndarray) -> None:
-        """Write another weight (N, d) and bias (N,) into the node, in the stored precision."""
-        rewriter.set_weight(self.node, 1, weight.reshape(self.weight.shape).astype(self.dtype))
-        rewriter.set_weight(self.node, 2, bias.astype(self.dtype))
 
     def pads(self, spatial: tuple[int, ...]) -> list[tuple[int, int]]:
         """(begin, end) per spatial dimension for an input of size `spatial`, auto_pad resolved (ONNX Conv)."""

@@ -17,12 +17,9 @@ from .weights import resolve
 class Gemm(LinearLayer):
     """A fully connected layer; its bias is zeros where the node has none."""
 
-    group: int = 1
-
-    def store(self, rewriter: Rewriter, weight: np.ndarray, bias: np.ndarray) -> None:
-        """Write W (N, d) and b (N,) back in plain form: transB = 1, alpha = beta = 1."""
-        rewriter.set_weight(self.node, 1, weight.astype(self.dtype))
-        rewriter.set_weight(self.node, 2, bias.astype(self.dtype))
+    def _store(self, rewriter: Rewriter, weight: np.ndarray, bias: np.ndarray) -> None:
+        """In plain form: transB = 1, alpha = beta = 1."""
+        super()._store(rewriter, weight, bias)
         self.node.attrs.update(transB=1, alpha=1.0, beta=1.0)
 
 
@@ -60,4 +57,4 @@ def _view(node: gs.Node) -> Gemm | None:
             return None
         bias = node.attrs.get("beta", 1.0) * np.broadcast_to(stored.reshape(-1), bias.shape)
     scaled = rows.astype(np.float32) * np.float32(node.attrs.get("alpha", 1.0))
-    return Gemm(node, scaled, bias.astype(np.float32), weight.dtype)
+    return Gemm(node, scaled, bias.astype(np.float32), weight.dtype, group=1)

@@ -6,7 +6,8 @@ stands for, and leaves the node list in topological order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ class Rewriter:
         self.origins = {} if origins is None else origins
         self.edits = 0
         self._names = _names(graph) if names is None else names
+        self._shared: dict[tuple[str, tuple[int, ...], bytes], gs.Constant] | None = None
 
     def parts(self) -> list[Rewriter]:
         """A rewriter for the graph and one for each subgraph in it; they share names and origins."""
@@ -37,8 +39,24 @@ class Rewriter:
         return name
 
     def constant(self, base: str, values: np.ndarray) -> gs.Constant:
-        """A new initializer."""
-        return gs.Constant(self.fresh_name(base), np.asarray(values, order="C"))
+        """A new initializer; while `sharing`, one made before that is equal."""
+        values = np.asarray(values, order="C")
+        if self._shared is None:
+            return gs.Constant(self.fresh_name(base), values)
+        key = (values.dtype.str, values.shape, values.tobytes())
+        if key not in self._shared:
+            self._shared[key] = gs.Constant(self.fresh_name(base), values)
+        return self._shared[key]
+
+    @contextmanager
+    def sharing(self) -> Generator[None, None, None]:
+        """Within, equal constants are made once: for the uses of one stored weight, which are written one by one."""
+        outer = self._shared
+        self._shared = {} if outer is None else outer
+        try:
+            yield
+        finally:
+            self._shared = outer
 
     def variable(self, base: str, dtype: Any = None) -> gs.Variable:
         """A new intermediate tensor."""

@@ -9,7 +9,7 @@ latency       milliseconds, where the target or a table of times has a price for
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -42,12 +42,22 @@ class CostEvaluator:
 
     def geometry(self, conv: Conv) -> tuple[Hashable, ...]:
         """All that a price of `conv` and of its rewrites hangs on: everything but the values of its weight."""
-        ends = (self.shapes.get(tensor.name) for tensor in (conv.input, conv.output))
-        attrs = repr(sorted(conv.node.attrs.items()))
-        return (conv.weight.shape, conv.dtype, conv.bias is None, attrs, len(conv.name), *ends)
+        return (conv.weight.shape, conv.dtype, conv.bias is None, *map(self._place, conv.uses))
+
+    def _place(self, use: Conv) -> Hashable:
+        ends = (self.shapes.get(tensor.name) for tensor in (use.input, use.output))
+        return (repr(sorted(use.node.attrs.items())), len(use.name), *ends)
 
     def dense(self, conv: Conv) -> Costs:
-        return self.chain(conv, [conv_workload(conv, self.shapes)])
+        return self.rewritten(conv, lambda use: [conv_workload(use, self.shapes)])
+
+    def rewritten(self, conv: Conv, chain: Callable[[Conv], Sequence[ConvWorkload]]) -> Costs:
+        """What stands in the place of `conv`: in that of every use its own `chain`, over the same stored weights."""
+        chains = [chain(use) for use in conv.uses]
+        costs = [self._chain(use, each) for use, each in zip(conv.uses, chains, strict=True)]
+        total = {unit: sum(each[unit] for each in costs) for unit in costs[0] if all(unit in each for each in costs)}
+        again = (len(chains) - 1) * _stored(chains[0])
+        return {**total, "params": costs[0]["params"], "bytes": total["bytes"] - again}
 
     def network(self, graph: gs.Graph) -> Costs:
         """The whole of `graph`, whose tensors have `shapes`."""
@@ -59,14 +69,16 @@ class CostEvaluator:
             costs["latency"] = self.latency_model.graph(graph, self.shapes)
         return costs
 
-    def chain(self, conv: Conv, workloads: Sequence[ConvWorkload]) -> Costs:
-        """What stands in the place of `conv`."""
-        stored = sum(workload.params * workload.itemsize for workload in workloads)
+    def _chain(self, conv: Conv, workloads: Sequence[ConvWorkload]) -> Costs:
+        """What stands in the place of one use."""
         known = conv.input.name in self.shapes and conv.output.name in self.shapes
-        return {
-            **chain_costs(workloads, self.latency_model if known else None),
-            "bytes": stored + len(workloads) * structure_bytes(len(conv.name), len(conv.kernel)),
-        }
+        structure = len(workloads) * structure_bytes(len(conv.name), len(conv.kernel))
+        costs = chain_costs(workloads, self.latency_model if known else None)
+        return {**costs, "bytes": _stored(workloads) + structure}
+
+
+def _stored(workloads: Sequence[ConvWorkload]) -> int:
+    return sum(workload.params * workload.itemsize for workload in workloads)
 
 
 @cache

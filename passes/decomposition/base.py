@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import lcm
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
@@ -88,7 +88,8 @@ class DecompositionPass(BudgetedPass):
         if budget.limits or budget.rule:
             self._rewrite(graph, ctx, found, budget, result)
         else:
-            result.decisions = [Decision(candidate.conv.name, "kept", UNTOUCHED) for candidate in found.candidates]
+            names = [use.name for candidate in found.candidates for use in candidate.conv.uses]
+            result.decisions = [Decision(name, "kept", UNTOUCHED) for name in names]
         result.changed = any(decision.action not in ("skipped", "kept") for decision in result.decisions)
         result.decisions += found.skipped
         return result
@@ -126,7 +127,7 @@ class DecompositionPass(BudgetedPass):
             graph, ctx, data, {"pass": self.name, "forms": names, "options": [align, self.ridge, list(units)]}
         )
         found = survey(graph, ctx, options)
-        candidates = [each.narrowed(**ctx.settings(each.conv.name)) for each in found.candidates]
+        candidates = [each.narrowed(**_settings(each.conv, ctx)) for each in found.candidates]
         return replace(found, candidates=candidates)
 
     def _meter(self, ctx: Context) -> SensitivityMeter:
@@ -163,6 +164,11 @@ class DecompositionPass(BudgetedPass):
         return rewrite(
             graph, ctx, named, FitOptions(self.ridge, self.refit == "lockstep", rows, self.rows_kept()), data
         )
+
+
+def _settings(conv: Conv, ctx: Context) -> dict[str, Any]:
+    """What is set for the uses of a Conv; where they disagree, for the last of them."""
+    return {option: value for use in conv.uses for option, value in ctx.settings(use.name).items()}
 
 
 def _slower(found: Survey, chosen: Sequence[Choice]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -10,12 +11,13 @@ import onnx_graphsurgeon as gs
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.graph.ties import tie
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...runtime.rows import Layer, in_graph_order, is_too_wide
 from ..budgets.allocate import Choice
-from ..fitting.fits import fitted_bias, relative_error, store_fitted
+from ..fitting.fits import fitted_bias, for_all_uses, refittable, relative_error, store_fitted
 from ..fitting.lockstep import FitOptions, FittedLayer, fitted_layers
 from ..projection.fit import Fit
 from .candidates import RewriteCandidate
@@ -37,10 +39,12 @@ def rewrite(graph: gs.Graph, ctx: Context, chosen: Chosen, options: FitOptions, 
     with ctx.progress("rewriting", len(chosen)) as advance:
         decisions: list[Decision] = []
         for (layer, fits), projection in _projections(graph, ctx, chosen, options, data):
-            decisions.append(_write(rewriter, layer, fits, projection, chosen))
-            advance(f"{layer.name} {decisions[-1].action}")
+            decision = _write(rewriter, layer, fits, projection, chosen)
+            decisions += for_all_uses(layer, decision)
+            advance(f"{layer.name} {decision.action}")
     written = {decision.node for decision in decisions}
-    return [*decisions, *(Decision(name, "kept", DENSE) for name in chosen if name not in written)]
+    left = (use.name for name, (candidate, _) in chosen.items() if name not in written for use in candidate.conv.uses)
+    return [*decisions, *(Decision(name, "kept", DENSE) for name in left)]
 
 
 def _projections(
@@ -56,10 +60,14 @@ def _projections(
 
 
 def _layers(graph: gs.Graph, ctx: Context, chosen: Chosen, in_step: bool) -> list[Layer]:
-    convs = [conv for conv in find_convs(graph) if conv.name in chosen and conv.name not in ctx.held]
+    convs = [
+        conv
+        for conv in tie(find_convs(graph))
+        if conv.name in chosen and not any(use.name in ctx.held for use in conv.uses)
+    ]
     if not in_step:
         return [conv for conv in convs if chosen[conv.name][1].size]
-    gemms = (gemm for gemm in find_gemms(graph) if not is_too_wide(gemm) and not ctx.out_of_scope(gemm.name))
+    gemms = refittable(tie(gemm for gemm in find_gemms(graph) if not is_too_wide(gemm)), ctx)
     return in_graph_order(graph, [*convs, *gemms])
 
 
@@ -98,11 +106,17 @@ def _decompose(
     }
     figures |= {**_figures(candidate, choice), **projection.figures}
     bias = np.concatenate(projection.bias) if projection.bias else fitted_bias(fits, projection.dense)
+    with rewriter.sharing() if conv.others else nullcontext():
+        for use in conv.uses:
+            _place(rewriter, use, projection, bias)
+    return Decision(conv.name, "rewritten", _slower(figures), figures)
+
+
+def _place(rewriter: Rewriter, conv: Conv, projection: Projection, bias: np.ndarray) -> None:
     if projection.write is None:
         emit(rewriter, conv, projection.factors, bias)
     else:
         projection.write(rewriter, conv, bias)
-    return Decision(conv.name, "rewritten", _slower(figures), figures)
 
 
 def _figures(candidate: RewriteCandidate, choice: Choice) -> Figures:

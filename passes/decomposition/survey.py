@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from ...compiler.costs.workload import LatencyModel, positions
 from ...compiler.graph.convs import Conv, find_convs, unsupported_convs
 from ...compiler.graph.shapes import Shapes, infer_shapes
+from ...compiler.graph.ties import refusal, tie
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
@@ -97,17 +98,24 @@ def _offered(
     skipped = [Decision(name, "skipped", reason) for name, reason in unsupported_convs(graph)]
     offered: list[RewriteCandidate] = []
     alike: dict[Hashable, list[Choice]] = {}
-    every, forms = list(find_convs(graph)), {form.name: form for form in options.forms}
+    every, forms = tie(find_convs(graph)), {form.name: form for form in options.forms}
     with ctx.progress("costs", len(every)) as advance:
         for conv in every:
-            reason = ctx.unselected(conv.name) or _broken(conv) or options.check(conv) or _unformed(conv, options)
+            reason = _reason(conv, ctx, options)
             choices = [] if reason else _choices(conv, evaluator, options, alike)
             advance()
             if len(choices) > 1:
                 offered.append(RewriteCandidate(conv, choices, forms))
             else:
-                skipped.append(Decision(conv.name, "skipped", reason or _too_small(choices[0], options)))
+                why = reason or _too_small(choices[0], options)
+                skipped += [Decision(use.name, "skipped", why) for use in conv.uses]
     return offered, skipped
+
+
+def _reason(conv: Conv, ctx: Context, options: SurveyOptions) -> str | None:
+    return _broken(conv) or refusal(
+        conv, lambda use: ctx.unselected(use.name) or options.check(use) or _unformed(use, options)
+    )
 
 
 def _broken(conv: Conv) -> str | None:
@@ -130,7 +138,7 @@ def _choices(
     conv: Conv, evaluator: CostEvaluator, options: SurveyOptions, alike: dict[Hashable, list[Choice]]
 ) -> list[Choice]:
     """Dense first; those of a Conv of the same geometry in `alike`, or new ones, which are added to it."""
-    forms = [form for form in options.forms if not form.check(conv)]
+    forms = [form for form in options.forms if not any(map(form.check, conv.uses))]
     key = (tuple(form.name for form in forms), *evaluator.geometry(conv))
     if key not in alike:
         dense = Choice(evaluator.dense(conv), 0.0)
@@ -146,7 +154,7 @@ def _sizes(
     asked = ["latency"] if "latency" in options.units else options.units
     sizes: list[Choice] = []
     for size in range(options.align, form.limit(conv) + 1, options.align):
-        costs = evaluator.chain(conv, form.workloads(conv, size, evaluator.shapes))
+        costs = evaluator.rewritten(conv, lambda use, size=size: form.workloads(use, size, evaluator.shapes))
         if costs["macs"] > dense["macs"]:
             break
         if any(costs[unit] < dense[unit] for unit in asked if unit in dense):
@@ -161,7 +169,7 @@ def _with_errors(
 ) -> Iterator[RewriteCandidate]:
     """The candidates with the errors of their choices; measured where there is a meter that measures."""
     convs = [candidate.conv for candidate in candidates]
-    fewest = min((positions(conv.output, shapes) for conv in convs), default=1)
+    fewest = min((positions(use.output, shapes) for conv in convs for use in conv.uses), default=1)
     with ctx.progress("error curves", len(convs)) as advance:
         fitted = curve_fits(graph, ctx, convs, options.data, options.ridge, fewest)
         pairs = ((each, fits) for each, (_, fits) in zip(candidates, fitted, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -10,6 +10,9 @@ import onnx_graphsurgeon as gs
 from ...compiler.graph.convs import find_convs
 from ...compiler.graph.gemms import find_gemms
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.graph.ties import AnyLayer, refusal
+from ...compiler.pipeline.base import Decision
+from ...compiler.pipeline.context import Context
 from ...runtime.moments import Moments, SampledRows
 from ...runtime.rows import LARGEST, Layer, in_graph_order, stored_weight
 from ..projection.activation_aware import ActivationAwareFit, ActivationSamples
@@ -20,9 +23,21 @@ FEW_ROWS = 100  # measured on ResNet-20 at half the MACs: top-1 88.8 -> 89.4 wit
 
 
 def fittable_layers(graph: gs.Graph, nodes: Collection[int]) -> list[Layer]:
-    """The layers of nodes with these ids whose metric is not too large to fit in, in graph order."""
+    """The layers of nodes with these ids whose metric is not too large to fit in, in graph order, one per node."""
     layers: list[Layer] = [*find_convs(graph), *find_gemms(graph)]
     return in_graph_order(graph, [each for each in layers if id(each.node) in nodes and each.fan_in <= LARGEST])
+
+
+def refittable(layers: Iterable[AnyLayer], ctx: Context) -> list[AnyLayer]:
+    """The layers in scope whose weight may change for all that read it."""
+    return [layer for layer in layers if refusal(layer, lambda use: ctx.out_of_scope(use.name)) is None]
+
+
+def for_all_uses(layer: Layer, decision: Decision) -> list[Decision]:
+    """What was decided for a layer, for every use of its weight."""
+    reason = f"{decision.reason}{'; ' * bool(decision.reason)}shares its weight with {layer.name}"
+    figures = {key: value for key, value in decision.figures.items() if key in ("form", "size", "full_size", "error")}
+    return [decision, *(Decision(use.name, decision.action, reason, figures) for use in layer.others)]
 
 
 def layer_fits(layer: Layer, moments: Moments, ridge: float) -> list[Fit]:

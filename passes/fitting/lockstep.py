@@ -5,6 +5,9 @@
     with data, not lockstep    fitted to what it reads and computes in the network before the pass
     without data               taken as stored, in the identity metric
 
+A layer comes after those that reach any of its uses. Where uses depend on each other, as in a block that is run again,
+it is fitted to what it reads and computes in the network before the pass, and comes before the layers in step.
+
 Fully connected layers with more inputs than `LARGEST` are taken as stored even with data, and first, so that the layers
 that are fitted see what became of them.
 """
@@ -19,7 +22,7 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
-from ...runtime.lockstep import ROWS, lockstep
+from ...runtime.lockstep import ROWS, dependency_order, lockstep
 from ...runtime.rows import Layer, is_too_wide
 from ..projection.fit import Fit
 from .fits import layer_fits, plain_fits
@@ -57,10 +60,11 @@ def fitted_layers(
     """The layers with a fit per group.
 
     Args:
-        layers: of `graph`, in graph order.
+        layers: of `graph`, in graph order, one per stored weight (`graph.ties`).
         reference: the network from before the pass, `graph` itself where nothing is rewritten; None: a copy of `graph`,
             taken when the first layer is asked for.
-        kept_channels: by tensor, the channels of the reference that `graph` still has.
+        kept_channels: by tensor, the channels of the reference that `graph` still has; then layers whose uses depend on
+            each other are left out, as the reference has others.
     """
     if data is None:
         yield from ((layer, plain_fits(layer)) for layer in layers)
@@ -68,10 +72,13 @@ def fitted_layers(
     reference = graph.copy() if reference is None else reference
     yield from ((layer, plain_fits(layer)) for layer in layers if is_too_wide(layer))
     rest = [layer for layer in layers if not is_too_wide(layer)]
-    walked = graph if options.lockstep else reference
+    in_step = options.lockstep and reference is not graph
+    circular, ordered = dependency_order(graph, rest) if in_step else (rest, [])
     rows, keep, memory = options.rows, options.keep, ctx.activation_bytes
-    for layer, moments in lockstep(walked, reference, rest, data, ctx.rng(), rows, kept_channels, keep, memory):
-        yield layer, layer_fits(layer, moments, options.ridge)
+    walks = [(reference, [] if kept_channels else circular), (graph, ordered)]
+    for walked, chosen in (walk for walk in walks if walk[1]):
+        for layer, moments in lockstep(walked, reference, chosen, data, ctx.rng(), rows, kept_channels, keep, memory):
+            yield layer, layer_fits(layer, moments, options.ridge)
 
 
 def curve_fits(

@@ -146,25 +146,29 @@ class WeightDivergence:
 
     def divergences(self, layer: Layer, weights: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
         """One per (weight (N, d), bias (N,))."""
-        node = next(node for node in self._graph.nodes if node.name == layer.name)
+        names = {use.name for use in layer.uses}
+        nodes = [node for node in self._graph.nodes if node.name in names]
         self._executor.advance([layer.input.name])
         plan = self._executor.plan(self._names)
         made = {tensor.name for later in plan for tensor in later.outputs}
         held = {t.name for n in plan for t in reads(n) if isinstance(t, gs.Variable) and t.name not in made}
-        session = self._session(node, plan, held, layer)
+        session = self._session(nodes, plan, held, layer)
         return [self._divergence(session, held, self._feeds(layer, *pair)) for pair in weights]
 
-    def _session(self, node: gs.Node, plan: list[gs.Node], held: set[str], layer: Layer) -> Session:
-        """The rest of the network, the weight and bias of `node` being inputs."""
-        stored, attrs = list(node.inputs), node.attrs
-        node.inputs = [stored[0], gs.Variable(WEIGHT, layer.dtype), gs.Variable(BIAS, layer.dtype)]
-        node.attrs = {**attrs, **(PLAIN if node.op == "Gemm" else {})}
+    def _session(self, nodes: list[gs.Node], plan: list[gs.Node], held: set[str], layer: Layer) -> Session:
+        """The rest of the network, the weight and bias of `nodes` being inputs."""
+        stored = [(node, list(node.inputs), node.attrs) for node in nodes]
+        weight, bias = gs.Variable(WEIGHT, layer.dtype), gs.Variable(BIAS, layer.dtype)
+        for node in nodes:
+            node.inputs = [node.inputs[0], weight, bias]
+            node.attrs = {**node.attrs, **(PLAIN if node.op == "Gemm" else {})}
         try:
             examples = {name: self._executor[name][0] for name in held}
             feeds = self._feeds(layer, layer.weight, np.zeros(layer.filters))
             return segment_session(self._graph, plan, {**examples, **feeds}, self._names)
         finally:
-            node.inputs, node.attrs = stored, attrs
+            for node, inputs, attrs in stored:
+                node.inputs, node.attrs = inputs, attrs
 
     def _feeds(self, layer: Layer, weight: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
         return {WEIGHT: weight.reshape(layer.weight.shape).astype(layer.dtype), BIAS: bias.astype(layer.dtype)}

@@ -12,11 +12,12 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.graph.convs import unsupported_convs
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.graph.ties import refusal, tie
 from ...compiler.pipeline.base import Decision, Pass, PassResult, option
 from ...compiler.pipeline.context import Context
 from ...compiler.targets import Target
 from ...runtime.rows import LARGEST, Layer, in_graph_order, is_too_wide
-from ..fitting.fits import store_fitted
+from ..fitting.fits import for_all_uses, store_fitted
 from ..fitting.lockstep import FitOptions, fitted_layers
 from ..projection.fit import Array, Fit
 
@@ -85,7 +86,7 @@ class SharingPass(Pass):
         with ctx.progress(self.name, len(layers)) as advance:
             options = FitOptions(self.ridge, self.refit == "lockstep")
             for layer, fits in fitted_layers(graph, ctx, layers, ctx.data, options):
-                decisions.append(_write(rewriter, layer, fits, project(layer, fits), why is not None))
+                decisions += for_all_uses(layer, _write(rewriter, layer, fits, project(layer, fits), why is not None))
                 advance(layer.name)
         notes = [FOLDED.format(why=why)] if why and layers else []
         notes += [TOO_WIDE.format(layer.name) for layer in layers if ctx.data is not None and is_too_wide(layer)]
@@ -98,10 +99,10 @@ class SharingPass(Pass):
     def _survey(self, graph: gs.Graph, ctx: Context) -> tuple[list[Layer], list[Decision]]:
         skipped = [Decision(name, "skipped", reason) for name, reason in unsupported_convs(graph)]
         accepted: list[Layer] = []
-        for layer in in_graph_order(graph, self.layers(graph)):
-            reason = ctx.out_of_scope(layer.name) or _unfit(layer) or self.check(layer)
+        for layer in tie(in_graph_order(graph, self.layers(graph))):
+            reason = refusal(layer, lambda use: ctx.out_of_scope(use.name) or _unfit(use) or self.check(use))
             if reason:
-                skipped.append(Decision(layer.name, "skipped", reason))
+                skipped += [Decision(use.name, "skipped", reason) for use in layer.uses]
             else:
                 accepted.append(layer)
         return accepted, skipped
@@ -128,4 +129,6 @@ def _write(rewriter: Rewriter, layer: Layer, fits: Sequence[Fit], shared: Shared
     error = store_fitted(rewriter, layer, fits, shared.dense)
     if not full:
         shared.rebuild()
+        for use in layer.others:
+            rewriter.set_input(use.node, 1, layer.node.inputs[1])
     return Decision(layer.name, "rewritten", "", {**shared.figures, "error": error})

@@ -18,8 +18,8 @@ class ComputedConv:
 
     Attributes:
         shape: of the weight, (N, C/g, k...).
-        stored: values in the constants that the weight and the bias are computed from; constants that others read too
-            are not counted.
+        stored: values in the constants that the weight and the bias are computed from; constants that other nodes read
+            too are not counted, and a weight that several Convs read counts for the first.
     """
 
     node: gs.Node
@@ -29,14 +29,15 @@ class ComputedConv:
 
 def computed_convs(graph: gs.Graph, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[ComputedConv]:
     """Every Conv of the main graph whose weight is computed from constants alone and has a known shape."""
-    inputs = {id(tensor) for tensor in graph.inputs}
+    inputs, counted = {id(tensor) for tensor in graph.inputs}, set[int]()
     for node in graph.nodes:
         if not is_conv(node) or node.inputs[1].name not in shapes or resolve(node.inputs[1]) is not None:
             continue
         sources = constant_sources(node.inputs[1], inputs)
         if sources is not None:
             bias = [tensor for tensor in node.inputs[2:] if isinstance(tensor, gs.Constant)]
-            own = [tensor for tensor in [*sources, *bias] if len(tensor.outputs) == 1]
+            own = [each for each in [*sources, *bias] if len(each.outputs) == 1 and id(each) not in counted]
+            counted.update(map(id, own))
             yield ComputedConv(node, shapes[node.inputs[1].name], sum(prod(tensor.shape) for tensor in own))
 
 

@@ -49,4 +49,6 @@ def test_convs_alike_are_priced_once_and_others_on_their_own():
         assert candidate.choices[0].costs == bill.dense(conv)
         for choice in candidate.choices[1:]:
             form = channel if choice.form == "channel" else separable
-            assert choice.costs == bill.chain(conv, form.workloads(conv, choice.size, bill.shapes))
+            assert choice.costs == bill.rewritten(
+                conv, lambda use, form=form, size=choice.size: form.workloads(use, size, bill.shapes)
+            )
