@@ -43,6 +43,7 @@ images: 3.49).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -54,6 +55,7 @@ from ..compiler.graph.opset import raise_opset
 from ..compiler.graph.quantization.heads import head_layers
 from ..compiler.graph.quantization.quantizable import is_layer, subgraph_layers, unsupported_reason
 from ..compiler.graph.rewriter import Rewriter
+from ..compiler.graph.ties import readers
 from ..compiler.pipeline.base import Decision, Pass, PassResult, option
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.options import RunOptions
@@ -142,6 +144,8 @@ class Quantize(Pass):
         layers = [node for node in graph.nodes if is_layer(node)]
         heads = {} if self.heads else head_layers(graph)
         reasons = {id(node): _refusal(node, graph, ctx) or _is_head(heads.get(id(node))) for node in layers}
+        tied = {id(node): _keeps_float(node, reasons) for node in layers if reasons[id(node)] is None}
+        reasons |= tied
         accepted = [node for node in layers if reasons[id(node)] is None]
         figures = self._quantize(graph, ctx, accepted, result.traces) if accepted else {}
         for node in layers:
@@ -202,6 +206,16 @@ def _refusal(node: gs.Node, graph: gs.Graph, ctx: Context) -> str | None:
     if graph.opset < FIRST_OPSET:
         return f"opset {graph.opset} has no QuantizeLinear"
     return ctx.out_of_scope(node.name) or unsupported_reason(node, ctx.target.group_multiple)
+
+
+def _keeps_float(node: gs.Node, reasons: Mapping[int, str | None]) -> str | None:
+    """A weight is quantized for all that read it, or for none: it is stored once."""
+    for reader in readers(node.inputs[1]):
+        if id(reader) not in reasons:
+            return f"shares its weight with {reader.op} '{reader.name}', which keeps it"
+        if reasons[id(reader)] is not None:
+            return f"shares its weight with '{reader.name}': {reasons[id(reader)]}"
+    return None
 
 
 def _is_head(chooser: gs.Node | None) -> str | None:

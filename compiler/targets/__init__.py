@@ -31,7 +31,7 @@ class Target:
         asymmetric_activations: activations in INT8 are UINT8 with a zero point, not symmetric.
         weight_bits: of weights beside activations in INT8. Kernels for x86-64 without VNNI add two products of UINT8
             and INT8 in 16 bits, which saturate where weights have more than 7.
-        quantizes_outputs: INT8 kernels write INT8, too, never float (`graph.quantization.qdq`, rules 8 and 9).
+        quantizes_outputs: INT8 kernels write INT8, too, never float (`graph.quantization.qdq`, rules 9 and 10).
         folds_weight_arithmetic: weights beside float activations are stored as codes with arithmetic that the engine
             does once, when it loads the model; DequantizeLinear it would do at every run.
         dla: the deep-learning accelerator runs what it can, the GPU the rest.

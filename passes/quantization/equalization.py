@@ -1,8 +1,8 @@
-"""Cross-layer equalization of two Convs in a row (`projection.equalization`)."""
+"""Cross-layer equalization of two Convs in a row (`projection.equalization`), of all uses of their weights together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -21,22 +21,28 @@ def equalize(rewriter: Rewriter, accepts: Callable[[gs.Node], bool], data: Data 
     """Rescale the pairs of accepted Convs, those through a ReLU on request, and return how many there are."""
     pairs = [pair for pair in find_conv_pairs(rewriter.graph, accepts) if pair.linear or through_relu]
     ranges = _ranges(rewriter.graph, pairs, data)
-    for pair in pairs:
-        _rescale(rewriter, pair, channel_gains(ranges[pair.between.name]))
+    for pair, values in zip(pairs, ranges, strict=True):
+        _rescale(rewriter, pair, channel_gains(values))
     return len(pairs)
 
 
-def _ranges(graph: gs.Graph, pairs: list[ConvPair], data: Data | None) -> Mapping[str, np.ndarray]:
+def _ranges(graph: gs.Graph, pairs: list[ConvPair], data: Data | None) -> list[np.ndarray]:
+    """Of every channel between the two Convs of each pair, the largest of all uses."""
     if data is None or not pairs:
-        return {pair.between.name: row_norms(pair.first.weight) for pair in pairs}
-    return channel_peaks(graph, [pair.between.name for pair in pairs], data, SAMPLES)
+        return [row_norms(pair.first.weight) for pair in pairs]
+    peaks = channel_peaks(graph, [tensor.name for pair in pairs for tensor in pair.between], data, SAMPLES)
+    return [np.max([peaks[tensor.name] for tensor in pair.between], axis=0) for pair in pairs]
 
 
 def _rescale(rewriter: Rewriter, pair: ConvPair, gains: np.ndarray) -> None:
     # Pairs overlap: an earlier one may have changed the weight of this one's first Conv.
     first, second = view(pair.first.node), view(pair.second.node)
     assert first is not None and second is not None
-    rewriter.set_weight(first.node, 1, scale_outputs(first.weight, gains))
-    if first.bias is not None:
-        rewriter.set_weight(first.node, 2, scale_outputs(first.bias, gains))
-    rewriter.set_weight(second.node, 1, scale_inputs(second.weight, gains))
+    with rewriter.sharing():
+        for use in pair.first.uses:
+            rewriter.set_weight(use.node, 1, scale_outputs(first.weight, gains))
+            if first.bias is not None:
+                rewriter.set_weight(use.node, 2, scale_outputs(first.bias, gains))
+    with rewriter.sharing():
+        for use in pair.second.uses:
+            rewriter.set_weight(use.node, 1, scale_inputs(second.weight, gains))

@@ -13,6 +13,7 @@ from ...compiler.graph.quantization.qdq import Placement, QuantizedTensor, place
 from ...compiler.graph.quantization.quantizable import channel_axis
 from ...compiler.graph.quantization.quantizers import SYMMETRIC, Grid, quantize_activation, quantize_weight
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.graph.ties import same_stored
 from ...compiler.graph.weights import resolve
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
@@ -130,10 +131,17 @@ class Quantizer:
         inputs = {node.name: self._grids.get(node.inputs[0].name) for node in nodes}
         form = "int8-dq" if self.ctx.target.quantization == "int8-dq" else "float-qdq"
         quantize_weight(self.rewriter, entry, shaped(codes), scale, axis, form)
-        for node in nodes:
-            if self.shift_bias and node.name in moments:
-                self.rewriter.set_weight(node, 2, _bias(rounded, moments[node.name]))
+        if self.shift_bias:
+            self._shift_biases([node for node in nodes if node.name in moments], rounded, moments)
         return {node.name: _figures(rows, rounded, metrics, inputs[node.name]) for node in nodes}
+
+    def _shift_biases(self, nodes: Sequence[gs.Node], rounded: np.ndarray, moments: Mapping[str, Moments]) -> None:
+        """Of nodes that read one weight; those that share a bias share the new one."""
+        for alike in same_stored(nodes, 2):
+            mean = np.stack([_bias(rounded, moments[node.name]) for node in alike]).mean(axis=0)
+            with self.rewriter.sharing():
+                for node in alike:
+                    self.rewriter.set_weight(node, 2, mean.astype(np.float32))
 
     def _least(self, nodes: Sequence[gs.Node], rows: int) -> np.ndarray:
         """The least scale per row that leaves room for the biases of all `nodes`."""

@@ -1,14 +1,14 @@
 """Operators whose form or meaning changed, one adapter each; see the package's docstring.
 
-    Reduce*     18  axes: an input instead of an attribute; an empty one may mean "reduce nothing"
-    Split       18  num_outputs: the last part may be smaller
-    Pad         18  axes: a fourth input
-    Resize      18  axes: sizes and scales for some of them only
-    Shape       15  start, end: a part of the shape
-    Reshape     14  allowzero: 0 means an empty dimension
-    GridSample  20  modes are called linear and cubic instead of bilinear and bicubic
-    RoiAlign    16  coordinates are shifted by half a pixel
-    DFT         20  axis: an input instead of an attribute
+Reduce*     18  axes: an input instead of an attribute; an empty one may mean "reduce nothing"
+Split       18  num_outputs: the last part may be smaller
+Pad         18  axes: a fourth input
+Resize      18  axes: sizes and scales for some of them only
+Shape       15  start, end: a part of the shape
+Reshape     14  allowzero: 0 means an empty dimension
+GridSample  20  modes are called linear and cubic instead of bilinear and bicubic
+RoiAlign    16  coordinates are shifted by half a pixel
+DFT         20  axis: an input instead of an attribute
 """
 
 from __future__ import annotations

@@ -7,35 +7,46 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from ..convs import Conv, view
+from ..convs import Conv, find_convs
+from ..ties import refusal, tie
 
 
 @dataclass(frozen=True, eq=False)
 class ConvPair:
-    """`first` feeds only `second`, whose input is `between`: the output of `first`, or of the ReLU after it."""
+    """Every use of `first` feeds only one of `second` (`graph.ties`), whose input is one of `between`: the output of
+    `first`, or of the ReLU after it. `linear`: no ReLU is between any two."""
 
     first: Conv
     second: Conv
 
     @property
-    def between(self) -> gs.Tensor:
-        return self.second.input
+    def between(self) -> list[gs.Tensor]:
+        return [use.input for use in self.second.uses]
 
     @property
     def linear(self) -> bool:
-        return self.second.input is self.first.output
+        written = {id(use.output) for use in self.first.uses}
+        return all(id(tensor) in written for tensor in self.between)
 
 
 def find_conv_pairs(graph: gs.Graph, accepts: Callable[[gs.Node], bool]) -> Iterator[ConvPair]:
     """Every chain of two accepted Convs, the second ungrouped, in graph order."""
     outputs = {id(tensor) for tensor in graph.outputs}
-    for node in graph.nodes:
-        follower = _follower(node, outputs) if node.op == "Conv" and accepts(node) else None
-        if follower is None or not accepts(follower) or follower.attrs.get("group", 1) != 1:
-            continue
-        first, second = view(node), view(follower)
-        if first is not None and second is not None:
+    layers = [conv for conv in tie(find_convs(graph)) if refusal(conv, lambda use: _rejection(use, accepts)) is None]
+    layer_of = {id(use.node): conv for conv in layers for use in conv.uses}
+    for first in layers:
+        followers = [_follower(use.node, outputs) for use in first.uses]
+        second = layer_of.get(id(followers[0]))
+        if second is not None and second.group == 1 and {id(node) for node in followers} == _nodes(second):
             yield ConvPair(first, second)
+
+
+def _rejection(conv: Conv, accepts: Callable[[gs.Node], bool]) -> str | None:
+    return None if accepts(conv.node) else "not accepted"
+
+
+def _nodes(conv: Conv) -> set[int]:
+    return {id(use.node) for use in conv.uses}
 
 
 def _follower(node: gs.Node, outputs: set[int]) -> gs.Node | None:

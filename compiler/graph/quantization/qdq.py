@@ -13,17 +13,18 @@
      one scale. A Concat with a constant operand is left alone.
   6. Where the result of an average pool gets a pair, directly or through data movement, so does its input: pooling runs
      in INT8 only between two pairs. Each side has its own scale.
-  7. A tensor that comes from DequantizeLinear, or that a QuantizeLinear already reads, is left alone.
+  7. Twin branches (`graph.twins`) share their scales, so that equal inputs keep giving equal results.
+  8. A tensor that comes from DequantizeLinear, or that a QuantizeLinear already reads, is left alone.
 
 Where kernels write INT8 as well as read it (`closed`), rules 2 and 3 give way to these:
 
-  8. One pair per tensor serves all that read it.
-  9. The result of a quantized Conv gets a pair, after the Relu or Clip that alone reads it. So do both operands and the
-     result of a residual Add. What no other quantized layer depends on stays in float.
+  9. One pair per tensor serves all that read it.
+  10. The result of a quantized Conv gets a pair, after the Relu or Clip that alone reads it. So do both operands and
+      the result of a residual Add. What no other quantized layer depends on stays in float.
 
 Sources: NVIDIA TensorRT developer guide 8.5, "Explicit quantization" and "Q/DQ placement recommendations";
 onnx-tensorrt 8.5-GA, QuantDequantLinearHelper; NVIDIA/TensorRT#3861 (Add, Concat), #2976 (Resize);
-onnxruntime, "Quantize ONNX models" and its QDQ selectors (rules 8 and 9).
+onnxruntime, "Quantize ONNX models" and its QDQ selectors (rules 9 and 10).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from dataclasses import dataclass, field
 
 import onnx_graphsurgeon as gs
 
+from ..twins import twin_classes
 from .quantizable import channel_axis, is_layer
 
 REARRANGES = frozenset(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "DepthToSpace", "SpaceToDepth"))
@@ -79,7 +81,7 @@ def quantized_weights(layers: Iterable[gs.Node]) -> list[QuantizedTensor]:
 
 
 class _Activations:
-    """Builds the activation entries: seeds from rules 1, 3 and 9, closure under rules 4 to 6."""
+    """Builds the activation entries: seeds from rules 1, 3 and 10, closure under rules 4 to 7."""
 
     def __init__(self, graph: gs.Graph, layers: list[gs.Node], closed: bool):
         self._graph = graph
@@ -101,6 +103,7 @@ class _Activations:
             self._close(self._queue.pop(0))
         for entry in list(self._sites.values()):
             self._share_upstream(entry.tensor)
+        self._share_between_twins()
         return self._grouped()
 
     def _add(self, node: gs.Node, index: int) -> bool:
@@ -116,7 +119,7 @@ class _Activations:
         return True
 
     def _add_results(self, sums: list[gs.Node]) -> None:
-        """Rule 9, of Convs and of `sums`."""
+        """Rule 10, of Convs and of `sums`."""
         needed = _ancestors(self._graph, self._layers)
         convs = [node for node in self._layers if node.op == "Conv"]
         for tensor in (_clamped(node.outputs[0]) for node in (*convs, *sums)):
@@ -138,6 +141,13 @@ class _Activations:
         for source in _origin(tensor)[1:]:
             if id(source) in self._sites:
                 self._join(tensor, source)
+
+    def _share_between_twins(self) -> None:
+        by_name = {entry.tensor.name: entry.tensor for entry in self._sites.values()}
+        for names in twin_classes(self._graph):
+            twins = [by_name[name] for name in names if name in by_name]
+            for other in twins[1:]:
+                self._join(twins[0], other)
 
     def _join(self, one: gs.Tensor, other: gs.Tensor) -> None:
         self._leader[self._find(id(other))] = self._find(id(one))
