@@ -6,6 +6,7 @@ mean mu and variance s become
     s' + eps = (s + eps) v_p / v_o        mu' = m_p - (m_o - mu) sqrt((s' + eps) / (s + eps))
 
 so that the normalized channel has the mean and variance that it had, and nothing changes where nothing was pruned.
+Statistics that several BatchNormalizations share stay as they are.
 """
 
 from __future__ import annotations
@@ -82,8 +83,10 @@ def _stored(norm: gs.Node, index: int) -> Array:
 
 
 def _is_constant_norm(node: gs.Node) -> bool:
+    if node.op != "BatchNormalization" or node.domain or node.attrs.get("training_mode", 0):
+        return False
     known = all(resolve(tensor) is not None for tensor in node.inputs[1:5])
-    return node.op == "BatchNormalization" and not node.domain and known and not node.attrs.get("training_mode", 0)
+    return known and all(len(tensor.outputs) == 1 for tensor in node.inputs[3:5])
 
 
 def _moments(batches: Sequence[np.ndarray]) -> tuple[Array, Array]:

@@ -18,6 +18,7 @@ from ...compiler.costs.workload import ConvWorkload, LatencyModel, conv_workload
 from ...compiler.graph.channels import Channels, Group
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.shapes import Shapes
+from ...compiler.graph.ties import stored_tensor
 
 PRICED = ("macs", "params", "bytes", "latency")
 CostCurves = Mapping[str, np.ndarray]
@@ -25,11 +26,19 @@ CostCurves = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class PrunableConv:
-    """A Conv: what it costs in full, how many groups it has, and whether they go as a whole."""
+    """A Conv.
+
+    Attributes:
+        workload: what it costs in full.
+        entries: along the two channel axes of its weight.
+        whole_groups: whether its groups go as a whole.
+        stores: whether it is the first that reads its weight, which is stored once.
+    """
 
     workload: ConvWorkload
     entries: tuple[int, int]
     whole_groups: bool
+    stores: bool
 
     def after(self, filters: int, channels: int) -> ConvWorkload:
         """The workload with so many entries along the two channel axes of the weight."""
@@ -59,11 +68,15 @@ class PruningCostModel:
         self.units, self._latency_model = tuple(units), latency_model
         whole = {id(slot.node) for slot in channels.slots if slot.role == "parameter" and slot.input == 1}
         convs = list(find_convs(graph))
+        weights = [id(stored_tensor(conv.node.inputs[1])) for conv in convs]
         self._lines = [
             PrunableConv(
-                conv_workload(conv, shapes), (conv.weight.shape[0], conv.weight.shape[1]), id(conv.node) in whole
+                conv_workload(conv, shapes),
+                (conv.weight.shape[0], conv.weight.shape[1]),
+                id(conv.node) in whole,
+                weights.index(weight) == place,
             )
-            for conv in convs
+            for place, (conv, weight) in enumerate(zip(convs, weights, strict=True))
         ]
         self._left = np.array([line.entries for line in self._lines]).reshape(-1, 2)
         self._cuts = _cuts(channels, convs, list(orders.values()), list(orders))
@@ -108,7 +121,7 @@ class PruningCostModel:
         table = {unit: np.zeros(left.shape[2]) for unit in self.units}
         for line, (filters, channels) in zip(lines, left, strict=True):
             weights = filters * channels * np.prod(line.workload.kernel)
-            params = weights + line.workload.bias * filters
+            params = line.stores * (weights + line.workload.bias * filters)
             exact = {"macs": line.workload.positions_out * weights, "params": params}
             exact["bytes"] = params * line.workload.itemsize
             for unit, values in table.items():

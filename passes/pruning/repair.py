@@ -20,12 +20,13 @@ import onnx_graphsurgeon as gs
 from ...compiler.graph.channels import Channels, Selection, find_channels, remove, widen
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
+from ...compiler.graph.ties import tie
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
-from ...runtime.lockstep import ROWS
+from ...runtime.lockstep import ROWS, dependency_order
 from ...runtime.rows import Layer
-from ..fitting.fits import fittable_layers, store_fitted
+from ..fitting.fits import fittable_layers, for_all_uses, refittable, store_fitted
 from ..fitting.lockstep import FitOptions, fitted_layers
 from ..projection.fit import Fit
 from .batchnorm import BatchNormEstimator
@@ -64,7 +65,7 @@ def prune(
         return stayed, []
     first = next((i for i, node in enumerate(graph.nodes) if id(node) in missing), len(graph.nodes))
     behind = fittable_layers(graph, {id(node) for node in graph.nodes[first:]})
-    layers = [layer for layer in behind if not ctx.out_of_scope(layer.name)]
+    _, layers = dependency_order(graph, refittable(tie(behind), ctx))
     norms = BatchNormEstimator(graph, reference, first, data, remaining, ctx.activation_bytes)
     decisions: list[Decision] = []
     with ctx.progress("repair", len(layers)) as advance:
@@ -73,7 +74,7 @@ def prune(
         options = FitOptions(repair.ridge, rows=repair.rows)
         fitted = fitted_layers(graph, ctx, layers, data, options, reference, remaining)
         for (layer, fits), after in zip(fitted, places[1:], strict=True):
-            decisions.append(_store(rewriter, layer, fits, repair.mode))
+            decisions += for_all_uses(layer, _store(rewriter, layer, fits, repair.mode))
             norms.estimate_before(after)
             advance(layer.name)
     return stayed, decisions

@@ -9,7 +9,7 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 
 from ..flow import Flow
-from . import concat, elementwise, indexing, layers, norms, pooling, quantizers, reshaping, sizes
+from . import concat, elementwise, indexing, layers, norms, pooling, quantizers, reshaping, sizes, stored
 from .table import RULES
 
 __all__ = ["FAMILIES", "RULES", "walk"]
@@ -34,6 +34,7 @@ def walk(flow: Flow) -> None:
         _freeze_captures(node, flow)
     for tensor in flow.graph.outputs:
         _freeze(tensor, f"'{tensor.name}' is an output of the model", flow)
+    stored.tie_readers(flow)
 
 
 def _freeze_captures(node: gs.Node, flow: Flow) -> None:

@@ -51,7 +51,8 @@ def test_a_frozen_group_is_refused():
 
 def test_nothing_becomes_empty():
     text = "g (float[N,2,4,4] x) => (float[N,2,4,4] y) { a = Conv(x, w) b, c = Split <axis=1> (a)"
-    source = model(text + " d = Conv(b, u) e = Conv(c, u) y = Add(d, e) }", w=normal(6, 2, 1, 1), u=normal(2, 3, 1, 1))
+    weights = {"w": normal(6, 2, 1, 1), "u": normal(2, 3, 1, 1), "v": normal(2, 3, 1, 1, seed=1)}
+    source = model(text + " d = Conv(b, u) e = Conv(c, v) y = Add(d, e) }", **weights)
     channels = find_channels(source.graph)
     first = channels.groups[0]
     assert widen(channels, {first: np.array([], int)})[first].tolist() == [0, 3]
@@ -60,15 +61,27 @@ def test_nothing_becomes_empty():
     assert node(source.graph, "Split").inputs[1].values.tolist() == [1, 1]
 
 
-def test_a_shared_weight_is_cut_for_each_reader():
-    """`w` makes a and c; only the channels of a can go, those of c are an output."""
-    text = (
-        "g (float[N,2,4,4] x) => (float[N,2,4,4] y, float[N,6,4,4] c) { a = Conv(x, w) y = Conv(a, v) c = Conv(x, w) }"
-    )
-    result = prune(proto(text, **WEIGHTS), half)
+@pytest.mark.parametrize(
+    ("reader", "why"),
+    [
+        ("c = Conv(x, w)", "'c' is an output of the model"),
+        ("t = Transpose <perm=[1,0,2,3]> (w) n = Conv(a, t) c = Concat<axis=1>(n, n, n)", "in another form"),
+        ("k = ReduceMax <axes=[1,2,3]> (w) e = Expand(k, s) c = Reshape(e, whole)", "ReduceMax"),
+    ],
+)
+def test_a_weight_that_something_else_needs_whole_is_kept_for_all(reader, why):
+    text = f"g (float[N,2,4,4] x) => (float[N,2,4,4] y, float[N,6,4,4] c) {{ a = Conv(x, w) y = Conv(a, v) {reader} }}"
+    source = model(text, **WEIGHTS, s=np.array([6, 1, 4, 4]), whole=np.array([1, 6, 4, 4]))
+    assert why in str(find_channels(source.graph).groups[0].frozen)
+
+
+def test_the_channels_of_all_layers_that_read_a_weight_go_together():
+    text = "g (float[N,2,4,4] x) => (float[N,2,4,4] y) { a = Conv(x, w) n = Neg(x) b = Conv(n, w) c = Conv(a, v) "
+    source = proto(text + "d = Conv(b, v) y = Add(c, d) }", **WEIGHTS)
+    result = prune(source, half)
     check_equal(result, x=normal(2, 2, 4, 4))
-    shapes = {each.outputs[0].name: each.inputs[1].shape for each in result.pruned.graph.nodes}
-    assert shapes == {"a": (3, 2, 1, 1), "y": (2, 3, 1, 1), "c": (6, 2, 1, 1)}
+    stored = {id(each.inputs[1]): each.inputs[1].shape for each in result.pruned.graph.nodes if each.op == "Conv"}
+    assert sorted(stored.values()) == [(2, 3, 1, 1), (3, 2, 1, 1)]
 
 
 def test_a_shared_weight_that_is_cut_alike_stays_shared():
