@@ -10,14 +10,16 @@ A BatchNormalization stays, with the reason, where
 1. it does not follow a Conv, ConvTranspose or Gemm;
 2. the layer's output has another reader, or is an output of the model;
 3. it is in training mode, or normalises each position on its own (`spatial=0`, opset 8 and before);
-4. a parameter, weight or bias is not constant, or the weight is quantized already.
+4. a parameter, weight or bias is not constant, or the weight is quantized already;
+5. the weight is shared with a layer that is not followed by an equal BatchNormalization (heads over several levels,
+   with statistics for each): folded, it would be stored several times.
 
-The folded layer writes the tensor that the BatchNormalization wrote. A weight shared with another layer is copied
-first.
+The folded layer writes the tensor that the BatchNormalization wrote.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,12 +27,15 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..compiler.graph.rewriter import Rewriter
+from ..compiler.graph.ties import readers
 from ..compiler.graph.weights import is_quantized, resolve
 from ..compiler.pipeline.base import Decision, Pass, PassResult
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.registry import register
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm")
+UNEQUAL = "'{}' shares its weight with a layer that has no equal BatchNormalization behind it"
+Folded = tuple[np.ndarray, np.ndarray]
 
 
 @register
@@ -44,16 +49,44 @@ class FoldBatchnorm(Pass):
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         rewriter = Rewriter(graph, ctx.origins)
         decisions: list[Decision] = []
-        for node in list(graph.nodes):
-            if node.op == "BatchNormalization" and not node.domain:
-                reason = check(node, graph) or _fold(node, rewriter)
-                decisions.append(
-                    Decision(node.name, "kept", reason)
-                    if reason
-                    else Decision(node.name, "folded", "into the layer before it")
-                )
+        for node in [each for each in graph.nodes if _is_norm(each)]:
+            if node.inputs:  # not folded yet, with another one
+                decisions += _fold(node, graph, rewriter)
         folded = sum(decision.action == "folded" for decision in decisions)
         return PassResult(changed=folded > 0, decisions=decisions, metrics={"folded": folded})
+
+
+def _fold(node: gs.Node, graph: gs.Graph, rewriter: Rewriter) -> list[Decision]:
+    """Fold `node`, and the equal ones behind all other layers that read the same weight."""
+    found = check(node, graph) or _folded(node)
+    norms = [node] if isinstance(found, str) else _norms_of_readers(node, graph)
+    if isinstance(found, str) or not norms:
+        reason = found if isinstance(found, str) else UNEQUAL.format(node.inputs[0].inputs[0].name)
+        return [Decision(node.name, "kept", reason)]
+    with rewriter.sharing() if len(norms) > 1 else nullcontext():
+        for norm in norms:
+            _write(norm, rewriter, *found)
+    return [Decision(norm.name, "folded", "into the layer before it") for norm in norms]
+
+
+def _norms_of_readers(node: gs.Node, graph: gs.Graph) -> list[gs.Node]:
+    """`node` and the others behind layers that read its layer's weight; none where they fold to something else."""
+    layer, norms = node.inputs[0].inputs[0], list[gs.Node]()
+    for reader in readers(layer.inputs[1]):
+        behind = reader.outputs[0].outputs
+        norm = behind[0] if len(behind) == 1 and _is_norm(behind[0]) else None
+        if norm is None or check(norm, graph) is not None or not _alike(_folded(norm), _folded(node)):
+            return []
+        norms.append(norm)
+    return norms
+
+
+def _alike(one: Folded | str, other: Folded | str) -> bool:
+    return not isinstance(one, str) and not isinstance(other, str) and all(map(np.array_equal, one, other))
+
+
+def _is_norm(node: gs.Node) -> bool:
+    return node.op == "BatchNormalization" and not node.domain
 
 
 def check(node: gs.Node, graph: gs.Graph) -> str | None:
@@ -85,8 +118,8 @@ def _trains(node: gs.Node, opset: int) -> bool:
     return any(not tensor.is_empty() for tensor in node.outputs[1:])
 
 
-def _fold(node: gs.Node, rewriter: Rewriter) -> str | None:
-    """Fold `node`; the reason where its numbers do not allow it, or its shapes do not fit the layer's."""
+def _folded(node: gs.Node) -> Folded | str:
+    """Weight and bias of the layer with `node` folded into it, or why its numbers or shapes do not allow it."""
     layer = node.inputs[0].inputs[0]
     gamma, beta, mean, variance = (_float64(tensor) for tensor in node.inputs[1:5])
     spread = variance + node.attrs.get("epsilon", 1e-5)
@@ -100,12 +133,16 @@ def _fold(node: gs.Node, rewriter: Rewriter) -> str | None:
     if filters is None or bias is None or stored.dtype.kind != "f":
         return f"its {scale.size} channels do not fit the weight {stored.shape} or the bias of '{layer.name}'"
     weight = stored.astype(np.float64) * filters
-    rewriter.set_weight(layer, 1, weight.astype(stored.dtype))
-    rewriter.set_weight(layer, 2, (scale * (bias - mean) + beta).astype(stored.dtype))
+    return weight.astype(stored.dtype), (scale * (bias - mean) + beta).astype(stored.dtype)
+
+
+def _write(node: gs.Node, rewriter: Rewriter, weight: np.ndarray, bias: np.ndarray) -> None:
+    layer = node.inputs[0].inputs[0]
+    rewriter.set_weight(layer, 1, weight)
+    rewriter.set_weight(layer, 2, bias)
     if layer.op == "Gemm":
         layer.attrs["beta"] = 1.0
     rewriter.absorb(node, layer)
-    return None
 
 
 def filter_scale(layer: gs.Node, shape: tuple[int, ...], scale: np.ndarray) -> np.ndarray | None:

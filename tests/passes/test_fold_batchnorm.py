@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import listing, model, node, normal, run
+from builders import model, node, normal, run
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.pipeline.base import Decision
@@ -86,15 +86,31 @@ def test_half_precision_stays_half():
     assert before.graph.nodes[0].inputs[1].dtype == np.float16
 
 
-def test_a_shared_weight_is_copied():
-    before = model(
-        """g (float[N,3,8,8] x) => (float[N,4,6,6] y) {
-        c = Conv(x, w) d = BatchNormalization(c, s, b, m, v) e = Conv(x, w) y = Add(d, e) }""",
-        w=normal(4, 3, 3, 3),
-        **parameters(4),
-    )
-    assert fold(before, x=normal(1, 3, 8, 8, seed=9))[0].action == "folded"
-    assert listing(before.graph)[1:] == ["e = Conv(x, w)", "y = Add(d, e)"]
+HEADS = "g (float[N,3,8,8] x) => (float[N,4,6,6] y) { n = Neg(x) c = Conv(x, w) e = Conv(n, w) %s y = Add(d, f) }"
+
+
+def test_equal_norms_behind_one_weight_fold_into_it_once():
+    equal = "d = BatchNormalization(c, s, b, m, v) f = BatchNormalization(e, s, b, m, v)"
+    before = model(HEADS % equal, w=normal(4, 3, 3, 3), **parameters(4))
+    assert [each.action for each in fold(before, x=normal(1, 3, 8, 8, seed=9))] == ["folded"] * 2
+    convs = [node for node in before.graph.nodes if node.op == "Conv"]
+    assert [convs[0].inputs[i] is convs[1].inputs[i] for i in (1, 2)] == [True] * 2
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        "d = BatchNormalization(c, s, b, m, v) f = Relu(e)",
+        "d = BatchNormalization(c, s, b, m, v) f = BatchNormalization(e, s, m, m, v)",
+        "d = BatchNormalization(c, s, b, m, v) k = BatchNormalization(e, s, b, m, v) f = Add(k, e)",
+    ],
+)
+def test_a_shared_weight_is_not_stored_twice(behind):
+    before = model(HEADS % behind, w=normal(4, 3, 3, 3), **parameters(4))
+    decisions = fold(before, x=normal(1, 3, 8, 8, seed=9))
+    assert {each.action for each in decisions} == {"kept"}
+    assert "shares its weight" in decisions[0].reason
+    assert sum(tensor.name == "w" for tensor in before.graph.tensors().values()) == 1
 
 
 def test_parameters_in_constant_nodes_count_as_constant():
