@@ -11,10 +11,11 @@ from ..compiler.costs.latency import DEVICES
 from ..compiler.errors import CompressError
 from ..compiler.files import Place, check_places
 from ..compiler.graph.convs import find_convs, is_conv, unsupported_convs
-from ..compiler.graph.io import Model, from_proto, load
+from ..compiler.graph.io import Model, from_proto, load, stored_size
 from ..compiler.graph.quantization.quantizable import is_layer
 from ..compiler.graph.shapes import infer_shapes
 from ..compiler.graph.validate import validate
+from ..compiler.graph.weightless import graph_bytes
 from ..compiler.jobs import Jobs
 from ..compiler.pipeline.base import Pass
 from ..compiler.pipeline.context import Context
@@ -100,6 +101,8 @@ def set_up(
     read = [*read_by(source, passes, options), *reads]
     check_places(read, list(writes(source, passes, options)), options.overwrite)
     ctx = Context(options, jobs=Jobs(options.jobs, options.cluster), progress=progress)
+    whole = stored_size(source)
+    ctx.original_bytes, ctx.envelope_bytes = source.stored or whole, whole - graph_bytes(source.graph)
     _select(source, ctx, passes)
     samples = None if options.data is None else _bounded(source, ctx, samples_of(source, options))
     if samples is not None:

@@ -40,6 +40,8 @@ from ..compiler.pipeline.registry import register
 from ..runtime.lockstep import ROWS
 from .budgets.budget import DEFAULT_AGREEMENT, SEARCHED, Budget, slack_notes
 from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass
+from .budgets.costs import Costs
+from .budgets.file_size import rewrite_within
 from .budgets.search import BudgetSearch
 from .fitting.samples import held_out
 from .projection.significance import CRITERIA, READINGS
@@ -108,8 +110,8 @@ class Prune(BudgetedPass):
             return replace(result, decisions=problem.skipped)
         gone = self._units(problem, budget, search, result)
         if gone is not None:
-            self._rewrite(problem, gone, result)
-            result.notes += slack_notes(budget, problem.shares(), changed=any(gone))
+            gone, shares = self._rewrite_within(problem, gone, budget, result)
+            result.notes += slack_notes(budget, shares, changed=any(gone))
         else:
             result.decisions = [
                 Decision(name, "kept", UNTOUCHED) for each in problem.candidates for name in producer_names(each.group)
@@ -160,6 +162,22 @@ class Prune(BudgetedPass):
         self._record(outcome, result)
         return gone
 
+    def _rewrite_within(
+        self, problem: PruningProblem, gone: list[int], budget: Budget, result: PassResult
+    ) -> tuple[list[int], Costs]:
+        """Rewrite with so many units gone, or more where the file is too large; how many, and the shares left."""
+        last = gone
+
+        def attempt(limits: Budget) -> None:
+            nonlocal last
+            last = gone if limits == budget else problem.divide(self._division(), limits)
+            self._rewrite(problem, last, result)
+
+        weighed = rewrite_within(problem.graph, problem.ctx, budget, problem.costs.original["bytes"], attempt)
+        shares = {**problem.shares(), **weighed}
+        result.metrics.update({f"{unit}_kept": share for unit, share in shares.items()})
+        return last, shares
+
     def _rewrite(self, problem: PruningProblem, gone: list[int], result: PassResult) -> None:
         kept, repair = problem.kept(problem.move(gone)), Repair(self.repair, self.ridge)
         stayed, repaired = prune(problem.graph, problem.ctx, problem.shapes, kept, repair, problem.ctx.data)
@@ -171,7 +189,6 @@ class Prune(BudgetedPass):
                 )
         result.decisions = list(decisions.values())
         result.changed = any(decision.action != "kept" for decision in result.decisions)
-        result.metrics.update({f"{unit}_kept": share for unit, share in problem.shares().items()})
         result.metrics["units_removed"] = sum(gone) / max(1, sum(each.group.size for each in problem.candidates))
 
 

@@ -64,6 +64,8 @@ class Context:
         activation_bytes: of calibration samples, held in RAM at once by network.
         state: what passes leave to later ones.
         original: the graph that entered the pipeline; budgets refer to it. Set by the manager, never edited.
+        original_bytes: of the file that it came in, external data included; 0 where there was none.
+        envelope_bytes: what a file holds beside its graph: metadata, doc strings.
         before: the graph as it was before the pass that runs, likewise.
         running: name of the pass that runs; set by the manager.
         fault: what is wrong with the model as it came in, where something is.
@@ -79,6 +81,8 @@ class Context:
     activation_bytes: int = ACTIVATIONS
     state: RunState = field(default_factory=RunState)
     original: gs.Graph | None = None
+    original_bytes: int = 0
+    envelope_bytes: int = 0
     before: gs.Graph | None = None
     running: str = ""
     fault: str = ""

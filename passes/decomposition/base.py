@@ -20,6 +20,7 @@ from ...runtime.measured_latency import MULTIPLE, MeasuredLatencyModel
 from ..budgets.allocate import Choice
 from ..budgets.budget import SEARCHED, Budget, slack_notes
 from ..budgets.budgeted_pass import UNTOUCHED, BudgetedPass
+from ..budgets.file_size import rewrite_within
 from ..budgets.search import BudgetSearch, search_smallest
 from ..fitting.lockstep import FitOptions
 from ..sensitivity.measure import SensitivityMeter
@@ -150,9 +151,14 @@ class DecompositionPass(BudgetedPass):
         return Budget() if outcome.best is None else Budget({"macs": outcome.best.macs})
 
     def _rewrite(self, graph: gs.Graph, ctx: Context, found: Survey, budget: Budget, result: PassResult) -> None:
-        chosen = self.choose(budget, found)
-        result.decisions = self._write(graph, ctx, found, chosen, ctx.data, ROWS)
-        kept = found.kept(chosen)
+        chosen: list[Choice] = []
+
+        def attempt(limits: Budget) -> None:
+            chosen[:] = self.choose(limits, found)
+            result.decisions = self._write(graph, ctx, found, chosen, ctx.data, ROWS)
+
+        weighed = rewrite_within(graph, ctx, budget, found.original["bytes"], attempt)
+        kept = {**found.kept(chosen), **weighed}
         result.metrics.update({f"{unit}_kept": share for unit, share in kept.items()})
         changed = any(choice.size for choice in chosen)
         result.notes += [*slack_notes(budget, kept, changed), *_slower(found, chosen)]

@@ -18,6 +18,7 @@ from ...compiler.pipeline.data import Data
 from ..budgets.allocate import Choice
 from ..budgets.budget import CostShares
 from ..budgets.costs import CostEvaluator, Costs
+from ..budgets.file_size import original_bytes
 from ..fitting.lockstep import curve_fits
 from ..projection.fit import Fit, total_signal
 from ..sensitivity.measure import SensitivityMeter
@@ -84,7 +85,10 @@ def survey(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> Survey:
         unit: total - sum(candidate.dense.costs[unit] for candidate in candidates)
         for unit, total in evaluator.network(graph).items()
     }
-    return Survey(candidates, skipped, CostShares(fixed, before.network(ctx.original or graph)))
+    original = before.network(ctx.original or graph)
+    return Survey(
+        candidates, skipped, CostShares(fixed, {**original, "bytes": original_bytes(ctx, ctx.original or graph)})
+    )
 
 
 def _evaluator(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> CostEvaluator:

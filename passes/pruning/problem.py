@@ -15,6 +15,7 @@ from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
 from ..budgets.budget import Budget, CostShares
 from ..budgets.costs import CostEvaluator, Costs
+from ..budgets.file_size import original_bytes
 from .candidates import PruningCandidate, PruningCriteria, prunable_groups, survey
 from .cost_model import PruningCostModel
 from .division import divide, of_loss, of_share
@@ -59,6 +60,7 @@ class PruningProblem:
         fixed = {unit: network[unit] - convs[unit] for unit in units}
         before = ctx.original or graph
         original = CostEvaluator(infer_shapes(before, sample), latency_model, timed).network(before)
+        original["bytes"] = original_bytes(ctx, before)
         return PruningProblem(graph, ctx, shapes, candidates, skipped, cost_model, CostShares(fixed, original))
 
     def divide(self, division: str, budget: Budget) -> list[int]:
