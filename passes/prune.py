@@ -168,13 +168,13 @@ class Prune(BudgetedPass):
         """Rewrite with so many units gone, or more where the file is too large; how many, and the shares left."""
         last = gone
 
-        def attempt(limits: Budget) -> None:
+        def attempt(limits: Budget) -> Costs:
             nonlocal last
             last = gone if limits == budget else problem.divide(self._division(), limits)
             self._rewrite(problem, last, result)
+            return problem.shares()
 
-        weighed = rewrite_within(problem.graph, problem.ctx, budget, problem.costs.original["bytes"], attempt)
-        shares = {**problem.shares(), **weighed}
+        shares = rewrite_within(problem.graph, problem.ctx, budget, problem.costs.original["bytes"], attempt)
         result.metrics.update({f"{unit}_kept": share for unit, share in shares.items()})
         return last, shares
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import ceil
 
 import onnx_graphsurgeon as gs
 
@@ -17,6 +16,7 @@ from ...compiler.graph.weightless import graph_bytes
 from ...compiler.pipeline.context import Context, Snapshot
 from ..legalize import Legalize
 from .budget import Budget, BudgetUnreachable, unreachable
+from .costs import Costs
 
 TRIES = 4
 
@@ -36,34 +36,34 @@ def file_bytes(graph: gs.Graph, ctx: Context) -> int:
 
 
 def rewrite_within(
-    graph: gs.Graph, ctx: Context, budget: Budget, original: float, rewrite: Callable[[Budget], None]
-) -> dict[str, float]:
+    graph: gs.Graph, ctx: Context, budget: Budget, original: float, rewrite: Callable[[Budget], Costs]
+) -> Costs:
     """Call `rewrite`, which edits `graph` under a budget, so that the file keeps `budget` where it limits bytes.
 
     Args:
         original: bytes of the original's file.
+        rewrite: returns the shares of the original's costs that it counts.
 
     Returns:
-        The share that was weighed: {"bytes": ...}, or nothing where bytes are not limited.
+        The shares left; of bytes the one that was weighed.
 
     Raises:
         BudgetUnreachable: it does not keep it under any smaller budget either.
     """
     if "bytes" not in budget.limits:
-        rewrite(budget)
-        return {}
+        return rewrite(budget)
     before, allowed = Snapshot.of(graph, ctx), budget.limits["bytes"]
-    tight, least = allowed, 1.0
+    uncounted, least = 0.0, 1.0
     for attempt in range(TRIES):
         try:
-            rewrite(replace(budget, limits={**budget.limits, "bytes": tight}))
+            shares = rewrite(replace(budget, limits={**budget.limits, "bytes": allowed - uncounted}))
         except BudgetUnreachable:
             if not attempt:
                 raise
             break
         weighed = file_bytes(graph, ctx) / original
         if weighed <= allowed:
-            return {"bytes": weighed}
-        tight, least = tight - 1.1 * (weighed - allowed), min(least, ceil(1e4 * weighed) / 1e4)
+            return {**shares, "bytes": weighed}
+        uncounted, least = max(uncounted, weighed - shares["bytes"]), min(least, weighed)
         before.put_back(graph, ctx)
     raise unreachable(budget, "file found", {"bytes": least})

@@ -20,6 +20,7 @@ from ...runtime.measured_latency import MULTIPLE, MeasuredLatencyModel
 from ..budgets.allocate import Choice
 from ..budgets.budget import SEARCHED, Budget, slack_notes
 from ..budgets.budgeted_pass import UNTOUCHED, BudgetedPass
+from ..budgets.costs import Costs
 from ..budgets.file_size import rewrite_within
 from ..budgets.search import BudgetSearch, search_smallest
 from ..fitting.lockstep import FitOptions
@@ -153,12 +154,12 @@ class DecompositionPass(BudgetedPass):
     def _rewrite(self, graph: gs.Graph, ctx: Context, found: Survey, budget: Budget, result: PassResult) -> None:
         chosen: list[Choice] = []
 
-        def attempt(limits: Budget) -> None:
+        def attempt(limits: Budget) -> Costs:
             chosen[:] = self.choose(limits, found)
             result.decisions = self._write(graph, ctx, found, chosen, ctx.data, ROWS)
+            return found.kept(chosen)
 
-        weighed = rewrite_within(graph, ctx, budget, found.original["bytes"], attempt)
-        kept = {**found.kept(chosen), **weighed}
+        kept = rewrite_within(graph, ctx, budget, found.original["bytes"], attempt)
         result.metrics.update({f"{unit}_kept": share for unit, share in kept.items()})
         changed = any(choice.size for choice in chosen)
         result.notes += [*slack_notes(budget, kept, changed), *_slower(found, chosen)]

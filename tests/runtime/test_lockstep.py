@@ -9,8 +9,9 @@ from onnx_compress.compiler.graph.activations import Activation
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.gemms import find_gemms
 from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.compiler.graph.ties import tie
 from onnx_compress.passes.fitting.fits import layer_fits
-from onnx_compress.runtime.lockstep import lockstep
+from onnx_compress.runtime.lockstep import dependency_order, lockstep
 
 RESIDUAL = """g (float[N,3,6,6] x) => (float[N,3,6,6] y) {
     a = Conv<pads=[1,1,1,1]>(x, w1, b1)
@@ -137,3 +138,41 @@ def test_at_most_so_many_rows_are_kept() -> None:
         ):
             kept = 0 if moments.rows is None else len(moments.rows.x)
             assert keep // 20 <= kept <= most
+
+
+def test_a_layer_with_several_uses_waits_for_all_that_reach_them():
+    text = """g (float[N,4,6,6] x) => (float[N,4,6,6] y) {
+        a = Conv(x, w) b = Conv(a, v) c = Conv(b, u) d = Conv(x, v) e = Conv(d, u) y = Add(c, e) }"""
+    weights = {name: builders.normal(4, 4, 1, 1, seed=seed) for seed, name in enumerate("wvu")}
+    graph = builders.model(text, **weights).graph
+    circular, ordered = dependency_order(graph, tie(find_convs(graph)))
+    assert circular == []
+    assert [[use.name for use in layer.uses] for layer in ordered] == [
+        ["Conv_0"],
+        ["Conv_1", "Conv_3"],
+        ["Conv_2", "Conv_4"],
+    ]
+
+
+def test_a_layer_that_is_run_again_has_no_right_place():
+    text = """g (float[N,4,6,6] x) => (float[N,4,6,6] y) {
+        a = Conv(x, w) b = Conv(a, v) c = Conv(b, w) y = Conv(c, u) }"""
+    weights = {name: builders.normal(4, 4, 1, 1, seed=seed) for seed, name in enumerate("wvu")}
+    graph = builders.model(text, **weights).graph
+    circular, ordered = dependency_order(graph, tie(find_convs(graph)))
+    assert [layer.name for layer in circular] == ["Conv_0"]
+    assert [layer.name for layer in ordered] == ["Conv_1", "Conv_3"]
+
+
+def test_moments_are_those_of_all_uses():
+    text = """g (float[N,4,6,6] x) => (float[N,4,6,6] y) {
+        a = Conv(x, w) n = Neg(x) m = Mul(n, n) b = Conv(m, w) y = Add(a, b) }"""
+    graph = builders.model(text, w=builders.normal(4, 4, 1, 1)).graph
+    x = builders.normal(64, 4, 6, 6)
+    for reference in (graph, graph.copy()):
+        ((_, moments),) = lockstep(
+            graph, reference, tie(find_convs(graph)), builders.Images(x), np.random.default_rng(0)
+        )
+        means = np.stack([each.mean(axis=(0, 2, 3)) for each in (x, x * x)])
+        np.testing.assert_allclose(moments.xx[0, -1, :-1], means.mean(axis=0), atol=1e-5)
+        assert moments.count == 2 * 64 * 36

@@ -1,0 +1,71 @@
+"""A budget of bytes is kept by the file itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import builders
+import onnx
+import pytest
+from onnx_compress import compress
+from onnx_compress.compiler.errors import CompressError
+from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable
+from onnx_compress.passes.budgets.file_size import file_bytes, rewrite_within
+
+TEXT = "g (float[N,16,8,8] x) => (float[N,16,8,8] y) { a = Conv(x, w) b = Relu(a) y = Conv(b, v) }"
+SHAPES = {"w": (16, 16, 1, 3), "v": (16, 16, 3, 1)}
+
+
+def source(folder: Path, metadata: int = 0) -> Path:
+    proto = builders.proto(TEXT, **{name: builders.normal(*shape) for name, shape in SHAPES.items()})
+    if metadata:
+        proto.metadata_props.add(key="classes", value="x" * metadata)
+    onnx.save(proto, folder / "in.onnx")
+    return folder / "in.onnx"
+
+
+@pytest.mark.parametrize("target", ["xavier", "trt10", "ort"])
+@pytest.mark.parametrize("share", [0.9, 0.8, 0.7])
+@pytest.mark.parametrize("pipeline", ["basis", "prune"])
+def test_the_written_file_keeps_it(pipeline, share, target, tmp_path):
+    before = source(tmp_path)
+    result = compress(before, f"{pipeline}:bytes={share}", target=target, output=tmp_path / "out.onnx")
+    assert (tmp_path / "out.onnx").stat().st_size <= share * before.stat().st_size
+    record = next(each for each in result.records if each.name == pipeline)
+    assert record.result.metrics["bytes_kept"] <= share
+
+
+def test_what_lies_beside_the_graph_counts(tmp_path):
+    before = source(tmp_path, metadata=600)
+    compress(before, "basis:bytes=0.9", output=tmp_path / "out.onnx")
+    assert (tmp_path / "out.onnx").stat().st_size <= 0.9 * before.stat().st_size
+    with pytest.raises(CompressError, match=r"bytes=0\.3 cannot be reached"):
+        compress(before, "basis:bytes=0.3", output=tmp_path / "no.onnx")
+    assert not (tmp_path / "no.onnx").exists()
+
+
+def test_what_no_estimate_knows_of_is_made_up_for():
+    graph = builders.model(TEXT, **{name: builders.normal(*shape) for name, shape in SHAPES.items()}).graph
+    tried: list[float] = []
+
+    def rewrite(budget: Budget) -> dict[str, float]:
+        """Adds a weight so that the file takes 0.05 more than it counts."""
+        tried.append(budget.limits["bytes"])
+        size = int((tried[-1] + 0.05) * 40_000 - before) // 4
+        Rewriter(graph).set_weight(graph.nodes[1], 1, builders.normal(size))
+        return {"bytes": tried[-1]}
+
+    before = file_bytes(graph, Context())
+    weighed = rewrite_within(graph, Context(), Budget({"bytes": 0.5}), 40_000, rewrite)
+    assert tried[0] == 0.5
+    assert len(tried) == 2
+    assert weighed["bytes"] == file_bytes(graph, Context()) / 40_000 <= 0.5
+
+
+def test_what_cannot_be_kept_is_refused_with_the_nearest():
+    graph = builders.model(TEXT, **{name: builders.normal(*shape) for name, shape in SHAPES.items()}).graph
+    whole = file_bytes(graph, Context())
+    with pytest.raises(BudgetUnreachable, match=r"bytes=0\.5 cannot be reached .*bytes=1\.000"):
+        rewrite_within(graph, Context(), Budget({"bytes": 0.5}), whole, lambda budget: {"bytes": 0.9})
