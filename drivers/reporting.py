@@ -29,6 +29,7 @@ from ..compiler.report import (
 )
 from ..compiler.targets.trtexec import TEMPLATE, command_line
 from ..compiler.versions import __version__
+from ..passes.budgets.budgeted_pass import BudgetedPass
 from ..runtime.data import Samples, sample_bytes
 from ..runtime.environment import environment, now
 from ..runtime.evaluate import agreement
@@ -42,6 +43,7 @@ WITHOUT_DATA = (
     "without data only the weights decide: --data with a few hundred unlabelled inputs adds factors fitted to them, "
     "INT8 activations and a measured agreement"
 )
+OUTGROWN = "bytes={:g} was kept by {}, but the file written has {:.3f}: what the passes behind it store comes on top"
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,14 @@ class FinishedRun:
             layers=list(layer_reports(before, after, ctx.origins)),
             passes=[pass_report(record, ctx.origins) for record in self.records],
             origins={node.name: ctx.origins[node.name] for node in graph.nodes if node.name in ctx.origins},
-            notes=[WITHOUT_DATA] if data is None else list(data.notes),
+            notes=[*self._outgrown(), *([WITHOUT_DATA] if data is None else data.notes)],
         )
+
+    def _outgrown(self) -> list[str]:
+        """Budgets of bytes that a pass has kept and the file does not, as passes behind it have added to it."""
+        share = stored_size(self.setup.source) / self.before
+        limits = [(entry.name, entry.bytes) for entry in self.setup.passes if isinstance(entry, BudgetedPass)]
+        return [OUTGROWN.format(limit, name, share) for name, limit in limits if limit is not None and share > limit]
 
     def _target(self) -> TargetReport:
         target = self.ctx.target

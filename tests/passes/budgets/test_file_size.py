@@ -69,3 +69,11 @@ def test_what_cannot_be_kept_is_refused_with_the_nearest():
     whole = file_bytes(graph, Context())
     with pytest.raises(BudgetUnreachable, match=r"bytes=0\.5 cannot be reached .*bytes=1\.000"):
         rewrite_within(graph, Context(), Budget({"bytes": 0.5}), whole, lambda budget: {"bytes": 0.9})
+
+
+def test_a_file_that_outgrows_the_budget_later_says_so(tmp_path):
+    """For this target weights stay in float, with pairs beside them."""
+    result = compress(source(tmp_path), "basis:bytes=0.8,quantize:balance=none", target="xavier")
+    share = result.report["after"]["bytes"] / result.report["before"]["bytes"]
+    assert share > 0.8
+    assert result.report["notes"][0].startswith("bytes=0.8 was kept by basis, but the file written has")
