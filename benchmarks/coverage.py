@@ -9,10 +9,11 @@ is every ONNX file of an installed package; --folder is a folder of files, such 
 `NAME+weights`, with stored ones.
 
 `outcome` is what a pipeline did: `rewritten` (so many nodes), `unchanged` (with the reasons), `refused` (a clear
-error); or what must not be: `failed` (an exception that is a bug), `invalid` (the checker, onnxruntime or the interface
-of the model say so), `wrong` (a pipeline at full size whose outputs differ by more than 1e-4), `crash`, `timeout`.
-Models run in a process of their own. In a line, pipelines of one result stand together. A model that is in --log is not
-done again: all of them take a day.
+error); or what must not be: `failed` (an exception that is a bug), `invalid` (a question of `examined` has a wrong
+answer: checker, interface, the report beside the file, a default session, `check` beside onnxruntime), `wrong` (a
+pipeline at full size whose outputs differ by more than 1e-4), `crash`, `timeout`. Models run in a process of their
+own. In a line, pipelines of one result stand together. A model that is in --log is not done again: all of them take a
+day.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+from examined import Feeds, Loaded, contradicted, engine_gap, error, inputs, invalid, random_values, unlike_file
 from isolated import Isolated
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 from tables import table
 
 FULL = (
@@ -67,7 +69,6 @@ OPEN = (1, 32, 64, 224, 8, 16000)
 """Sizes tried for open dimensions, the same for all of a model; the batch is 1."""
 SAMPLES = 4
 CONVS = ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "DeformConv")
-Feeds = dict[str, np.ndarray]
 
 
 def models(sources: list[str], folder: Path | None) -> Iterator[tuple[str, str, Any]]:
@@ -127,39 +128,16 @@ def _packaged() -> Iterator[tuple[str, str]]:
                     yield f"{package.name}/{entry.stem}", str(entry.locate())
 
 
-def random_feeds(model: onnx.ModelProto) -> Feeds | None:
+def random_feeds(model: onnx.ModelProto, loaded: Loaded) -> Feeds | None:
     """Inputs that onnxruntime runs the model on; None where none of the sizes does."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = [entry for entry in model.graph.input if entry.name not in stored]
-    if not all(entry.type.HasField("tensor_type") for entry in inputs):
+    asked = inputs(model)
+    if not all(entry.type.HasField("tensor_type") for entry in asked):
         return None
     for size in OPEN:
-        feeds = {entry.name: _random(entry, size) for entry in inputs}
-        if run(model, feeds) is not None:
+        feeds = {entry.name: random_values(entry, {}, size, first=1) for entry in asked}
+        if loaded.run(feeds) is not None:
             return feeds
     return None
-
-
-def _random(entry: onnx.ValueInfoProto, size: int) -> np.ndarray:
-    tensor, rng = entry.type.tensor_type, np.random.default_rng(0)
-    known = [dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim]
-    dims = [each or (1 if axis == 0 else size) for axis, each in enumerate(known)]
-    kind = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-    return (rng.standard_normal(dims) if kind.kind == "f" else np.ones(dims)).astype(kind)
-
-
-def run(model: onnx.ModelProto, feeds: Feeds) -> list[np.ndarray] | None:
-    """The outputs; None where onnxruntime cannot run it."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 4, 1
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        session = ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-        return [np.asarray(value) for value in session.run(None, feeds)]
-    except Exception:
-        return None
 
 
 class Examiner:
@@ -168,8 +146,10 @@ class Examiner:
     def __init__(self, given: str | bytes):
         self.given = given
         self.model = onnx.load(given) if isinstance(given, str) else onnx.load_model_from_string(given)
-        self.feeds = random_feeds(self.model)
-        self.outputs = None if self.feeds is None else run(self.model, self.feeds)
+        loaded = Loaded(self.model)
+        self.refused = loaded.refused
+        self.feeds = random_feeds(self.model, loaded)
+        self.outputs = None if self.feeds is None else loaded.run(self.feeds)
 
     def __call__(self, pipeline: str) -> dict[str, Any]:
         from onnx_compress.api import compress
@@ -199,47 +179,27 @@ class Examiner:
         actions = Counter(one.action for one in decisions)
         reasons = Counter(one.reason for one in decisions if one.action == "skipped")
         line: dict[str, Any] = {"actions": dict(actions), "why": "; ".join(text for text, _ in reasons.most_common(3))}
-        problem = self._invalid(found.proto)
-        if problem:
-            return {**line, "outcome": "invalid", "why": problem}
-        if pipeline in FULL and self.outputs is not None:
-            error = self._error(found.proto)
-            if not error <= TOLERANCE:
-                return {**line, "outcome": "wrong", "why": f"outputs differ by {error}"}
+        outcome, problem = self._problem(pipeline, found.proto, found.report)
+        if outcome:
+            return {**line, "outcome": outcome, "why": problem}
         done = sum(count for action, count in actions.items() if action not in LEFT)
         return {**line, "outcome": "rewritten" if done else "unchanged"}
 
-    def _invalid(self, proto: onnx.ModelProto) -> str:
-        try:
-            onnx.checker.check_model(proto)
-        except Exception as error:
-            return f"checker: {error}"
-        if _interface(proto) != _interface(self.model):
-            return f"interface: {_interface(self.model)} became {_interface(proto)}"
-        if self.feeds is not None and run(proto, self.feeds) is None:
-            return "onnxruntime ran the original and does not run this"
-        return ""
-
-    def _error(self, proto: onnx.ModelProto) -> float:
-        assert self.feeds is not None and self.outputs is not None
-        worst = 0.0
-        for one, two in zip(self.outputs, run(proto, self.feeds) or [], strict=True):
-            if one.dtype.kind != "f" or one.shape != two.shape:
-                worst = max(worst, float(one.shape != two.shape or (one != two).any()))
-                continue
-            known = np.isfinite(one)
-            gap = np.linalg.norm((one - two)[known].astype(np.float64))
-            worst = max(worst, float(gap / max(np.linalg.norm(one[known].astype(np.float64)), 1e-12)))
-        return worst
-
-
-def _interface(model: onnx.ModelProto) -> list[tuple[str, int, tuple[object, ...]]]:
-    stored = {tensor.name for tensor in model.graph.initializer}
-    entries = [*(entry for entry in model.graph.input if entry.name not in stored), *model.graph.output]
-    return [
-        (entry.name, entry.type.tensor_type.elem_type, tuple(dim.dim_value for dim in entry.type.tensor_type.shape.dim))
-        for entry in entries
-    ]
+    def _problem(self, pipeline: str, proto: onnx.ModelProto, report: Any) -> tuple[str, str]:
+        """The outcome that must not be, and why; two empty texts where all is well."""
+        written = Loaded(proto)
+        outputs = None if self.feeds is None else written.run(self.feeds)
+        problem = invalid(proto, self.model) or unlike_file(proto, proto.ByteSize(), report["after"])
+        if self.feeds is not None and self.outputs is not None:
+            if outputs is None:
+                return "invalid", "onnxruntime ran the original and does not run this"
+            problem = problem or engine_gap(outputs, Loaded(proto, optimized=True).run(self.feeds), self.outputs)
+            gap = error(self.outputs, outputs) if pipeline in FULL else 0.0
+            if not problem and not gap <= TOLERANCE:
+                return "wrong", f"outputs differ by {gap}"
+        if not self.refused:
+            problem = problem or contradicted(proto, written)
+        return ("invalid", problem) if problem else ("", "")
 
 
 class Examiners:

@@ -8,7 +8,8 @@ memory limit of so many GB. A line for every case that is answered otherwise, an
 
     refused    exit code 1 or 2, one line on stderr, nothing written
     valid      exit code 0 and a model that the checker takes, or refuses with the words it has for what came in;
-               operators that it does not know aside
+               operators that it does not know aside; onnxruntime loads it where it loaded the original and `check`
+               passes it; a default session gives what it gives as written
     bad        anything else: an unexpected exception, a file beside an error, an invalid model, a crash, a timeout
 """
 
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from examined import Loaded, contradicted, engine_gap, inputs, random_values
 from isolated import Isolated
 from onnx import numpy_helper, parser
 
@@ -206,21 +208,32 @@ def answer(path: str, pipeline: str) -> tuple[str, str]:
     written = out.is_file()
     if code == 0:
         try:
-            onnx.checker.check_model(str(out))
-            return "valid", ""
-        except Exception as error:
-            known = "No Op registered" in str(error) or str(error) == _fault(path)
-            return ("valid" if known else "bad"), f"invalid result: {error}"
+            problem = _problem(Path(path), out)
+            return ("bad" if problem else "valid"), problem
         finally:
             out.unlink(missing_ok=True)
     told = len(lines) == 1 and "unexpected" not in lines[0] and "please report" not in lines[0]
     return ("refused" if told and not written else "bad"), " | ".join(lines)
 
 
-def _fault(path: str) -> str:
+def _problem(path: Path, out: Path) -> str:
+    """What is wrong with a model that was written, "" where nothing is."""
+    fault = _fault(out)
+    if fault and "No Op registered" not in fault and fault != _fault(path):
+        return f"invalid result: {fault}"
+    result, written = onnx.load(out), Loaded(out)
+    if not Loaded(path).refused:
+        problem = contradicted(result, written, folder=out.parent)
+        if problem:
+            return problem
+    feeds = {entry.name: random_values(entry, {}, 8, first=1) for entry in inputs(result)}
+    return engine_gap(written.run(feeds), Loaded(out, optimized=True).run(feeds), None)
+
+
+def _fault(path: Path) -> str:
     """What the checker says of a model."""
     try:
-        onnx.checker.check_model(path)
+        onnx.checker.check_model(str(path))
     except Exception as error:
         return str(error)
     return ""
