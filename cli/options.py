@@ -94,6 +94,7 @@ def _parameter(entry: Field[Any], defaults: Mapping[str, Any]) -> inspect.Parame
         *flag.names,
         help=flag.help,
         min=flag.least,
+        max=flag.most,
         rich_help_panel=flag.heading,
         autocompletion=COMPLETIONS.get(entry.name),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import onnx
 
 from ..compiler.costs.latency import DEVICES
-from ..compiler.errors import CompressError
+from ..compiler.errors import CompressError, UsageError
 from ..compiler.files import Place, check_places
 from ..compiler.graph.convs import find_convs, is_conv, unsupported_convs
 from ..compiler.graph.io import Model, from_proto, load, stored_size
@@ -25,7 +25,7 @@ from ..compiler.pipeline.options import PathLike, RunOptions
 from ..compiler.pipeline.overrides import OPTION, check_matches, check_pattern, parse_override
 from ..compiler.pipeline.registry import find, load_plugin
 from ..compiler.pipeline.spec import format_pipeline, parse_pipeline
-from ..compiler.targets import find_target
+from ..compiler.targets import Target, find_target
 from ..runtime.data import Samples, load_samples
 from ..runtime.memory import memory_budget, parse_bytes
 from .paths import read_by
@@ -96,7 +96,7 @@ def set_up(
     for plugin in options.plugins:
         load_plugin(plugin)
     passes = parse_pipeline(pipeline) if isinstance(pipeline, str) else list(pipeline)
-    _check(options)
+    _check(options, passes)
     source = load_model(model)
     read = [*read_by(source, passes, options), *reads]
     check_places(read, list(writes(source, passes, options)), options.overwrite)
@@ -154,13 +154,23 @@ class Baseline(Instrument):
         ctx.original = ctx.before
 
 
-def _check(options: RunOptions) -> None:
-    """`UsageError` for a target, a power mode or a pattern that cannot be."""
+def _check(options: RunOptions, passes: Sequence[Pass]) -> None:
+    """`UsageError` for a target, a power mode, an amount of memory or a pattern that cannot be."""
     check_pattern("--include", options.include)
     check_pattern("--exclude", options.exclude)
     target = find_target(options.target)
+    for mode in (options.power_mode, *(getattr(entry, "power", None) for entry in passes)):
+        if mode is not None:
+            _check_mode(target, mode)
+    if options.memory is not None:
+        parse_bytes(str(options.memory))
+
+
+def _check_mode(target: Target, mode: str) -> None:
     if target.device is not None:
-        DEVICES[target.device].mode(options.power_mode)
+        DEVICES[target.device].mode(mode)
+    elif mode != RunOptions.power_mode:
+        raise UsageError(f"the target '{target.name}' has no power modes", f"power mode '{mode}'", "leave it out")
 
 
 def _select(source: Model, ctx: Context, passes: Sequence[Pass]) -> None:
@@ -181,7 +191,7 @@ def _bounded(source: Model, ctx: Context, data: Samples) -> Samples:
         return data
     ctx.data = data
     shapes = infer_shapes(source.graph, ctx.sample_shapes())
-    left = memory_budget(source.graph, shapes, parse_bytes(memory) if isinstance(memory, str) else memory)
+    left = memory_budget(source.graph, shapes, parse_bytes(str(memory)))
     ctx.activation_bytes = left.activations
     return replace(data, largest_batch=left.batch)
 

@@ -61,18 +61,15 @@ class Codebook(SharingPass):
     """
 
     name: ClassVar[str] = "codebook"
-    entries: int = option(16, "values per layer at most, 2 to 256; 4 values take 2 bits a weight, 16 take 4")
+    entries: int = option(
+        16, "values per layer at most, 2 to 256; 4 values take 2 bits a weight, 16 take 4", "[2, 256]"
+    )
     scales: Literal["auto", "filter", "none"] = option(
         "auto", "a scale per filter; auto: with data and up to 16 entries"
     )
-    tables: float = option(0.02, "beyond 32 entries a layer, codebooks take at most this share of the codes' bytes")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 2 <= self.entries <= 256:
-            raise ValueError(f"entries={self.entries}: expected 2 to 256")
-        if self.tables <= 0:
-            raise ValueError(f"tables={self.tables}: expected a positive number")
+    tables: float = option(
+        0.02, "beyond 32 entries a layer, codebooks take at most this share of the codes' bytes", "(0, 1]"
+    )
 
     def layers(self, graph: gs.Graph) -> Sequence[Layer]:
         return [*find_convs(graph), *find_gemms(graph)]

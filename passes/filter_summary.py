@@ -60,17 +60,15 @@ class FilterSummary(SharingPass):
     """
 
     name: ClassVar[str] = "filter-summary"
-    ratio: float = option(4.0, "the vector is this much shorter than the weight")
+    ratio: float = option(4.0, "the vector is this much shorter than the weight", "[1, 1e6]")
     locations: Literal["even", "fit", "learned"] = option(
         "fit", "where segments start: at even steps, fitted, or fitted with a fraction that training can move"
     )
     scales: Literal["filter", "none"] = option("filter", "a factor (and sign) per filter, or plain segments")
-    bits: int = option(32, "32, or 8: the vector is stored as integers on a linear grid")
+    bits: int = option(32, "32, or 8: the vector is stored as integers on a linear grid", "[8, 32]")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.ratio >= 1:
-            raise ValueError(f"ratio={self.ratio}: expected a number of at least 1")
         if self.bits not in (8, 32):
             raise ValueError(f"bits={self.bits}: expected 8 or 32")
 

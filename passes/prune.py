@@ -70,8 +70,8 @@ class Prune(BudgetedPass):
     per_node: ClassVar[frozenset[str]] = frozenset(("skip",))
     rules: ClassVar[tuple[str, ...]] = ("energy", "share")
 
-    energy: float | None = option(None, "each group's readers keep this fraction of their output energy")
-    share: float | None = option(None, "remove this share of the units of every group")
+    energy: float | None = option(None, "each group's readers keep this fraction of their output energy", "(0, 1]")
+    share: float | None = option(None, "remove this share of the units of every group", "(0, 1]")
     auto: bool = option(
         False, "each group on its own as far as agreement= or accuracy-drop= allows (in up to 38 trials)"
     )
@@ -87,14 +87,14 @@ class Prune(BudgetedPass):
         "auto: output where there is data and least loss decides",
     )
     repair: Literal["refit", "bias", "none"] = option("refit", "what is fitted to the pruned network's inputs")
-    align: int | Literal["target"] = option(1, "units are kept in multiples of this; target: the engine's multiple")
-    minimum: int = option(1, "keep at least so many units of a group")
+    align: int | Literal["target"] = option(
+        1, "units are kept in multiples of this; target: the engine's multiple", "[1, 65536]"
+    )
+    minimum: int = option(1, "keep at least so many units of a group", "[1, 65536]")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         given = self._given()
-        if self.minimum < 1:
-            raise ValueError(f"minimum={self.minimum}: expected a positive integer")
         if self.auto and given is not None and given.rule not in SEARCHED:
             raise ValueError(f"auto and {given} are given: expected agreement= or accuracy-drop=")
 

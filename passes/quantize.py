@@ -94,7 +94,9 @@ class Quantize(Pass):
     method: Literal["minmax", "percentile", "mse", "entropy"] = option(
         "mse", "how the range of an activation is chosen"
     )
-    percentile: float = option(99.99, "with method=percentile: the percentage of values that is not clipped")
+    percentile: float = option(
+        99.99, "with method=percentile: the percentage of values that is not clipped", "(0, 100]"
+    )
     weights: Literal["nearest", "feedback"] = option(
         "feedback", "round each weight alone, or with its error compensated by the others"
     )
@@ -103,16 +105,10 @@ class Quantize(Pass):
         "relu", "even out the channels between Convs: never, or up to a ReLU"
     )
     heads: bool = option(False, "also the last layers before NonMaxSuppression or TopK, with form=pairs")
-    samples: int = option(512, "calibration samples used at most")
+    samples: int = option(512, "calibration samples used at most", "[1, inf)")
     form: Literal["target", "pairs", "cache"] = option(
         "target", "Q/DQ pairs in the model, or a float model and a calibration cache; target: what the engine takes"
     )
-
-    def __post_init__(self) -> None:
-        if not 0 < self.percentile <= 100:
-            raise ValueError(f"percentile={self.percentile}: expected more than 0 and at most 100")
-        if self.samples < 1:
-            raise ValueError(f"samples={self.samples}: expected a positive integer")
 
     def sidecars(self, options: RunOptions) -> tuple[str, ...]:
         cached = options.data is not None and self._in_cache(find_target(options.target))

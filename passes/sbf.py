@@ -97,7 +97,7 @@ class SpatialBasisFilters(DecompositionPass):
     form: Literal["stock", "dense", "plugin"] = option(
         "stock", "stock: fewer MACs, three Convs; dense: fewer parameters, one Conv; plugin: one node of the project's"
     )
-    groups: int = option(1, "groups of input channels, each with a transform of its own")
+    groups: int = option(1, "groups of input channels, each with a transform of its own", "[1, 65536]")
     select: Literal["greedy", "magnitude", "threshold"] = option(
         "greedy",
         "templates start from the filters that explain most, or from the largest; threshold: from the largest, and one "
@@ -109,8 +109,6 @@ class SpatialBasisFilters(DecompositionPass):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.groups < 1:
-            raise ValueError(f"groups={self.groups}: expected a positive integer")
         if self.form == "plugin" and self.latency is not None:
             raise ValueError("form=plugin has no price in time, its kernel has not been timed: budget by macs=")
         if self.select == "threshold" and (self.energy is not None or self.rank is not None):

@@ -81,17 +81,9 @@ class SparseLowRank(DecompositionPass):
         "auto",
         "fit through the Relu, Clip or LeakyRelu that follows, also after a residual Add; or ignore it",
     )
-    iterations: int = option(100, "iterations of the ADMM that chooses the groups")
-    penalty: float = option(1.0, "penalty of the ADMM's split, relative to the curvature of the loss")
-    alternations: int = option(10, "most alternations of the refit through the activation")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if min(self.iterations, self.alternations) < 1:
-            given = f"iterations={self.iterations}:alternations={self.alternations}"
-            raise ValueError(f"{given}: expected positive integers")
-        if self.penalty <= 0:
-            raise ValueError(f"penalty={self.penalty}: expected a positive number")
+    iterations: int = option(100, "iterations of the ADMM that chooses the groups", "[1, 100000]")
+    penalty: float = option(1.0, "penalty of the ADMM's split, relative to the curvature of the loss", "(0, 1e6]")
+    alternations: int = option(10, "most alternations of the refit through the activation", "[1, 100000]")
 
     def forms(self) -> Sequence[Form]:
         settings = SparsityOptions(self.iterations, self.penalty, self.alternations)

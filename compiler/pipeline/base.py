@@ -23,14 +23,20 @@ import onnx_graphsurgeon as gs
 from .context import Context
 from .formatting import spell
 from .options import RunOptions
+from .ranges import FINITE, RANGE, check_ranges
 from .traces import Traces
 
 Action = Literal["rewritten", "refitted", "quantized", "folded", "removed", "legalized", "kept", "skipped"]
 
 
-def option(default: Any, help: str, **metadata: Any) -> Any:
-    """A dataclass field that is a pass option, with the line that `explain` prints for it; `is_file`: it names one."""
-    return dataclasses.field(default=default, metadata={"help": help, **metadata})
+def option(default: Any, help: str, range: str = FINITE, **metadata: Any) -> Any:
+    """A dataclass field that is a pass option, with the line that `explain` prints for it.
+
+    Args:
+        range: of numbers, see `pipeline.ranges`.
+        metadata: `is_file`: it names one.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, RANGE: range, **metadata})
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,10 @@ class Pass(ABC):
     name: ClassVar[str]
     exact: ClassVar[bool] = False
     per_node: ClassVar[frozenset[str]] = frozenset()
+
+    def __post_init__(self) -> None:
+        """`ValueError` where an option lies outside of its range; a pass with checks of its own calls this first."""
+        check_ranges(self)
 
     def trains_on(self) -> int:
         """How many samples the pass wants to train on, beside those that all passes calibrate with."""

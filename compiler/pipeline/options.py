@@ -7,6 +7,7 @@ read it (`Context.options`), and nobody writes it.
 
 from __future__ import annotations
 
+import numbers
 import os
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import UsageError, nearest
+from .ranges import INFINITY
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +42,7 @@ class Flag:
         heading: of the help's section; None for the general one.
         names: as they are typed; the field's own name if none are given. One that begins with --no- stands for False.
         kind: what is typed, where the type of the default does not give it.
-        least: the smallest number.
+        least, most: the smallest and the largest number.
         decides: its value decides what comes out: a run with another value cannot be resumed. Data
             decide by their content, passes by their spelling and source.
         repeated: it stands in the command that repeats a run.
@@ -51,6 +53,7 @@ class Flag:
     names: tuple[str, ...] = ()
     kind: type | None = None
     least: int | None = None
+    most: int | None = None
     decides: bool = False
     repeated: bool = True
 
@@ -76,12 +79,12 @@ class RunOptions:
         plugins: Python files or modules that register passes.
         dump_dir: folder for the model after each pass; the same run goes on behind the last pass that finished there.
         keep_going: a pass that fails is left out, and the next one goes on with the model from before it. What repeats
-            a failure is written to `fail-NNN-PASS` in `dump_dir`, or in the working folder.
+            a fault of a pass is written to `fail-NNN-PASS` in `dump_dir`, or in the working folder.
         prepare: first fold constants and BatchNormalization, which leaves the outputs as they are.
         legalize: last write the model as the target's engine reads it, and refuse one that it cannot take.
         plugin_operators: operators that the engine has plug-ins for.
         power_mode: of the device, for estimated latencies: MAXN, 30W, 15W or 10W on a Xavier.
-        jobs: processes that share work that can be split, -1: one per core; the result is the same.
+        jobs: processes that share work that can be split, at most one per core, -1: as many; the result is the same.
         cluster: dask://host:port or ray://host:port, to share it with other machines.
         memory: bytes, or "2GB": how far the process may grow while it works on samples. More of them wait in temporary
             files, and fewer are worked on at once. Fine-tuning is not bounded by it.
@@ -120,7 +123,7 @@ class RunOptions:
     power_mode: str = _option(
         "MAXN", "Power mode of the device, for estimated latencies: MAXN, 30W, 15W or 10W.", ENGINE, decides=True
     )
-    jobs: int = _option(1, "Processes that share the work; -1: one per core.", WORK)
+    jobs: int = _option(1, "Processes that share the work, at most one per core; -1: as many.", WORK, least=-1)
     cluster: str | None = _option(None, "dask://host:port or ray://host:port: workers that share the work.", WORK)
     memory: int | str | None = _option(
         None, "Most memory of the process while it works on samples: 2GB.", WORK, kind=str
@@ -133,8 +136,15 @@ class RunOptions:
         kind=Path,
         decides=True,
     )
-    seed: int = _option(0, "Seed of the random numbers.", WORK, decides=True)
+    seed: int = _option(0, "Seed of the random numbers.", WORK, least=0, most=2**63 - 1, decides=True)
     overwrite: bool = _option(False, "Replace existing files.", WRITTEN, repeated=False)
+
+    def __post_init__(self) -> None:
+        """`UsageError` for a number of another type, or out of its range."""
+        for entry in fields(self):
+            value, flag = getattr(self, entry.name), flag_of(entry)
+            if isinstance(entry.default, int) and not isinstance(entry.default, bool) and value is not None:
+                _check_integer(value, flag)
 
     @staticmethod
     def of(given: Mapping[str, Any]) -> RunOptions:
@@ -168,6 +178,14 @@ def flag_of(entry: Field[Any]) -> Flag:
     if found.names:
         return found
     return replace(found, names=(f"--{entry.name.replace('_', '-')}",))
+
+
+def _check_integer(value: Any, flag: Flag) -> None:
+    low, high = (-INFINITY if flag.least is None else flag.least), (INFINITY if flag.most is None else flag.most)
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= cast("int", value) <= high:
+        raise UsageError(
+            f"{value!r}: expected an integer from {low}{'' if high == INFINITY else f' to {high}'}", flag.names[0]
+        )
 
 
 def _value(value: Any) -> Any:

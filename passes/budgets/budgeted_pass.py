@@ -26,18 +26,26 @@ class BudgetedPass(Pass):
 
     rules: ClassVar[tuple[str, ...]] = ("energy",)
 
-    macs: float | None = option(None, "keep at most this fraction of the multiply-accumulates")
-    params: float | None = option(None, "keep at most this fraction of the Conv parameters")
-    bytes: float | None = option(None, "keep at most this fraction of the file's bytes, as it is after this pass")
+    macs: float | None = option(None, "keep at most this fraction of the multiply-accumulates", "(0, 1]")
+    params: float | None = option(None, "keep at most this fraction of the Conv parameters", "(0, 1]")
+    bytes: float | None = option(
+        None, "keep at most this fraction of the file's bytes, as it is after this pass", "(0, 1]"
+    )
     latency: float | None = option(
-        None, "keep at most this fraction of the time that the target's cost model estimates"
+        None, "keep at most this fraction of the time that the target's cost model estimates", "(0, 1]"
     )
     energy: float | None = option(
-        None, "keep this fraction of every layer's output energy (weight energy without data)"
+        None, "keep this fraction of every layer's output energy (weight energy without data)", "(0, 1]"
     )
-    agreement: float | None = option(None, "smallest size with this top-1 agreement with the original (held-out data)")
-    accuracy_drop: float | None = option(None, "smallest that loses at most these points of top-1 (held-out labels)")
-    align: int | Literal["target"] = option(1, "sizes are multiples of this; target: the engine's channel multiple")
+    agreement: float | None = option(
+        None, "smallest size with this top-1 agreement with the original (held-out data)", "(0, 1]"
+    )
+    accuracy_drop: float | None = option(
+        None, "smallest that loses at most these points of top-1 (held-out labels)", "[0, 100]"
+    )
+    align: int | Literal["target"] = option(
+        1, "sizes are multiples of this; target: the engine's channel multiple", "[1, 65536]"
+    )
     precision: Literal["fp16", "int8", "fp32"] = option("fp16", "the precision that latencies are estimated for")
     power: str | None = option(None, "the power mode that latencies are estimated for; none: the run's")
     sensitivity: Literal["auto", "energy", "output"] = option(
@@ -46,14 +54,11 @@ class BudgetedPass(Pass):
     sensitivity_file: str | None = option(
         None, "file of sensitivities: read if it is there, else measured and written", is_file=True
     )
-    ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy")
+    ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy", "(0, 1e6]")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._given()
-        if self.align != "target" and self.align < 1:
-            raise ValueError(f"align={self.align}: expected a positive integer or target")
-        if self.ridge <= 0:
-            raise ValueError(f"ridge={self.ridge}: expected a positive number")
 
     def latency_model(self, ctx: Context) -> LatencyModel | None:
         """What a Conv takes on the target; None where that is not known."""

@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.costs.workload import LatencyModel
 from ...compiler.graph.convs import Conv
+from ...compiler.jobs import check_threads
 from ...compiler.pipeline.base import Decision, PassResult, option
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
@@ -41,25 +42,29 @@ class DecompositionPass(BudgetedPass):
     per_node: ClassVar[frozenset[str]] = frozenset(("rank", "energy", "skip"))
     rules: ClassVar[tuple[str, ...]] = ("energy", "rank")
 
-    latency: float | None = option(None, "keep at most this fraction of the time; see `clock`")
-    energy: float | None = option(None, "keep this fraction of every Conv's output energy (weight energy without data)")
-    rank: int | float | None = option(None, "the same size for every Conv: a count, or a fraction of the full size")
+    latency: float | None = option(None, "keep at most this fraction of the time; see `clock`", "(0, 1]")
+    energy: float | None = option(
+        None, "keep this fraction of every Conv's output energy (weight energy without data)", "(0, 1]"
+    )
+    rank: int | float | None = option(
+        None, "the same size for every Conv: a count, or a fraction of the full size", "(0, inf)"
+    )
     refit: Literal["lockstep", "none"] = option(
         "lockstep", "fit on the inputs in the network as rewritten so far, or (none) as it was before the pass"
     )
     clock: Literal["model", "measured"] = option(
         "model", "latencies by the target's cost model, or measured with onnxruntime on this machine"
     )
-    batch: int = option(1, "batch size with clock=measured")
-    threads: int = option(1, "threads of onnxruntime with clock=measured")
+    batch: int = option(1, "batch size with clock=measured", "[1, 65536]")
+    threads: int = option(1, "threads of onnxruntime with clock=measured; at most one per core", "[1, 1024]")
     sensitivity: Literal["energy", "output"] = option(
         "energy", "how lost energy counts: alike in every Conv, or by what it does to the outputs (measured)"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.batch, self.threads) < 1:
-            raise ValueError(f"batch={self.batch}:threads={self.threads}: expected positive integers")
+        if self.clock == "measured":
+            check_threads(self.threads, f"pass '{self.name}'")
 
     @abstractmethod
     def forms(self) -> Sequence[Form]:

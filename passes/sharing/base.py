@@ -52,14 +52,10 @@ class SharingPass(Pass):
     refit: Literal["lockstep", "none"] = option(
         "lockstep", "fit on the inputs in the network as rewritten so far, or (none) as it was before the pass"
     )
-    ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy")
+    ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy", "(0, 1e6]")
     storage: Literal["auto", "shared", "full"] = option(
         "auto", "what the file holds: the shared form, full weights, or what the target takes"
     )
-
-    def __post_init__(self) -> None:
-        if self.ridge <= 0:
-            raise ValueError(f"ridge={self.ridge}: expected a positive number")
 
     @abstractmethod
     def layers(self, graph: gs.Graph) -> Sequence[Layer]:

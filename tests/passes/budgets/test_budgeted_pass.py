@@ -41,12 +41,12 @@ def test_every_pass_with_a_budget_has_the_same_options() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"align": 0}, "align=0: expected a positive integer or target"),
-        ({"ridge": 0.0}, "ridge=0.0: expected a positive number"),
-        ({"macs": 0.0}, "macs=0.0: expected a fraction above 0, at most 1"),
-        ({"latency": 1.5}, "latency=1.5: expected a fraction above 0, at most 1"),
-        ({"agreement": 97.0}, "agreement=97.0: expected a fraction above 0, at most 1"),
-        ({"accuracy_drop": -1.0}, "accuracy-drop=-1.0: expected points of top-1, 0 to 100"),
+        ({"align": 0}, "align=0: expected at least 1, at most 65536"),
+        ({"ridge": 0.0}, "ridge=0.0: expected more than 0, at most 1000000"),
+        ({"macs": 0.0}, "macs=0.0: expected more than 0, at most 1"),
+        ({"latency": 1.5}, "latency=1.5: expected more than 0, at most 1"),
+        ({"agreement": 97.0}, "agreement=97.0: expected more than 0, at most 1"),
+        ({"accuracy_drop": -1.0}, "accuracy-drop=-1.0: expected at least 0, at most 100"),
         (
             {"macs": 0.5, "agreement": 0.9},
             "macs and agreement are given: expected one budget, or several of macs, params, bytes, latency",
