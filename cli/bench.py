@@ -22,9 +22,9 @@ ROW = "{:>10}  {:>20}  {:>12}  {:>14}  {}"
 def bench(
     models: Annotated[list[Path], typer.Argument(metavar="MODEL", help="ONNX files; ratios are to the first.")],
     batch: Annotated[int | None, typer.Option(min=1, help="Samples per run; default: as exported, or 1.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of onnxruntime, on the CPU.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of onnxruntime, on the CPU; at most one per core.")] = 1,
     provider: Annotated[Literal["cpu", "cuda", "tensorrt"], typer.Option(help="Of onnxruntime.")] = "cpu",
-    runs: Annotated[int, typer.Option(min=2, help="Rounds; in each every model runs once.")] = 50,
+    runs: Annotated[int, typer.Option(min=2, max=10_000, help="Rounds; in each every model runs once.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Time models with onnxruntime: interleaved runs, medians, and the ratio to the first."""

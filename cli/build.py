@@ -31,7 +31,9 @@ def build(
     ] = None,
     calib: Annotated[Path | None, typer.Option(help="Calibration cache of a model without Q/DQ pairs.")] = None,
     timing_cache: Annotated[Path | None, typer.Option(help="Timing cache: makes the next build faster.")] = None,
-    workspace: Annotated[int | None, typer.Option(min=1, help="MiB that a kernel may use for itself.")] = None,
+    workspace: Annotated[
+        int | None, typer.Option(min=1, max=2**20, help="MiB that a kernel may use for itself.")
+    ] = None,
     profile: Annotated[Path | None, typer.Option(help="Write the milliseconds of each layer, as JSON.")] = None,
     report: Annotated[
         Path | None, typer.Option(help="The report of the compression; with --profile the times are added to it.")
@@ -74,7 +76,9 @@ def build(
 
 
 def _print_log(text: str) -> None:
-    typer.echo(text, err=True)
+    from .console import errors
+
+    errors().print(text, soft_wrap=True)
 
 
 def show(console: Console, built: BuildResult) -> None:

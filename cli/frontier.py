@@ -26,9 +26,9 @@ def frontier(
         str, typer.Option(help="A pass without its budget, and what follows it: basis,quantize.")
     ] = "basis",
     budget: Annotated[Literal["macs", "latency"], typer.Option(help="What is varied.")] = "macs",
-    points: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
-    low: Annotated[float, typer.Option(help="The smallest share.")] = 0.3,
-    high: Annotated[float, typer.Option(help="The largest share.")] = 0.9,
+    points: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 8,
+    low: Annotated[float, typer.Option(min=0, max=1, help="The smallest share.")] = 0.3,
+    high: Annotated[float, typer.Option(min=0, max=1, help="The largest share.")] = 0.9,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON; .csv and .svg appear beside it.")] = None,
     eval_data: Annotated[str | None, typer.Option(help="Samples to judge on; default: half of --data.")] = None,
     quiet: Quiet = False,

@@ -26,6 +26,8 @@ from .paths import data_place, frontier_files, frontier_written
 from .setup import PREPARE, ModelLike, Pipeline, Setup, instances, samples_of, set_up
 from .sweep import FrontierSweep, points
 
+MOST_POINTS = 1000
+
 
 @dataclass(frozen=True)
 class FrontierRequest:
@@ -38,8 +40,8 @@ class FrontierRequest:
     high: float = 0.9
 
     def shares(self) -> list[float]:
-        if self.points < 1 or not 0 < self.low <= self.high <= 1:
-            what = f"{self.points} points from {self.low} to {self.high}"
+        if not 1 <= self.points <= MOST_POINTS or not 0 < self.low <= self.high <= 1:
+            what = f"{self.points} points from {self.low} to {self.high}: expected 1 to {MOST_POINTS} from above 0 to 1"
             raise UsageError(what, "frontier", "--points 8 --low 0.3 --high 0.9")
         return [round(float(share), 4) for share in np.linspace(self.low, self.high, self.points)]
 

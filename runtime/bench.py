@@ -20,8 +20,10 @@ import onnx_graphsurgeon as gs
 from ..compiler.errors import CompressError, UsageError
 from ..compiler.graph.io import load, to_proto
 from ..compiler.graph.shapes import input_shapes
+from ..compiler.jobs import check_threads
 from ..compiler.pipeline.data import Feeds, Progress, silent
 from .session import import_onnxruntime
+from .verify import random_feeds
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 WARM_UP, DRAWS, LEVEL = 3, 1000, 0.95
@@ -65,6 +67,7 @@ def bench(
         UsageError: the provider is not there, or a model has another batch.
         CompressError: onnxruntime cannot load or run a model.
     """
+    check_threads(threads, "--threads")
     found = [_runnable(path, batch, threads, provider, seed) for path in models]
     rng = np.random.default_rng(seed)
     times = np.zeros((len(found), runs))
@@ -87,19 +90,13 @@ def paired_ratio(own: np.ndarray, first: np.ndarray, rng: np.random.Generator) -
 
 def bench_feeds(graph: gs.Graph, batch: int | None, rng: np.random.Generator) -> Feeds:
     """Random values for every input: standard normal, or 0 and 1 for integers."""
-    shapes, feeds = input_shapes(graph), dict[str, np.ndarray]()
-    for tensor in graph.inputs:
-        if not isinstance(tensor, gs.Variable):
-            continue
-        shape = _batched(tensor, shapes.get(tensor.name), batch)
-        if not isinstance(tensor.dtype, np.dtype) or tensor.dtype.kind not in "fiub" or shape is None:
-            raise CompressError(f"input '{tensor.name}' has no type and shape to make random values of", "bench")
-        values = rng.standard_normal(shape) if tensor.dtype.kind == "f" else rng.integers(0, 2, shape)
-        feeds[tensor.name] = values.astype(tensor.dtype)
-    return feeds
+    shapes = input_shapes(graph)
+    inputs = [tensor for tensor in graph.inputs if isinstance(tensor, gs.Variable) and tensor.name in shapes]
+    shapes |= {tensor.name: _batched(tensor, shapes[tensor.name], batch) for tensor in inputs}
+    return random_feeds(graph, rng, shapes, "bench")
 
 
-def _batched(tensor: gs.Variable, shape: tuple[int, ...] | None, batch: int | None) -> tuple[int, ...] | None:
+def _batched(tensor: gs.Variable, shape: tuple[int, ...], batch: int | None) -> tuple[int, ...]:
     """`shape` with the batch in its first dimension, where that is open."""
     if not shape or batch is None or tensor.shape is None:
         return shape

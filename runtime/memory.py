@@ -15,13 +15,14 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 
 import onnx_graphsurgeon as gs
 
 from ..compiler.errors import UsageError
 from ..compiler.graph.convs import find_convs
 from ..compiler.graph.shapes import Shapes
+from ..compiler.report.formatting import bytesize
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 WHERE = "--memory"
@@ -47,7 +48,7 @@ def parse_bytes(text: str) -> int:
     Raises:
         UsageError: it is none of them.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", text.upper())
+    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([KMG]I?)?B?\s*", text.upper())
     if found is None or not float(found[1]):
         raise UsageError(f"'{text}' is no amount of memory", WHERE, "2GB, 512MiB or a number of bytes")
     return int(float(found[1]) * UNITS[found[2] or ""])
@@ -63,8 +64,8 @@ def memory_budget(graph: gs.Graph, shapes: Shapes, memory: int) -> MemoryBudget:
     largest = max((4 * prod(shape) for shape in shapes.values()), default=1)
     share = (memory - fixed) // SHARE
     if share < COPIES * largest:
-        least = (fixed + SHARE * COPIES * largest) / 1e9
-        raise UsageError(f"{memory / 1e9:.1f} GB are too little for this model", WHERE, f"at least {least:.1f}GB")
+        least = ceil((fixed + SHARE * COPIES * largest) / 1e6)
+        raise UsageError(f"{bytesize(memory)} are too little for this model", WHERE, f"at least {least}MB")
     return MemoryBudget(share, share // (COPIES * largest))
 
 

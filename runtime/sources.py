@@ -24,6 +24,7 @@ import numpy as np
 
 from ..compiler.errors import CompressError, UsageError, nearest
 from ..compiler.pipeline.registry import load_file
+from ..compiler.report.formatting import bytesize
 from .memory import installed
 from .preprocess import Preprocess, import_pillow
 
@@ -173,7 +174,7 @@ class Unpacked(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         size, most = self._sizes.get(name, 0), installed() // 2
         if size > most:
-            what = f"array '{name}' unpacks to {size / 1e9:.1f} GB, more than half of the memory ({most / 1e9:.1f} GB)"
+            what = f"array '{name}' unpacks to {bytesize(size)}, more than half of the memory ({bytesize(most)})"
             raise CompressError(what, self._where, "numpy.save it as .npy, which is read as needed")
         return self._archive[name]
 

@@ -18,11 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.errors import CompressError, Unavailable
+from ..compiler.errors import REPORT, CompressError, Fault, Unavailable
 from ..compiler.graph.check import check_graph, check_structure
 from ..compiler.graph.io import Model
 from ..compiler.graph.shapes import input_shapes
@@ -30,10 +31,14 @@ from ..compiler.pipeline.base import Pass, PassRecord
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.data import Data, Feeds
 from ..compiler.pipeline.instruments import Failure, Instrument
+from .memory import installed
 from .session import Session, model_session
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
 BATCH, COMPARED = 8, 2**23
+NOT_RUN = f"the model did run before this pass: {REPORT}"
+DRAWN = 8
+"""Bytes of a random number."""
 Outputs = Mapping[str, np.ndarray]
 
 
@@ -68,7 +73,7 @@ class Verify(Instrument):
         try:
             self._check(model)
         except CompressError as error:
-            raise CompressError(error.what, f"{where}, {error.where}", self._fix(error, ctx)) from error
+            raise self._blamed(error, f"{where}, {error.where}", ctx) from error
         changed = record.result.changed
         before = self._outputs_before(ctx) if changed else None
         record.result.notes.extend(self._notes)
@@ -78,14 +83,17 @@ class Verify(Instrument):
         self._outputs = None
         if before is None or (not self._exact and ctx.data is None):
             return
-        self._outputs = self._run(model, ctx)
+        try:
+            self._outputs = self._run(model, ctx)
+        except CompressError as error:
+            raise error if isinstance(error, Unavailable) else Fault(error.what, where, NOT_RUN) from error
         record.figures.update(compare(before, self._outputs, agreement=ctx.data is not None))
         error, limit = record.figures["relative_error"], tolerance(model.graph)
         if self._exact and not error <= limit and self._is_deterministic(model, ctx):
-            raise CompressError(
+            raise Fault(
                 f"an exact pass moved the outputs by {error:.2g}, more than {limit:g}",
                 where,
-                "leave it out, and report it",
+                f"leave it out: {REPORT}",
             )
 
     def failed(self, failure: Failure, model: Model, ctx: Context) -> None:
@@ -99,15 +107,16 @@ class Verify(Instrument):
             self._check, ctx.fault = check_structure, error.what
             self._notes.append(f"the model as it came in fails the ONNX checker ({error}); checking the structure only")
 
-    def _fix(self, error: CompressError, ctx: Context) -> str:
-        """What to do about a graph that is not whole: the model, where it did not run before the pass either."""
+    def _blamed(self, error: CompressError, where: str, ctx: Context) -> CompressError:
+        """Of a graph that is not whole: a fault of the model, where that did not run before the pass either."""
         try:
             if self._runs and self._before is not None:
                 self._run(self._before, ctx)
         except CompressError as before:
             if not isinstance(before, Unavailable):
-                return f"the model did not run before this pass either, export it again: {before.what}"
-        return error.fix
+                fix = f"the model did not run before this pass either, export it again: {before.what}"
+                return CompressError(error.what, where, fix)
+        return Fault(error.what, where, error.fix)
 
     def _outputs_before(self, ctx: Context) -> Outputs | None:
         """Those of the model before the pass, which runs now if it has not yet; None where it cannot, or need not."""
@@ -188,16 +197,33 @@ def tolerance(graph: gs.Graph) -> float:
     return HALF_TOLERANCE if half else TOLERANCE
 
 
-def random_feeds(graph: gs.Graph, rng: np.random.Generator) -> Feeds:
-    """One sample for every input: standard normal, or 0 and 1 for integers; `CompressError` for other types."""
-    shapes = input_shapes(graph)
+def random_feeds(
+    graph: gs.Graph,
+    rng: np.random.Generator,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    where: str = "verify",
+) -> Feeds:
+    """Values for every input: standard normal, or 0 and 1 for integers.
+
+    Args:
+        shapes: of the inputs; one sample of each, if None.
+
+    Raises:
+        CompressError: an input of another type, or of no known shape.
+        MemoryError: they would take more than half of the memory.
+    """
+    shapes = input_shapes(graph) if shapes is None else shapes
     feeds: dict[str, np.ndarray] = {}
+    left = installed() // 2
     for tensor in graph.inputs:
         if not isinstance(tensor, gs.Variable):
             continue
         dtype, shape = tensor.dtype, shapes.get(tensor.name)
         if not isinstance(dtype, np.dtype) or dtype.kind not in "fiub" or shape is None:
-            raise CompressError(f"input '{tensor.name}' has no type and shape to make random values of", "verify")
+            raise CompressError(f"input '{tensor.name}' has no type and shape to make random values of", where)
+        left -= DRAWN * prod(shape)
+        if left < 0:
+            raise MemoryError(f"input '{tensor.name}' is {' x '.join(map(str, shape))}")
         values = rng.standard_normal(shape) if dtype.kind == "f" else rng.integers(0, 2, shape)
         feeds[tensor.name] = values.astype(dtype)
     return feeds

@@ -8,9 +8,15 @@ UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 def short(value: float) -> str:
     """1234567 -> 1.23 M"""
     for size, unit in UNITS:
-        if abs(value) >= size:
+        if abs(value) >= 0.9995 * size:  # what would be written as 1000 of the smaller one
             return f"{value / size:.3g} {unit}"
     return f"{value:.4g}"
+
+
+def bytesize(count: float) -> str:
+    """1234567 -> 1.23 MB"""
+    text = short(count)
+    return f"{text}B" if " " in text else f"{text} bytes"
 
 
 def percent(share: float | None, digits: int = 2) -> str:
