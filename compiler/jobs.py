@@ -9,7 +9,7 @@ window are being worked on. Results come in the order of the calls. Where a work
 kept and the rest of its window is run again, the second time in this process.
 
     count=1                   in this process
-    count=N                   N processes (joblib's loky)
+    count=N                   N processes (joblib's loky), but no more than there are calls or cores
     cluster=dask://host:port  the workers of a Dask scheduler          } onnx-compress is installed there, too
     cluster=ray://host:port   the workers of a Ray cluster             }
 """
@@ -17,16 +17,19 @@ kept and the rest of its window is run again, the second time in this process.
 from __future__ import annotations
 
 import importlib
+import os
 import pickle
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any, TypeVar
 
 from .errors import CompressError, UsageError
+from .processes import end_with_parent
 
 K = TypeVar("K")
 R = TypeVar("R")
@@ -34,6 +37,8 @@ Call = tuple[K, tuple[Any, ...]]
 THREADS = 1
 ATTEMPTS = 2
 PATIENCE = 10  # seconds for a cluster to answer
+UNUSED = r"\d+ tasks (which were still being processed|have been successfully executed)"
+"""What joblib says where results are not wanted any more."""
 CLUSTERS = ("dask", "ray")
 _inside: ContextVar[bool] = ContextVar("inside a job", default=False)
 
@@ -43,12 +48,29 @@ def inner_threads() -> int | None:
     return THREADS if _inside.get() else None
 
 
+def cores() -> int:
+    """How many this process may use: containers and affinities are heeded."""
+    return _joblib().cpu_count()
+
+
+def useful(asked: int | None = None, tasks: int | None = None) -> int:
+    """How many workers are of use where `asked` are wanted (None, -1: all) for so many tasks: no more than cores."""
+    wanted = cores() if asked is None or asked == -1 else min(asked, cores())
+    return max(1, wanted if tasks is None else min(wanted, tasks))
+
+
+def check_threads(count: int, where: str) -> None:
+    """`UsageError` where times would be measured with more threads than there are cores, or without one."""
+    if not 1 <= count <= cores():
+        raise UsageError(f"{count} threads on {cores()} cores", where, f"1 to {cores()}")
+
+
 @dataclass(frozen=True)
 class Jobs:
     """Where independent work runs.
 
     Attributes:
-        count: processes; -1 as many as there are cores.
+        count: processes, at most; -1 as many as there are cores.
         cluster: an address as in the module docstring, or None for this machine.
     """
 
@@ -67,12 +89,20 @@ class Jobs:
         Raises:
             CompressError: the cluster's package is missing, or it cannot be reached.
         """
-        if self.count == 1 and self.cluster is None:
+        jobs, calls = self._bounded(iter(calls))
+        if jobs.count == 1 and jobs.cluster is None:
             libraries = _libraries()
             yield from ((key, _pinned(function, *arguments, libraries=libraries)) for key, arguments in calls)
             return
-        with _backend(self) as workers:
-            yield from _overlapped(workers, function, iter(calls))
+        with _backend(jobs) as workers:
+            yield from _overlapped(workers, function, calls)
+
+    def _bounded(self, calls: Iterator[Call[K]]) -> tuple[Jobs, Iterator[Call[K]]]:
+        """As many processes as are of use for these calls, of which a window may have been drawn to see."""
+        if self.count == 1 or self.cluster is not None:
+            return self, calls
+        first = list(islice(calls, useful(self.count)))
+        return replace(self, count=useful(self.count, len(first))), chain(first, calls)
 
 
 @dataclass(frozen=True)
@@ -160,8 +190,15 @@ def _backend(jobs: Jobs) -> AbstractContextManager[_Workers]:
 
 @contextmanager
 def _local(jobs: Jobs) -> Generator[_Workers, None, None]:
-    count = _joblib().cpu_count() if jobs.count == -1 else jobs.count
-    yield _Workers({"n_jobs": count, "backend": "loky"}, count)
+    warnings.filterwarnings("ignore", UNUSED, UserWarning, r"joblib\.")
+    started = {"initializer": end_with_parent, "initargs": (os.getpid(),)}
+    try:
+        yield _Workers({"n_jobs": jobs.count, "backend": "loky", **started}, jobs.count)
+    except Exception:
+        raise
+    except BaseException:  # nobody wants the results any more
+        importlib.import_module("joblib.externals.loky").get_reusable_executor(reuse=True).shutdown(kill_workers=True)
+        raise
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from __future__ import annotations
 import operator
 import re
 import shlex
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 from ..compiler.errors import CompressError, UsageError
 from ..compiler.graph.io import Model, save
 from ..compiler.pipeline.data import Data
+from ..compiler.processes import run
 from ..runtime.evaluate import accuracy, agreement
 from ..runtime.session import model_session
 
@@ -82,7 +82,7 @@ def _runs_well(command: str, model: Model) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         save(model, path)
-        code = subprocess.run(command.replace("{}", shlex.quote(str(path))), shell=True, check=False).returncode
+        code = run(command.replace("{}", shlex.quote(str(path))), shell=True).returncode
     if code < 0 or code >= CANNOT_RUN:
         raise CompressError(f"the command cannot be run: exit code {code}", "--check", "0 means good, 1 to 125 not")
     return code == 0

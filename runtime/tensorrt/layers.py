@@ -20,7 +20,6 @@ Source: NVIDIA/TensorRT, samples/common/sampleReporting.cpp (the JSON), trt-engi
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ...compiler.errors import CompressError
+from ...compiler.files import read_json
 
 _WRAPPING = re.compile(
     r"^Reformatting CopyNode for (?:Input|Output) Tensor \d+ to |(?: (?:in|out)put reformatter \d+| copy)$"
@@ -126,7 +126,7 @@ def _layer(entry: Mapping[str, Any]) -> LayerTime:
 def _read(path: Path, option: str) -> list[dict[str, Any]]:
     """The objects of a JSON list; layer information has them under "Layers"."""
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = read_json(path)
     except (OSError, ValueError) as error:
         raise CompressError(f"cannot be read: {error}", str(path), f"write it with trtexec {option}") from error
     if isinstance(content, dict):

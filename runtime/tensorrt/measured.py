@@ -5,13 +5,12 @@ A node that a pass rewrote is not in the engine any more; its time is that of th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from ...compiler.errors import CompressError
-from ...compiler.files import staged, writing
+from ...compiler.files import read_json, staged, writing
 from ...compiler.report import Report, to_json
 
 FIGURE = "measured_ms"
@@ -38,7 +37,7 @@ def add_times(path: Path, times: Mapping[str, float]) -> int:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = read_json(path)
         if {"schema", "passes", "origins"} <= set(report):
             return report
     except (OSError, ValueError, TypeError) as error:

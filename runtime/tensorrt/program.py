@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...compiler.errors import CompressError
 from ...compiler.pipeline.data import Progress, silent
+from ...compiler.processes import run
 from .log import TrtexecReport, read_log
 
 INSTALLED = Path("/usr/src/tensorrt/bin/trtexec")
@@ -52,7 +53,7 @@ def run_trtexec(
 
 def _run(command: Sequence[str]) -> tuple[int, str]:
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        done = run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     except OSError as error:
         raise CompressError(f"cannot be started: {error.strerror}", command[0], "check its permissions") from error
     return done.returncode, done.stdout

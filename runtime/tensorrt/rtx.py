@@ -27,6 +27,7 @@ from typing import Any
 from ...compiler.errors import CompressError
 from ...compiler.graph.io import parse
 from ...compiler.graph.shapes import nominal_shapes
+from ...compiler.processes import CAPTURED, run
 from .messages import clean, is_echo, matters, node_line, once
 from .rtx_worker import MODULES
 
@@ -106,9 +107,7 @@ def _run(request: str, limit: float) -> tuple[Events, str]:
         path = Path(folder) / "events"
         command = [sys.executable, str(WORKER), str(path)]
         try:
-            done = subprocess.run(
-                command, input=request, capture_output=True, text=True, errors="replace", timeout=limit, env=environment
-            )
+            done = run(command, input=request, limit=limit, text=True, errors="replace", env=environment, **CAPTURED)
             ending = _ending(done.returncode, done.stderr)
         except subprocess.TimeoutExpired:
             ending = f"was stopped after {limit:g} s"

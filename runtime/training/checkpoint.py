@@ -78,7 +78,7 @@ def stored(path: Path) -> TrainingState | None:
         with np.load(path, allow_pickle=False) as archive:
             words: dict[str, Any] = json.loads(str(archive["words"]))
             parameters, best, slots = (_group(archive, name) for name in ("parameters", "best", "slots"))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, RecursionError):
         return None
     history = [Epoch(number, loss, tuple(found), seconds) for number, loss, found, seconds in words["history"]]
     score = tuple(words["score"])

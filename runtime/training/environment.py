@@ -23,6 +23,7 @@ from pathlib import Path
 from ...compiler.errors import CompressError, Unavailable
 from ...compiler.files import writing
 from ...compiler.pipeline.data import Progress, silent
+from ...compiler.processes import CAPTURED, run
 from ..result_cache import cache_folder
 
 VARIABLE = "ONNX_COMPRESS_TRAIN_ENV"
@@ -121,7 +122,7 @@ def _candidates(python: Path | None) -> Iterable[str]:
 def _version(name: str) -> Version | None:
     """None where it does not run: a name on the PATH may lead nowhere."""
     try:
-        done = subprocess.run([name, "-c", ASK_VERSION], capture_output=True, text=True, timeout=60)
+        done = run([name, "-c", ASK_VERSION], limit=60, text=True, **CAPTURED)
         return tuple(map(int, done.stdout.split())) or None
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
@@ -146,7 +147,7 @@ def _fill(base: str, folder: Path, progress: Progress) -> None:
 
 
 def _call(name: str, command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
+    done = run(command, text=True, errors="replace", stdin=subprocess.DEVNULL, **CAPTURED)
     if done.returncode == 0:
         return
     lines = [line for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]

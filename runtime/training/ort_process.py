@@ -13,11 +13,12 @@ import signal
 import subprocess
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from ...compiler.errors import CompressError
+from ...compiler.processes import started
 
 WORKER = Path(__file__).with_name("ort_worker.py")
 START, STEP, END = 600.0, 3600.0, 1.0
@@ -45,11 +46,11 @@ class Process:
 
     def __init__(self, python: Path, folder: Path, start: float = START, step: float = STEP):
         self._start, self._limit, self._stage = start, step, "start"
-        self._log = folder / "log"
+        self._log, self._running = folder / "log", ExitStack()
         self._events: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
         try:
             with self._log.open("wb") as log:
-                self._process = subprocess.Popen(
+                running = started(
                     [str(python), str(WORKER), str(folder)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
@@ -58,6 +59,7 @@ class Process:
                     encoding="utf-8",
                     env=_environment(),
                 )
+                self._process = self._running.enter_context(running)
         except OSError as error:
             raise CompressError(f"cannot be run: {error.strerror}", str(python), OTHER) from error
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -79,11 +81,9 @@ class Process:
         """End the worker, at once if it computes."""
         with suppress(OSError):
             self._commands.close()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(END)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._running.close()
 
     def _await(self, key: str, limit: float) -> Any:
         while True:

@@ -45,7 +45,6 @@ def test_the_same_bytes_for_any_number_of_workers() -> None:
     assert one == two
 
 
-@pytest.mark.filterwarnings("ignore:.*successfully executed")
 def test_calls_are_drawn_in_this_thread_and_only_as_far_as_needed() -> None:
     drawn: list[int] = []
 
@@ -121,3 +120,29 @@ def test_an_absent_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(module, "PATIENCE", 0.2)
     with pytest.raises(CompressError, match=r"--cluster dask://127.0.0.1:1: cannot be reached"):
         list(Jobs(cluster="dask://127.0.0.1:1").run(abs, [(0, (0,))]))
+
+
+@pytest.mark.parametrize(
+    ("asked", "tasks", "workers"),
+    [(None, None, 3), (-1, None, 3), (1000, None, 3), (2, None, 2), (1000, 2, 2), (-1, 1, 1), (5, 0, 1)],
+)
+def test_never_more_workers_than_cores_or_tasks(
+    asked: int | None, tasks: int | None, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "cores", lambda: 3)
+    assert module.useful(asked, tasks) == workers
+
+
+def test_a_thousand_jobs_do_not_start_a_thousand_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "cores", lambda: 3)
+    found = [pid for _, pid in Jobs(1000).run(os.getpid, [(number, ()) for number in range(12)])]
+    assert 1 <= len(set(found)) <= 3
+    assert [pid for _, pid in Jobs(1000).run(os.getpid, [(0, ())])] == [os.getpid()], "one task needs no worker"
+
+
+def test_times_are_not_measured_with_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "cores", lambda: 3)
+    module.check_threads(3, "--threads")
+    for count in (0, 4, 100_000):
+        with pytest.raises(UsageError, match=f"--threads: {count} threads on 3 cores"):
+            module.check_threads(count, "--threads")
