@@ -1,12 +1,14 @@
 """The command line: `onnx-compress MODEL ...`, and the sub-commands.
 
-Exit codes: 0, 1 (could not do it), 2 (wrong usage), 130 (interrupted). Whatever goes wrong is one line on stderr.
+Exit codes: 0, 1 (could not do it), 2 (wrong usage), 128 + n (ended by the signal n; 130: Ctrl-C). Whatever goes wrong
+is one line on stderr.
 """
 
 from __future__ import annotations
 
 import platform
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated
@@ -28,6 +30,8 @@ from .frontier import frontier
 from .help import Command, DefaultGroup
 from .list import list_passes
 from .report import report
+from .signals import Signals, interrupting
+from .streams import lenient
 from .train_env import train_env
 
 PROGRAM = "onnx-compress"
@@ -80,15 +84,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args:
         main(["--help"])
         return 2
+    verbose = bool({"-v", "--verbose"} & set(args))
+    with interrupting() as signals:
+        try:
+            with lenient():
+                return _run(args, signals, verbose)
+        except CompressError as error:
+            return _fail(error, verbose)
+
+
+def _run(args: Sequence[str], signals: Signals, verbose: bool) -> int:
     try:
         _refuse_empty(args)
-        code = get_command(app).main(args=args, prog_name=PROGRAM, standalone_mode=False)
+        code = get_command(app).main(args=list(args), prog_name=PROGRAM, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
-        return _fail(error, verbose=bool({"-v", "--verbose"} & set(args)))
-    if code == INTERRUPTED:
+        return _fail(error, verbose)
+    if code == INTERRUPTED:  # typer's code for every KeyboardInterrupt
         _say("interrupted")
+        return signals.exit_code
     return code if isinstance(code, int) else 0
 
 
@@ -113,7 +128,9 @@ def _fail(error: Exception, verbose: bool) -> int:
     else:
         _say(f"unexpected {type(error).__name__}: {error} (run again with -v for the traceback, and report it)")
     if verbose and code == 1:
-        sys.excepthook(type(error), error, error.__traceback__)
+        from .console import errors
+
+        errors().print("".join(traceback.format_exception(error)), soft_wrap=True)
     return code
 
 

@@ -50,8 +50,10 @@ def read_origins(report: Path | None) -> dict[str, str]:
     """Node of the compressed model -> node of the original; `UsageError` where the file has no such mapping."""
     if report is None:
         return {}
+    from ..compiler.files import read_json
+
     try:
-        return dict(json.loads(report.read_text(encoding="utf-8"))["origins"])
+        return dict(read_json(report)["origins"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"not a report: {error}", str(report), "give what --report RUN.json wrote") from error
 

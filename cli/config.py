@@ -75,5 +75,5 @@ def _read(path: Path) -> dict[str, Any]:
         return toml.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", str(path), "--config takes a TOML file") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"not TOML: {error}", str(path), "write lines of key = value") from error

@@ -5,33 +5,50 @@ Progress is a bar per stage on a terminal. Elsewhere it is a line per stage that
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from ..compiler.pipeline.data import Advance, silent
 from ..compiler.pipeline.data import Progress as Reporter
 
 PLAIN_WIDTH = 120
-NOTE = TextColumn("{task.fields[note]}")
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but for tab and line feed, marks of direction, and halves of characters."""
+STAGE, NOTE = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[note]}"))
 WORTH_A_LINE = 2.0
 """Seconds."""
 STEPS = 200
 """Lines of one stage, at most; of a longer one every second step, or every third, ..."""
 
 
+def printable(text: str) -> str:
+    """With escapes in the place of characters that a terminal obeys: names come from files of strangers."""
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
+
+
+class PlainConsole(Console):
+    """Shows text as it is; names in it can neither style it nor steer the terminal."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+
 def results() -> Console:
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = PlainConsole(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     return console
 
 
 def errors() -> Console:
-    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+    return PlainConsole(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
@@ -79,15 +96,15 @@ def plain_lines(console: Console, verbose: bool = False, clock: Callable[[], flo
 @contextmanager
 def _bars(console: Console) -> Generator[Reporter, None, None]:
     """A bar per stage while it lasts."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), NOTE)
+    columns = (STAGE, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), NOTE)
     with Progress(*columns, console=console, transient=True) as display:
 
         @contextmanager
         def bar(name: str, total: int) -> Generator[Advance, None, None]:
-            task = display.add_task(name, total=total, note="")
+            task = display.add_task(printable(name), total=total, note="")
 
             def advance(note: str = "") -> None:
-                display.update(task, advance=1, note=note)
+                display.update(task, advance=1, note=printable(note))
 
             try:
                 yield advance

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+REPORT = "please report it"
 OUT_OF_MEMORY = "fewer --samples, smaller inputs, or a machine with more memory"
 
 
@@ -42,6 +43,10 @@ class Unavailable(CompressError):
     """What was asked for cannot be had: not of this model, or not with what is installed or given."""
 
     is_answer = True
+
+
+class Fault(CompressError):
+    """A pass has left a model that is not whole, or has moved outputs that it must not move."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and what is said when they cannot be written.
+"""Files that appear whole or not at all, and what is said when they cannot be written or read.
 
 `check_places` compares all files of a run before any work: none that is read is written, none is written twice. Files
 are one where the system says so (symbolic and hard links, `..`, folders that ignore case), and where two that are not
@@ -8,6 +8,7 @@ there yet differ by case at most.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import tempfile
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations, product
 from pathlib import Path
+from typing import Any
 
 from .errors import CompressError, UsageError
 
@@ -101,6 +103,14 @@ def check_output(path: Path, overwrite: bool = False) -> None:
         raise UsageError("exists already", str(path), "--overwrite replaces it")
     with writing(path), tempfile.TemporaryFile(dir=path.parent):
         pass
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; `OSError` or `ValueError` where that cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
 
 
 @contextmanager

@@ -56,5 +56,5 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
         try:
             entry = json.loads(line)
             yield entry["name"], entry["value"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue

@@ -12,7 +12,7 @@ from __future__ import annotations
 import onnx
 import onnx_graphsurgeon as gs
 
-from ..errors import CompressError
+from ..errors import REPORT, Fault
 from .io import Model, to_inference_proto
 
 
@@ -108,5 +108,5 @@ def _open_ended(graph: gs.Graph) -> bool:
     return any(node.domain for part in [graph, *graph.subgraphs(recursive=True)] for node in part.nodes)
 
 
-def _error(what: str, where: str) -> CompressError:
-    return CompressError(what, where or "unnamed node", "a pass broke the graph: please report it")
+def _error(what: str, where: str) -> Fault:
+    return Fault(what, where or "unnamed node", f"a pass broke the graph: {REPORT}")

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from ..files import staged, writing
+from ..files import read_json, staged, writing
 from ..graph.io import Model, data_file, load
 from .base import Pass, PassRecord
 from .context import Context, RunState, Snapshot
@@ -125,7 +125,7 @@ def _digest(path: Path) -> str:
 def _read(path: Path) -> dict[str, Any] | None:
     """What a step left; None for a file that is none of a step."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except ValueError:
         return None
     found = cast("dict[str, Any]", content) if isinstance(content, dict) else {}

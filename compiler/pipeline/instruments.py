@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from ..errors import Unavailable
+from ..errors import CompressError, Fault, Unavailable
 from ..graph.io import Model, save, to_weightless
 from ..lint import Finding, lint
 from .base import Pass, PassRecord
@@ -54,6 +54,11 @@ class Failure:
     @property
     def entry(self) -> Pass:
         return self.pipeline[self.position - 1]
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether the pass is wrong, not what it was given."""
+        return isinstance(self.error, Fault) or not isinstance(self.error, CompressError | MemoryError)
 
 
 class Timing(Instrument):

@@ -5,8 +5,8 @@ What no output needs any more after a pass goes with it: a computed weight that 
 A pass that raises, or that an instrument refuses, leaves the model and the context as they were before it:
 
 1. what was asked for cannot be had (`CompressError.is_answer`): the error goes through as it is;
-2. anything else: the error names the pass, the node that it was at, and the folder with what repeats it, if one was
-   written (`compiler.pipeline.reproduction`);
+2. anything else: the error names the pass and the node that it was at; where the pass is wrong (`Failure.is_fault`),
+   also the folder with what repeats it (`compiler.pipeline.reproduction`), and the file of a plug-in;
 3. with `keep_going` the next pass runs on the model from before, and the record says so; wrong usage still stops.
 """
 
@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import OUT_OF_MEMORY, CompressError, UsageError
+from ..errors import OUT_OF_MEMORY, REPORT, CompressError, UsageError
 from ..graph.io import Model
 from .base import Pass, PassRecord, PassResult
 from .context import Context, Snapshot
 from .instruments import Failure, Instrument
-from .reproduction import node_at
+from .reproduction import author_at, node_at
 
 
 class PassManager:
@@ -99,9 +99,11 @@ def _described(failure: Failure) -> CompressError:
     folder = "" if failure.folder is None else f"{failure.folder} reproduces it"
     if isinstance(error, MemoryError):
         return CompressError(f"{place} ran out of memory{at}", "pipeline", OUT_OF_MEMORY)
+    author = author_at(failure) if failure.is_fault else None
+    mend = REPORT if author is None else f"correct {author}"
     if not isinstance(error, CompressError):
-        fix = "please report it" + (f": {folder}" if folder else "")
-        return CompressError(f"{place} failed{at}: {error!r}", "pipeline", fix)
+        return CompressError(f"{place} failed{at}: {error!r}", "pipeline", ": ".join(filter(None, (mend, folder))))
     where = error.where if error.where.startswith("pass ") else ", ".join(filter(None, (place, error.where)))
     known = at if at and at[4:] not in f"{where}{error.what}" else ""
-    return CompressError(error.what, where + known, "; ".join(filter(None, (error.fix, folder))))
+    fix = "; ".join(filter(None, (error.fix.replace(REPORT, mend), folder)))
+    return CompressError(error.what, where + known, fix)

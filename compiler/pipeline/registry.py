@@ -29,7 +29,7 @@ BUILTIN = (
     "legalize",
 )
 
-_PACKAGE = __name__.rsplit(".", 3)[0]
+PACKAGE = __name__.rsplit(".", 3)[0]
 _registered: dict[str, type[Pass]] = {}
 P = TypeVar("P", bound=type[Pass])
 
@@ -49,7 +49,7 @@ def names() -> list[str]:
 def find(name: str) -> type[Pass]:
     """The pass class called `name`; `UsageError` naming the nearest match otherwise."""
     if name not in _registered and name in BUILTIN:
-        importlib.import_module(f"{_PACKAGE}.passes.{name.replace('-', '_')}")
+        importlib.import_module(f"{PACKAGE}.passes.{name.replace('-', '_')}")
     if name not in _registered:
         for point in entry_points(group=ENTRY_POINTS, name=name):
             register(point.load())

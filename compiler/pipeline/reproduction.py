@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
+import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,6 +30,7 @@ from .commands import command_line
 from .context import Context
 from .instruments import Failure, Instrument
 from .options import DEFAULT_SAMPLES
+from .registry import PACKAGE
 
 PACKAGES = ("onnx-compress", *BUILT_ON, "torch")
 FIRST = ("node", "conv", "layer")
@@ -35,7 +38,7 @@ FIRST = ("node", "conv", "layer")
 
 
 class Reproduction(Instrument):
-    """Writes a folder for a pass that raised, and names it in the failure.
+    """Writes a folder for a pass that is wrong (`Failure.is_fault`), and names it in the failure.
 
     Args:
         parent: the folder that it goes to.
@@ -46,16 +49,21 @@ class Reproduction(Instrument):
         self._parent, self._command = parent, command
 
     def failed(self, failure: Failure, model: Model, ctx: Context) -> None:
+        if not failure.is_fault:
+            return
         folder = self._parent / f"fail-{failure.position:03d}-{failure.entry.name}"
         if model.path is not None and model.path.resolve().is_relative_to(folder.resolve()):
             failure.folder = folder  # it has just been repeated
             return
+        new = not folder.exists()
         try:
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 save(model, folder / "before.onnx")
                 self._write(folder, failure, ctx)
-        except CompressError:  # a full disk: the failure itself is what has to be said
+        except CompressError:  # a full disk, say: the failure itself is what has to be said
+            if new:
+                shutil.rmtree(folder, ignore_errors=True)
             return
         failure.folder = folder
 
@@ -105,6 +113,16 @@ def node_at(error: Exception, origins: Mapping[str, str]) -> str | None:
         if node is not None:
             return origins.get(node.name, node.name)
     return None
+
+
+def author_at(failure: Failure) -> str | None:
+    """The file of a plug-in's pass, with the line that raised where it is in there; None for a pass of the package."""
+    cls = type(failure.entry)
+    if cls.__module__.startswith(f"{PACKAGE}."):
+        return None
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
+    lines = [line for frame, line in traceback.walk_tb(failure.error.__traceback__) if frame.f_code.co_filename == file]
+    return f"{file}, line {lines[-1]}" if lines else file
 
 
 def _node_of(frame: FrameType) -> gs.Node | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
 from ..errors import CompressError
+from ..files import read_json
 from .fields import SCHEMA, Report
 from .frontier import Frontier
 from .schema import problems
@@ -36,7 +36,7 @@ def load_frontier(path: Path) -> Frontier:
 
 def _read(path: Path, fix: str) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError) as error:
         raise CompressError(f"cannot be read: {error}", str(path), fix) from error
 

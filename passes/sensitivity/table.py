@@ -20,7 +20,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.errors import CompressError
-from ...compiler.files import staged, writing
+from ...compiler.files import read_json, staged, writing
 from ...compiler.graph.weightless import export_for_inference
 from ...compiler.pipeline.data import Data
 
@@ -56,7 +56,7 @@ class SensitivityTable:
     def load(path: Path) -> SensitivityTable:
         """`CompressError` where the file is not such a table."""
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             if content["schema"] != SCHEMA:
                 raise ValueError(f"schema {content['schema']}, expected {SCHEMA}")
             return SensitivityTable(
