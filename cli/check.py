@@ -114,7 +114,9 @@ def _show_dla(console: Console, dla: dict[str, Any]) -> None:
     for layer in dla["layers"]:
         place = "DLA" if layer["runs"] else f"GPU: {layer['reason']}"
         console.print(f"{layer['op']} {layer['node']}: {place}", soft_wrap=True)
-    console.print(f"the DLA runs {percent(dla['share'])} of the MACs")
+    share = dla["share"]
+    said = "not all MACs are known" if share is None else f"the DLA runs {percent(share)} of the MACs"
+    console.print(said)
 
 
 def _show_engine(console: Console, engine: dict[str, Any]) -> None:

@@ -39,7 +39,8 @@ def _sizes(report: Report) -> Table:
     table = _table("", "before", "after", "kept")
     rows = (("MACs (Conv)", before["macs"], after["macs"]), ("parameters (Conv)", before["params"], after["params"]))
     for name, old, new in (*rows, ("file bytes", before["bytes"], after["bytes"])):
-        table.add_row(name, short(old), short(new), percent(new / old if old else None))
+        share = new / old if old and new is not None else None
+        table.add_row(name, *("not known" if value is None else short(value) for value in (old, new)), percent(share))
     if before["latency"] is not None and after["latency"] is not None:
         _add_latency(table, before["latency"], after["latency"])
     if report["quality"] is not None:

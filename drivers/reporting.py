@@ -9,9 +9,10 @@ from pathlib import Path
 import onnx_graphsurgeon as gs
 
 from ..compiler.costs.latency import estimate
-from ..compiler.costs.network_cost import conv_costs
+from ..compiler.costs.network_cost import conv_costs, require_macs
+from ..compiler.costs.unknown import UnknownShape
+from ..compiler.costs.workload import total
 from ..compiler.graph.io import stored_size
-from ..compiler.graph.shapes import infer_shapes
 from ..compiler.graph.storage.operators import declared
 from ..compiler.pipeline.base import PassRecord
 from ..compiler.pipeline.context import Context
@@ -27,14 +28,16 @@ from ..compiler.report import (
     ToolReport,
     pass_report,
 )
+from ..compiler.targets.profiles import parse_ranges
 from ..compiler.targets.trtexec import TEMPLATE, command_line
 from ..compiler.versions import __version__
 from ..passes.budgets.budgeted_pass import BudgetedPass
 from ..runtime.data import Samples, sample_bytes
 from ..runtime.environment import environment, now
 from ..runtime.evaluate import agreement
+from ..runtime.shapes import network_shapes
 from ..runtime.subsets import Slice
-from .layer_costs import Costed, layer_reports
+from .layer_costs import Costed, layer_reports, not_counted
 from .paths import CALIBRATION
 from .setup import Setup
 
@@ -91,7 +94,11 @@ class FinishedRun:
             layers=list(layer_reports(before, after, ctx.origins)),
             passes=[pass_report(record, ctx.origins) for record in self.records],
             origins={node.name: ctx.origins[node.name] for node in graph.nodes if node.name in ctx.origins},
-            notes=[*self._outgrown(), *([WITHOUT_DATA] if data is None else data.notes)],
+            notes=[
+                *self._outgrown(),
+                *([WITHOUT_DATA] if data is None else data.notes),
+                *not_counted(before, after),
+            ],
         )
 
     def _outgrown(self) -> list[str]:
@@ -113,17 +120,21 @@ class FinishedRun:
             self.setup.source.graph,
             str(name) if output else TEMPLATE,
             calibration=str(name.with_suffix(CALIBRATION)) if cached else None,
+            shapes=parse_ranges(self.ctx.options.shapes),
             sample=self.ctx.sample_shapes(),
         )
 
     def _costed(self, graph: gs.Graph, in_int8: bool) -> Costed:
-        shapes = infer_shapes(graph, self.ctx.sample_shapes())
-        latency = None
-        if self.ctx.target.device is not None and not declared(graph):  # nobody has timed the project's operator
-            latency = estimate(
-                graph, shapes, self.ctx.target, self.ctx.options.power_mode, "int8" if in_int8 else "auto"
-            )
-        return Costed(graph, dict(conv_costs(graph, shapes)), latency)
+        shapes, latency, unknown = network_shapes(graph, self.ctx), None, ""
+        try:
+            if self.ctx.target.device is not None and not declared(graph):  # nobody has timed the project's operator
+                latency = estimate(
+                    graph, shapes, self.ctx.target, self.ctx.options.power_mode, "int8" if in_int8 else "auto"
+                )
+            require_macs(graph, shapes)
+        except UnknownShape as error:
+            unknown = error.what
+        return Costed(graph, dict(conv_costs(graph, shapes)), latency, unknown)
 
     def _size(self, costed: Costed, stored: int) -> SizeReport:
         found, latency = costed.latency, None
@@ -132,7 +143,7 @@ class FinishedRun:
                 ms=found.ms, error=found.error, mode=self.ctx.options.power_mode, kernels=len(found.kernels)
             )
         costs = costed.convs.values()
-        macs, params = sum(cost.macs for cost in costs), sum(cost.params for cost in costs)
+        macs, params = total(cost.macs for cost in costs), sum(cost.params for cost in costs)
         return SizeReport(macs=macs, params=params, bytes=stored, latency=latency)
 
 

@@ -26,6 +26,7 @@ from ..compiler.pipeline.overrides import OPTION, check_matches, check_pattern, 
 from ..compiler.pipeline.registry import find, load_plugin
 from ..compiler.pipeline.spec import format_pipeline, parse_pipeline
 from ..compiler.targets import Target, find_target
+from ..compiler.targets.profiles import open_inputs, parse_ranges
 from ..runtime.data import Samples, load_samples
 from ..runtime.memory import memory_budget, parse_bytes
 from .paths import read_by
@@ -174,7 +175,8 @@ def _check_mode(target: Target, mode: str) -> None:
 
 
 def _select(source: Model, ctx: Context, passes: Sequence[Pass]) -> None:
-    """Check that every pattern matches a node, and put the overrides into the context."""
+    """Check that every pattern matches a node and every shape an input, and put the overrides into the context."""
+    open_inputs(source.graph, parse_ranges(ctx.options.shapes))
     names = [node.name for node in source.graph.nodes]
     check_matches("--include", ctx.options.include, names)
     check_matches("--exclude", ctx.options.exclude, names)

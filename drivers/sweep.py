@@ -16,9 +16,9 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.costs.latency import DEVICES, estimate
 from ..compiler.costs.network_cost import graph_cost
+from ..compiler.costs.unknown import UnknownShape
 from ..compiler.errors import UsageError
 from ..compiler.graph.io import from_proto
-from ..compiler.graph.shapes import infer_shapes
 from ..compiler.graph.storage.operators import declared
 from ..compiler.pipeline.base import Pass
 from ..compiler.pipeline.context import Context, Override
@@ -30,6 +30,7 @@ from ..passes.budgets.budget import LIMITS, SEARCHED, BudgetUnreachable
 from ..passes.decomposition.base import DecompositionPass
 from ..passes.decomposition.survey import Survey
 from ..runtime.evaluate import accuracy, agreement
+from ..runtime.shapes import network_shapes
 
 
 @dataclass(frozen=True)
@@ -81,19 +82,22 @@ class FrontierSweep:
         return getattr(self.passes[0], "clock", "") == "measured"
 
     def latency(self, graph: gs.Graph) -> float | None:
-        """Milliseconds, measured or by the target's model; None where there is neither."""
+        """Milliseconds, measured or by the target's model; None where there is neither, or a shape is not known."""
         ctx, first = self.context(), self.passes[0]
-        shapes = infer_shapes(graph, ctx.sample_shapes())
+        shapes = network_shapes(graph, ctx)
         if isinstance(first, DecompositionPass) and self.measured:
             latency_model = first.latency_model(ctx)
             return None if latency_model is None else latency_model.graph(graph, shapes)
         known = ctx.target.device in DEVICES and not declared(graph)
-        return estimate(graph, shapes, ctx.target, self.options.power_mode).ms if known else None
+        try:
+            return estimate(graph, shapes, ctx.target, self.options.power_mode).ms if known else None
+        except UnknownShape:
+            return None
 
     def original(self) -> FrontierSize:
         """Of the network itself."""
         graph, labels = self.graph(), self.judged.labels
-        shapes = infer_shapes(graph, self.context().sample_shapes())
+        shapes = network_shapes(graph, self.context())
         top1 = None if labels is None else accuracy(graph, self.judged, labels).top1
         return FrontierSize(macs=graph_cost(graph, shapes).macs, latency_ms=self.latency(graph), top1=top1)
 
@@ -105,7 +109,8 @@ def points(sweep: FrontierSweep, shares: Sequence[float], ctx: Context) -> Itera
     assert isinstance(first, DecompositionPass)
     graph = sweep.graph()
     found = first.surveyed(graph, surveyed)
-    whole = FrontierSize(macs=int(found.original["macs"]), latency_ms=sweep.latency(graph), top1=None)
+    macs = found.original.get("macs")
+    whole = FrontierSize(macs=None if macs is None else int(macs), latency_ms=sweep.latency(graph), top1=None)
     calls = ((share, (sweep, found, whole, share)) for share in shares)
     yield from (point for _, point in ctx.jobs.run(_point, calls))
 
@@ -130,10 +135,14 @@ def _point(sweep: FrontierSweep, found: Survey, original: FrontierSize, share: f
 
 
 def _size(sweep: FrontierSweep, graph: gs.Graph, original: FrontierSize) -> FrontierPoint:
-    macs = graph_cost(graph, infer_shapes(graph, sweep.context().sample_shapes())).macs
-    ms, before = sweep.latency(graph), original["latency_ms"]
-    kept = ms / before if ms is not None and before else None
-    return FrontierPoint(macs=macs, macs_kept=macs / max(1, original["macs"]), latency_ms=ms, latency_kept=kept)
+    macs = graph_cost(graph, network_shapes(graph, sweep.context())).macs
+    ms = sweep.latency(graph)
+    shares = _share(macs, original["macs"]), _share(ms, original["latency_ms"])
+    return FrontierPoint(macs=macs, macs_kept=shares[0], latency_ms=ms, latency_kept=shares[1])
+
+
+def _share(after: float | None, before: float | None) -> float | None:
+    return after / before if after is not None and before else None
 
 
 def _quality(original: gs.Graph, graph: gs.Graph, judged: Data) -> FrontierPoint:

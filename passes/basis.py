@@ -104,10 +104,10 @@ class SeparableBasis:
         ]
         return Projection(factors, [compose(v, h) for v, h in pairs])
 
-    def _vertical_positions(self, conv: Conv, shapes: Shapes) -> int:
+    def _vertical_positions(self, conv: Conv, shapes: Shapes) -> int | None:
         """Output rows times input columns: the first Conv strides along its own axis only."""
         if conv.output.name not in shapes or conv.input.name not in shapes:
-            return conv.strides[1]
+            return None
         return shapes[conv.output.name][2] * shapes[conv.input.name][3]
 
     def _shape(self, conv: Conv) -> tuple[int, int, int]:

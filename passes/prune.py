@@ -100,7 +100,7 @@ class Prune(BudgetedPass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
-        budget = self._budget(ctx, result.notes)
+        budget = self._countable(graph, ctx, self._budget(ctx, result.notes), result.notes)
         search = BudgetSearch.of(budget, ctx) if budget.rule in SEARCHED else None
         problem = self._problem(graph, ctx, budget, ctx.data if search is None else search.fitting)
         if not problem.candidates:

@@ -32,6 +32,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import TensorProto, helper
 
+from ..compiler.costs.network_cost import require_macs
 from ..compiler.costs.workload import ConvWorkload, conv_workload
 from ..compiler.errors import CompressError
 from ..compiler.graph.convs import find_convs
@@ -65,7 +66,7 @@ class Geometry:
     @property
     def macs(self) -> int:
         ends = self.channels_in, self.channels_out, self.kernel, self.group, prod(self.spatial), self.positions
-        return ConvWorkload(*ends).macs
+        return ConvWorkload(*ends).weights * self.positions
 
     def graph(self, name: str) -> onnx.GraphProto:
         """One node of that name, whose input is `name.x` and output `name`; weights from a normal distribution."""
@@ -108,8 +109,9 @@ class MeasuredLatencyModel:
         )
 
     def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
+        require_macs(graph, shapes)
         workloads = [conv_workload(conv, shapes) for conv in find_convs(graph)]
-        every, convs = self._in_network(graph, shapes, sum(workload.macs for workload in workloads))
+        every, convs = self._in_network(graph, shapes, sum(workload.macs or 0 for workload in workloads))
         return sum(map(self.conv, workloads)) * every / convs if convs else every
 
     def _timed(self, geometry: Geometry, workload: ConvWorkload) -> float:
@@ -122,7 +124,7 @@ class MeasuredLatencyModel:
             return [timed / beside]
 
         (ratio,) = self.store.get(self._file(), f"batch {batch} {geometry}", measure)
-        return ratio * self._reference() / batch * workload.positions_out / geometry.positions
+        return ratio * self._reference() / batch * workload.positions()[1] / geometry.positions
 
     def _reference(self) -> float:
         def measure() -> list[float]:
@@ -161,14 +163,15 @@ def conv_times(geometry: Geometry, batch: int, threads: int) -> list[float]:
 
 def geometry_of(workload: ConvWorkload) -> Geometry:
     """Sizes and strides that give the positions of a workload, see the module docstring."""
-    rank, ratio = len(workload.kernel), workload.positions_in / workload.positions_out
+    before, after = workload.positions()
+    rank, ratio = len(workload.kernel), before / after
     extended = [size > 1 for size in workload.kernel]
     strided = extended if any(extended) else [True] * rank
     step = max(1, round(ratio ** (1 / max(1, sum(strided)))))
     strides = tuple(step if along else 1 for along in strided)
-    side = workload.positions_in ** (1 / rank)
+    side = before ** (1 / rank)
     if len(set(strides)) > 1 and abs(side - round(side)) > 1e-6:  # the output is the even one
-        side = workload.positions_out ** (1 / rank)
+        side = after ** (1 / rank)
         return _geometry(workload, tuple(max(1, round(side)) * stride for stride in strides), strides)
     return _geometry(workload, (max(1, round(side)),) * rank, strides)
 

@@ -119,6 +119,16 @@ def model_session(
     return _session(*to_weightless(model, LARGE), outputs, optimized, fused)
 
 
+def shape_session(graph: gs.Graph, tensors: Sequence[str]) -> Session:
+    """A session over a whole graph that returns the shapes of the named tensors, in their order."""
+    proto, weights = export_weightless(graph, LARGE)
+    outputs = [f"{name}:shape" for name in tensors]
+    proto.graph.node.extend(
+        onnx.helper.make_node("Shape", [name], [output]) for name, output in zip(tensors, outputs, strict=True)
+    )
+    return _session(proto, weights, outputs, optimized=False)
+
+
 def _session(
     proto: onnx.ModelProto,
     weights: Weights,

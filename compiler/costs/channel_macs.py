@@ -35,7 +35,10 @@ class LayerMacs:
 
 
 class ChannelMacs:
-    """The MACs of the layers that `ops` names, as far as their weights are constant."""
+    """The MACs of the layers that `ops` names, as far as their weights are constant.
+
+    Where the positions of one of them are not known, weights are counted in the place of MACs, in all of them.
+    """
 
     def __init__(self, channels: Channels, shapes: Shapes, ops: Collection[str] = ("Conv",)):
         self._channels = channels
@@ -43,7 +46,10 @@ class ChannelMacs:
         for slot in channels.slots:
             if slot.node.op in ops and (slot.node.op == "MatMul" or slot.input == 1):
                 slots.setdefault((id(slot.node), slot.input), []).append(slot)
-        self.layers = [_layer(own, shapes) for own in slots.values()]
+        found = [_positions(node=own[0].node, weight=own[0].input, shapes=shapes) for own in slots.values()]
+        known = [each for each in found if each is not None]
+        counts = known if len(known) == len(found) else [1] * len(found)
+        self.layers = [_layer(own, count) for own, count in zip(slots.values(), counts, strict=True)]
 
     def total(self, kept: Selection | None = None) -> int:
         """MACs of one sample with the units in `kept`; groups that are not named stay whole."""
@@ -63,18 +69,19 @@ class ChannelMacs:
         return saved
 
 
-def _layer(slots: list[Slot], shapes: Shapes) -> LayerMacs:
+def _layer(slots: list[Slot], positions: int) -> LayerMacs:
     node, index = slots[0].node, slots[0].input
     weight = resolve(node.inputs[index])
     assert weight is not None
     axes = tuple(slot.ids for slot in slots)
-    rest = weight.size // prod(map(len, axes)) * _positions(node, index, shapes)
-    return LayerMacs(node, rest, axes)
+    return LayerMacs(node, weight.size // prod(map(len, axes)) * positions, axes)
 
 
-def _positions(node: gs.Node, weight: int, shapes: Shapes) -> int:
-    """Outputs of one sample for one filter; 1 where the shape is unknown."""
+def _positions(node: gs.Node, weight: int, shapes: Shapes) -> int | None:
+    """Outputs of one sample for one filter; None where the shape is not known."""
     if node.op != "MatMul":
         return positions(node.inputs[0] if node.op == "ConvTranspose" else node.outputs[0], shapes)
-    shape = shapes.get(node.outputs[0].name, ())
+    if node.outputs[0].name not in shapes:
+        return None
+    shape = shapes[node.outputs[0].name]
     return prod(shape[1:-1] if weight == 1 else (*shape[1:-2], *shape[-1:]))

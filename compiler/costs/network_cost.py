@@ -2,12 +2,16 @@
 
 A Conv has those of its `ConvWorkload`; a tensor that several read is stored once, and counts for the first. A weight
 that is computed in the graph has the MACs of its shape and the parameters that are stored for it. A SpatialBasisConv
-has those of its templates and transforms (`graph.storage.operators`).
+has those of its templates and transforms (`graph.storage.operators`). A Conv that no pass can rewrite counts all the
+same: one whose weight is a model input or computed from one, an integer one, and those that onnxruntime makes of a Conv
+(`WEIGHTS`). Not counted are Convs inside subgraphs, which run as often as values say, and all that is no Conv.
+
+MACs are None where a shape that they hang on is not known: nothing is counted from a guess.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -18,7 +22,22 @@ from ..graph.shapes import Shapes
 from ..graph.storage.computed import computed_convs
 from ..graph.storage.operators import template_convs
 from ..graph.ties import stored_tensor
-from .workload import conv_workload, positions
+from .unknown import size, unknown_shape
+from .workload import conv_workload, total
+
+RUNTIME = "com.microsoft"
+BLOCKED = "com.microsoft.nchwc"
+WEIGHTS: dict[tuple[str, str], tuple[int, int]] = {
+    ("", "Conv"): (1, 2),
+    ("", "ConvInteger"): (1, 4),
+    ("", "QLinearConv"): (3, 8),
+    (RUNTIME, "FusedConv"): (1, 2),
+    (RUNTIME, "NhwcFusedConv"): (1, 2),
+    (RUNTIME, "NhwcConv"): (1, 2),
+    (RUNTIME, "QLinearConv"): (3, 8),
+    (BLOCKED, "Conv"): (1, 2),
+}
+"""Domain and operator of every kind of Conv -> which inputs are the weight (N, C/g, k...) and the bias."""
 
 
 @dataclass(frozen=True)
@@ -26,31 +45,36 @@ class Cost:
     """Sums over the Convs of a graph.
 
     Attributes:
-        macs: multiply-accumulates of one sample.
+        macs: multiply-accumulates of one sample; None where a shape is not known.
         params: weights and biases.
     """
 
-    macs: int
+    macs: int | None
     params: int
 
 
 def graph_cost(graph: gs.Graph, shapes: Shapes) -> Cost:
     """All Convs of the main graph together."""
     costs = [cost for _, cost in conv_costs(graph, shapes)]
-    return Cost(sum(cost.macs for cost in costs), sum(cost.params for cost in costs))
+    return Cost(total(cost.macs for cost in costs), sum(cost.params for cost in costs))
 
 
 def conv_costs(graph: gs.Graph, shapes: Shapes) -> Iterator[tuple[str, Cost]]:
     """Name and cost of every Conv of the main graph."""
-    counted = set[int]()
+    stored = set[int]()
+    seen = set[int]()
     for conv in find_convs(graph):
+        seen.add(id(conv.node))
         sizes = {id(stored_tensor(tensor)): size for tensor, size in _parameters(conv)}
-        yield conv.name, Cost(conv_workload(conv, shapes).macs, sum(sizes[each] for each in sizes.keys() - counted))
-        counted.update(sizes)
+        yield conv.name, Cost(conv_workload(conv, shapes).macs, sum(sizes[each] for each in sizes.keys() - stored))
+        stored.update(sizes)
     for computed in computed_convs(graph, shapes):
-        yield computed.node.name, Cost(prod(computed.shape) * _positions(computed.node, shapes), computed.stored)
+        seen.add(id(computed.node))
+        yield computed.node.name, Cost(_macs(prod(computed.shape), computed.node, shapes), computed.stored)
     for template in template_convs(graph):
-        yield template.node.name, Cost(template.macs * _positions(template.node, shapes), template.params)
+        yield template.node.name, Cost(_macs(template.macs, template.node, shapes), template.params)
+    for node in other_convs(graph, seen):
+        yield node.name, _of_other(node, shapes, stored)
 
 
 def _parameters(conv: Conv) -> Iterator[tuple[gs.Tensor, int]]:
@@ -60,5 +84,38 @@ def _parameters(conv: Conv) -> Iterator[tuple[gs.Tensor, int]]:
         yield conv.node.inputs[2], conv.bias.size
 
 
-def _positions(node: gs.Node, shapes: Shapes) -> int:
-    return positions(node.outputs[0], shapes)
+def other_convs(graph: gs.Graph, counted: Collection[int] = ()) -> Iterator[gs.Node]:
+    """The nodes of `WEIGHTS`, without those whose ids are in `counted`."""
+    return (node for node in graph.nodes if (node.domain or "", node.op) in WEIGHTS and id(node) not in counted)
+
+
+def require_macs(graph: gs.Graph, shapes: Shapes) -> None:
+    """`UnknownShape` where the MACs of the Convs cannot be counted."""
+    needed = [(_weight(node), *node.outputs[:1]) for node in other_convs(graph)]
+    needed += [tuple(template.node.outputs[:1]) for template in template_convs(graph)]
+    for tensor in (tensor for tensors in needed for tensor in tensors):
+        if size(tensor, shapes) is None:
+            raise unknown_shape(graph, shapes, tensor)
+
+
+def _weight(node: gs.Node) -> gs.Tensor:
+    return node.inputs[WEIGHTS[node.domain or "", node.op][0]]
+
+
+def _of_other(node: gs.Node, shapes: Shapes, counted: set[int]) -> Cost:
+    """`counted`: ids of the stored tensors whose parameters are counted already; the node's are added."""
+    weight, bias = _weight(node), WEIGHTS[node.domain or "", node.op][1]
+    shape = size(weight, shapes)
+    parts = {id(each): each for each in (weight, *node.inputs[bias : bias + 1]) if isinstance(each, gs.Constant)}
+    stored = sum(prod(parts[each].shape) for each in parts.keys() - counted)
+    counted.update(parts)
+    return Cost(None if shape is None else _macs(prod(shape), node, shapes), stored)
+
+
+def _macs(weights: int, node: gs.Node, shapes: Shapes) -> int | None:
+    """`weights`: multiply-accumulates per position of the output."""
+    output = size(node.outputs[0], shapes)
+    if output is None:
+        return None
+    channels_last = node.op.startswith("Nhwc") or bool(node.attrs.get("channels_last", 0))
+    return weights * prod(output[1:-1] if channels_last else output[2:])

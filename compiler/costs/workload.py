@@ -26,7 +26,7 @@ class ConvWorkload:
     Attributes:
         channels_in, channels_out: of all groups.
         kernel: its size along each spatial axis.
-        positions_in, positions_out: product of the spatial sizes of input and output; 1 where unknown.
+        positions_in, positions_out: product of the spatial sizes of input and output; None where they are not known.
         bias: whether it adds one.
         itemsize: bytes of a stored value.
     """
@@ -35,8 +35,8 @@ class ConvWorkload:
     channels_out: int
     kernel: tuple[int, ...]
     group: int
-    positions_in: int
-    positions_out: int
+    positions_in: int | None
+    positions_out: int | None
     bias: bool = False
     itemsize: int = 4
 
@@ -45,17 +45,23 @@ class ConvWorkload:
         return self.channels_out * (self.channels_in // self.group) * prod(self.kernel)
 
     @property
-    def macs(self) -> int:
-        return self.positions_out * self.weights
+    def macs(self) -> int | None:
+        return None if self.positions_out is None else self.positions_out * self.weights
 
     @property
     def params(self) -> int:
         return self.weights + self.bias * self.channels_out
 
     @property
-    def activations(self) -> int:
+    def activations(self) -> int | None:
         """Bytes of its output."""
-        return self.positions_out * self.channels_out * self.itemsize
+        return None if self.positions_out is None else self.positions_out * self.channels_out * self.itemsize
+
+    def positions(self) -> tuple[int, int]:
+        """In and out; `ValueError` where one is not known: then it has no price in time."""
+        if self.positions_in is None or self.positions_out is None:
+            raise ValueError("a workload whose positions are not known has no price in time")
+        return self.positions_in, self.positions_out
 
 
 class LatencyModel(Protocol):
@@ -82,19 +88,26 @@ def conv_workload(conv: Conv, shapes: Shapes) -> ConvWorkload:
     )
 
 
-def positions(tensor: gs.Tensor, shapes: Shapes) -> int:
-    """Positions of a tensor (N, C, ...) of one sample; 1 where the shape is unknown."""
-    return prod(shapes[tensor.name][2:]) if tensor.name in shapes else 1
+def positions(tensor: gs.Tensor, shapes: Shapes) -> int | None:
+    """Positions of a tensor (N, C, ...) of one sample; None where the shape is not known."""
+    return prod(shapes[tensor.name][2:]) if tensor.name in shapes else None
+
+
+def total(values: Iterable[int | None]) -> int | None:
+    """The sum; None where a part is not known."""
+    parts = list(values)
+    return None if None in parts else sum(part for part in parts if part is not None)
 
 
 def chain_costs(workloads: Iterable[ConvWorkload], pricing: LatencyModel | None = None) -> dict[str, float]:
-    """macs, params, activations (bytes) and, if priced, latency (ms) of a chain."""
+    """macs, params, activations (bytes) and, if priced, latency (ms) of a chain; without those that are not known."""
     chain = list(workloads)
-    costs: dict[str, float] = {
-        "macs": sum(workload.macs for workload in chain),
+    counted = {
+        "macs": total(workload.macs for workload in chain),
         "params": sum(workload.params for workload in chain),
-        "activations": sum(workload.activations for workload in chain),
+        "activations": total(workload.activations for workload in chain),
     }
+    costs: dict[str, float] = {unit: value for unit, value in counted.items() if value is not None}
     if pricing is not None:
         costs["latency"] = sum(pricing.conv(workload) for workload in chain)
     return costs

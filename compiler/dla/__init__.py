@@ -27,6 +27,7 @@ import onnx_graphsurgeon as gs
 
 from ..costs.latency.kernel_work import product_of
 from ..costs.latency.operators import LAYERS
+from ..costs.workload import total
 from ..graph.shapes import Shapes, symbolic_shapes
 from ..graph.weights import is_quantized
 from . import other_layers, weight_layers
@@ -46,14 +47,15 @@ class DlaLayer:
         node: its name.
         runs: on the DLA; on the GPU otherwise.
         reason: why not, with the figure found and the limit; a remark, or nothing, for a layer that runs.
-        macs: of the whole batch (`MatrixProduct.macs`), for Conv, ConvTranspose, Gemm and MatMul.
+        macs: of the whole batch (`MatrixProduct.macs`), for Conv, ConvTranspose, Gemm and MatMul; None where a shape is
+            not known.
     """
 
     node: str
     op: str
     runs: bool
     reason: str
-    macs: int
+    macs: int | None
 
 
 def dla_layers(graph: gs.Graph, shapes: Shapes, precision: DlaPrecision = "int8") -> list[DlaLayer]:
@@ -62,17 +64,24 @@ def dla_layers(graph: gs.Graph, shapes: Shapes, precision: DlaPrecision = "int8"
     return [_layer(Facts(node, shapes, precision), open_dims) for node in graph.nodes if id(node) not in static]
 
 
-def dla_share(layers: Iterable[DlaLayer]) -> float:
-    """The share of the multiply-accumulates that runs on the DLA; 0 where there are none."""
-    layers = list(layers)
-    return sum(layer.macs for layer in layers if layer.runs) / max(1, sum(layer.macs for layer in layers))
+def dla_share(layers: Iterable[DlaLayer]) -> float | None:
+    """The share of the multiply-accumulates that the DLA runs; 0 where there are none, None where it is not known."""
+    counts = [(layer.macs, layer.runs) for layer in layers]
+    every, running = total(macs for macs, _ in counts), total(macs for macs, runs in counts if runs)
+    return None if every is None or running is None else running / max(1, every)
 
 
 def _layer(facts: Facts, open_dims: Mapping[str, int]) -> DlaLayer:
     node = facts.node
     reason = _refusal(facts, open_dims)
-    macs = product_of(node, facts.shapes).macs if node.op in LAYERS else 0
+    macs = _macs(facts) if node.op in LAYERS else 0
     return DlaLayer(node.name, node.op, reason is None, reason or other_layers.remark(facts), macs)
+
+
+def _macs(facts: Facts) -> int | None:
+    node = facts.node
+    known = all(tensor.name in facts.shapes for tensor in (*node.inputs[:2], node.outputs[0]))
+    return product_of(node, facts.shapes).macs if known else None
 
 
 def _refusal(facts: Facts, open_dims: Mapping[str, int]) -> str | None:

@@ -1,9 +1,10 @@
 """Static tensor shapes by ONNX shape inference.
 
-Dynamic dimensions are given nominal values, so that a cost is always a number: 1 for the batch (axis 0 of an input, and
-whatever has the same name), and the sample's size or `NOMINAL` for the others. Shapes that depend on computed values (a
-Pad whose pads come from a chain of Shape, Gather, Concat) are found by folding constants and inferring in turn, on a
-copy without the big weights.
+A batch that is left open (axis 0 of an input, and whatever has the same name) is 1; other open dimensions have the
+sample's size. Without a sample `infer_shapes` takes `NOMINAL` for them, which serves to see what belongs together;
+`static_shapes`, from which costs are counted, leaves them open, and so whatever depends on them. Shapes that depend on
+computed values (a Pad whose pads come from a chain of Shape, Gather, Concat) are found by folding constants and
+inferring in turn, on a copy without the big weights.
 """
 
 from __future__ import annotations
@@ -26,34 +27,40 @@ CACHED_GRAPHS = 4  # a pass, the report and the check after it ask for the shape
 
 def input_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
     """The shape of every model input for one sample (batch 1)."""
-    declared = {
-        tensor.name: tensor.shape
-        for tensor in graph.inputs
-        if isinstance(tensor, gs.Variable) and tensor.shape is not None
-    }
-    return nominal_shapes(declared, sample)
+    return nominal_shapes(_declared(graph), sample)
+
+
+def _declared(graph: gs.Graph) -> dict[str, Dims]:
+    inputs = [tensor for tensor in graph.inputs if isinstance(tensor, gs.Variable)]
+    return {tensor.name: tensor.shape for tensor in inputs if tensor.shape is not None}
 
 
 def nominal_shapes(declared: Mapping[str, Dims], sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
     """Shapes with a value for every dimension: dimensions of one name have one size, wherever the name appears."""
+    known = _known_sizes(declared, sample)
+    return {name: tuple(NOMINAL if dim is None else dim for dim in dims) for name, dims in known.items()}
+
+
+def _known_sizes(declared: Mapping[str, Dims], sample: Shapes | None) -> dict[str, tuple[int | None, ...]]:
+    """None for what neither the declarations nor the sample say."""
     named: dict[str, int] = {}
     for name, dims in declared.items():
         for axis, dim in enumerate(dims):
             if isinstance(dim, str) and axis > 0 and sample is not None and name in sample:
                 named[dim] = sample[name][axis]
     named.update({dims[0]: 1 for dims in declared.values() if dims and isinstance(dims[0], str)})
-    return {name: _nominal(dims, (sample or {}).get(name), named) for name, dims in declared.items()}
+    return {name: _sizes(dims, (sample or {}).get(name), named) for name, dims in declared.items()}
 
 
-def _nominal(declared: Dims, sample: tuple[int, ...] | None, named: Mapping[str, int]) -> tuple[int, ...]:
-    def size(axis: int, dim: int | str | None) -> int:
+def _sizes(declared: Dims, sample: tuple[int, ...] | None, named: Mapping[str, int]) -> tuple[int | None, ...]:
+    def size(axis: int, dim: int | str | None) -> int | None:
         if isinstance(dim, int) and dim > 0:
             return dim
         if isinstance(dim, str) and dim in named:
             return named[dim]
         if axis == 0:
             return 1
-        return sample[axis] if sample is not None else NOMINAL
+        return sample[axis] if sample is not None else None
 
     return tuple(size(axis, dim) for axis, dim in enumerate(declared))
 
@@ -63,16 +70,23 @@ def infer_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tup
 
     `sample` gives input shapes (a calibration sample's) for dimensions that the model leaves open.
     """
-    proto, sizes = export_for_inference(graph), input_shapes(graph, sample)
+    found = _of_inputs(graph, input_shapes(graph, sample))
+    return {name: shape for name, shape in found.items() if shape and all(shape)}
+
+
+def static_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
+    """Tensor name -> shape for one sample; only what is sure, no nominal sizes; scalars are ()."""
+    return _of_inputs(graph, _known_sizes(_declared(graph), sample))
+
+
+def _of_inputs(graph: gs.Graph, sizes: Mapping[str, tuple[int | None, ...]]) -> dict[str, tuple[int, ...]]:
+    proto = export_for_inference(graph)
     for info in proto.graph.input:
         if info.name in sizes and info.type.HasField("tensor_type"):
             kind = info.type.tensor_type.elem_type
             info.CopyFrom(onnx.helper.make_tensor_value_info(info.name, kind, sizes[info.name]))
     weights = {name: tuple(tensor.shape) for name, tensor in graph.tensors().items() if isinstance(tensor, gs.Constant)}
-    return {
-        **_inferred(proto.SerializeToString(deterministic=True)),
-        **{name: shape for name, shape in weights.items() if shape and all(shape)},
-    }
+    return {**_inferred(proto.SerializeToString(deterministic=True)), **weights}
 
 
 @lru_cache(maxsize=CACHED_GRAPHS)
@@ -85,7 +99,7 @@ def _inferred(content: bytes) -> Shapes:
             proto = gs.export_onnx(folded, do_type_check=False)
             dims.update(known_dims(proto))
     dims.update({tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer})
-    return {name: _static(found) for name, found in dims.items() if found and all(found)}
+    return {name: _static(found) for name, found in dims.items() if None not in found}
 
 
 def _complete(proto: onnx.ModelProto, dims: Mapping[str, Sequence[int | None]]) -> bool:

@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 
 from ..jobs import Jobs
 from ..targets import Target, find_target
+from ..targets.profiles import parse_ranges
 from .data import ACTIVATIONS, Data, Progress, silent
 from .options import RunOptions
 
@@ -146,6 +147,11 @@ class Context:
             return None
         first = next(iter(self.data.batches(1)))
         return {name: array.shape for name, array in first.items()}
+
+    def input_sizes(self) -> dict[str, tuple[int, ...]] | None:
+        """The shape of each input that costs are counted at: as asked for, else of the first calibration sample."""
+        asked = {name: sizes.opt for name, sizes in parse_ranges(self.options.shapes).items()}
+        return {**(self.sample_shapes() or {}), **asked} or None
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ class RunOptions:
         prepare: first fold constants and BatchNormalization, which leaves the outputs as they are.
         legalize: last write the model as the target's engine reads it, and refuse one that it cannot take.
         plugin_operators: operators that the engine has plug-ins for.
+        shapes: sizes of inputs that the model leaves open, at which costs are counted; those of the data if not given.
         power_mode: of the device, for estimated latencies: MAXN, 30W, 15W or 10W on a Xavier.
         jobs: processes that share work that can be split, at most one per core, -1: as many; the result is the same.
         cluster: dask://host:port or ray://host:port, to share it with other machines.
@@ -119,6 +120,9 @@ class RunOptions:
     )
     plugin_operators: tuple[str, ...] = _option(
         (), "An operator that the engine has a plug-in for; may be repeated.", ENGINE, "--plugin-op", decides=True
+    )
+    shapes: tuple[str, ...] = _option(
+        (), "NAME:1x3x224x224 of an open input, for costs; default: that of the data.", ENGINE, decides=True
     )
     power_mode: str = _option(
         "MAXN", "Power mode of the device, for estimated latencies: MAXN, 30W, 15W or 10W.", ENGINE, decides=True

@@ -4,6 +4,7 @@
 ones too. Sizes are bytes, times seconds unless a name says ms, shares lie in [0, 1]; MACs and parameters are those of
 the Conv layers, for one sample. A figure that is not finite is null.
 
+4    macs may be null
 3    adds options; what `legalize` does to a node is "legalized"
 2    adds created, command, environment, layers, and traces of each pass
 1    the first
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-SCHEMA = 3
+SCHEMA = 4
 
 
 class LatencyReport(TypedDict):
@@ -26,9 +27,9 @@ class LatencyReport(TypedDict):
 
 
 class SizeReport(TypedDict):
-    """`latency` is null where the target has no latency model."""
+    """`macs` and `latency` are null where a shape is not known; `latency` also where the target has no model of it."""
 
-    macs: int
+    macs: int | None
     params: int
     bytes: int
     latency: LatencyReport | None
@@ -120,9 +121,10 @@ class PassReport(TypedDict):
 
 
 class CostReport(TypedDict):
-    """`ms` is estimated, with the nodes that the engine fuses into the Conv; null where nothing tells it."""
+    """`ms` is estimated, with the nodes that the engine fuses into the Conv; null where nothing tells it. So is `macs`
+    where a shape is not known."""
 
-    macs: int
+    macs: int | None
     params: int
     ms: float | None
 

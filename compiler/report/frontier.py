@@ -21,9 +21,9 @@ SCHEMA = 1
 
 
 class FrontierSize(TypedDict):
-    """A network; `latency_ms` is null where nothing tells it, `top1` without labels."""
+    """A network; `macs` and `latency_ms` are null where nothing tells them, `top1` without labels."""
 
-    macs: int
+    macs: int | None
     latency_ms: float | None
     top1: float | None
 
@@ -33,8 +33,8 @@ class FrontierPoint(TypedDict, total=False):
 
     share: float
     pipeline: str
-    macs: int
-    macs_kept: float
+    macs: int | None
+    macs_kept: float | None
     latency_ms: float | None
     latency_kept: float | None
     top1: float | None

@@ -37,8 +37,9 @@ def size_lines(report: Report) -> list[SizeLine]:
     return lines if report["quality"] is None else [*lines, *_quality(report["quality"])]
 
 
-def _counted(name: str, before: float, after: float) -> SizeLine:
-    return SizeLine(name, short(before), short(after), after / before if before else None)
+def _counted(name: str, before: float | None, after: float | None) -> SizeLine:
+    old, new = ("not known" if value is None else short(value) for value in (before, after))
+    return SizeLine(name, old, new, after / before if before and after is not None else None)
 
 
 def _latency(report: Report) -> Iterator[SizeLine]:

@@ -91,6 +91,7 @@ def command_line(
     *,
     calibration: str | None = None,
     engine: str | None = None,
+    shapes: Mapping[str, Range] | None = None,
     sample: Shapes | None = None,
     extra: Sequence[str] = (),
 ) -> str:
@@ -99,7 +100,8 @@ def command_line(
     Args:
         calibration: the calibration cache that lies beside the model.
         engine: the file to write; default: that of the model with the ending `.engine`.
-        sample: shapes of one calibration sample, for open dimensions other than the batch.
+        shapes: ranges of inputs with open dimensions.
+        sample: shapes of one calibration sample, for open dimensions other than the batch of inputs without a range.
         extra: further options, `steady_latency(target)` for one.
     """
     if target.tensorrt is None:
@@ -107,7 +109,7 @@ def command_line(
     stem = model if model == TEMPLATE else str(PurePath(model).with_suffix(""))
     written = engine or f"{stem}.engine"
     chosen = EngineOptions(
-        shapes=open_inputs(graph, sample=sample),
+        shapes=open_inputs(graph, shapes, sample),
         calibration=calibration,
         timing_cache=f"{stem}.timing",
         workspace=WORKSPACE,

@@ -24,6 +24,11 @@ class Choice:
     size: int = 0
     form: str = "dense"
 
+    @property
+    def work(self) -> float:
+        """MACs, or where they are not known parameters."""
+        return self.costs["macs"] if "macs" in self.costs else self.costs["params"]
+
 
 def allocate(
     layers: Sequence[Sequence[Choice]], budgets: Mapping[str, float], gains: Sequence[float] | None = None

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import onnx_graphsurgeon as gs
+
 from ...compiler.costs.cost_model import device_latency_model
+from ...compiler.costs.network_cost import require_macs
+from ...compiler.costs.unknown import UnknownShape
 from ...compiler.costs.workload import LatencyModel
-from ...compiler.errors import CompressError
+from ...compiler.errors import CompressError, Unavailable
 from ...compiler.pipeline.base import Pass, PassResult, option
 from ...compiler.pipeline.context import Context
+from ...runtime.shapes import network_shapes
 from .budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, LIMITS, SEARCHED, Budget
 from .search import SearchOutcome
 
@@ -76,6 +81,27 @@ class BudgetedPass(Pass):
             return Budget(rule="agreement", value=DEFAULT_AGREEMENT)
         notes.append(NO_BUDGET)
         return Budget(rule="energy", value=DEFAULT_ENERGY)
+
+    def _countable(self, graph: gs.Graph, ctx: Context, budget: Budget, notes: list[str]) -> Budget:
+        """`budget`; in the place of the default search one that needs no MACs, where they cannot be counted.
+
+        `CompressError` where a budget that is asked for cannot be counted.
+        """
+        timed = self._pricing(ctx, budget) if "latency" in budget.limits else None
+        if timed is None and "macs" not in budget.limits and budget.rule not in SEARCHED:
+            return budget
+        try:
+            for each in (ctx.original or graph, graph):
+                shapes = network_shapes(each, ctx)
+                require_macs(each, shapes)
+                if timed is not None:
+                    timed.graph(each, shapes)
+        except UnknownShape as error:
+            if self._given() is not None:
+                raise Unavailable(f"{budget} cannot be counted: {error.what}", "budget", error.fix) from error
+            notes.append(f"{budget} cannot be searched for: {error.what}; energy={DEFAULT_ENERGY} is taken instead")
+            return Budget(rule="energy", value=DEFAULT_ENERGY)
+        return budget
 
     def _pricing(self, ctx: Context, budget: Budget) -> LatencyModel | None:
         """`latency_model`; `CompressError` where a budget needs one and there is none."""

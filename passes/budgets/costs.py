@@ -1,6 +1,6 @@
 """What a Conv, a chain in its place and a whole network cost, in every unit that a budget may have.
 
-macs          multiply-accumulates of one sample                    } of the Convs
+macs          multiply-accumulates of one sample                    } of the Convs (`network_cost`)
 params        weights and biases                                    }
 bytes         the model's file as it leaves the pass: the stored weights, and the nodes and names they come with
 activations   bytes the Convs of one sample write                   (a figure of the report; no rewrite lowers it)
@@ -17,7 +17,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ...compiler.costs.network_cost import graph_cost
-from ...compiler.costs.workload import ConvWorkload, LatencyModel, chain_costs, conv_workload
+from ...compiler.costs.workload import ConvWorkload, LatencyModel, chain_costs, conv_workload, total
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.shapes import Shapes
 from ...compiler.graph.weightless import graph_bytes
@@ -60,11 +60,15 @@ class CostEvaluator:
         return {**total, "params": costs[0]["params"], "bytes": total["bytes"] - again}
 
     def network(self, graph: gs.Graph) -> Costs:
-        """The whole of `graph`, whose tensors have `shapes`."""
+        """The whole of `graph`, whose tensors have `shapes`; without what cannot be counted, since a shape is unknown.
+
+        `UnknownShape` where that is the latency of a network that is timed.
+        """
         cost = graph_cost(graph, self.shapes)
-        workloads = [conv_workload(conv, self.shapes) for conv in find_convs(graph)]
-        costs: Costs = {"macs": cost.macs, "params": cost.params, "bytes": graph_bytes(graph)}
-        costs["activations"] = sum(workload.activations for workload in workloads)
+        written = total(conv_workload(conv, self.shapes).activations for conv in find_convs(graph))
+        costs: Costs = {"params": cost.params, "bytes": graph_bytes(graph)}
+        if cost.macs is not None and written is not None:
+            costs |= {"macs": cost.macs, "activations": written}
         if self.latency_model is not None and self.timed:
             costs["latency"] = self.latency_model.graph(graph, self.shapes)
         return costs

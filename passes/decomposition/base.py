@@ -80,7 +80,7 @@ class DecompositionPass(BudgetedPass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
-        budget = self._budget(ctx, result.notes)
+        budget = self._countable(graph, ctx, self._budget(ctx, result.notes), result.notes)
         search = BudgetSearch.of(budget, ctx) if budget.rule in SEARCHED else None
         data = ctx.data if search is None else search.fitting
         found = self._survey(graph, ctx, budget, data)
@@ -103,7 +103,7 @@ class DecompositionPass(BudgetedPass):
 
     def surveyed(self, graph: gs.Graph, ctx: Context) -> Survey:
         """What `run` would choose from."""
-        return self._survey(graph, ctx, self._budget(ctx, []), ctx.data)
+        return self._survey(graph, ctx, self._countable(graph, ctx, self._budget(ctx, []), []), ctx.data)
 
     def rewritten(self, graph: gs.Graph, ctx: Context, found: Survey) -> PassResult:
         """`run` with limits on a graph that has been surveyed, perhaps under another value of the same limit."""

@@ -51,7 +51,9 @@ class RewriteCandidate:
         return [(energy / total_signal(fits), dense) for energy, dense in zip(lost, weights, strict=True)]
 
     def curves(self) -> Iterator[ErrorCurve]:
-        """For the report: the choices of each form."""
+        """For the report: the choices of each form, where their MACs are known."""
+        if "macs" not in self.dense.costs:
+            return
         for form in dict.fromkeys(choice.form for choice in self.choices[1:]):
             every = sorted((each for each in self.choices[1:] if each.form == form), key=lambda each: each.size)
             shown = [every[index] for index in thinned(len(every))]
@@ -83,7 +85,7 @@ def choose(budget: Budget, candidates: Sequence[RewriteCandidate], shares: CostS
 def _within(candidate: RewriteCandidate, error: float) -> Choice:
     """The cheapest choice that loses no more than `error`."""
     allowed = (choice for choice in candidate.choices if choice.error <= error)
-    return min(allowed, key=lambda choice: (choice.costs["macs"], choice.error))
+    return min(allowed, key=lambda choice: (choice.work, choice.error))
 
 
 def _of_rank(candidate: RewriteCandidate, value: float) -> Choice:
@@ -100,7 +102,7 @@ def _of_levels(choices: Sequence[Choice]) -> list[Choice]:
     """The choices that lose about `LEVELS`, the cheaper of two forms."""
 
     def distance(choice: Choice, level: float) -> tuple[float, float]:
-        return round(abs(float(np.log(max(choice.error, LEAST) / level))), 1), choice.costs["macs"]
+        return round(abs(float(np.log(max(choice.error, LEAST) / level))), 1), choice.work
 
     nearest = [min(choices, key=lambda choice: distance(choice, level)) for level in LEVELS]
     return list({(choice.form, choice.size): choice for choice in nearest}.values())

@@ -10,11 +10,12 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.costs.workload import LatencyModel, positions
 from ...compiler.graph.convs import Conv, find_convs, unsupported_convs
-from ...compiler.graph.shapes import Shapes, infer_shapes
+from ...compiler.graph.shapes import Shapes
 from ...compiler.graph.ties import refusal, tie
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
+from ...runtime.shapes import network_shapes
 from ..budgets.allocate import Choice
 from ..budgets.budget import CostShares
 from ..budgets.costs import CostEvaluator, Costs
@@ -86,13 +87,12 @@ def survey(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> Survey:
         for unit, total in evaluator.network(graph).items()
     }
     original = before.network(ctx.original or graph)
-    return Survey(
-        candidates, skipped, CostShares(fixed, {**original, "bytes": original_bytes(ctx, ctx.original or graph)})
-    )
+    original["bytes"] = original_bytes(ctx, ctx.original or graph)
+    return Survey(candidates, skipped, CostShares(fixed, {unit: original[unit] for unit in original if unit in fixed}))
 
 
 def _evaluator(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> CostEvaluator:
-    return CostEvaluator(infer_shapes(graph, ctx.sample_shapes()), options.latency_model, "latency" in options.units)
+    return CostEvaluator(network_shapes(graph, ctx), options.latency_model, "latency" in options.units)
 
 
 def _offered(
@@ -156,10 +156,12 @@ def _sizes(
 ) -> list[Choice]:
     """The multiples of `align` that save what is asked for; all costs but a latency are sure to grow with the size."""
     asked = ["latency"] if "latency" in options.units else options.units
+    counted = "macs" if "macs" in dense else "params"
+    asked = [unit if unit in dense or unit == "latency" else "params" for unit in asked]
     sizes: list[Choice] = []
     for size in range(options.align, form.limit(conv) + 1, options.align):
         costs = evaluator.rewritten(conv, lambda use, size=size: form.workloads(use, size, evaluator.shapes))
-        if costs["macs"] > dense["macs"]:
+        if costs[counted] > dense[counted]:
             break
         if any(costs[unit] < dense[unit] for unit in asked if unit in dense):
             sizes.append(Choice(costs, 0.0, size, form.name))
@@ -173,7 +175,7 @@ def _with_errors(
 ) -> Iterator[RewriteCandidate]:
     """The candidates with the errors of their choices; measured where there is a meter that measures."""
     convs = [candidate.conv for candidate in candidates]
-    fewest = min((positions(use.output, shapes) for conv in convs for use in conv.uses), default=1)
+    fewest = min((positions(use.output, shapes) or 1 for conv in convs for use in conv.uses), default=1)
     with ctx.progress("error curves", len(convs)) as advance:
         fitted = curve_fits(graph, ctx, convs, options.data, options.ridge, fewest)
         pairs = ((each, fits) for each, (_, fits) in zip(candidates, fitted, strict=True))

@@ -122,8 +122,9 @@ class PruningCostModel:
         for line, (filters, channels) in zip(lines, left, strict=True):
             weights = filters * channels * np.prod(line.workload.kernel)
             params = line.stores * (weights + line.workload.bias * filters)
-            exact = {"macs": line.workload.positions_out * weights, "params": params}
-            exact["bytes"] = params * line.workload.itemsize
+            exact = {"params": params, "bytes": params * line.workload.itemsize}
+            if line.workload.positions_out is not None:
+                exact["macs"] = line.workload.positions_out * weights
             for unit, values in table.items():
                 values += exact[unit] if unit in exact else self._latency(line, filters, channels)
         return table

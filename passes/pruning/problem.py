@@ -13,6 +13,7 @@ from ...compiler.graph.channels import find_channels
 from ...compiler.graph.shapes import Shapes, infer_shapes
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
+from ...runtime.shapes import network_shapes
 from ..budgets.budget import Budget, CostShares
 from ..budgets.costs import CostEvaluator, Costs
 from ..budgets.file_size import original_bytes
@@ -49,17 +50,19 @@ class PruningProblem:
         latency_model: LatencyModel | None,
     ) -> PruningProblem:
         """Survey a graph; `units` are the costs to look at."""
-        sample, timed = ctx.sample_shapes(), "latency" in units
-        shapes = infer_shapes(graph, sample)
+        timed, counted = "latency" in units, network_shapes(graph, ctx)
+        shapes = {**infer_shapes(graph, ctx.sample_shapes()), **{n: s for n, s in counted.items() if s and all(s)}}
         channels = find_channels(graph, shapes)
         groups, skipped = prunable_groups(channels, ctx, criteria)
-        candidates = survey(graph, ctx, channels, groups, shapes, criteria)
+        candidates = survey(graph, ctx, channels, groups, counted, criteria)
         orders = {candidate.group: candidate.order for candidate in candidates}
-        cost_model = PruningCostModel(graph, channels, shapes, orders, units, latency_model)
-        network, convs = CostEvaluator(shapes, latency_model, timed).network(graph), cost_model.total()
+        network = CostEvaluator(counted, latency_model, timed).network(graph)
+        units = [unit for unit in units if unit in network]
+        cost_model = PruningCostModel(graph, channels, counted, orders, units, latency_model)
+        convs = cost_model.total()
         fixed = {unit: network[unit] - convs[unit] for unit in units}
         before = ctx.original or graph
-        original = CostEvaluator(infer_shapes(before, sample), latency_model, timed).network(before)
+        original = CostEvaluator(network_shapes(before, ctx), latency_model, timed).network(before)
         original["bytes"] = original_bytes(ctx, before)
         return PruningProblem(graph, ctx, shapes, candidates, skipped, cost_model, CostShares(fixed, original))
 

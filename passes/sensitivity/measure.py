@@ -41,7 +41,7 @@ import onnx_graphsurgeon as gs
 from ...compiler.costs.network_cost import graph_cost
 from ...compiler.errors import CompressError
 from ...compiler.graph.convs import find_convs
-from ...compiler.graph.shapes import infer_shapes
+from ...compiler.graph.shapes import static_shapes
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import ACTIVATIONS, Data
 from ...runtime.evaluate import class_scores, kullback_leibler
@@ -195,7 +195,10 @@ def divergence(wanted: Sequence[Outputs], found: Sequence[Outputs]) -> float:
 def _affordable(graph: gs.Graph, data: Data) -> int:
     """How many samples to measure on: for every layer and level, on average half of the network is run."""
     sample = {name: values.shape for name, values in next(iter(data.batches(1))).items()}
-    each = graph_cost(graph, infer_shapes(graph, sample)).macs * len(list(find_convs(graph))) * len(LEVELS) / 2
+    macs = graph_cost(graph, static_shapes(graph, sample)).macs
+    if macs is None:
+        return FEWEST
+    each = macs * len(list(find_convs(graph))) * len(LEVELS) / 2
     return int(min(MEASURED, max(FEWEST, WORK / max(each, 1))))
 
 

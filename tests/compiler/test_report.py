@@ -55,7 +55,7 @@ def test_the_report_of_a_run_is_valid():
     [
         (("seed",), "0", "report.seed: expected integer"),
         (("seed",), True, "report.seed: expected integer"),
-        (("layers", 0, "before", "macs"), None, "report.layers[0].before.macs: expected integer"),
+        (("layers", 0, "before", "params"), None, "report.layers[0].before.params: expected integer"),
         (("layers", 0, "weight"), ["a"], "report.layers[0].weight[0]: expected integer"),
         (("data",), 3, "report.data: expected object or null"),
         (("origins",), [], "report.origins: expected object"),

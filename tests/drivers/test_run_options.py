@@ -95,6 +95,9 @@ EXAMPLES: dict[str, Example] = {
     "prepare": Example(False, lambda run: run.result.records[0].name == "look"),
     "legalize": Example(False, lambda run: run.result.records[-1].name == "look"),
     "plugin_operators": Example(("Mine",), lambda run: True, model="mine.onnx"),
+    "shapes": Example(
+        ("x:1x3x8x8",), lambda run: run.result.report["before"]["macs"] == 16 * 27 * 8 * 8, model="open.onnx"
+    ),
     "power_mode": Example("10W", lambda run: run.result.report["before"]["latency"]["mode"] == "10W"),
     "jobs": Example(2, lambda run: run.ctx.jobs.count == 2),
     "cluster": Example("dask://nowhere:1", lambda run: run.ctx.jobs.cluster == "dask://nowhere:1"),
@@ -113,6 +116,13 @@ def labels(run: Run) -> list[int]:
     return run.ctx.data.labels.tolist()
 
 
+def with_open_sizes(proto: onnx.ModelProto) -> onnx.ModelProto:
+    found = onnx.ModelProto.FromString(proto.SerializeToString())
+    for dim in found.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.Clear()
+    return found
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model, samples, a plug-in and an old file, in the working folder."""
@@ -123,6 +133,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for index, node in enumerate(proto.graph.node):
         node.name = f"{node.op_type}_{index}"
     onnx.save(proto, "m.onnx")
+    onnx.save(with_open_sizes(proto), "open.onnx")
     proto.graph.node.insert(0, onnx.helper.make_node("Mine", ["x"], ["m"], "Mine_0", domain="my"))
     proto.graph.node[1].input[0] = "m"
     proto.opset_import.append(onnx.helper.make_opsetid("my", 1))

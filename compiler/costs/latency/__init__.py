@@ -84,8 +84,11 @@ def estimate(
 ) -> Latency:
     """What the engine that `target` builds of `graph` takes for a sample of these `shapes`.
 
-    `precision` "auto" goes by the Q/DQ pairs; for a model with a calibration cache say "int8". `UsageError` where the
-    target has no latency model or no such power mode.
+    `precision` "auto" goes by the Q/DQ pairs; for a model with a calibration cache say "int8".
+
+    Raises:
+        UsageError: the target has no latency model or no such power mode.
+        UnknownShape: the shape of a tensor that a kernel moves is not known.
     """
     if target.device not in DEVICES:
         known = ", ".join(DEVICES)

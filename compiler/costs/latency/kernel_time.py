@@ -120,8 +120,9 @@ def speed(device: str, mode: str) -> Speed:
 def conv_ms(device: str, mode: str, precision: Precision, workload: ConvWorkload, batch: int = 1) -> float:
     """Milliseconds of one Conv as a kernel of its own; `device` and `mode`: a name in `DEVICES`, one of its modes."""
     channels, columns = workload.channels_in // workload.group, workload.channels_out
-    product = MatrixProduct(batch * workload.positions_out, columns, channels, prod(workload.kernel), workload.group)
-    activations = batch * (workload.positions_in * workload.channels_in + workload.positions_out * columns)
+    before, after = workload.positions()
+    product = MatrixProduct(batch * after, columns, channels, prod(workload.kernel), workload.group)
+    activations = batch * (before * workload.channels_in + after * columns)
     weights = columns * channels * product.kernel
     return speed(device, mode).kernel_ms(precision, (product,), (activations + weights) * WIDTH[precision])
 

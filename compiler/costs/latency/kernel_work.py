@@ -8,6 +8,7 @@ from math import prod
 import onnx_graphsurgeon as gs
 
 from ...graph.shapes import Shapes
+from ..unknown import size, unknown_shape
 from .fusion import FusionGroup, fuse
 from .kernel_time import MatrixProduct
 from .operators import LAYERS
@@ -33,9 +34,13 @@ class KernelWork:
 
 
 def kernel_work(graph: gs.Graph, shapes: Shapes, request: PrecisionRequest) -> list[KernelWork]:
-    """The kernels of the main graph; a tensor of unknown shape counts as one element."""
+    """The kernels of the main graph; `UnknownShape` where the shape of a tensor that they move is not known."""
     precisions = Precisions(graph, request)
-    return [_work(group, shapes, precisions) for group in fuse(graph, shapes, precisions)]
+    groups = fuse(graph, shapes, precisions)
+    for tensor in (tensor for group in groups for tensor in _needed(group)):
+        if size(tensor, shapes) is None:
+            raise unknown_shape(graph, shapes, tensor)
+    return [_work(group, shapes, precisions) for group in groups]
 
 
 def _work(group: FusionGroup, shapes: Shapes, precisions: Precisions) -> KernelWork:
@@ -50,33 +55,42 @@ def _work(group: FusionGroup, shapes: Shapes, precisions: Precisions) -> KernelW
 
 
 def product_of(node: gs.Node, shapes: Shapes) -> MatrixProduct:
-    """The multiplication that a Conv, ConvTranspose, Gemm or MatMul is."""
-    result, weight = (shapes.get(tensor.name, ()) for tensor in (node.outputs[0], node.inputs[1]))
-    if node.op == "Conv" and result and weight:
+    """The multiplication that a Conv, ConvTranspose, Gemm or MatMul is; `KeyError` where a shape is not known."""
+    result, weight = (shapes[tensor.name] for tensor in (node.outputs[0], node.inputs[1]))
+    if node.op == "Conv":
         group = int(node.attrs.get("group", 1))
         return MatrixProduct(result[0] * prod(result[2:]), result[1], weight[1], prod(weight[2:]), group)
-    data = shapes.get(node.inputs[0].name, ())
-    if node.op == "ConvTranspose" and data and weight:
+    data = shapes[node.inputs[0].name]
+    if node.op == "ConvTranspose":
         group = int(node.attrs.get("group", 1))
         columns = group * weight[1] * prod(weight[2:])
         return MatrixProduct(data[0] * prod(data[2:]), columns, weight[0] // group, 1, group)
-    if not result or not data:
-        return MatrixProduct(1, 1, 1)
     depth = data[0] if node.op == "Gemm" and node.attrs.get("transA", 0) else data[-1]
-    return MatrixProduct(prod(result[:-1]), result[-1], depth)
+    return MatrixProduct(prod(result[:-1]), prod(result[-1:]), depth)
+
+
+def _needed(group: FusionGroup) -> list[gs.Tensor]:
+    """The tensors whose shapes its work hangs on."""
+    layers = [tensor for node in group.layers for tensor in (*node.inputs[:2], node.outputs[0])]
+    return [*layers, *(group.moved or _moved(group))]
+
+
+def _moved(group: FusionGroup) -> list[gs.Tensor]:
+    """What a kernel reads from outside and writes."""
+    inner = {tensor.name for node in group.nodes for tensor in node.outputs}
+    read = {tensor.name: tensor for node in group.nodes for tensor in node.inputs}
+    outside = [tensor for name, tensor in read.items() if name not in inner]
+    return [tensor for tensor in (*outside, *group.nodes[-1].outputs) if not tensor.is_empty()]
 
 
 def _bytes(group: FusionGroup, shapes: Shapes, precisions: Precisions) -> int:
     if group.moved:
         return 2 * sum(_size(tensor, shapes) * precisions.width(tensor) for tensor in group.moved)
-    inner = {tensor.name for node in group.nodes for tensor in node.outputs}
     weights = {node.inputs[1].name: WIDTH[precisions.of(node)] for node in group.nodes if node.op in LAYERS}
-    read = {tensor.name: tensor for node in group.nodes for tensor in node.inputs if not tensor.is_empty()}
-    outside = [tensor for name, tensor in read.items() if name not in inner]
-    tensors = [*outside, *group.nodes[-1].outputs]
+    tensors = _moved(group)
     widths = [weights.get(tensor.name) or precisions.width(tensor) for tensor in tensors]
     return sum(_size(tensor, shapes) * width for tensor, width in zip(tensors, widths, strict=True))
 
 
 def _size(tensor: gs.Tensor, shapes: Shapes) -> int:
-    return prod(shapes.get(tensor.name, (1,)))
+    return prod(size(tensor, shapes) or ())

@@ -13,6 +13,7 @@ import pytest
 from builders import model, normal
 from onnx_compress.compiler.costs.latency import Latency, PrecisionRequest, conv_ms, estimate
 from onnx_compress.compiler.costs.latency.constants import CONSTANTS
+from onnx_compress.compiler.costs.unknown import UnknownShape
 from onnx_compress.compiler.costs.workload import ConvWorkload
 from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.graph.io import from_proto
@@ -120,9 +121,10 @@ def test_copies_read_and_write():
     assert [kernel.bytes for kernel in latency(graph).kernels] == [2 * 2 * 128, 2 * 2 * 128]
 
 
-def test_unknown_shapes_have_a_price():
-    graph = model("g (float[1,4] x) => (float y) { a = NonZero(x) y = MatMul(x, x) }").graph
-    assert latency(graph).ms > 0
+def test_a_shape_that_is_not_known_is_named():
+    graph = model("g (float[1,4] x) => (float y) { a = NonZero(x) b = Identity(a) y = Cast<to=1>(b) }").graph
+    with pytest.raises(UnknownShape, match="the shape of 'a' behind NonZero 'NonZero_0' is not known"):
+        latency(graph)
 
 
 def test_the_error_is_that_of_the_precision():
