@@ -1,19 +1,21 @@
 """Remove what an exporter leaves behind; the network computes the same.
 
-1. Constant nodes become initializers.
+1. Constant nodes become initializers. So do inputs with a stored value: old exporters list every weight as an input,
+   and TensorRT takes them for constants. A caller can no longer give them another value, which a note says.
 2. What depends on nothing but constants and known dimensions is computed once (`compiler.graph.constants`): the
    Shape-Gather-Concat chains that exporters write around Pad, Reshape and Resize become plain initializers. The batch
    stays open.
 3. Identity, and Dropout outside of training, are bypassed.
 4. Nodes that no output needs go.
 
-Inputs and outputs of the model keep their names, order and types. Left alone: Identity between an input (or an
+Other inputs, and the outputs, keep their names, order and types. Left alone: Identity between an input (or an
 initializer, or another output) and an output, quantized weights, whatever would make the file grow, and the inside of
 subgraphs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,6 +29,9 @@ from ..compiler.pipeline.base import Decision, Pass, PassResult
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.registry import register
 
+NAMED = 3
+UNLISTED = "inputs with a stored value are taken for constants, and are no inputs any more: {count} ({names})"
+
 
 @register
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Cleanup(Pass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         before = {node.name: node.op for node in graph.nodes}
+        listed = _unlist(graph)
         lowered = lower_constants(graph)
         folded = fold_all(graph)
         bypassed = _bypass_all(Rewriter(graph, ctx.origins))
@@ -46,14 +52,26 @@ class Cleanup(Pass):
         gone = {*folded, *bypassed, *left}
         dead = [name for name, op in before.items() if name not in gone and op != "Constant"]
         return PassResult(
-            changed=len(left) < len(before),
+            changed=len(left) < len(before) or bool(listed),
             decisions=[
                 *(Decision(name, "folded", f"{before[name]} of constants") for name in folded),
                 *(Decision(name, "removed", f"{before[name]} does nothing") for name in bypassed),
                 *(Decision(name, "removed", f"no output needs this {before[name]}") for name in dead),
             ],
             metrics={"constants": lowered, "folded": len(folded), "removed": len(bypassed) + len(dead)},
+            notes=[UNLISTED.format(count=len(listed), names=_few(listed))] if listed else [],
         )
+
+
+def _unlist(graph: gs.Graph) -> list[str]:
+    """Take the stored values out of the inputs, and return their names."""
+    listed = [tensor.name for tensor in graph.inputs if isinstance(tensor, gs.Constant)]
+    graph.inputs = [tensor for tensor in graph.inputs if not isinstance(tensor, gs.Constant)]
+    return listed
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join([*names[:NAMED], *(["..."] if len(names) > NAMED else [])])
 
 
 def fold_all(graph: gs.Graph) -> list[str]:

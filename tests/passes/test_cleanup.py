@@ -168,10 +168,13 @@ def test_random_numbers_are_not_folded():
     assert listing(before.graph) == ["r = RandomNormal()", "y = Add(x, r)"]
 
 
-def test_an_initializer_that_callers_may_override_is_not_folded():
+def test_an_input_with_a_stored_value_is_a_constant():
     before = model("g (float[4] x, float[4] w = {1,2,3,4}) => (float[4] y) { v = Neg(w) y = Add(x, v) }", ir=8)
-    assert clean(before, x=normal(4)) == ["v = Neg(w)", "y = Add(x, v)"]
-    np.testing.assert_allclose(run(before, x=normal(4), w=np.zeros(4, np.float32))["y"], normal(4))
+    result = Cleanup().run(before.graph, Context())
+    assert listing(before.graph) == ["y = Add(x, v)"] and result.changed
+    assert [info.name for info in to_proto(before).graph.input] == ["x"]
+    np.testing.assert_allclose(run(before, x=normal(4))["y"], normal(4) - np.array([1, 2, 3, 4], np.float32))
+    assert result.notes == ["inputs with a stored value are taken for constants, and are no inputs any more: 1 (w)"]
 
 
 def test_works_without_onnxruntime(monkeypatch: pytest.MonkeyPatch):
