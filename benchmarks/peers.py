@@ -399,18 +399,15 @@ def judge(source: str, small: str, test: str, images: int) -> dict[str, Any]:
 def macs(path: str) -> int | None:
     """Of all Convs; None where some cannot be counted."""
     from onnx_compress.api import compress
-    from onnx_compress.compiler.costs.network_cost import conv_costs
+    from onnx_compress.compiler.costs.network_cost import graph_cost
     from onnx_compress.compiler.errors import CompressError
-    from onnx_compress.compiler.graph.convs import is_conv
     from onnx_compress.compiler.graph.shapes import infer_shapes
 
     try:
         graph = compress(path, "cleanup", target="ort", legalize=False).graph
     except CompressError:
         return None
-    costs = dict(conv_costs(graph, infer_shapes(graph)))
-    counted = len(costs) == sum(is_conv(node) for node in graph.nodes)
-    return sum(cost.macs for cost in costs.values()) if counted else None
+    return graph_cost(graph, infer_shapes(graph)).macs
 
 
 def in_turns(first: Any, second: Any, feeds: dict[str, Any]) -> dict[str, Any]:

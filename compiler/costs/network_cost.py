@@ -4,7 +4,8 @@ A Conv has those of its `ConvWorkload`; a tensor that several read is stored onc
 that is computed in the graph has the MACs of its shape and the parameters that are stored for it. A SpatialBasisConv
 has those of its templates and transforms (`graph.storage.operators`). A Conv that no pass can rewrite counts all the
 same: one whose weight is a model input or computed from one, an integer one, and those that onnxruntime makes of a Conv
-(`WEIGHTS`). Not counted are Convs inside subgraphs, which run as often as values say, and all that is no Conv.
+(`graph.convs.WEIGHTS`). Not counted are Convs inside subgraphs, which run as often as values say, and all that is no
+Conv.
 
 MACs are None where a shape that they hang on is not known: nothing is counted from a guess.
 """
@@ -17,27 +18,13 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
-from ..graph.convs import Conv, find_convs
+from ..graph.convs import WEIGHTS, Conv, find_convs
 from ..graph.shapes import Shapes
 from ..graph.storage.computed import computed_convs
 from ..graph.storage.operators import template_convs
 from ..graph.ties import stored_tensor
 from .unknown import size, unknown_shape
 from .workload import conv_workload, total
-
-RUNTIME = "com.microsoft"
-BLOCKED = "com.microsoft.nchwc"
-WEIGHTS: dict[tuple[str, str], tuple[int, int]] = {
-    ("", "Conv"): (1, 2),
-    ("", "ConvInteger"): (1, 4),
-    ("", "QLinearConv"): (3, 8),
-    (RUNTIME, "FusedConv"): (1, 2),
-    (RUNTIME, "NhwcFusedConv"): (1, 2),
-    (RUNTIME, "NhwcConv"): (1, 2),
-    (RUNTIME, "QLinearConv"): (3, 8),
-    (BLOCKED, "Conv"): (1, 2),
-}
-"""Domain and operator of every kind of Conv -> which inputs are the weight (N, C/g, k...) and the bias."""
 
 
 @dataclass(frozen=True)

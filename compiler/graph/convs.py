@@ -15,6 +15,20 @@ import onnx_graphsurgeon as gs
 from .linear_layer import LinearLayer
 from .weights import resolve, sources
 
+RUNTIME = "com.microsoft"
+BLOCKED = "com.microsoft.nchwc"
+WEIGHTS: dict[tuple[str, str], tuple[int, int]] = {
+    ("", "Conv"): (1, 2),
+    ("", "ConvInteger"): (1, 4),
+    ("", "QLinearConv"): (3, 8),
+    (RUNTIME, "FusedConv"): (1, 2),
+    (RUNTIME, "NhwcFusedConv"): (1, 2),
+    (RUNTIME, "NhwcConv"): (1, 2),
+    (RUNTIME, "QLinearConv"): (3, 8),
+    (BLOCKED, "Conv"): (1, 2),
+}
+"""Domain and operator of every kind of Conv -> which inputs are the weight (N, C/g, k...) and the bias."""
+
 
 @dataclass(frozen=True, eq=False)
 class Conv(LinearLayer):
@@ -77,7 +91,7 @@ def find_convs(graph: gs.Graph) -> Iterator[Conv]:
 def unsupported_convs(graph: gs.Graph) -> Iterator[tuple[str, str]]:
     """The name of every Conv that `find_convs` leaves out, subgraphs included, and why."""
     for node in graph.nodes:
-        reason = _unsupported_reason(node, graph) if is_conv(node) else None
+        reason = _unsupported_reason(node, graph) if is_conv(node) else _foreign(node)
         if reason is not None:
             yield node.name, reason
         for subgraph in node.subgraphs(recursive=True):
@@ -112,6 +126,13 @@ def view(node: gs.Node) -> Conv | None:
 
 def has_bias(node: gs.Node) -> bool:
     return len(node.inputs) > 2 and not node.inputs[2].is_empty()
+
+
+def _foreign(node: gs.Node) -> str | None:
+    """Of what kind a Conv is that has another operator than Conv; None for what is no Conv."""
+    if (node.domain or "", node.op) not in WEIGHTS:
+        return None
+    return f"made by onnxruntime ({node.op}): give the model as exported" if node.domain else f"in integers ({node.op})"
 
 
 def _unsupported_reason(node: gs.Node, graph: gs.Graph) -> str | None:

@@ -19,9 +19,9 @@ ERRORS = (
 
 def layer_drawings(table: Sequence[Row]) -> Iterator[Drawing]:
     """MACs, latency, error and sensitivity, layer by layer."""
-    layers = [row for row in table if row.macs_before is not None]
+    layers = [row for row in table if row.weight is not None or row.macs_before is not None]
     bars = [Bar(row.name, _millions(row.macs_before), _millions(row.macs_after)) for row in layers]
-    if bars:
+    if any(bar.before is not None for bar in bars):
         yield Drawing("Multiply-accumulates, million", "", columns("MACs", "million", bars))
     bars = [Bar(row.name, row.ms_before, row.ms_after) for row in layers]
     if any(bar.before is not None and bar.after is not None for bar in bars):

@@ -31,7 +31,7 @@ class BudgetedPass(Pass):
 
     rules: ClassVar[tuple[str, ...]] = ("energy",)
 
-    macs: float | None = option(None, "keep at most this fraction of the multiply-accumulates", "(0, 1]")
+    macs: float | None = option(None, "keep at most this fraction of the Convs' multiply-accumulates", "(0, 1]")
     params: float | None = option(None, "keep at most this fraction of the Conv parameters", "(0, 1]")
     bytes: float | None = option(
         None, "keep at most this fraction of the file's bytes, as it is after this pass", "(0, 1]"

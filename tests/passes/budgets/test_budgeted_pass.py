@@ -44,6 +44,8 @@ def test_every_pass_with_a_budget_has_the_same_options() -> None:
         ({"align": 0}, "align=0: expected at least 1, at most 65536"),
         ({"ridge": 0.0}, "ridge=0.0: expected more than 0, at most 1000000"),
         ({"macs": 0.0}, "macs=0.0: expected more than 0, at most 1"),
+        ({"macs": 5e6}, "macs=5000000.0: expected more than 0, at most 1"),
+        ({"bytes": float("nan")}, "bytes=nan: expected more than 0, at most 1"),
         ({"latency": 1.5}, "latency=1.5: expected more than 0, at most 1"),
         ({"agreement": 97.0}, "agreement=97.0: expected more than 0, at most 1"),
         ({"accuracy_drop": -1.0}, "accuracy-drop=-1.0: expected at least 0, at most 100"),

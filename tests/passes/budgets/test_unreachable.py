@@ -99,6 +99,25 @@ def test_a_limit_that_single_nodes_forbid_is_refused(name: str):
     assert " is macs=1.000" in refused(model, f"{name}:macs=0.3", ctx)
 
 
+@pytest.mark.parametrize("name", ["basis", "sbf", "sparse-lowrank"])
+def test_a_limit_that_the_size_of_a_node_forbids_is_refused(name: str):
+    model, passes = wide(), parse_pipeline(f"{name}:macs=0.3")
+    ctx = context(model)
+    ctx.overrides = tuple(parse_override(f"{node}:{name}.energy=1.0", passes) for node in ("Conv_0", "Conv_2"))
+    assert " is macs=1.000" in refused(model, f"{name}:macs=0.3", ctx)
+
+
+@pytest.mark.parametrize("limit", ["bytes", "latency"])
+@pytest.mark.parametrize("name", PASSES)
+def test_a_limit_that_other_layers_exceed_is_refused(name: str, limit: str):
+    """Nearly all bytes, and most of the time, are those of a Gemm."""
+    weights = {"w": builders.normal(8, 8, 3, 3) / 72, "v": builders.normal(4096, 512) / 4096}
+    text = """g (float[1,8,16,16] x) => (float[1,512] y) {
+        a = Conv<pads=[1,1,1,1]>(x, w) b = Concat<axis=1>(a, x) c = Flatten(b) y = Gemm(c, v) }"""
+    said = refused(builders.model(text, **weights), f"{name}:{limit}=0.2")
+    assert float(said.split(f" is {limit}=")[1].split(")")[0]) > 0.5
+
+
 @pytest.mark.parametrize("limit", ["macs", "params", "latency"])
 @pytest.mark.parametrize("name", PASSES)
 @pytest.mark.parametrize("make", [wide, lone])
