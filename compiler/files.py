@@ -96,7 +96,7 @@ def check_output(path: Path, overwrite: bool = False) -> None:
     if path.is_dir():
         raise UsageError("is a folder", str(path), "give the name of a file")
     if path.exists() and not path.is_file():
-        raise UsageError("is a device", str(path), "give the name of a file")
+        raise UsageError("is a device or a pipe", str(path), "give the name of a file")
     if not path.parent.is_dir():
         raise CompressError("no such folder", str(path.parent), "create it, or choose another output")
     if path.exists() and not overwrite:
