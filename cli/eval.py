@@ -32,7 +32,8 @@ def evaluate(
     loaded = load(model)
     found = load_samples(loaded.graph, data, preprocess, samples, labels)
     if found.labels is None and against is None:
-        raise UsageError("no labels to measure accuracy with", data, "--labels KEY, or --against OTHER.onnx")
+        fix = "--labels KEY (of a folder of images: folders), or --against OTHER.onnx"
+        raise UsageError("no labels to measure accuracy with", data, fix)
     session = model_session(loaded)
     other = None if against is None else model_session(load(against))
     figures = {"model": model, "data": data, "samples": found.samples, **measure(session, other, found)}

@@ -15,7 +15,8 @@ from ..compiler.graph.io import Model, data_file
 from ..compiler.pipeline.base import Pass
 from ..compiler.pipeline.checkpoints import STEP_FILES
 from ..compiler.pipeline.options import RunOptions
-from ..runtime.sources import IMAGE_FILES, source_file
+from ..runtime.images import IMAGE_FILES
+from ..runtime.sources import source_file
 
 MODEL = "the model"
 CALIBRATION = ".calib"

@@ -17,11 +17,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError
+from ..compiler.graph.shapes import infer_shapes
 from ..compiler.pipeline.data import Data, Feeds
+from .images import ImageFiles
 from .preprocess import PRESETS, WHERE, Preprocess, parse_preprocess
-from .sources import ImageFiles, Rows, Source, read_source
+from .sources import Rows, Source, read_source
 
 CHANNELS = (1, 3, 4)
+MOST_CLASSES = 2**31
 IN_MEMORY = 2**30
 CHUNK = 256
 BATCH, LEAST, BATCH_BYTES = 128, 8, 2**22
@@ -177,9 +180,16 @@ def model_inputs(graph: gs.Graph) -> list[Input]:
 
 
 def class_count(graph: gs.Graph) -> int | None:
-    """How many classes the first output tells apart, where it declares (N, classes)."""
-    shape: Sequence[Any] = (graph.outputs[0].shape or ()) if graph.outputs else ()
-    return shape[1] if len(shape) == 2 and isinstance(shape[1], int) and shape[1] > 1 else None
+    """How many classes the first output tells apart, where it is declared, or inferred, as (N, classes[, 1, 1])."""
+    declared = _classes((graph.outputs[0].shape or ()) if graph.outputs else ())
+    if declared is not None or not graph.outputs:
+        return declared
+    return _classes(infer_shapes(graph).get(graph.outputs[0].name, ()))
+
+
+def _classes(shape: Sequence[Any]) -> int | None:
+    known = len(shape) > 1 and isinstance(shape[1], int) and shape[1] > 1
+    return shape[1] if known and all(size == 1 for size in shape[2:]) else None
 
 
 def load_data(
@@ -205,17 +215,17 @@ def load_data(
     channels = next((size for entry in inputs if (size := entry.channels)), 3)
     names = [entry.name for entry in inputs]
     key = labels if isinstance(labels, str) else None
-    found = read_source(source, names, channels, preprocess or PRESETS["unit"], samples, key)
+    found = read_source(source, names, channels, preprocess or PRESETS["unit"], samples, key, classes)
     total = _total(found)
     fixed = next((entry.shape[0] for entry in inputs if entry.shape and entry.shape[0]), None)
     count = _count(total, samples, fixed, found.where)
-    notes: list[str] = []
+    notes = list(found.notes)
     if fixed and count < min(total, samples or total):
         notes.append(f"the model takes batches of {fixed}: {count} of {total} samples are used")
     fed = preprocess or PRESETS["unit"]
     kept = {entry.name: _first(found.rows[entry.name], count, fed) for entry in inputs}
     rows = {entry.name: _fit(entry, kept[entry.name], preprocess, found.where, notes) for entry in inputs}
-    given = labels if isinstance(labels, np.ndarray) else found.labels
+    given = found.labels if labels is None or isinstance(labels, str) else np.asarray(labels)
     checked = None if given is None else check_labels(given, total, classes, found.where)[:count]
     used = fed if any(isinstance(column, Images) for column in rows.values()) else None
     said = str(source) if isinstance(source, Path | str) else found.where
@@ -238,12 +248,15 @@ def check_labels(labels: np.ndarray, count: int, classes: int | None, where: str
     """`labels` as (count,) int64; `CompressError` where they cannot be the classes of `count` samples."""
     flat = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if flat.shape != (count,):
-        raise CompressError(f"expected {count} labels, found {_words(labels.shape)}", where, "one number per sample")
+        one_hot = labels.ndim == 2 and len(labels) == count
+        fix = "one number per sample" + (": labels.argmax(1), where they are one-hot" if one_hot else "")
+        raise CompressError(f"expected {count} labels, found {_words(labels.shape)}", where, fix)
     if flat.dtype.kind not in "iu":
-        raise CompressError(f"labels must be integers, found {flat.dtype}", where, "store class numbers")
+        kind = "text" if flat.dtype.kind in "US" else str(flat.dtype)
+        raise CompressError(f"labels must be integers, found {kind}", where, "store class numbers, from 0")
     low, high = int(flat.min()), int(flat.max())
-    if low < 0 or (classes is not None and high >= classes):
-        expected = "0 or more" if classes is None else f"0 to {classes - 1}"
+    if low < 0 or high >= (MOST_CLASSES if classes is None else classes):
+        expected = f"0 to {MOST_CLASSES - 1}" if classes is None else f"0 to {classes - 1}"
         raise CompressError(f"expected labels {expected}, found {low} to {high}", where, "number the classes from 0")
     return flat.astype(np.int64)
 

@@ -59,8 +59,7 @@ def accuracy(model: Runnable, data: Data, labels: np.ndarray, batch: int = BATCH
             raise CompressError(f"the first output '{session.outputs[0]}' is not (N, classes)", "eval", "use --against")
         truth = labels[start : start + len(scores)]
         start, classes = start + len(scores), scores.shape[1]
-        if truth.max(initial=0) >= classes:
-            raise CompressError(f"expected labels 0 to {classes - 1}, found {truth.max()}", "--labels", "number from 0")
+        _check_labels(truth, classes)
         hits += int((scores.argmax(1) == truth).sum())
         hits5 += int((_top5(scores) == truth[:, None]).sum())
     return Accuracy(start, hits / start, hits5 / start if classes > 5 else None)
@@ -79,7 +78,7 @@ def agreement(
     `temperature`: of the divergence.
 
     Raises:
-        CompressError: the outputs differ in number or shape.
+        CompressError: the outputs differ in number or shape, or a label exceeds the classes.
     """
     a, b = as_session(reference), as_session(other)
     count, rated, distance, energy = 0, True, 0.0, 0.0
@@ -90,6 +89,8 @@ def agreement(
         first, second = class_scores(left[0]), class_scores(right[0])
         rated = rated and first is not None and second is not None
         if first is not None and second is not None:
+            if labels is not None:
+                _check_labels(labels[count - len(first) : count], first.shape[1])
             picks.append((first.argmax(1), second.argmax(1)))
             divergences.append(kullback_leibler(first, second, temperature))
         distance += sum(_squares(x.astype(np.float64) - y) for x, y in zip(left, right, strict=True))
@@ -142,6 +143,11 @@ def _pairs(a: Session, b: Session, data: Data, batch: int) -> Iterator[tuple[lis
             found = f"{shapes[0]} and {shapes[1]}"
             raise CompressError(f"outputs differ in shape: {found}", "--against", "name a model of the same task")
         yield left, right
+
+
+def _check_labels(labels: np.ndarray, classes: int) -> None:
+    if labels.max(initial=0) >= classes:
+        raise CompressError(f"expected labels 0 to {classes - 1}, found {labels.max()}", "--labels", "number from 0")
 
 
 def _top5(scores: np.ndarray) -> np.ndarray:

@@ -13,9 +13,8 @@ A batch is an array, or a dict of arrays. Nothing is ever unpickled.
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 from zipfile import BadZipFile
@@ -25,14 +24,9 @@ import numpy as np
 from ..compiler.errors import CompressError, UsageError, nearest
 from ..compiler.pipeline.registry import load_file
 from ..compiler.report.formatting import bytesize
+from .images import FOLDERS, ImageFiles, read_folder
 from .memory import installed
-from .preprocess import Preprocess, import_pillow
-
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-IMAGE_FILES = re.compile(rf".*({'|'.join(map(re.escape, sorted(SUFFIXES)))})", re.IGNORECASE)
-"""Of a folder, by their path in it."""
-FOLDERS = "folders"
+from .preprocess import Preprocess
 
 
 class Rows(Protocol):
@@ -45,45 +39,12 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """What was found: rows by model input, labels for all of them, and the words for error messages."""
+    """What was found: rows by model input, labels for all of them, the words for error messages, what was assumed."""
 
     rows: Mapping[str, Rows]
     labels: np.ndarray | None
     where: str
-
-
-@dataclass(frozen=True)
-class ImageFiles:
-    """Image files as rows: uint8 (n, H, W, C), resized and cropped by `preprocess`."""
-
-    paths: Sequence[Path]
-    channels: int
-    preprocess: Preprocess
-    _shape: list[tuple[int, ...]] = field(default_factory=list["tuple[int, ...]"])
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: slice, /) -> np.ndarray:
-        return np.stack([self._read(path) for path in self.paths[index]])
-
-    def _read(self, path: Path) -> np.ndarray:
-        pillow = import_pillow()
-        try:
-            with pillow.open(path) as image:
-                pixels = np.asarray(image.convert(MODES.get(self.channels, "RGB")), np.uint8)
-        except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
-            raise CompressError("not a readable image", str(path), "remove it or store it again") from error
-        framed = self.preprocess.frame(pixels.reshape(*pixels.shape[:2], -1))
-        self._shape[:] = self._shape or [framed.shape]
-        if framed.shape != self._shape[0]:
-            found = f"found {_sizes(framed.shape)}, expected {_sizes(self._shape[0])} like the first image"
-            raise CompressError(f"images differ in size: {found}", str(path), "--preprocess with size= and crop=")
-        return framed
-
-
-def _sizes(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))
+    notes: tuple[str, ...] = ()
 
 
 def read_source(
@@ -93,6 +54,7 @@ def read_source(
     preprocess: Preprocess,
     samples: int | None = None,
     labels: str | None = None,
+    classes: int | None = None,
 ) -> Source:
     """The rows for the model inputs named `inputs`.
 
@@ -101,12 +63,16 @@ def read_source(
         channels: how many channels images are read with.
         samples: how many are wanted; a function is not asked for more. None: all.
         labels: the array that holds the labels; `folders`: the sub-folders of an image folder, sorted, are the classes.
+        classes: how many the network tells apart, if known.
 
     Raises:
         CompressError: nothing there, not readable, or no array for an input.
     """
     if isinstance(source, Path | str):
-        return _read_spec(str(source), inputs, channels, preprocess, samples, labels)
+        folder = _image_folder(str(source))
+        if folder is not None:
+            return _read_folder(folder, inputs, ImageFiles((), channels, preprocess), samples, labels, classes)
+        return _read_spec(str(source), inputs, samples, labels)
     if isinstance(source, np.ndarray):
         return _pick({"data": cast("np.ndarray", source)}, inputs, "data", None, labels)
     if isinstance(source, Mapping):
@@ -115,12 +81,28 @@ def read_source(
     return _pick(_gather(batches, samples, "data"), inputs, "data", None, labels)
 
 
-def _read_spec(
-    spec: str, inputs: Sequence[str], channels: int, preprocess: Preprocess, samples: int | None, labels: str | None
-) -> Source:
+def _image_folder(spec: str) -> Path | None:
     path, key = _split(spec)
-    if path.is_dir() and key is None:
-        return _folder(path, inputs, channels, preprocess, labels)
+    return path if key is None and path.is_dir() else None
+
+
+def _read_folder(
+    path: Path, inputs: Sequence[str], files: ImageFiles, samples: int | None, labels: str | None, classes: int | None
+) -> Source:
+    """The images of a folder as rows like `files`."""
+    if len(inputs) != 1:
+        raise CompressError(f"a folder feeds one input; the model has {len(inputs)}", str(path), "give an .npz")
+    if labels not in (None, FOLDERS):
+        raise UsageError(f"a folder has no array '{labels}'", "--labels", f"'{FOLDERS}': sub-folders are the classes")
+    found = read_folder(path)
+    count = min(len(found.images), samples or len(found.images))
+    known = None if labels is None else found.labels(classes)
+    notes = (*found.notes(count, labels is not None), *replace(files, paths=found.images[:count]).notes())
+    return Source({inputs[0]: replace(files, paths=found.images)}, known, str(path), notes)
+
+
+def _read_spec(spec: str, inputs: Sequence[str], samples: int | None, labels: str | None) -> Source:
+    path, key = _split(spec)
     if path.is_file() and path.suffix in (".npz", ".npy"):
         return _archive(path, inputs, key, labels)
     if not path.exists() and ":" in spec:
@@ -177,23 +159,6 @@ class Unpacked(Mapping[str, np.ndarray]):
             what = f"array '{name}' unpacks to {bytesize(size)}, more than half of the memory ({bytesize(most)})"
             raise CompressError(what, self._where, "numpy.save it as .npy, which is read as needed")
         return self._archive[name]
-
-
-def _folder(path: Path, inputs: Sequence[str], channels: int, preprocess: Preprocess, labels: str | None) -> Source:
-    paths = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not paths:
-        raise CompressError("holds no images", str(path), f"known kinds: {', '.join(sorted(SUFFIXES))}")
-    if len(inputs) != 1:
-        raise CompressError(f"a folder feeds one input; the model has {len(inputs)}", str(path), "give an .npz")
-    if labels not in (None, FOLDERS):
-        raise UsageError(f"a folder has no array '{labels}'", "--labels", f"'{FOLDERS}': sub-folders are the classes")
-    classes = {name: index for index, name in enumerate(sorted({_class(file, path) for file in paths}))}
-    found = np.array([classes[_class(file, path)] for file in paths]) if labels else None
-    return Source({inputs[0]: ImageFiles(paths, channels, preprocess)}, found, str(path))
-
-
-def _class(file: Path, folder: Path) -> str:
-    return file.relative_to(folder).parts[0] if file.parent != folder else ""
 
 
 def _function(spec: str) -> Callable[[], Iterable[object]]:

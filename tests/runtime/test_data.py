@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx_compress.compiler.errors import CompressError, UsageError
 from onnx_compress.compiler.pipeline.data import Feeds
-from onnx_compress.runtime.data import Input, Samples, load_data
+from onnx_compress.runtime.data import Input, Samples, class_count, load_data
 from onnx_compress.runtime.preprocess import PRESETS, parse_preprocess
 from onnx_compress.runtime.subsets import Slice
 from PIL import Image
@@ -110,7 +110,7 @@ def test_image_folders(tmp_path: Path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.full((10, 16, 3), ord(name[0]) + int(name[2]), np.uint8)).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
-    data = load_data(tmp_path, [X], parse_preprocess("size=9:crop=8"), labels="folders", classes=7)
+    data = load_data(tmp_path, [X], parse_preprocess("size=9:crop=8"), labels="folders", classes=2)
     np.testing.assert_allclose(first(data)[:, 0, 0, 0] * 255, [98, 99, 99], rtol=1e-5)
     assert data.labels is not None and data.labels.tolist() == [0, 0, 1]
 
@@ -125,7 +125,7 @@ def test_images_of_several_sizes_need_a_crop(tmp_path: Path):
 
 def test_a_broken_image_is_named(tmp_path: Path):
     (tmp_path / "x.png").write_bytes(b"no png")
-    with pytest.raises(CompressError, match=r"x\.png: not a readable image"):
+    with pytest.raises(CompressError, match=r"x\.png: not an image, but a text file"):
         load_data(tmp_path, [X])
 
 
@@ -207,13 +207,41 @@ def test_data_that_cannot_be_the_input(array: np.ndarray, words: str):
         (np.array([0, 7]), "expected labels 0 to 6, found 0 to 7"),
         (np.array([-1, 0]), "expected labels 0 to 6, found -1 to 0"),
         (np.array([0.0, 1.0]), "must be integers, found float64"),
+        (np.array([True, False]), "must be integers, found bool"),
+        (np.array(["0", "1"]), "must be integers, found text"),
+        (np.array([1, 7]), "expected labels 0 to 6, found 1 to 7"),
+        (np.array(1), r"expected 2 labels, found \(\)"),
         (np.array([0, 1, 2]), r"expected 2 labels, found \(3\)"),
-        (np.zeros((2, 7), int), r"expected 2 labels, found \(2, 7\)"),
+        (np.zeros((2, 7), int), r"expected 2 labels, found \(2, 7\) .*argmax"),
     ],
 )
 def test_labels_that_cannot_be_classes(labels: np.ndarray, words: str):
     with pytest.raises(CompressError, match=words):
         load_data({"images": front.images(2), "labels": labels}, [X], classes=7)
+    for given in (labels, labels.tolist()):
+        with pytest.raises(CompressError, match=words.replace("found float64", "found float")):
+            load_data(front.images(2), [X], labels=given, classes=7)
+
+
+def test_labels_that_no_network_has():
+    with pytest.raises(CompressError, match="expected labels 0 to 2147483647"):
+        load_data(front.images(1), [X], labels=np.array([2**63], np.uint64))
+
+
+@pytest.mark.parametrize(
+    ("output", "tail", "expected"),
+    [
+        ("float[N,7] y", "f = Flatten(p) y = Gemm<transB=1>(f, v)", 7),
+        ("float[N,C] y", "f = Flatten(p) y = Gemm<transB=1>(f, v)", 7),
+        ("float[N,16,1,1] y", "y = Identity(p)", 16),
+        ("float[N,C,H,W] y", "y = Identity(p)", 16),
+        ("float[N,C,H,W] y", "y = Identity(r)", None),
+    ],
+)
+def test_classes_are_counted_where_they_are_not_declared(output: str, tail: str, expected: int | None):
+    graph = f"g (float[N,3,8,8] x) => ({output}) {{ r = Conv(x, w) p = GlobalAveragePool(r) {tail} }}"
+    model = builders.model(graph, w=builders.normal(16, 3, 3, 3), v=builders.normal(7, 16))
+    assert class_count(model.graph) == expected
 
 
 def test_labels_by_key():

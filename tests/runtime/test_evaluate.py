@@ -33,6 +33,8 @@ def test_accuracy_counts_hits_over_batches(data: Samples):
 def test_labels_beyond_the_classes(data: Samples):
     with pytest.raises(CompressError, match="expected labels 0 to 6, found 9"):
         accuracy(front.classifier(), data, np.full(20, 9))
+    with pytest.raises(CompressError, match="expected labels 0 to 6, found 9"):
+        agreement(front.classifier(), front.classifier(), data, labels=np.full(20, 9))
 
 
 def test_a_model_agrees_with_itself(data: Samples):
