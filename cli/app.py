@@ -99,6 +99,9 @@ def _run(args: Sequence[str], signals: Signals, verbose: bool) -> int:
         code = get_command(app).main(args=list(args), prog_name=PROGRAM, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except SystemExit as error:  # typer raises none here: code of the user's does
+        _say(f"a plug-in, or what it uses, ended the program, by sys.exit({error.code!r})")
+        code = 1
     except Exception as error:
         return _fail(error, verbose)
     if code == INTERRUPTED:  # typer's code for every KeyboardInterrupt

@@ -32,7 +32,7 @@ def evaluate(
     loaded = load(model)
     found = load_samples(loaded.graph, data, preprocess, samples, labels)
     if found.labels is None and against is None:
-        fix = "--labels KEY (of a folder of images: folders), or --against OTHER.onnx"
+        fix = "--labels KEY, or --against OTHER.onnx; of a folder of images --labels folders"
         raise UsageError("no labels to measure accuracy with", data, fix)
     session = model_session(loaded)
     other = None if against is None else model_session(load(against))

@@ -25,11 +25,10 @@ def explain(
 ) -> None:
     """Explain a pass: formulas, options, types, defaults, and what it skips; or a recipe: its passes."""
     from ..compiler.pipeline.recipes import RECIPES
-    from ..compiler.pipeline.registry import find, load_plugin, names
+    from ..compiler.pipeline.registry import find, load_plugins, names
     from .console import results
 
-    for source in plugin or []:
-        load_plugin(source)
+    load_plugins(plugin or [])
     console = results()
     if name in RECIPES and name not in names():
         _explain_recipe(console, name)

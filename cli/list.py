@@ -16,11 +16,10 @@ def list_passes(plugin: Plugins = None, as_json: AsJson = False) -> None:
     from rich.table import Table
 
     from ..compiler.pipeline.recipes import RECIPES
-    from ..compiler.pipeline.registry import find, load_plugin, names
+    from ..compiler.pipeline.registry import find, load_plugins, names
     from .console import results
 
-    for source in plugin or []:
-        load_plugin(source)
+    load_plugins(plugin or [])
     found = {name: summary(find(name)) for name in names()}
     if as_json:
         typer.echo(json.dumps([{"name": name, "summary": line} for name, line in found.items()], indent=2))

@@ -23,7 +23,7 @@ from ..compiler.pipeline.data import Progress
 from ..compiler.pipeline.instruments import Instrument
 from ..compiler.pipeline.options import PathLike, RunOptions
 from ..compiler.pipeline.overrides import OPTION, check_matches, check_pattern, parse_override
-from ..compiler.pipeline.registry import find, load_plugin
+from ..compiler.pipeline.registry import find, load_plugins
 from ..compiler.pipeline.spec import format_pipeline, parse_pipeline
 from ..compiler.targets import Target, find_target
 from ..compiler.targets.profiles import open_inputs, parse_ranges
@@ -94,8 +94,7 @@ def set_up(
         UsageError: an option, a pass or a path is not valid.
         CompressError: the model or the data cannot be used.
     """
-    for plugin in options.plugins:
-        load_plugin(plugin)
+    load_plugins(options.plugins)
     passes = parse_pipeline(pipeline) if isinstance(pipeline, str) else list(pipeline)
     _check(options, passes)
     source = load_model(model)

@@ -74,6 +74,9 @@ def parse_preprocess(text: str) -> Preprocess:
     """The preset called `text`, or the spec that it spells; `UsageError` on anything else."""
     if text in PRESETS:
         return PRESETS[text]
+    if ".py" in text or ":" in text.partition("=")[0]:
+        what = f"'{text}' looks like a function; it takes a preset or a spec"
+        raise UsageError(what, WHERE, "--data file.py:function yields arrays as they go in")
     if "=" not in text:
         fix = f"{nearest(text, PRESETS)}; or mean=..:std=..:size=..:crop=.."
         raise UsageError(f"unknown preset '{text}'", WHERE, fix)

@@ -12,7 +12,6 @@ A batch is an array, or a dict of arrays. Nothing is ever unpickled.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,11 +21,14 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..compiler.errors import CompressError, UsageError, nearest
-from ..compiler.pipeline.registry import load_file
+from ..compiler.pipeline.registry import import_source
+from ..compiler.pipeline.user_code import user_code
 from ..compiler.report.formatting import bytesize
 from .images import FOLDERS, ImageFiles, read_folder
 from .memory import installed
 from .preprocess import Preprocess
+
+FORMS = 'yield arrays, or dicts by input name: {"x": images, "labels": classes}'
 
 
 class Rows(Protocol):
@@ -77,8 +79,7 @@ def read_source(
         return _pick({"data": cast("np.ndarray", source)}, inputs, "data", None, labels)
     if isinstance(source, Mapping):
         return _pick(cast("Mapping[str, np.ndarray]", source), inputs, "data", None, labels)
-    batches = cast("Callable[[], Iterable[object]]", source)() if callable(source) else cast("Iterable[object]", source)
-    return _pick(_gather(batches, samples, "data"), inputs, "data", None, labels)
+    return _pick(_gather(source, samples, "data"), inputs, "data", None, labels)
 
 
 def _image_folder(spec: str) -> Path | None:
@@ -106,7 +107,7 @@ def _read_spec(spec: str, inputs: Sequence[str], samples: int | None, labels: st
     if path.is_file() and path.suffix in (".npz", ".npy"):
         return _archive(path, inputs, key, labels)
     if not path.exists() and ":" in spec:
-        return _pick(_gather(_function(spec)(), samples, spec), inputs, spec, None, labels)
+        return _pick(_gather(_function(spec), samples, spec), inputs, spec, None, labels)
     problem = "not a kind of data known here" if path.exists() else "no such data"
     raise UsageError(problem, spec, "--data takes .npz, .npy, a folder of images, or file.py:function")
 
@@ -161,34 +162,60 @@ class Unpacked(Mapping[str, np.ndarray]):
         return self._archive[name]
 
 
-def _function(spec: str) -> Callable[[], Iterable[object]]:
-    module, _, name = spec.rpartition(":")
-    try:
-        loaded = load_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
-    except Exception as error:
-        raise UsageError(f"cannot import '{module}': {error}", "--data", "give file.py:function") from error
+def _function(spec: str) -> Callable[[], object]:
+    source, _, name = spec.rpartition(":")
+    loaded = import_source(source, "the loader", "--data")
     function = getattr(loaded, name, None)
     if not callable(function):
         known = [key for key, value in vars(loaded).items() if callable(value) and not key.startswith("_")]
-        raise UsageError(f"'{module}' has no function '{name}'", "--data", nearest(name, known))
-    return cast("Callable[[], Iterable[object]]", function)
+        raise UsageError(f"'{source}' has no function '{name}'", "--data", nearest(name, known))
+    return cast("Callable[[], object]", function)
 
 
-def _gather(batches: Iterable[object], samples: int | None, where: str) -> dict[str, np.ndarray]:
-    """Batches joined along axis 0, up to `samples`."""
+def _gather(source: object, samples: int | None, where: str) -> dict[str, np.ndarray]:
+    """The batches of a function or an iterable, joined along axis 0, up to `samples`."""
     parts: dict[str, list[np.ndarray]] = {}
-    count = 0
-    for batch in batches:
-        named = cast("Mapping[str, Any]", batch) if isinstance(batch, Mapping) else {"data": batch}
-        for key, value in named.items():
-            parts.setdefault(str(key), []).append(np.asarray(value))
-        count += len(np.atleast_1d(next(iter(named.values())))) if named else 0
-        if samples is not None and count >= samples:
-            break
+    count, held, most = 0, 0, installed() // 2
+    with user_code("the loader fails", where, "correct the loader"):
+        for number, batch in enumerate(_batches(source, where), 1):
+            named = cast("Mapping[str, Any]", batch) if isinstance(batch, Mapping) else {"data": batch}
+            arrays = {str(key): _array(value, f"{where}, batch {number}") for key, value in named.items()}
+            for key, value in arrays.items():
+                parts.setdefault(key, []).append(value)
+            held += sum(value.nbytes for value in arrays.values())
+            count += max((len(value) for value in arrays.values()), default=0)
+            if samples is not None and count >= samples:
+                break
+            if held > most:
+                what = f"{count} samples take {bytesize(held)}, more than half of the memory"
+                raise CompressError(what, where, "fewer --samples; does the loader ever end?")
     try:
         return {key: np.concatenate(values) for key, values in parts.items()}
     except ValueError as error:
         raise CompressError(f"batches do not fit together: {error}", where, "yield arrays of one shape") from error
+
+
+def _batches(source: object, where: str) -> Iterable[object]:
+    """What a function returns, or an iterable, as batches; an array, or a dict of them, is one."""
+    found = source() if callable(source) else source
+    if isinstance(found, np.ndarray | Mapping):
+        return cast("list[object]", [found])
+    if not isinstance(found, Iterable) or isinstance(found, str | bytes):
+        raise CompressError(f"expected batches, found {type(found).__name__}", where, FORMS)
+    return cast("Iterable[object]", found)
+
+
+def _array(value: object, where: str) -> np.ndarray:
+    """A copy, as a loader may fill one buffer again and again."""
+    if isinstance(value, tuple):
+        raise CompressError("expected an array, found a tuple", where, FORMS)
+    try:
+        array = np.array(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise CompressError(f"expected an array, found {type(value).__name__}: {error}", where, FORMS) from error
+    if array.dtype.kind == "O" or not array.ndim:
+        raise CompressError(f"expected an array of samples, found {type(value).__name__}", where, FORMS)
+    return array
 
 
 def _pick(

@@ -47,7 +47,7 @@ class Failure:
 
     position: int
     pipeline: Sequence[Pass]
-    error: Exception
+    error: BaseException
     node: str | None = None
     folder: Path | None = None
 

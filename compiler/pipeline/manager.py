@@ -20,6 +20,7 @@ from .base import Pass, PassRecord, PassResult
 from .context import Context, Snapshot
 from .instruments import Failure, Instrument
 from .reproduction import author_at, node_at
+from .user_code import cause
 
 
 class PassManager:
@@ -51,7 +52,9 @@ class PassManager:
             instrument.before(position, entry, model, ctx)
         try:
             return self._run(PassRecord(position, entry.name, str(entry), PassResult()), entry, model, ctx)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plug-in may end the program
             failure = Failure(position, self.passes, error, node_at(error, ctx.origins))
             before.put_back(model.graph, ctx)
             return self._failed(failure, model, ctx)
@@ -102,7 +105,7 @@ def _described(failure: Failure) -> CompressError:
     author = author_at(failure) if failure.is_fault else None
     mend = REPORT if author is None else f"correct {author}"
     if not isinstance(error, CompressError):
-        return CompressError(f"{place} failed{at}: {error!r}", "pipeline", ": ".join(filter(None, (mend, folder))))
+        return CompressError(f"{place} failed{at}: {cause(error)}", "pipeline", ": ".join(filter(None, (mend, folder))))
     where = error.where if error.where.startswith("pass ") else ", ".join(filter(None, (place, error.where)))
     known = at if at and at[4:] not in f"{where}{error.what}" else ""
     fix = "; ".join(filter(None, (error.fix.replace(REPORT, mend), folder)))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
+import inspect
+import os
+import re
 import sys
+from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +18,7 @@ from typing import TypeVar
 from ..errors import UsageError, nearest
 from .base import Pass
 from .recipes import RECIPES
+from .user_code import user_code
 
 ENTRY_POINTS = "onnx_compress.passes"
 BUILTIN = (
@@ -31,13 +37,40 @@ BUILTIN = (
 
 PACKAGE = __name__.rsplit(".", 3)[0]
 _registered: dict[str, type[Pass]] = {}
+_provided: dict[str, set[str]] = {}
+"""By plug-in: the passes that it has registered."""
+NAME = re.compile(r"""[^,:='"\s]+""")
+CORRECT = "correct the plug-in"
+REGISTERS = "a plug-in has dataclasses with @register; see docs/writing-a-pass.md"
 P = TypeVar("P", bound=type[Pass])
 
 
 def register(cls: P) -> P:
-    """Class decorator: make a pass known under its `name`."""
+    """Class decorator: make a pass known under its `name`.
+
+    Raises:
+        UsageError: it is no pass, or its name is that of a built-in pass or of a recipe, or cannot be typed.
+    """
+    problem = _problem(cls)
+    if problem is not None:
+        raise UsageError(problem, f"class {getattr(cls, '__name__', cls)}", "give the pass a name of its own")
     _registered[cls.name] = cls
     return cls
+
+
+def _problem(cls: type) -> str | None:
+    if not (inspect.isclass(cls) and issubclass(cls, Pass)):
+        return "only a subclass of Pass can be registered"
+    name: object = getattr(cls, "name", None)
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        return f"{name!r} cannot be the name of a pass"
+    if _is_built_in(cls) or name not in (*BUILTIN, *RECIPES):
+        return None
+    return f"'{name}' is a {'built-in pass' if name in BUILTIN else 'recipe'}, which no plug-in replaces"
+
+
+def _is_built_in(cls: type) -> bool:
+    return cls.__module__.startswith(f"{PACKAGE}.passes.")
 
 
 def names() -> list[str]:
@@ -52,33 +85,66 @@ def find(name: str) -> type[Pass]:
         importlib.import_module(f"{PACKAGE}.passes.{name.replace('-', '_')}")
     if name not in _registered:
         for point in entry_points(group=ENTRY_POINTS, name=name):
-            register(point.load())
+            with user_code(f"the pass '{name}' of an installed package fails on import", "pipeline", CORRECT):
+                register(point.load())
     if name not in _registered:
         raise UsageError(f"unknown pass '{name}'", "pipeline", nearest(name, [*names(), *RECIPES]))
     return _registered[name]
 
 
-def load_plugin(source: str) -> None:
-    """Import a Python file or module, whose passes register themselves."""
-    if not source.endswith(".py"):
+def load_plugins(sources: Iterable[str]) -> None:
+    """Import Python files and modules, whose passes register themselves.
+
+    Raises:
+        UsageError: one is not there, fails, or registers nothing; or two register passes of one name.
+    """
+    owners: dict[str, str] = {}
+    for source in dict.fromkeys(sources):
+        for name in sorted(load_plugin(source)):
+            if name in owners:
+                raise UsageError(f"{owners[name]} has a pass '{name}', too", source, "give one of them another name")
+            owners[name] = source
+
+
+def load_plugin(source: str) -> set[str]:
+    """Import a Python file or module; the names of the passes that it registers."""
+    before = dict(_registered)
+    module = import_source(source, "the plug-in", "--plugin")
+    new = {name for name, cls in _registered.items() if before.get(name) is not cls and not _is_built_in(cls)}
+    own = {name for name, cls in _registered.items() if f"{cls.__module__}.".startswith(f"{module.__name__}.")}
+    found = _provided[source] = new | own | (_provided.get(source, set()) & set(_registered))
+    if not found:
+        raise UsageError("registers no pass", source, REGISTERS)
+    return found
+
+
+def import_source(source: str, word: str, option: str) -> ModuleType:
+    """The module that a Python file or a module's name stands for.
+
+    Args:
+        word: what it is called in errors; option: that names it.
+
+    Raises:
+        UsageError: it is not there, or fails on import, with the line that does.
+    """
+    is_file = source.endswith(".py")
+    if is_file and not Path(source).is_file():
+        raise UsageError(f"no such {word.removeprefix('the ')} file", source, "give the path of a Python file")
+    with user_code(f"{word} fails on import", source, f"correct {word}"):
         try:
-            importlib.import_module(source)
-        except ImportError as error:
-            raise UsageError(
-                f"cannot import plug-in '{source}': {error}", "--plugin", "a .py file or a module"
-            ) from error
-        return
-    if not Path(source).is_file():
-        raise UsageError("no such plug-in file", source, "give the path of a Python file")
-    try:
-        load_file(Path(source))
-    except Exception as error:
-        raise UsageError(f"the plug-in fails on import: {error!r}", source, "correct the plug-in") from error
+            return load_file(Path(source)) if is_file else importlib.import_module(source)
+        except (ModuleNotFoundError, ValueError, TypeError) as error:
+            root = getattr(error, "name", None) or ""
+            if is_file or (root and not f"{source}.".startswith(f"{root}.")):
+                raise
+            what = f"cannot import '{source}': {error}"
+            raise UsageError(what, option, "a .py file or a module") from error
 
 
 def load_file(path: Path) -> ModuleType:
     """Import a Python file as a module of its own; whatever the file raises comes through."""
-    name = f"onnx_compress_file_{path.stem}"
+    place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]
+    name = f"onnx_compress_file_{path.stem}_{place}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")

@@ -105,7 +105,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "system": platform.platform(), **installed(PACKAGES)}
 
 
-def node_at(error: Exception, origins: Mapping[str, str]) -> str | None:
+def node_at(error: BaseException, origins: Mapping[str, str]) -> str | None:
     """The node that the innermost function of the traceback was at, by its name in the model that came in."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for frame in reversed(frames):

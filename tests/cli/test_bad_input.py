@@ -191,6 +191,8 @@ def test_wrong_usage(refuse: Refusal):
     refuse(2, "--samples", options=("--samples", "0"))
     refuse(2, "exclude each other", options=("-q", "-v"))
     refuse(2, "no such plug-in", options=("--plugin", refuse.folder / "none.py"))
+    refuse(2, "registers no pass", options=("--plugin", "os"))
+    refuse(2, "takes a preset or a spec", options=("--data", refuse.data(x=front.images(2)), "--preprocess", "a.py:f"))
     refuse(2, "did you mean 'cifar10'", options=("--data", refuse.data(x=front.images(2)), "--preprocess", "cifar"))
 
 
@@ -280,6 +282,23 @@ def test_a_pass_that_fails_is_named(
     monkeypatch.chdir(tmp_path_factory.mktemp("work"))
     plugin = refuse.file("broken.py", BROKEN.encode())
     refuse(1, "pass 4 'broken' failed", "ZeroDivisionError", options=("-p", "broken", "--plugin", plugin))
+
+
+@pytest.mark.parametrize("call_of_exit", ["raise SystemExit(0)", "import sys; sys.exit(0)"])
+def test_a_pass_that_ends_the_program_is_an_error(
+    refuse: Refusal, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, call_of_exit: str
+):
+    monkeypatch.chdir(tmp_path_factory.mktemp("work"))
+    plugin = refuse.file("broken.py", BROKEN.replace("1 / 0", call_of_exit).encode())
+    refuse(1, "broken.py, line 11", "sys.exit(0)", options=("-p", "broken", "--plugin", plugin))
+
+
+def test_whatever_ends_the_program_is_an_error(refuse: Refusal, monkeypatch: pytest.MonkeyPatch):
+    def ends(*_: object) -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr("onnx_compress.drivers.setup.load_samples", ends)
+    refuse(1, "sys.exit(0)", options=("--data", refuse.data(x=front.images(2))))
 
 
 BROKEN = """

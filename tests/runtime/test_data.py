@@ -147,6 +147,37 @@ def ragged():
     yield np.zeros((1, 3, 9, 9), np.float32)
 def nothing():
     return iter(())
+def no_batches():
+    return None
+def text():
+    return "batches"
+def no_array():
+    yield None
+def pairs():
+    yield np.zeros((4, 3, 8, 8), np.float32), np.arange(4)
+def uneven():
+    yield [np.zeros((3, 8, 8)), np.zeros((3, 9, 9))]
+def single():
+    yield 1.0
+def fails():
+    yield np.zeros((1, 3, 8, 8), np.float32)
+    raise KeyError("image")
+def stops():
+    raise SystemExit(0)
+def ends():
+    yield np.zeros((1, 3, 8, 8), np.float32)
+    import sys
+    sys.exit(0)
+def whole():
+    return np.zeros((4, 3, 8, 8), np.float32)
+def whole_named():
+    return {"x": np.zeros((4, 3, 8, 8), np.float32), "labels": np.arange(4)}
+def one_buffer():
+    buffer = np.zeros((1, 3, 8, 8), np.float32)
+    for number in range(3):
+        buffer[:] = number
+        yield buffer
+needs_argument = lambda x: x
 """
 
 
@@ -168,11 +199,43 @@ def test_functions_yield_batches(loader: str):
         ("ragged", "batches do not fit together"),
         ("nothing", "holds no samples"),
         ("array", "did you mean 'arrays'"),
+        ("no_batches", "loader.py:no_batches: expected batches, found NoneType"),
+        ("text", "expected batches, found str"),
+        ("no_array", "batch 1: expected an array of samples, found NoneType"),
+        ("pairs", "batch 1: expected an array, found a tuple .*labels"),
+        ("uneven", "batch 1: expected an array, found list"),
+        ("single", "batch 1: expected an array of samples, found float"),
+        ("fails", r"the loader fails in line 27 of loader\.py: KeyError\('image'\)"),
+        ("stops", r"in line 29 of loader\.py: it ends the program, by sys\.exit\(0\)"),
+        ("ends", r"in line 33 of loader\.py: it ends the program, by sys\.exit\(0\)"),
+        ("needs_argument", "the loader fails.*missing 1 required positional argument"),
     ],
 )
 def test_bad_functions(loader: str, name: str, words: str):
     with pytest.raises(CompressError, match=words):
         load_data(f"{loader}:{name}", [X])
+
+
+@pytest.mark.parametrize("name", ["whole", "whole_named"])
+def test_what_a_function_returns_may_be_one_batch(loader: str, name: str):
+    assert load_data(f"{loader}:{name}", [X]).samples == 4
+
+
+def test_a_buffer_that_is_filled_again_is_copied(loader: str):
+    assert first(load_data(f"{loader}:one_buffer", [X]))[:, 0, 0, 0].tolist() == [0, 1, 2]
+
+
+def test_a_loader_without_end_is_stopped_by_memory(loader: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("onnx_compress.runtime.sources.installed", lambda: 100_000)
+    with pytest.raises(CompressError, match=r"more than half of the memory .*does the loader ever end"):
+        load_data(f"{loader}:arrays", [X], samples=None)
+
+
+@pytest.mark.parametrize("content", ["import sys\nsys.exit(0)", "raise SystemExit", "1 / 0", "import no_such_package"])
+def test_a_loader_that_fails_on_import(tmp_path: Path, content: str):
+    (tmp_path / "loader.py").write_text(content)
+    with pytest.raises(UsageError, match=r"the loader fails on import in line \d of loader\.py"):
+        load_data(f"{tmp_path}/loader.py:f", [X])
 
 
 def test_missing_module():

@@ -83,7 +83,11 @@ def test_an_entry_point(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [("nowhere.py", "no such plug-in file"), ("no.such.module", "cannot import plug-in 'no.such.module'")],
+    [
+        ("nowhere.py", "no such plug-in file"),
+        ("os", "os: registers no pass"),
+        ("no.such.module", "cannot import 'no.such.module'"),
+    ],
 )
 def test_a_missing_plug_in(source: str, message: str):
     with pytest.raises(UsageError, match=message):
@@ -92,10 +96,60 @@ def test_a_missing_plug_in(source: str, message: str):
 
 def test_a_broken_plug_in(tmp_path: Path):
     (tmp_path / "bad.py").write_text("1 / 0")
-    with pytest.raises(UsageError, match=r"fails on import: ZeroDivisionError"):
+    with pytest.raises(UsageError, match=r"fails on import in line 1 of bad.py: ZeroDivisionError"):
         registry.load_plugin(str(tmp_path / "bad.py"))
 
 
 def test_an_unknown_pass_names_the_nearest():
     with pytest.raises(UsageError, match="did you mean 'quantize'"):
         registry.find("quantise")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"drop-identity"', '"quantize"', "'quantize' is a built-in pass, which no plug-in replaces"),
+        ('"drop-identity"', '"balanced"', "'balanced' is a recipe, which no plug-in replaces"),
+        ('"drop-identity"', '"two words"', "'two words' cannot be the name of a pass"),
+        ('"drop-identity"', '"a:b"', "'a:b' cannot be the name of a pass"),
+        ('name: ClassVar[str] = "drop-identity"', "", "None cannot be the name of a pass"),
+        ("DropIdentity(Pass)", "DropIdentity", "only a subclass of Pass"),
+        ("@register\n", "", "registers no pass"),
+        ("@register\n", "raise SystemExit(0)\n", r"in line 6 of mine.py: it ends the program, by sys.exit\(0\)"),
+        ("@register\n", "class Odd(BaseException): pass\nraise Odd\n", r"in line 7 of mine.py: Odd\(\)"),
+        ("@register\n", "import no_such_package\n", "in line 6 of mine.py: ModuleNotFoundError"),
+        ("@register\n", "def :\n", r"in line 6 of mine.py: SyntaxError"),
+    ],
+)
+@pytest.mark.parametrize("as_module", [False, True])
+def test_plug_ins_that_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, words: str, as_module: bool
+):
+    (tmp_path / "mine.py").write_text(PLUGIN.replace(old, new))
+    monkeypatch.syspath_prepend(tmp_path)
+    before = registry.find("quantize")
+    try:
+        with pytest.raises(UsageError, match=words):
+            registry.load_plugin("mine" if as_module else str(tmp_path / "mine.py"))
+    finally:
+        sys.modules.pop("mine", None)
+    assert registry.find("quantize") is before
+
+
+def test_two_plug_ins_of_one_run_have_different_passes(tmp_path: Path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.py").write_text(PLUGIN)
+    sources = [str(tmp_path / name / "mine.py") for name in ("one", "two")]
+    with pytest.raises(UsageError, match=r"one/mine\.py has a pass 'drop-identity', too"):
+        registry.load_plugins(sources)
+    registry.load_plugins([sources[0], sources[0]])
+
+
+def test_plug_ins_with_one_file_name_are_two_modules(tmp_path: Path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.py").write_text(PLUGIN.replace("drop-identity", name))
+        registry.load_plugin(str(tmp_path / name / "mine.py"))
+    files = {name: sys.modules[registry.find(name).__module__].__file__ for name in ("one", "two")}
+    assert files == {name: str(tmp_path / name / "mine.py") for name in ("one", "two")}
