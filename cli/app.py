@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated
@@ -24,6 +25,7 @@ from .build import build
 from .check import check
 from .compare import compare
 from .compress import compress
+from .encodings import any_text
 from .eval import evaluate
 from .explain import explain
 from .frontier import frontier
@@ -85,7 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         main(["--help"])
         return 2
     verbose = bool({"-v", "--verbose"} & set(args))
-    with interrupting() as signals:
+    with interrupting() as signals, any_text(), warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")  # of libraries, which nobody who runs a command can heed
         try:
             with lenient():
                 return _run(args, signals, verbose)

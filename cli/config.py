@@ -72,7 +72,7 @@ def _value(parameter: Any, value: object) -> object:
 def _read(path: Path) -> dict[str, Any]:
     toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        return toml.loads(path.read_text(encoding="utf-8"))
+        return toml.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", str(path), "--config takes a TOML file") from error
     except (ValueError, RecursionError) as error:

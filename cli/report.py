@@ -31,6 +31,6 @@ def report(
     check_places(read, [Place("-o", written)], overwrite)
     page = to_html(load_report(run), None if frontier is None else load_frontier(frontier))
     with writing(written), staged(written) as part:
-        part.write_text(page, encoding="utf-8")
+        part.write_text(page, encoding="utf-8", errors="backslashreplace")
     if not quiet:
-        results().print(f"wrote {written}: {len(page.encode())} bytes", soft_wrap=True)
+        results().print(f"wrote {written}: {written.stat().st_size} bytes", soft_wrap=True)

@@ -131,6 +131,6 @@ def _write(result: Compressed, options: RunOptions) -> None:
         return
     report = Path(options.report)
     with writing(report), staged(report) as part:
-        part.write_text(written_as(report, result.report), encoding="utf-8")
+        part.write_text(written_as(report, result.report), encoding="utf-8", errors="backslashreplace")
         if options.output is not None:
             result.save(options.output, options.overwrite)

@@ -123,4 +123,4 @@ def write_frontier(found: Frontier, output: Path) -> None:
     with ExitStack() as stack:
         for path, text in zip(frontier_files(output), (to_json(found), to_csv(found), to_svg(found)), strict=True):
             stack.enter_context(writing(path))
-            stack.enter_context(staged(path)).write_text(text, encoding="utf-8")
+            stack.enter_context(staged(path)).write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -96,7 +96,7 @@ def step_keys(passes: Sequence[Pass], run: Sequence[object]) -> list[str]:
     """The key of every step of a run that is described by `run`: model, data, options, versions."""
     key, keys = hashlib.sha256(repr(run).encode()).hexdigest(), list[str]()
     for entry in passes:
-        key = hashlib.sha256(f"{key}{entry}".encode() + _source(type(entry))).hexdigest()
+        key = hashlib.sha256(f"{key}{entry}".encode("utf-8", "surrogateescape") + _source(type(entry))).hexdigest()
         keys.append(key)
     return keys
 

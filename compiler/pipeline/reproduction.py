@@ -80,9 +80,9 @@ class Reproduction(Instrument):
         (folder / "options.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         alone = pass_alone(folder / "before.onnx", failure.entry, ctx)
         text = f"# the command that failed\n{self._command}\n# the pass alone\n{alone}\n"
-        (folder / "command.txt").write_text(text, encoding="utf-8")
+        (folder / "command.txt").write_text(text, encoding="utf-8", errors="surrogateescape")
         trace = "".join(traceback.format_exception(failure.error))
-        (folder / "traceback.txt").write_text(trace, encoding="utf-8")
+        (folder / "traceback.txt").write_text(trace, encoding="utf-8", errors="backslashreplace")
 
 
 def pass_alone(model: Path, entry: Pass, ctx: Context) -> str:

@@ -31,7 +31,7 @@ def add_times(path: Path, times: Mapping[str, float]) -> int:
             decision["figures"][FIGURE] = round(sum(own), 6)
             placed += 1
     with writing(path), staged(path) as part:
-        part.write_text(to_json(cast("Report", report)), encoding="utf-8")
+        part.write_text(to_json(cast("Report", report)), encoding="utf-8", errors="backslashreplace")
     return placed
 
 
