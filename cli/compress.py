@@ -44,7 +44,7 @@ def compress(
     if quiet and verbose:
         raise UsageError("-q and -v exclude each other", "command line", "choose one")
     if print_config:
-        typer.echo(as_toml(ctx), nl=False)
+        print(as_toml(ctx), end="")
         return
     from ..compiler.files import Place
     from ..compiler.pipeline.commands import command_line
@@ -59,7 +59,7 @@ def compress(
     with progress_bars(quiet, verbose) as progress:
         result = run(model, pipeline, options, progress, command, read)
     if print_trtexec:
-        typer.echo(result.report["target"]["command"])
+        print(result.report["target"]["command"])  # click would put question marks for bytes that are no text
     elif not quiet:
         print_summary(results(), result.report, verbose, options.report)
 
