@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -44,7 +45,7 @@ def compress(
     if quiet and verbose:
         raise UsageError("-q and -v exclude each other", "command line", "choose one")
     if print_config:
-        print(as_toml(ctx), end="")
+        sys.stdout.write(as_toml(ctx))
         return
     from ..compiler.files import Place
     from ..compiler.pipeline.commands import command_line
@@ -59,7 +60,7 @@ def compress(
     with progress_bars(quiet, verbose) as progress:
         result = run(model, pipeline, options, progress, command, read)
     if print_trtexec:
-        print(result.report["target"]["command"])  # click would put question marks for bytes that are no text
+        sys.stdout.write(result.report["target"]["command"] + "\n")  # click would put "?" for what is no text
     elif not quiet:
         print_summary(results(), result.report, verbose, options.report)
 
