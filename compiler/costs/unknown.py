@@ -8,13 +8,14 @@ from ..errors import Unavailable
 from ..graph.shapes import Shapes
 
 OTHERWISE = "budget by params= or bytes="
+UNTIMED = "budget by macs=, params= or bytes="
 
 
 class UnknownShape(Unavailable):
     """A cost hangs on a shape that neither the rules of ONNX nor a run tell."""
 
 
-def unknown_shape(graph: gs.Graph, shapes: Shapes, tensor: gs.Tensor) -> UnknownShape:
+def unknown_shape(graph: gs.Graph, shapes: Shapes, tensor: gs.Tensor, otherwise: str = OTHERWISE) -> UnknownShape:
     """The error for `tensor`, which `shapes` lacks; it names the node or the input that the shape hangs on."""
     inputs = {id(each) for each in graph.inputs}
     source, seen = tensor, set[int]()
@@ -26,9 +27,9 @@ def unknown_shape(graph: gs.Graph, shapes: Shapes, tensor: gs.Tensor) -> Unknown
         source = unknown[0]
     if id(source) in inputs:
         what = f"the size of input '{source.name}' is open"
-        return UnknownShape(what, "", f"give --data or --shapes {source.name}:1x3x224x224, or {OTHERWISE}")
+        return UnknownShape(what, "", f"give --data or --shapes {source.name}:1x3x224x224, or {otherwise}")
     maker = f" behind {source.inputs[0].op} '{source.inputs[0].name}'" if source.inputs else ""
-    return UnknownShape(f"the shape of '{source.name}'{maker} is not known", "", OTHERWISE)
+    return UnknownShape(f"the shape of '{source.name}'{maker} is not known", "", otherwise)
 
 
 def size(tensor: gs.Tensor, shapes: Shapes) -> tuple[int, ...] | None:

@@ -68,20 +68,22 @@ def dla_share(layers: Iterable[DlaLayer]) -> float | None:
     """The share of the multiply-accumulates that the DLA runs; 0 where there are none, None where it is not known."""
     counts = [(layer.macs, layer.runs) for layer in layers]
     every, running = total(macs for macs, _ in counts), total(macs for macs, runs in counts if runs)
+    if running == 0:
+        return 0.0
     return None if every is None or running is None else running / max(1, every)
 
 
 def _layer(facts: Facts, open_dims: Mapping[str, int]) -> DlaLayer:
     node = facts.node
     reason = _refusal(facts, open_dims)
-    macs = _macs(facts) if node.op in LAYERS else 0
+    macs = _macs(facts, open_dims) if node.op in LAYERS else 0
     return DlaLayer(node.name, node.op, reason is None, reason or other_layers.remark(facts), macs)
 
 
-def _macs(facts: Facts) -> int | None:
-    node = facts.node
-    known = all(tensor.name in facts.shapes for tensor in (*node.inputs[:2], node.outputs[0]))
-    return product_of(node, facts.shapes).macs if known else None
+def _macs(facts: Facts, open_dims: Mapping[str, int]) -> int | None:
+    names = [tensor.name for tensor in (*facts.node.inputs[:2], facts.node.outputs[0])]
+    known = all(name in facts.shapes and not open_dims.get(name) for name in names)
+    return product_of(facts.node, facts.shapes).macs if known else None
 
 
 def _refusal(facts: Facts, open_dims: Mapping[str, int]) -> str | None:

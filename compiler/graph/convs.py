@@ -132,7 +132,8 @@ def _foreign(node: gs.Node) -> str | None:
     """Of what kind a Conv is that has another operator than Conv; None for what is no Conv."""
     if (node.domain or "", node.op) not in WEIGHTS:
         return None
-    return f"made by onnxruntime ({node.op}): give the model as exported" if node.domain else f"in integers ({node.op})"
+    kind = f"made by onnxruntime ({node.op}); the exported file has the original"
+    return kind if node.domain else f"in integers ({node.op})"
 
 
 def _unsupported_reason(node: gs.Node, graph: gs.Graph) -> str | None:

@@ -277,3 +277,10 @@ def test_share_of_macs():
 def test_what_is_computed_at_build_time_is_no_layer():
     found = layers(model(f"g ({X}) => (float y) {{ t = Transpose(w) y = Mul(x, t) }}", w=normal(1, 1, 1, 1)).graph)
     assert [layer.op for layer in found] == ["Mul"]
+
+
+def test_macs_of_open_sizes_are_not_known():
+    graph = model("g (float[1,4,H,8] x) => (float[1,4,H,8] y) { y = Conv(x, w) }", w=normal(4, 4, 1, 1)).graph
+    found = dla_layers(graph, infer_shapes(graph))
+    assert [layer.macs for layer in found] == [None] and dla_share(found) == 0
+    assert dla_share([DlaLayer("a", "Conv", True, "", 5), DlaLayer("b", "Conv", False, "", None)]) is None

@@ -8,7 +8,7 @@ from math import prod
 import onnx_graphsurgeon as gs
 
 from ...graph.shapes import Shapes
-from ..unknown import size, unknown_shape
+from ..unknown import UNTIMED, size, unknown_shape
 from .fusion import FusionGroup, fuse
 from .kernel_time import MatrixProduct
 from .operators import LAYERS
@@ -39,7 +39,7 @@ def kernel_work(graph: gs.Graph, shapes: Shapes, request: PrecisionRequest) -> l
     groups = fuse(graph, shapes, precisions)
     for tensor in (tensor for group in groups for tensor in _needed(group)):
         if size(tensor, shapes) is None:
-            raise unknown_shape(graph, shapes, tensor)
+            raise unknown_shape(graph, shapes, tensor, UNTIMED)
     return [_work(group, shapes, precisions) for group in groups]
 
 

@@ -146,6 +146,27 @@ def test_what_onnxruntime_has_optimized_is_counted(name: str, tmp_path: Path):
         compress(proto, f"{name}:macs=0.01", plugin_operators=["FusedConv"])
 
 
+DETECTOR = """g (float[1,3,16,16] x) => (float[1,1,16,16] s, int64[K,3] y) {
+    a = Conv<pads=[1,1,1,1]>(x, w1) r = Relu(a) b = Conv(r, wb) s = Conv(r, ws)
+    c = Reshape(b, four) d = Transpose<perm=[0,2,1]>(c) e = Reshape(s, one) y = NonMaxSuppression(d, e, k) }"""
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_a_time_that_hangs_on_values_is_not_known_and_macs_are(name: str):
+    weights = {
+        "w1": builders.normal(32, 3, 3, 3),
+        "wb": builders.normal(4, 32, 1, 1),
+        "ws": builders.normal(1, 32, 1, 1),
+    }
+    shapes = {"four": np.array([1, 4, 256]), "one": np.array([1, 1, 256]), "k": np.array([10])}
+    model = builders.proto(DETECTOR, **weights, **shapes)
+    report = compress(model, f"{name}:macs=0.9").report
+    assert report["after"]["macs"] <= 0.9 * report["before"]["macs"] and report["before"]["latency"] is None
+    assert "the latency is not known: the shape of 'y' behind NonMaxSuppression" in "".join(report["notes"])
+    with pytest.raises(CompressError, match=r"latency=0\.9 cannot be counted.*budget by macs=, params= or bytes="):
+        compress(model, f"{name}:latency=0.9")
+
+
 @pytest.mark.parametrize("name", PASSES)
 def test_an_agreement_cannot_be_searched_for_by_macs_that_hang_on_values(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(search, "TRIALS", 1)
