@@ -16,6 +16,9 @@ With data, in this order:
 Without data only the weights are quantized, to the nearest grid point. Where a target has `folds_weight_arithmetic`
 they get a zero point, too, and are rebuilt by arithmetic (`quantization.weight_only`).
 
+A network in half precision is put into float32 first (`graph.half_precision`): that is what pairs take before opset 19,
+and on either side of the kernels that engines fuse no Cast may stand. Its inputs and outputs stay half.
+
 With `form=cache` (the default for the DLA, which takes no Q/DQ) the model stays as it is, and step 2 alone is done, for
 every tensor: the ranges go into a calibration cache beside the model (`quantization.calibration_cache`).
 
@@ -51,6 +54,7 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.errors import UsageError
 from ..compiler.graph.gemms import fold_factors
+from ..compiler.graph.half_precision import is_half, obstacle, to_single_precision
 from ..compiler.graph.opset import raise_opset
 from ..compiler.graph.quantization.heads import head_layers
 from ..compiler.graph.quantization.quantizable import is_layer, subgraph_layers, unsupported_reason
@@ -77,6 +81,10 @@ CACHE_WRITTEN = (
 HEAD = "stays in float: {op} '{name}' chooses by what it predicts, no layer between (heads=true quantizes it)"
 PER_LAYER = "form=pairs, or give the engine its --layerPrecisions"
 PER_CHANNEL_OPSET, FIRST_OPSET = 13, 10
+SINGLE_PRECISION = (
+    "the network was in half precision: the file holds float32 now, which Q/DQ pairs need; its inputs and outputs are "
+    "what they were, and the engine chooses where it computes in half"
+)
 WITHOUT_DATA = (
     "weights only, activations stay in float: calibration data (--data, about 500 unlabelled samples) would give INT8 "
     "activations, which engines need to run INT8 kernels"
@@ -142,6 +150,7 @@ class Quantize(Pass):
         reasons = {id(node): _refusal(node, graph, ctx) or _is_head(heads.get(id(node))) for node in layers}
         tied = {id(node): _keeps_float(node, reasons) for node in layers if reasons[id(node)] is None}
         reasons |= tied
+        _leave_half_precision(graph, ctx, reasons, result)
         accepted = [node for node in layers if reasons[id(node)] is None]
         figures = self._quantize(graph, ctx, accepted, result.traces) if accepted else {}
         for node in layers:
@@ -192,10 +201,25 @@ def _adapt(graph: gs.Graph, ctx: Context, result: PassResult) -> None:
         )
     if FIRST_OPSET <= graph.opset < PER_CHANNEL_OPSET:
         result.notes.append(f"one scale per weight, not per channel: these need opset {PER_CHANNEL_OPSET}")
-    if graph.opset > target.max_opset:
+    if graph.opset > target.max_opset and not ctx.options.legalize:
         result.notes.append(f"the model has opset {graph.opset}; {target.name} reads up to {target.max_opset}")
     elif (graph.ir_version or 0) > target.max_ir:
         graph.ir_version = target.max_ir
+
+
+def _leave_half_precision(graph: gs.Graph, ctx: Context, reasons: dict[int, str | None], result: PassResult) -> None:
+    """Put a network whose accepted layers are in half precision into float32; where that cannot be, add the reason."""
+    half = [node for node in graph.nodes if reasons.get(id(node), "") is None and is_half(node)]
+    if not half:
+        return
+    failure = obstacle(graph)
+    if failure is not None:
+        reasons.update(
+            (id(node), f"it is in half precision, which pairs are not written for: {failure}") for node in half
+        )
+        return
+    to_single_precision(Rewriter(graph, ctx.origins))
+    result.notes.append(SINGLE_PRECISION)
 
 
 def _refusal(node: gs.Node, graph: gs.Graph, ctx: Context) -> str | None:

@@ -108,6 +108,12 @@ class Rewriter:
         self.graph.nodes[position:position] = list(new)
         self.edits += 1
 
+    def insert_after(self, anchor: gs.Node, new: Sequence[gs.Node]) -> None:
+        """Put `new` (in order) right behind `anchor` in the node list."""
+        position = self._position(anchor) + 1
+        self.graph.nodes[position:position] = list(new)
+        self.edits += 1
+
     def set_input(self, node: gs.Node, index: int, tensor: gs.Tensor) -> None:
         """Make `tensor` the input number `index` of `node`; other consumers keep the old one."""
         while len(node.inputs) <= index:

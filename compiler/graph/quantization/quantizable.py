@@ -8,7 +8,8 @@ The output channel is the axis of `CHANNEL_AXIS`: one scale per output channel f
     ConvTranspose   axis 1 in ONNX, but TensorRT 8 takes one scale per *input* channel and refuses groups
                     (NVIDIA/TensorRT#2380, #1694, #1934): it stays in float
 
-QuantizeLinear takes float32 only before opset 19, so half-precision layers stay as they are.
+QuantizeLinear takes float32 only before opset 19: a network in half precision is put into float32 before
+(`graph.half_precision`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..weights import resolve
+from ..weights import resolve, sources
 
 CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 ROWS_FIRST = {"Gemm": "transB"}
@@ -48,14 +49,16 @@ def unsupported_reason(node: gs.Node, group_multiple: int = 1) -> str | None:
     if weight.inputs and weight.inputs[0].op == "DequantizeLinear":
         return "its weight is quantized already"
     values = resolve(weight)
+    if values is None and all(isinstance(source, gs.Constant) for source in sources(weight)):
+        return "its weight is of a type or form that cannot be read"
     if values is None:
         return "its weight is not constant"
     return _weight_refusal(node, values, group_multiple)
 
 
 def _weight_refusal(node: gs.Node, values: np.ndarray, group_multiple: int) -> str | None:
-    if values.dtype != np.float32:
-        return f"its weight is {values.dtype}: QuantizeLinear takes float32 only before opset 19"
+    if values.dtype.kind != "f" or values.dtype.itemsize > 4:
+        return f"its weight is {values.dtype}: scales are float32, export the network in it"
     if not np.isfinite(values).all():
         return "its weight holds NaN or Inf"
     if node.op != "Conv" and values.ndim != 2:

@@ -159,7 +159,7 @@ def test_channel_axis(op: str, axis: int):
     [
         pytest.param("ConvTranspose(x, w)", normal(4, 4, 3, 3), "ConvTranspose", id="ConvTranspose"),
         pytest.param("Conv(x, x)", normal(1), "not constant", id="dynamic"),
-        pytest.param("Conv(x, w)", normal(4, 4, 1, 1, dtype=np.float16), "float16", id="half"),
+        pytest.param("Conv(x, w)", normal(4, 4, 1, 1, dtype=np.float64), "float64", id="double"),
         pytest.param("MatMul(x, w)", normal(1, 1, 8, 8), "4 dimensions", id="batched MatMul"),
         pytest.param("Conv<group = 2>(x, w)", normal(4, 2, 1, 1), "multiples of 4", id="small groups"),
     ],
