@@ -7,12 +7,17 @@ from collections import Counter
 from rich.console import Console
 from rich.table import Table
 
-from ..compiler.report import LatencyReport, PassReport, QualityReport, Report, notes
+from ..compiler.report import LatencyReport, PassReport, QualityReport, Report, events, notes
 from ..compiler.report.formatting import percent, short
 
 
 def print_summary(console: Console, report: Report, verbose: bool, page: str | None = None) -> None:
-    """Sizes before and after, a line per pass (with `verbose` a line per node), notes, files, and the next command."""
+    """Passes that did nothing, sizes before and after, a line per pass, notes, files, and the next command.
+
+    `verbose`: a line per node, too.
+    """
+    for event in events(report):
+        console.print(f"warning: {event}", soft_wrap=True)
     console.print(_sizes(report))
     console.print(_passes([entry for entry in report["passes"] if verbose or entry["changed"] or entry["decisions"]]))
     if verbose:

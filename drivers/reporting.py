@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from ..compiler.report import (
     TargetReport,
     ToolReport,
     pass_report,
+    unchanged,
 )
 from ..compiler.targets.profiles import parse_ranges
 from ..compiler.targets.trtexec import TEMPLATE, command_line
@@ -95,6 +96,7 @@ class FinishedRun:
             passes=[pass_report(record, ctx.origins) for record in self.records],
             origins={node.name: ctx.origins[node.name] for node in graph.nodes if node.name in ctx.origins},
             notes=[
+                *self._events(),
                 *self._outgrown(),
                 *([WITHOUT_DATA] if data is None else data.notes),
                 *not_counted(before, after),
@@ -106,6 +108,13 @@ class FinishedRun:
         share = stored_size(self.setup.source) / self.before
         limits = [(entry.name, entry.bytes) for entry in self.setup.passes if isinstance(entry, BudgetedPass)]
         return [OUTGROWN.format(limit, name, share) for name, limit in limits if limit is not None and share > limit]
+
+    def _events(self) -> Iterator[str]:
+        """A sentence for each pass that was asked for and did nothing."""
+        first, asked = self.setup.prepared, len(self.setup.passes)
+        for record in self.records:
+            if record.idle and first < record.position <= first + asked:
+                yield unchanged(pass_report(record, self.ctx.origins))
 
     def _target(self) -> TargetReport:
         target = self.ctx.target

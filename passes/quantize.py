@@ -144,12 +144,11 @@ class Quantize(Pass):
 
     def _write_pairs(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
-        _adapt(graph, ctx, result)
-        layers = [node for node in graph.nodes if is_layer(node)]
-        heads = {} if self.heads else head_layers(graph)
-        reasons = {id(node): _refusal(node, graph, ctx) or _is_head(heads.get(id(node))) for node in layers}
-        tied = {id(node): _keeps_float(node, reasons) for node in layers if reasons[id(node)] is None}
-        reasons |= tied
+        if None in self._reasons(graph, ctx).values():
+            _adapt(graph, ctx, result)
+        layers, reasons = [node for node in graph.nodes if is_layer(node)], self._reasons(graph, ctx)
+        if graph.opset < FIRST_OPSET:
+            reasons = {key: reason or f"opset {graph.opset} has no QuantizeLinear" for key, reason in reasons.items()}
         _leave_half_precision(graph, ctx, reasons, result)
         accepted = [node for node in layers if reasons[id(node)] is None]
         figures = self._quantize(graph, ctx, accepted, result.traces) if accepted else {}
@@ -162,6 +161,13 @@ class Quantize(Pass):
         if accepted and ctx.data is None:
             result.notes.append(WITHOUT_DATA)
         return result
+
+    def _reasons(self, graph: gs.Graph, ctx: Context) -> dict[int, str | None]:
+        """`id` of each layer -> why it stays as it is, or None."""
+        heads = {} if self.heads else head_layers(graph)
+        layers = [node for node in graph.nodes if is_layer(node)]
+        own = {id(node): _refusal(node, ctx) or _is_head(heads.get(id(node))) for node in layers}
+        return own | {id(node): _keeps_float(node, own) for node in layers if own[id(node)] is None}
 
     def _quantize(
         self, graph: gs.Graph, ctx: Context, accepted: list[gs.Node], traces: Traces
@@ -222,9 +228,7 @@ def _leave_half_precision(graph: gs.Graph, ctx: Context, reasons: dict[int, str 
     result.notes.append(SINGLE_PRECISION)
 
 
-def _refusal(node: gs.Node, graph: gs.Graph, ctx: Context) -> str | None:
-    if graph.opset < FIRST_OPSET:
-        return f"opset {graph.opset} has no QuantizeLinear"
+def _refusal(node: gs.Node, ctx: Context) -> str | None:
     return ctx.out_of_scope(node.name) or unsupported_reason(node, ctx.target.group_multiple)
 
 

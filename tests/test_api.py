@@ -28,7 +28,7 @@ def test_a_loaded_model_goes_in_and_out():
     result = compress(front.classifier(), "cleanup")
     onnx.checker.check_model(result.proto)
     assert result.report["schema"] == SCHEMA and result.report["model"] is None
-    assert result.report["notes"] == [WITHOUT_DATA] and result.report["quality"] is None
+    assert result.report["notes"][-1] == WITHOUT_DATA and result.report["quality"] is None
     assert [record.name for record in result.records] == ["cleanup", "fold-batchnorm", "cleanup", "cleanup", "legalize"]
 
 

@@ -114,6 +114,7 @@ class PassRecord:
         result: what it reported.
         seconds: wall time of the pass alone.
         figures: what instruments measured, by name.
+        idle: it changed neither the graph nor what belongs beside it.
     """
 
     position: int
@@ -122,3 +123,4 @@ class PassRecord:
     result: PassResult
     seconds: float = 0.0
     figures: dict[str, float] = field(default_factory=dict[str, float])
+    idle: bool = False

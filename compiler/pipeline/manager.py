@@ -60,8 +60,9 @@ class PassManager:
             return self._failed(failure, model, ctx)
 
     def _run(self, record: PassRecord, entry: Pass, model: Model, ctx: Context) -> PassRecord:
-        ctx.running = entry.name
+        ctx.running, beside = entry.name, dict(ctx.state.sidecars)
         record.result = entry.run(model.graph, ctx)
+        record.idle = not record.result.changed and ctx.state.sidecars == beside
         if record.result.changed:
             model.graph.cleanup(recurse_subgraphs=False, recurse_functions=False)
         for instrument in self.instruments:
@@ -83,7 +84,7 @@ class PassManager:
         if not self.keep_going:
             raise said from error
         note = f"pass {failure.position} '{entry.name}' failed and was left out: {said}"
-        return PassRecord(failure.position, entry.name, str(entry), PassResult(notes=[note]))
+        return PassRecord(failure.position, entry.name, str(entry), PassResult(notes=[note]), idle=True)
 
 
 def _blamed(failure: Failure, fault: str) -> CompressError:

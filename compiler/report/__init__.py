@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
@@ -45,9 +46,11 @@ __all__ = [
     "TargetReport",
     "ToolReport",
     "count_actions",
+    "events",
     "notes",
     "pass_report",
     "to_json",
+    "unchanged",
 ]
 
 NUMBERS = re.compile(r"\[\n[\s\d,.eE+\-nul]*\]")
@@ -112,10 +115,29 @@ def count_actions(passes: Sequence[PassReport], name: str) -> int:
     return sum(decision["action"] == name for entry in passes for decision in entry["decisions"])
 
 
+def unchanged(entry: PassReport) -> str:
+    """Of a pass that changed nothing: a sentence that says so, with what it said most often of the nodes it left."""
+    reasons = Counter(decision["reason"] for decision in entry["decisions"] if decision["reason"])
+    said = next(iter(entry["notes"]), "")
+    if reasons:
+        reason, count = reasons.most_common(1)[0]
+        said = f"{reason} ({count} of {len(entry['decisions'])} nodes)"
+    elif not said:
+        said = "it found nothing to do"
+    return f"{entry['name']} changed nothing: {said}"
+
+
+def events(report: Report) -> list[str]:
+    """The sentences by `unchanged` among those of the run."""
+    written = {unchanged(entry) for entry in report["passes"] if not entry["changed"]}
+    return [note for note in report["notes"] if note in written]
+
+
 def notes(report: Report) -> list[str]:
-    """The sentences of the run and of its passes, each once."""
+    """The sentences of the run and of its passes, each once, without `events`."""
+    said = events(report)
     notes = [*report["notes"], *(note for entry in report["passes"] for note in entry["notes"])]
-    return list(dict.fromkeys(notes))
+    return [note for note in dict.fromkeys(notes) if note not in said]
 
 
 def to_json(report: Report) -> str:

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path, PurePath
 from typing import Any
 
-from . import notes, to_json
+from . import events, notes, to_json
 from .drawings import frontier_drawings, layer_drawings, search_drawings, training_drawings
 from .fields import PassReport, Report
 from .formatting import figure, humanized, milliseconds, percent, short
@@ -71,7 +71,7 @@ def _values(report: Report, frontier: Frontier | None) -> dict[str, Any]:
         "report": report,
         "name": _name(report),
         "lines": lines,
-        "notes": notes(report),
+        "notes": [*events(report), *notes(report)],
         "layers": list(layer_drawings(table)),
         "histories": [*search_drawings(report), *known, *training_drawings(report)],
         "groups": [group for group in _groups(report) if group["drawings"]],

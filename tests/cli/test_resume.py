@@ -76,8 +76,10 @@ def test_a_failure_leaves_a_folder_and_keep_going_goes_on(
     assert not (tmp_path / "m.compressed.onnx").exists()
     assert (tmp_path / "fail-005-stop" / "before.onnx").is_file()
     assert call(*command, "--keep-going", "--report", report) == 0
-    passes = json.loads(report.read_text())["passes"]
+    found = json.loads(report.read_text())
+    passes = found["passes"]
     assert "was left out" in passes[4]["notes"][0] and passes[5]["changed"]
+    assert found["notes"][0] == f"stop changed nothing: {passes[4]['notes'][0]}"
 
 
 def test_what_repeats_a_failure_is_a_command_that_fails_alike(

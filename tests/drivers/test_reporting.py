@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import builders
 import front
 import numpy as np
@@ -9,6 +12,8 @@ import pytest
 import reports
 from onnx_compress.api import compress
 from onnx_compress.compiler.costs.network_cost import Cost
+from onnx_compress.compiler.pipeline.base import Decision, PassRecord, PassResult
+from onnx_compress.compiler.report import pass_report, unchanged
 from onnx_compress.drivers import reporting
 from onnx_compress.drivers.layer_costs import Costed, layer_reports
 
@@ -57,3 +62,44 @@ def test_large_samples_without_labels_are_not_all_compared(
     found = compress(front.classifier(), "cleanup", data=front.images(40), labels=labels, preprocess="unit")
     quality = found.report["quality"]
     assert quality is not None and quality["samples"] == count
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "options", "sentence"),
+    [
+        pytest.param("quantize", {"exclude": "."}, "quantize changed nothing: excluded by --exclude .", id="excluded"),
+        pytest.param("basis:macs=1.0", {}, "basis changed nothing: ", id="at full size"),
+        pytest.param("prune:macs=1.0", {}, "prune changed nothing: ", id="nothing to prune"),
+        pytest.param("quantize", {"target": "xavier-dla"}, "quantize changed nothing: no calibration", id="no data"),
+        pytest.param("cleanup", {}, "cleanup changed nothing: it found nothing to do", id="nothing to clean"),
+    ],
+)
+def test_a_pass_that_changes_nothing_is_said_first(
+    pipeline: str,
+    options: dict[str, Any],
+    sentence: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    model = front.write_model(tmp_path / "m.onnx")
+    found = compress(model, pipeline, **options).report
+    assert found["notes"][0].startswith(sentence)
+    assert front.call(model, "-p", pipeline, *(f"--{key}={value}" for key, value in options.items())) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"warning: {sentence}")
+    assert shown.count(sentence) == 1
+
+
+def test_the_commonest_reason_is_given():
+    result = PassResult(notes=["a note"])
+    assert unchanged(pass_report(PassRecord(1, "basis", "basis", result), {})) == "basis changed nothing: a note"
+    result.decisions.extend(Decision(reason, "skipped", reason) for reason in "abbcb")
+    entry = pass_report(PassRecord(1, "basis", "basis", result), {})
+    assert unchanged(entry) == "basis changed nothing: b (3 of 5 nodes)"
+
+
+def test_a_calibration_cache_is_something():
+    data = front.images(8)
+    found = compress(front.classifier(), "quantize", target="xavier-dla", data=data, preprocess="unit").report
+    assert not found["passes"][3]["changed"]
+    assert not any("changed nothing" in note for note in found["notes"])
