@@ -29,6 +29,7 @@ from ..compiler.targets import Target, find_target
 from ..compiler.targets.profiles import open_inputs, parse_ranges
 from ..runtime.data import Samples, load_samples
 from ..runtime.memory import memory_budget, parse_bytes
+from .order import check_order
 from .paths import read_by
 
 PREPARE = ("cleanup", "fold-batchnorm", "cleanup")
@@ -104,6 +105,7 @@ def set_up(
     whole = stored_size(source)
     ctx.original_bytes, ctx.envelope_bytes = source.stored or whole, whole - graph_bytes(source.graph)
     _select(source, ctx, passes)
+    check_order(source, passes, ctx)
     samples = None if options.data is None else _bounded(source, ctx, samples_of(source, options))
     if samples is not None:
         ctx.data = samples

@@ -33,7 +33,7 @@ from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.pipeline.base import Decision, PassResult, option
+from ..compiler.pipeline.base import Decision, PassResult, WeightForm, option
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.registry import register
@@ -97,6 +97,9 @@ class Prune(BudgetedPass):
         given = self._given()
         if self.auto and given is not None and given.rule not in SEARCHED:
             raise ValueError(f"auto and {given} are given: expected agreement= or accuracy-drop=")
+
+    def weight_form(self, ctx: Context) -> WeightForm:
+        return "float" if ctx.options.data is not None and self.repair == "refit" else "kept"
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()

@@ -97,6 +97,7 @@ class Quantize(Pass):
     """INT8 for Conv, Gemm and MatMul: weights per output channel, activations per tensor, as Q/DQ pairs."""
 
     name: ClassVar[str] = "quantize"
+    quantizes: ClassVar[bool] = True
     per_node: ClassVar[frozenset[str]] = frozenset(("skip", "method", "percentile", "weights"))
 
     method: Literal["minmax", "percentile", "mse", "entropy"] = option(

@@ -54,6 +54,12 @@ def is_quantized(tensor: gs.Tensor) -> bool:
     return len(tensor.inputs) == 1 and tensor.inputs[0].op == "DequantizeLinear"
 
 
+def holds_codes(tensor: gs.Tensor) -> bool:
+    """Whether the weight `tensor` is on a grid of integers: behind a Q/DQ pair, or stored as codes."""
+    types = (source.dtype for source in sources(tensor) if isinstance(source, gs.Constant))
+    return is_quantized(tensor) or any(isinstance(each, np.dtype) and each.kind in "iu" for each in types)
+
+
 def constant_tensor(node: gs.Node) -> gs.Constant | None:
     """The tensor that a Constant node holds, or None where it holds text."""
     value = node.attrs.get("value")

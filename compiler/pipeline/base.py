@@ -29,6 +29,10 @@ from .traces import Traces
 Action = Literal["rewritten", "refitted", "quantized", "folded", "removed", "legalized", "kept", "skipped"]
 
 
+WeightForm = Literal["kept", "float", "computed"]
+"""Still quantized; in float, which `quantize` can round again; or computed by nodes of the graph, which it cannot."""
+
+
 def option(default: Any, help: str, range: str = FINITE, **metadata: Any) -> Any:
     """A dataclass field that is a pass option, with the line that `explain` prints for it.
 
@@ -78,11 +82,13 @@ class Pass(ABC):
     `exact` says that outputs stay the same up to rounding: the verifier then treats a difference as a failure.
     `per_node` names the options that may differ from node to node (`pipeline.overrides`): those that the pass
     asks `Context.settings` for, and `skip` where it asks `Context.out_of_scope`.
+    `quantizes` says that layers leave the pass in INT8.
     """
 
     name: ClassVar[str]
     exact: ClassVar[bool] = False
     per_node: ClassVar[frozenset[str]] = frozenset()
+    quantizes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """`ValueError` where an option lies outside of its range; a pass with checks of its own calls this first."""
@@ -95,6 +101,10 @@ class Pass(ABC):
     def sidecars(self, options: RunOptions) -> tuple[str, ...]:
         """Suffixes of the files that the pass will put beside the model (`RunState.sidecars`)."""
         return ()
+
+    def weight_form(self, ctx: Context) -> WeightForm:
+        """What becomes of quantized weights that the pass rewrites."""
+        return "kept"
 
     @abstractmethod
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:

@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 from ...compiler.costs.workload import LatencyModel
 from ...compiler.graph.convs import Conv
 from ...compiler.jobs import check_threads
-from ...compiler.pipeline.base import Decision, PassResult, option
+from ...compiler.pipeline.base import Decision, PassResult, WeightForm, option
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...runtime.lockstep import ROWS
@@ -65,6 +65,9 @@ class DecompositionPass(BudgetedPass):
         super().__post_init__()
         if self.clock == "measured":
             check_threads(self.threads, f"pass '{self.name}'")
+
+    def weight_form(self, ctx: Context) -> WeightForm:
+        return "float"
 
     @abstractmethod
     def forms(self) -> Sequence[Form]:

@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 from ...compiler.graph.convs import unsupported_convs
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.ties import refusal, tie
-from ...compiler.pipeline.base import Decision, Pass, PassResult, option
+from ...compiler.pipeline.base import Decision, Pass, PassResult, WeightForm, option
 from ...compiler.pipeline.context import Context
 from ...compiler.targets import Target
 from ...runtime.rows import LARGEST, Layer, in_graph_order, is_too_wide
@@ -56,6 +56,10 @@ class SharingPass(Pass):
     storage: Literal["auto", "shared", "full"] = option(
         "auto", "what the file holds: the shared form, full weights, or what the target takes"
     )
+
+    def weight_form(self, ctx: Context) -> WeightForm:
+        first = self.first_opset()
+        return "computed" if why_full(self.storage, ctx.target, first, first) is None else "float"
 
     @abstractmethod
     def layers(self, graph: gs.Graph) -> Sequence[Layer]:
