@@ -11,8 +11,8 @@ from ..compiler.errors import UsageError
 from .options import AsJson, Data, Preprocess
 
 if TYPE_CHECKING:
+    from ..compiler.graph.io import Model
     from ..runtime.data import Samples
-    from ..runtime.session import Session
 
 
 def evaluate(
@@ -27,34 +27,33 @@ def evaluate(
     """Measure a model: top-1 and top-5, or its agreement with another."""
     from ..compiler.graph.io import load
     from ..runtime.data import load_samples
-    from ..runtime.session import model_session
 
     loaded = load(model)
     found = load_samples(loaded.graph, data, preprocess, samples, labels)
     if found.labels is None and against is None:
         fix = "--labels KEY, or --against OTHER.onnx; of a folder of images --labels folders"
         raise UsageError("no labels to measure accuracy with", data, fix)
-    session = model_session(loaded)
-    other = None if against is None else model_session(load(against))
-    figures = {"model": model, "data": data, "samples": found.samples, **measure(session, other, found)}
+    other = None if against is None else load(against)
+    figures = {"model": model, "data": data, "samples": found.samples, **measure(loaded, other, found)}
     if as_json:
         typer.echo(json.dumps(figures))
     else:
         _show(figures, found.notes)
 
 
-def measure(model: Session, other: Session | None, data: Samples) -> dict[str, Any]:
+def measure(model: Model, other: Model | None, data: Samples) -> dict[str, Any]:
     """The figures that `data` allows, as shares in [0, 1]; `other` is the reference."""
     from ..runtime.evaluate import accuracy, agreement
+    from ..runtime.session import comparable_session, model_session
 
     figures: dict[str, Any] = {}
     if data.labels is not None:
-        own = accuracy(model, data, data.labels)
+        own = accuracy(model_session(model), data, data.labels)
         figures.update(top1=own.top1, top5=own.top5)
     if other is not None and data.labels is not None:
-        figures.update(against_top1=accuracy(other, data, data.labels).top1)
+        figures.update(against_top1=accuracy(model_session(other), data, data.labels).top1)
     if other is not None:
-        alike = agreement(other, model, data)
+        alike = agreement(comparable_session(other), comparable_session(model), data)
         figures.update(agreement=alike.top1, output_error=alike.error)
     return figures
 

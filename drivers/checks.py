@@ -21,7 +21,7 @@ from ..compiler.graph.io import Model, save
 from ..compiler.pipeline.data import Data
 from ..compiler.processes import run
 from ..runtime.evaluate import accuracy, agreement
-from ..runtime.session import model_session
+from ..runtime.session import comparable_session, model_session
 
 Check = Callable[[Model], bool]
 FIGURES = {"agreement": ">=", "accuracy": ">=", "error": "<="}
@@ -58,10 +58,10 @@ def _measure(name: str, original: Model, data: Data | None) -> Callable[[Model],
         if labels is None:
             raise UsageError("accuracy needs labels", "--check", "--labels KEY, or agreement>=")
         return lambda model: accuracy(model_session(model), data, labels).top1
-    reference = model_session(original)
+    reference = comparable_session(original)
 
     def measured(model: Model) -> float:
-        found = agreement(reference, model_session(model), data)
+        found = agreement(reference, comparable_session(model), data)
         if name == "error":
             return found.error
         if found.top1 is None:

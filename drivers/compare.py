@@ -12,7 +12,8 @@ was folded into writes what that wrote.
     error   = ||a - b|| / ||a||        over all samples, a of the first model
     largest = max |a - b|
 
-Tensors that are not floating-point, or differ in shape, are not compared.
+Tensors that are not floating-point, or differ in shape, are not compared; of an output whose shape depends on values
+(NonMaxSuppression) what it is made of is.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError
+from ..compiler.graph.comparable import comparable_tensors
 from ..compiler.graph.io import Model
 from ..compiler.pipeline.data import Data, Feeds, Progress, silent
 from ..runtime.evaluate import class_scores
@@ -129,12 +131,14 @@ def compare_models(
 
 
 def output_pairs(first: gs.Graph, second: gs.Graph) -> list[Pair]:
-    """The outputs by position; `CompressError` where they differ in number."""
-    if len(first.outputs) != len(second.outputs):
+    """What the models are judged by (`compiler.graph.comparable`), by position; `CompressError` where that differs in
+    number."""
+    names, others = comparable_tensors(first), comparable_tensors(second)
+    if len(first.outputs) != len(second.outputs) or len(names) != len(others):
         found = f"{len(first.outputs)} and {len(second.outputs)} outputs"
         raise CompressError(f"the models have {found}", "compare", "name two models of the same task")
-    pairs = zip(first.outputs, second.outputs, strict=True)
-    return [Pair(*_maker(one), one.name, other.name) for one, other in pairs]
+    known = first.tensors()
+    return [Pair(*_maker(known[one]), one, other) for one, other in zip(names, others, strict=True)]
 
 
 def layer_pairs(first: gs.Graph, second: gs.Graph, origins: Mapping[str, str]) -> list[Pair]:

@@ -10,6 +10,7 @@ import onnx
 from ..compiler.costs.latency import DEVICES
 from ..compiler.errors import CompressError, UsageError
 from ..compiler.files import Place, check_places
+from ..compiler.graph.comparable import mark
 from ..compiler.graph.convs import find_convs, is_conv, unsupported_convs
 from ..compiler.graph.io import Model, from_proto, load, stored_size
 from ..compiler.graph.quantization.quantizable import is_layer
@@ -108,6 +109,7 @@ def set_up(
     check_order(source, passes, ctx)
     samples = None if options.data is None else _bounded(source, ctx, samples_of(source, options))
     if samples is not None:
+        _check_random(source)
         ctx.data = samples
         wanted = max((entry.trains_on() for entry in passes), default=0)
         ctx.training = samples_of(source, replace(options, samples=wanted)) if wanted else None
@@ -197,6 +199,18 @@ def _bounded(source: Model, ctx: Context, data: Samples) -> Samples:
     left = memory_budget(source.graph, shapes, parse_bytes(str(memory)))
     ctx.activation_bytes = left.activations
     return replace(data, largest_batch=left.batch)
+
+
+def _check_random(source: Model) -> None:
+    """`CompressError` for a layer that reads random numbers: what is fitted to one run is wrong for the next."""
+    drawn = mark(source.graph).drawn
+    for node in source.graph.nodes:
+        if is_layer(node) and node.inputs[0].name in drawn:
+            raise CompressError(
+                "its input depends on random numbers, so that no two runs can be compared",
+                f"node '{node.name}'",
+                "feed the numbers as an input of the network, or compress without --data",
+            )
 
 
 def _place(model: Model) -> str:

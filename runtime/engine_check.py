@@ -7,7 +7,8 @@ in their own way. Both run here on the first calibration samples:
 
 The kernels round once more what lies between pairs, so that e is about as far from w as w is from the float network. An
 output that is more than `APART`, and more than `TIMES` that distance, away is a fault: an overflow, or a saturation.
-Outputs whose shapes differ (what a NonMaxSuppression selects) are not compared.
+For an output that cannot be compared (what a NonMaxSuppression selects) stands what it is made of, as everywhere
+(`compiler.graph.comparable`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from __future__ import annotations
 import numpy as np
 
 from ..compiler.errors import CompressError, Unavailable
+from ..compiler.graph.comparable import comparable_tensors
 from ..compiler.graph.io import Model
 from ..compiler.pipeline.base import PassRecord
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.instruments import Instrument
-from .session import Session, graph_session, model_session
-from .verify import Outputs, first_feeds, outputs, relative_error
+from .session import Session, comparable_session, model_session
+from .verify import Outputs, first_feeds, named_like, outputs, relative_error
 
 APART, TIMES, SAMPLES = 0.1, 2.0, 32
 FIX = "set session.disable_quant_qdq=1 in the session's options, or leave its layers in float (--exclude)"
@@ -45,14 +47,16 @@ class EngineCheck(Instrument):
             return outputs(session, first_feeds(data, SAMPLES))
 
         try:
-            written = run(model_session(model, optimized=False))
+            names = comparable_tensors(model.graph)
+            written = run(model_session(model, names, optimized=False))
         except CompressError:  # the verifier has noted what onnxruntime cannot run
             return
-        default, before = run(model_session(model, fused=True)), run(graph_session(original))
+        default = run(model_session(model, names, fused=True))
+        before = named_like(written, run(comparable_session(original)))
         errors = {name: _apart(value, default[name]) for name, value in written.items()}
         record.figures["engine_error"] = max(errors.values(), default=0.0)
         for name, error in errors.items():
-            own = _apart(before[name], written[name])
+            own = _apart(before.get(name, written[name]), written[name])
             if not error <= max(APART, TIMES * own):
                 raise Unavailable(
                     f"a default session of onnxruntime is {error:.2g} away from the model as it is written, which "

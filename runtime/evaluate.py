@@ -2,6 +2,8 @@
 
 agreement = share of samples on which both models choose the same class
 error     = ||a - b|| / ||a||        over all outputs of all samples, a the reference
+
+Graphs are compared at their outputs, or at what those are made of: see `compiler.graph.comparable`.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from scipy.special import log_softmax
 from ..compiler.errors import CompressError
 from ..compiler.pipeline.data import Data
 from .data import BATCH, sized_batches
-from .session import Session, graph_session
+from .session import Session, comparable_session, graph_session
 
 Runnable = gs.Graph | onnx.ModelProto | Session
 
@@ -75,19 +77,21 @@ def agreement(
 ) -> Agreement:
     """How alike two models with the same outputs answer, and how well where `labels` (samples,) are given.
 
-    `temperature`: of the divergence.
+    `temperature`: of the divergence. Sessions are compared at the outputs that they have.
 
     Raises:
         CompressError: the outputs differ in number or shape, or a label exceeds the classes.
     """
-    a, b = as_session(reference), as_session(other)
+    a, b = (
+        comparable_session(model) if isinstance(model, gs.Graph) else as_session(model) for model in (reference, other)
+    )
     count, rated, distance, energy = 0, True, 0.0, 0.0
     picks: list[tuple[np.ndarray, np.ndarray]] = []
     divergences: list[np.ndarray] = []
-    for left, right in _pairs(a, b, data, batch):
-        count += len(left[0])
+    for size, left, right in _pairs(a, b, data, batch):
+        count += size
         first, second = class_scores(left[0]), class_scores(right[0])
-        rated = rated and first is not None and second is not None
+        rated = rated and first is not None and second is not None and len(first) == size
         if first is not None and second is not None:
             if labels is not None:
                 _check_labels(labels[count - len(first) : count], first.shape[1])
@@ -134,15 +138,22 @@ def kullback_leibler(scores: np.ndarray, others: np.ndarray, temperature: float 
     return temperature**2 * np.sum(np.exp(p) * (p - q), axis=1)
 
 
-def _pairs(a: Session, b: Session, data: Data, batch: int) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
-    """The outputs of both models, batch by batch, paired by position."""
+def _pairs(a: Session, b: Session, data: Data, batch: int) -> Iterator[tuple[int, list[np.ndarray], list[np.ndarray]]]:
+    """Batch by batch: its size, and the numeric outputs of both models, paired by position."""
     for feeds in sized_batches(data, batch):
-        left, right = list(a.run(feeds).values()), list(b.run(feeds).values())
+        left, right = (list(filter(_is_numeric, side.run(feeds).values())) for side in (a, b))
         shapes = [[value.shape for value in side] for side in (left, right)]
         if shapes[0] != shapes[1]:
             found = f"{shapes[0]} and {shapes[1]}"
             raise CompressError(f"outputs differ in shape: {found}", "--against", "name a model of the same task")
-        yield left, right
+        if not left:
+            raise CompressError("no output is a tensor of numbers", "outputs", "give a network with such an output")
+        yield len(next(iter(feeds.values()))), left, right
+
+
+def _is_numeric(value: object) -> bool:
+    """False for text, sequences and maps."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
 
 
 def _check_labels(labels: np.ndarray, classes: int) -> None:

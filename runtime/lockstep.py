@@ -28,6 +28,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..compiler.graph.activations import Activation, activation_after
+from ..compiler.graph.comparable import reads
 from ..compiler.pipeline.data import ACTIVATIONS, Data
 from .data import sized_batches
 from .disk_backed_arrays import DiskBackedArrays
@@ -35,7 +36,6 @@ from .moments import InputSum, Moments, MomentSum, SampledRows, blocks, own_mome
 from .patches import EVERY
 from .rows import Layer, Positions, input_rows, row_positions, stored_weight, target_rows
 from .segmented_executor import SegmentedExecutor
-from .session import reads
 
 ROWS, ENOUGH, PER_INPUT = 2**15, 2**14, 16
 """Top-1 of ResNet-20 at half the MACs, mean of three seeds: 90.14 with `ROWS`, 90.11 with `ENOUGH`; 90.02 with 16 rows

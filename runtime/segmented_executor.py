@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ..compiler.graph.comparable import reads
 from ..compiler.pipeline.data import ACTIVATIONS, Feeds
 from .disk_backed_arrays import DiskBackedArrays
-from .session import reads, segment_session
+from .session import segment_session
 
 
 class SegmentedExecutor:

@@ -10,7 +10,7 @@ protobuf message holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError, Unavailable
+from ..compiler.graph.comparable import comparable_tensors
 from ..compiler.graph.external import EXTERNAL
 from ..compiler.graph.io import Model, to_weightless
 from ..compiler.graph.protobuf_writer import Weights
@@ -129,6 +130,13 @@ def shape_session(graph: gs.Graph, tensors: Sequence[str]) -> Session:
     return _session(proto, weights, outputs, optimized=False)
 
 
+def comparable_session(model: Model | gs.Graph) -> Session:
+    """A session that returns what the model can be judged by: see `compiler.graph.comparable`."""
+    if isinstance(model, Model):
+        return model_session(model, comparable_tensors(model.graph))
+    return graph_session(model, comparable_tensors(model))
+
+
 def _session(
     proto: onnx.ModelProto,
     weights: Weights,
@@ -136,10 +144,15 @@ def _session(
     optimized: bool = True,
     fused: bool = False,
 ) -> Session:
-    if outputs is not None:
-        del proto.graph.output[:]
-        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(outputs))
-    return Session(proto, weights=weights, optimized=optimized, fused=fused)
+    whole = proto if outputs is None else with_outputs(proto, outputs)
+    return Session(whole, weights=weights, optimized=optimized, fused=fused)
+
+
+def with_outputs(proto: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+    """`proto`, in place, with the named tensors for outputs, each once."""
+    del proto.graph.output[:]
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names))
+    return proto
 
 
 def segment_session(
@@ -159,17 +172,6 @@ def segment_session(
         proto.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, [None] * example.ndim))
     del proto.graph.value_info[:]
     return _session(proto, weights, outputs)
-
-
-def reads(node: gs.Node) -> Iterator[gs.Tensor]:
-    """Every tensor that `node` reads, those that its subgraphs take from outside included."""
-    for tensor in node.inputs:
-        if not tensor.is_empty():
-            yield tensor
-    for subgraph in node.subgraphs():
-        local = {t.name for t in subgraph.inputs} | {t.name for inner in subgraph.nodes for t in inner.outputs}
-        for inner in subgraph.nodes:
-            yield from (tensor for tensor in reads(inner) if tensor.name not in local)
 
 
 def _first_line(error: Exception) -> str:

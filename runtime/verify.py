@@ -5,7 +5,8 @@
 
 1. The structure is always checked (`compiler.graph.check`). A model that fails the ONNX checker before any pass ran is
    noted, and then only held to the structural rules.
-2. With data, the outputs for the first samples are compared; the figures go into the record.
+2. With data, the outputs for the first samples are compared (`compiler.graph.comparable` says what stands for an output
+   that cannot be); the figures go into the record.
 3. Without data, seeded random inputs are used, and only for exact passes.
 4. An exact pass that moves an output by more than the tolerance fails, unless the model does not even agree with itself
    (random operators).
@@ -16,7 +17,7 @@ Each model runs once, the outputs after a pass being those before the next; one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import prod
 
@@ -25,6 +26,7 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.errors import REPORT, CompressError, Fault, Unavailable
 from ..compiler.graph.check import check_graph, check_structure
+from ..compiler.graph.comparable import comparable_tensors
 from ..compiler.graph.io import Model
 from ..compiler.graph.shapes import input_shapes
 from ..compiler.pipeline.base import Pass, PassRecord
@@ -84,10 +86,11 @@ class Verify(Instrument):
         if before is None or (not self._exact and ctx.data is None):
             return
         try:
-            self._outputs = self._run(model, ctx)
+            self._outputs = named_like(before, self._run(model, ctx))
         except CompressError as error:
             raise error if isinstance(error, Unavailable) else Fault(error.what, where, NOT_RUN) from error
-        record.figures.update(compare(before, self._outputs, agreement=ctx.data is not None))
+        rated = [tensor.name for tensor in model.graph.outputs] if ctx.data is not None else []
+        record.figures.update(compare(before, self._outputs, rated))
         error, limit = record.figures["relative_error"], tolerance(model.graph)
         if self._exact and not error <= limit and self._is_deterministic(model, ctx):
             raise Fault(
@@ -130,9 +133,11 @@ class Verify(Instrument):
             return None
 
     def _run(self, model: Model, ctx: Context) -> Outputs:
-        """All outputs that are tensors, samples joined."""
-        session = model_session(model, optimized=ctx.data is not None)
-        return outputs(session, self._feeds(model.graph, ctx))
+        """What the model is judged by, samples joined."""
+        return outputs(self._session(model, ctx), self._feeds(model.graph, ctx))
+
+    def _session(self, model: Model, ctx: Context) -> Session:
+        return model_session(model, comparable_tensors(model.graph), optimized=ctx.data is not None)
 
     def _feeds(self, graph: gs.Graph, ctx: Context) -> Iterator[Feeds]:
         if ctx.data is None:
@@ -141,7 +146,7 @@ class Verify(Instrument):
 
     def _is_deterministic(self, model: Model, ctx: Context) -> bool:
         """Whether one session gives the same outputs twice; random operators draw on."""
-        session = model_session(model, optimized=ctx.data is not None)
+        session = self._session(model, ctx)
         feeds = next(self._feeds(model.graph, ctx))
         first, second = ({n: v for n, v in session.run(feeds).items() if _is_array(v)} for _ in range(2))
         return compare(first, second)["relative_error"] <= tolerance(model.graph)
@@ -164,16 +169,24 @@ def outputs(session: Session, batches: Iterable[Feeds]) -> Outputs:
     return {name: _join([run[name] for run in runs]) for name, value in runs[0].items() if _is_array(value)}
 
 
-def compare(before: Outputs, after: Outputs, agreement: bool = False) -> dict[str, float]:
-    """The figures of the module docstring; with several outputs also `relative_error:NAME` of each."""
+def named_like(before: Outputs, after: Outputs) -> Outputs:
+    """`after` under the names of `before`, by position: what stands for an output may be called otherwise."""
+    return dict(zip(before, after.values(), strict=True)) if len(before) == len(after) else after
+
+
+def compare(before: Outputs, after: Outputs, rated: Collection[str] = ()) -> dict[str, float]:
+    """The figures of the module docstring; with several outputs also `relative_error:NAME` of each.
+
+    Args:
+        rated: outputs that may hold class scores; the first that does gives the agreement.
+    """
     errors = {name: relative_error(value, after.get(name)) for name, value in before.items()}
     figures = {"relative_error": max(errors.values(), default=0.0)}
     if len(errors) > 1:
         figures.update({f"relative_error:{name}": error for name, error in errors.items()})
-    scores = [
-        name for name, value in before.items() if value.dtype.kind == "f" and value.ndim == 2 and value.shape[1] > 1
-    ]
-    if agreement and scores and before[scores[0]].shape == after[scores[0]].shape:
+    floats = {name: value for name, value in before.items() if name in rated and value.dtype.kind == "f"}
+    scores = [name for name, value in floats.items() if value.ndim == 2 and value.shape[1] > 1]
+    if scores and before[scores[0]].shape == after[scores[0]].shape:
         name = scores[0]
         figures["agreement"] = float((before[name].argmax(1) == after[name].argmax(1)).mean())
     return figures

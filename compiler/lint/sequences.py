@@ -5,11 +5,11 @@ Sources: onnx-tensorrt docs/operators.md at 8.5-GA and 10.16.
 
 from __future__ import annotations
 
+from ..graph.comparable import RANDOM
 from .node import Node, shape_of
-from .rule import TENSORRT, TENSORRT_10, Problem, Problems, node_rule
+from .rule import TENSORRT, TENSORRT_10, Problem, Problems, every, node_rule
 
 ACTIVATIONS = {"RNN": 1, "GRU": 2, "LSTM": 3}
-RANDOM = "RandomNormal RandomNormalLike RandomUniform RandomUniformLike"
 ATTENTION_INPUTS = {4: "past_key", 5: "past_value", 6: "nonpad_kv_seqlen"}
 COMPLEX = 2
 
@@ -122,7 +122,19 @@ def deform_conv(node: Node) -> Problems:
         yield Problem(f"pads={pads} differ between the sides", "pad in a node of its own")
 
 
-@node_rule("random-seed", RANDOM, targets=TENSORRT, severity="warning", source="docs/operators.md, RandomUniform")
+@node_rule("random", " ".join(sorted(RANDOM)), targets=every, severity="warning", source="ONNX, random operators")
+def random(node: Node) -> Problems:
+    """Random numbers differ from run to run: what depends on them cannot be compared."""
+    yield Problem("it gives other numbers in every run", "feed the numbers as an input, or store them")
+
+
+@node_rule(
+    "random-seed",
+    " ".join(sorted(RANDOM)),
+    targets=TENSORRT,
+    severity="warning",
+    source="docs/operators.md, RandomUniform",
+)
 def random_seed(node: Node) -> Problems:
     """The seed is ignored."""
     if "seed" in node.attributes:
@@ -141,5 +153,6 @@ RULES = (
     topk_unsorted,
     stft,
     deform_conv,
+    random,
     random_seed,
 )

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.errors import Unavailable
+from ...compiler.graph.comparable import comparable_tensors
 from ...compiler.graph.io import load
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.pipeline.base import Decision, PassResult
@@ -90,7 +91,8 @@ class FinetuningJob:
         return len(next(iter(self.first.values())))
 
     def _objective(self) -> Objective:
-        names = [tensor.name for tensor in self.graph.outputs]
+        known = {tensor.name for node in self.original.nodes for tensor in node.outputs}
+        names = [name for name in comparable_tensors(self.graph) if name in known]
         features = feature_names(self.graph, self.original) if "features" in self.options.losses else []
         here = graph_session(self.graph, [*names, *features]).run(self.first)
         there = graph_session(self.original, [*names, *features]).run(self.first)

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 from onnx import numpy_helper
 
+from ...compiler.graph.comparable import comparable_tensors
 from ...compiler.pipeline.data import Data
 from ...runtime.evaluate import agreement
-from ...runtime.session import Session, graph_session
+from ...runtime.session import Session, comparable_session, with_outputs
 from .parameters import TrainableParameter
 from .program import trained_name
 
@@ -44,10 +44,10 @@ class HeldOut:
         labels: np.ndarray | None,
         temperature: float | None,
     ):
-        self._model: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
+        self._model = with_outputs(gs.export_onnx(graph, do_type_check=False), comparable_tensors(graph))
         self._stored = {constant.name: constant for constant in self._model.graph.initializer}
         self._parameters = parameters
-        self._reference = graph_session(original)
+        self._reference = comparable_session(original)
         self._data, self._labels, self._temperature = data, labels, temperature
 
     def __call__(self, values: Mapping[str, np.ndarray]) -> tuple[float, ...]:

@@ -144,7 +144,7 @@ def _features(found: Objective, features: Shapes) -> None:
 
 
 def _labelled(found: Objective, output: str, outputs: Shapes) -> None:
-    shape = outputs[output]
+    shape = outputs.get(output, ())
     if not is_scores(shape):
         raise Unavailable(f"output '{output}' has no class scores", "finetune:loss=ce", "use loss=distill")
     found.labelled = True

@@ -40,6 +40,7 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.costs.network_cost import graph_cost
 from ...compiler.errors import CompressError
+from ...compiler.graph.comparable import comparable_tensors, reads
 from ...compiler.graph.convs import find_convs
 from ...compiler.graph.shapes import static_shapes
 from ...compiler.pipeline.context import Context
@@ -47,7 +48,7 @@ from ...compiler.pipeline.data import ACTIVATIONS, Data
 from ...runtime.evaluate import class_scores, kullback_leibler
 from ...runtime.rows import Layer
 from ...runtime.segmented_executor import SegmentedExecutor
-from ...runtime.session import Session, graph_session, reads, segment_session
+from ...runtime.session import Session, graph_session, segment_session
 from ..fitting.fits import fitted_bias
 from ..fitting.samples import held_out
 from ..projection.fit import Array, Fit
@@ -139,8 +140,8 @@ class WeightDivergence:
     def __init__(self, graph: gs.Graph, data: Data, memory: int = ACTIVATIONS):
         self._graph = graph.copy()
         batches = list(data.batches(BATCH))
-        self._names = [tensor.name for tensor in graph.outputs]
-        session = graph_session(graph)
+        self._names = comparable_tensors(graph)
+        session = graph_session(graph, self._names)
         self._wanted = [[values[name] for name in self._names] for values in map(session.run, batches)]
         self._executor = SegmentedExecutor(self._graph, batches, memory)
 

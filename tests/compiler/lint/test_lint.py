@@ -44,7 +44,7 @@ def test_a_node_without_a_name_is_called_as_tensorrt_calls_it():
 
 def test_errors_come_first():
     found = lint(net("t = NonZero(x) u = Compress(x, c) y = RandomUniform<shape=[1], seed=1.0>()"), XAVIER)
-    assert [finding.severity for finding in found] == ["error", "warning", "warning"]
+    assert [finding.severity for finding in found] == ["error", "warning", "warning", "warning"]
 
 
 def test_subgraphs_are_looked_at_with_what_they_see_around_them():
@@ -175,3 +175,23 @@ def test_values_of_a_constant_node():
     model = net("c = Constant<value_ints=[1, 2]>() y = Reshape(x, c)", "float[2] x")
     values = Network(model, XAVIER).nodes[1].values(1)
     assert values is not None and values.dtype == np.int64 and values.tolist() == [1, 2]
+
+
+NORM = "BatchNormalization"
+
+
+@pytest.mark.parametrize("target", ["xavier", "trt10", "ort"])
+@pytest.mark.parametrize(
+    ("body", "opset"),
+    [
+        (f"y, a, d, e, f = {NORM}(x, b, b, b, b)", 9),
+        (f"y, a, d = {NORM}<training_mode=1>(x, b, b, b, b)", 17),
+        (f"y = {NORM}<is_test=0>(x, b, b, b, b)", 6),
+        ("y = Dropout<is_test=0>(x)", 6),
+        ("y = Dropout(x, one, yes)", 17),
+    ],
+)
+def test_training_mode_is_one_error_whatever_the_engine(body: str, opset: int, target: str):
+    found = [each for each in lint(net(body, opset=opset), find_target(target)) if each.severity == "error"]
+    assert ["training" in each.rule for each in found] == [True]
+    assert found[0].fix == "export the network in inference mode"

@@ -96,7 +96,7 @@ OPERATORS = (
     case("uint8", "y = Cast<to=1>(u)", "y = Relu(x)", "uint8[4] u", "xavier-8.2"),
     case("cast-type", "y = Cast<to=16>(x)", "y = Cast<to=11>(x)"),
     case("cast-type", "y = Cast<to=2>(n)", "f = Cast<to=1>(n) y = Cast<to=2>(f)", "int32[2] n"),
-    case("output-count", "y, m, s = BatchNormalization(x, b, b, b, b)", "y = BatchNormalization(x, b, b, b, b)"),
+    case("output-count", "y, m, s, t = GRU(x, b, b)", "y = GRU(x, b, b)"),
     case("data-dependent", "y = NonZero(x)", PLAIN),
 )
 PARAMETERS = (
@@ -279,6 +279,7 @@ SEQUENCES = (
         target="trt10",
         opset=19,
     ),
+    case("random", "y = Bernoulli(x)", PLAIN, target="ort"),
     case("random-seed", "y = RandomUniform<shape=[2], seed=1.0>()", "y = RandomUniform<shape=[2]>()"),
 )
 QUANTIZERS = (
