@@ -1,7 +1,7 @@
 """A PyTorch network as an ONNX file, with inputs to fit it on: writes from_pytorch.onnx and from_pytorch.npz.
 
-    python examples/from_pytorch.py
-    onnx-compress from_pytorch.onnx --data from_pytorch.npz -p basis:macs=0.6,quantize
+python examples/from_pytorch.py
+onnx-compress from_pytorch.onnx --data from_pytorch.npz -p basis:macs=0.6,quantize
 """
 
 import numpy as np

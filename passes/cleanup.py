@@ -24,6 +24,7 @@ import onnx_graphsurgeon as gs
 from ..compiler.graph.constants import fold, lower_constants
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.graph.shapes import symbolic_shapes
+from ..compiler.graph.training_mode import node_training_mode
 from ..compiler.graph.weights import resolve
 from ..compiler.pipeline.base import Decision, Pass, PassResult
 from ..compiler.pipeline.context import Context
@@ -83,18 +84,16 @@ def fold_all(graph: gs.Graph) -> list[str]:
 
 
 def does_nothing(node: gs.Node) -> bool:
-    """Whether the first output of `node` always equals its first input, and nobody reads another output.
+    """Whether the first output of `node` equals its first input outside of training, and nobody reads another output.
 
-    Dropout: opset 12 on has an input `training_mode` (absent: false); from 7 on it is always the inference form; before
-    that the attribute `is_test` says so.
+    Of a Dropout whose input `training_mode` is computed nobody knows.
     """
     if node.domain or not node.outputs or any(tensor.outputs for tensor in node.outputs[1:]):
         return False
     if node.op != "Dropout":
         return node.op == "Identity"
     if len(node.inputs) > 2 and not node.inputs[2].is_empty():
-        training = resolve(node.inputs[2])
-        return training is not None and not training.any()
+        return resolve(node.inputs[2]) is not None
     return True
 
 
@@ -112,6 +111,6 @@ def _bypass_all(rewriter: Rewriter) -> list[str]:
 
 
 def _trains(node: gs.Node, graph: gs.Graph) -> bool:
-    """An old Dropout that is not marked as a test, or one whose mask is an output of the graph."""
+    """A Dropout in training mode, or one whose mask is an output of the graph."""
     masked = any(tensor is output for tensor in node.outputs[1:] for output in graph.outputs)
-    return masked or (graph.opset < 7 and not node.attrs.get("is_test", 0))
+    return masked or node_training_mode(node, graph.opset) is not None

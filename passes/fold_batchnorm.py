@@ -28,6 +28,7 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.graph.ties import readers
+from ..compiler.graph.training_mode import node_training_mode
 from ..compiler.graph.weights import is_quantized, resolve
 from ..compiler.pipeline.base import Decision, Pass, PassResult
 from ..compiler.pipeline.context import Context
@@ -97,7 +98,7 @@ def check(node: gs.Node, graph: gs.Graph) -> str | None:
         return f"it follows {layer.op if layer else 'an input'}, not a Conv, ConvTranspose or Gemm"
     if len(y.outputs) > 1 or any(y is output for output in graph.outputs):
         return f"the output of '{layer.name}' is read elsewhere too"
-    if _trains(node, graph.opset):
+    if node_training_mode(node, graph.opset):
         return "it is in training mode"
     if graph.opset < 9 and not node.attrs.get("spatial", 1):
         return "it normalises each position on its own (spatial=0)"
@@ -108,14 +109,6 @@ def check(node: gs.Node, graph: gs.Graph) -> str | None:
     if is_quantized(layer.inputs[1]):
         return f"the weight of '{layer.name}' is quantized"
     return None
-
-
-def _trains(node: gs.Node, opset: int) -> bool:
-    if opset >= 14:
-        return bool(node.attrs.get("training_mode", 0))
-    if opset < 7:
-        return not node.attrs.get("is_test", 0)
-    return any(not tensor.is_empty() for tensor in node.outputs[1:])
 
 
 def _folded(node: gs.Node) -> Folded | str:

@@ -1,10 +1,11 @@
 """Is a model that comes in whole? What is not, engines refuse as well, or read as something else.
 
 1. Its structure is that of a graph: rules 1 to 3 of `check`.
-2. Inputs and outputs have types, opsets are numbers that there can be.
-3. Every node keeps the rules of its operator. Those that ONNX has never heard of pass: engines have plug-ins.
-4. The weight of every Conv fits its groups, bias and input, which neither checker nor shape inference look at.
-5. Weights that are computed from constants are finite.
+2. No node is in training mode.
+3. Inputs and outputs have types, opsets are numbers that there can be.
+4. Every node keeps the rules of its operator. Those that ONNX has never heard of pass: engines have plug-ins.
+5. The weight of every Conv fits its groups, bias and input, which neither checker nor shape inference look at.
+6. Weights that are computed from constants are finite.
 
 Weights that do not fill their shape, or are stored as NaN or Inf, are refused before, by `normalize`.
 """
@@ -23,6 +24,7 @@ from .check import check_structure, proto_to_check
 from .inference import inferred
 from .io import Model
 from .normalize import WEIGHTED, graphs
+from .training_mode import EXPORT, node_training_mode
 from .weights import resolve
 
 EXPORT_AGAIN = "export the network again; onnx.checker shows the details"
@@ -35,11 +37,19 @@ def validate(model: Model) -> None:
         check_structure(model)
     except CompressError as error:
         raise _broken(error.what, error.where) from error
+    _check_mode(model.graph)
     _check_computed(model.graph)
     _check_declarations(model.envelope.graph)
     proto = proto_to_check(model)
     _check_nodes(proto)
     _check_convs(proto)
+
+
+def _check_mode(graph: gs.Graph) -> None:
+    for node in (node for part in (graph, *graph.subgraphs(recursive=True)) for node in part.nodes):
+        reason = node_training_mode(node, graph.opset)
+        if reason is not None:
+            raise CompressError(f"{node.op} is in training mode: {reason}", f"node '{node.name}'", EXPORT)
 
 
 def _check_computed(graph: gs.Graph) -> None:

@@ -16,6 +16,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from ..graph.normalize import ONNX_DOMAINS
+from ..graph.training_mode import training_mode
 from ..targets import Target
 from .context import LintContext
 
@@ -74,6 +76,14 @@ class Node:
 
     def attribute(self, name: str, default: Any = None) -> Any:
         return self.attributes.get(name, default)
+
+    @property
+    def training_mode(self) -> str | None:
+        """What puts the node into training mode, or None."""
+        if self.proto.domain not in ONNX_DOMAINS:
+            return None
+        flag = self.values(2) if self.op == "Dropout" else None
+        return training_mode(self.op, self.context.opset, self.attributes, list(self.proto.output), flag)
 
     @property
     def stored(self) -> onnx.TensorProto | None:

@@ -5,15 +5,16 @@ Where no other source is given: onnx-tensorrt 8.5-GA builtin_op_importers.cpp.
 
 from __future__ import annotations
 
+from ..graph.training_mode import EXPORT
 from .node import Node
-from .rule import TENSORRT, TENSORRT_8, Problem, Problems, node_rule
+from .rule import TENSORRT, TENSORRT_8, Problem, Problems, every, node_rule
 
 
-@node_rule("batchnorm-training", "BatchNormalization", targets=TENSORRT, source="importer of BatchNormalization")
+@node_rule("batchnorm-training", "BatchNormalization", targets=every, source="ONNX, BatchNormalization of each opset")
 def batchnorm_training(node: Node) -> Problems:
     """Normalization by the batch's own statistics is for training."""
-    if node.attribute("training_mode", 0):
-        yield Problem("training_mode=1", "export the network in inference mode")
+    if node.training_mode:
+        yield Problem(f"it is in training mode: {node.training_mode}", EXPORT)
 
 
 @node_rule("batchnorm-rank", "BatchNormalization", targets=TENSORRT, source="importer of BatchNormalization")
@@ -48,6 +49,8 @@ def batchnorm_computed(node: Node) -> Problems:
 def batchnorm_unfolded(node: Node) -> Problems:
     """A BatchNormalization after a Conv belongs into its weights: quantizers are then set for what really runs."""
     before = node.producer(0)
+    if node.training_mode:
+        return
     if before is not None and before.op == "Conv" and not any(node.computed(i) for i in range(1, 5)):
         yield Problem("it is not folded into the Conv before it", "compress the model: fold-batchnorm does it")
 
@@ -67,12 +70,13 @@ def instance_norm_rank(node: Node) -> Problems:
         yield Problem(f"the input has {rank} dimensions, TensorRT takes 3 to 5", "reshape it")
 
 
-@node_rule("dropout-training", "Dropout", targets=TENSORRT, source="onnx-tensorrt, importer of Dropout")
+@node_rule("dropout-training", "Dropout", targets=every, source="ONNX, Dropout of each opset; onnx-tensorrt's importer")
 def dropout_training(node: Node) -> Problems:
-    """Dropout is for inference: training_mode must be a constant, and false."""
-    values = node.values(2)
-    if node.computed(2) or (values is not None and values.any()):
-        yield Problem("training_mode is not a constant false", "export the network in inference mode")
+    """Dropout drops values in training only; for TensorRT its training_mode must be a constant."""
+    if node.training_mode:
+        yield Problem(f"it is in training mode: {node.training_mode}", EXPORT)
+    elif node.computed(2) and TENSORRT(node.context.target):
+        yield Problem("training_mode is not a constant false", EXPORT)
 
 
 RULES = (

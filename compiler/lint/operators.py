@@ -121,6 +121,8 @@ def output_count(network: Network) -> Problems:
     known = supported(network.context.target)
     for node in network.nodes:
         count = RETURNS.get(node.op, 1)
+        if node.training_mode:  # its outputs are what is wrong, but not what to mend
+            continue
         if node.op in known and node.op not in ANY_COUNT and len(node.proto.output) > count:
             text = f"{len(node.proto.output)} outputs, {node.op} gives {count}"
             yield Problem(text, f"keep the first {count}" if count > 1 else "keep the first", node.name)

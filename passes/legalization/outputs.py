@@ -1,4 +1,5 @@
 """Outputs that the parser's importers do not return, where nobody reads them: they are taken off the node.
+A BatchNormalization that is in training mode because of them keeps them.
 
 onnx-tensorrt 8.5 asks its importer for as many outputs as the node lists, and fails with `std::out_of_range`.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.graph.training_mode import node_training_mode
 from ...compiler.targets import Target
 from .base import Edit, Pattern, is_tensorrt
 
@@ -20,6 +22,8 @@ def _drop_unread(rewriter: Rewriter, target: Target) -> Iterator[Edit]:
         for node in part.graph.nodes:
             count = RETURNED.get(node.op, len(node.outputs)) if not node.domain else len(node.outputs)
             returned, extra = list(node.outputs)[:count], list(node.outputs)[count:]
+            if node_training_mode(node, rewriter.graph.opset):
+                continue
             if extra and not any(tensor.outputs or id(tensor) in kept for tensor in extra):
                 node.outputs = returned
                 rewriter.edits += 1
