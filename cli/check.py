@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -44,6 +44,8 @@ def check(
 
     chosen = find_target(target)
     findings = lint(parse(model), chosen, model.parent, plugin_op or [])
+    if all(finding.severity != "error" for finding in findings):
+        findings = [*invalid(model), *findings]
     built = None if engine is None else engine_figures(model, shapes or [])
     figures = {
         "model": str(model),
@@ -59,6 +61,19 @@ def check(
         show(results(), figures, findings)
     if not figures["passed"]:
         raise typer.Exit(1)
+
+
+def invalid(model: Path) -> Iterator[Finding]:
+    """What is wrong with the model whatever the engine, where something is."""
+    from ..compiler.errors import CompressError
+    from ..compiler.graph.io import load
+    from ..compiler.lint import Finding
+    from ..drivers.setup import check_model
+
+    try:
+        check_model(load(model))
+    except CompressError as error:
+        yield Finding("invalid", error.where or "model", error.what, error.fix, "error")
 
 
 def passes(findings: Iterable[Finding], engine: dict[str, Any] | None) -> bool:

@@ -29,6 +29,7 @@ from ..compiler.pipeline.spec import format_pipeline, parse_pipeline
 from ..compiler.targets import Target, find_target
 from ..compiler.targets.profiles import open_inputs, parse_ranges
 from ..runtime.data import Samples, load_samples
+from ..runtime.loading import check_loads
 from ..runtime.memory import memory_budget, parse_bytes
 from .order import check_order
 from .paths import read_by
@@ -133,8 +134,14 @@ def load_model(model: ModelLike) -> Model:
         inside = next(unsupported_convs(source.graph), None)
         what = "the model has no Conv" if inside is None else f"the model has no Conv but those {inside[1]}"
         raise CompressError(what, _place(source), "give a convolutional network")
-    validate(source)
+    check_model(source)
     return source
+
+
+def check_model(model: Model) -> None:
+    """`CompressError`, naming the node, for a model that is not whole, or that onnxruntime finds invalid."""
+    validate(model)
+    check_loads(model)
 
 
 class Baseline(Instrument):

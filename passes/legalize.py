@@ -4,7 +4,7 @@ What is rewritten, in this order (a file each in `passes.legalization`):
 
     operators      those that the parser lacks, by the ones that define them; opset lowered; IR version capped
     constants      Constant nodes as initializers; bounds of slices that INT32 cannot hold
-    convolutions   kernel_shape written out; pads beside auto_pad=SAME
+    convolutions   kernel_shape written out
     quantizers     zero points, signs, axes; INT8 weights as FP32 -> Q -> DQ where the engine wants that
     outputs        outputs that nobody reads and no importer returns
     names          node names without , : *

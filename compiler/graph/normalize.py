@@ -6,7 +6,8 @@
 4. What the IR cannot hold is set aside in `stubs` and comes back on export: documentation and metadata of nodes,
    attributes without elements, of bytes that are not text, and of unusual types. A list of subgraphs is refused.
 5. Types other than tensors are taken off declarations (the envelope keeps those of the model's inputs and outputs).
-6. Names are text. Every stored tensor has the size that its type and shape call for, and every attribute the data that
+6. `pads` beside an `auto_pad` that overrides them go: onnxruntime refuses both together, TensorRT some.
+7. Names are text. Every stored tensor has the size that its type and shape call for, and every attribute the data that
    its type does; weights are finite.
 """
 
@@ -20,6 +21,7 @@ import onnx
 from onnx import AttributeProto, inliner, numpy_helper
 
 from ..errors import CompressError
+from .attributes import PADDED
 from .external import EXTERNAL, Arrays, graph_tensors
 from .storage.operators import DOMAIN
 
@@ -27,6 +29,7 @@ DEFAULT_DOMAIN = "ai.onnx"
 ONNX_DOMAINS = ("", DEFAULT_DOMAIN)
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"})
 FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE})
+OVERRIDING = (b"SAME_UPPER", b"SAME_LOWER", b"VALID")
 ATTRIBUTE_FIELDS = {
     AttributeProto.FLOAT: "f",
     AttributeProto.INT: "i",
@@ -92,10 +95,18 @@ def normalize(proto: onnx.ModelProto, arrays: Arrays) -> list[onnx.NodeProto]:
         for index, node in enumerate(graph.node):
             if node.domain == DEFAULT_DOMAIN:
                 node.ClearField("domain")
+            if node.op_type in PADDED and not node.domain:
+                _drop_idle_pads(node)
             node.name = _unique(node.name or f"{node.op_type}_{index}", seen)
             stubs.append(_set_aside(node))
     check_finite(proto.graph, arrays)
     return [stub for stub in stubs if len(stub.ListFields()) > 1]
+
+
+def _drop_idle_pads(node: onnx.NodeProto) -> None:
+    found = {attribute.name: attribute for attribute in node.attribute}
+    if "pads" in found and "auto_pad" in found and found["auto_pad"].s in OVERRIDING:
+        node.attribute.remove(found["pads"])
 
 
 def restore(proto: onnx.ModelProto, stubs: dict[str, onnx.NodeProto]) -> None:

@@ -2,9 +2,9 @@
 
 1. Its structure is that of a graph: rules 1 to 3 of `check`.
 2. No node is in training mode.
-3. Inputs and outputs have types, opsets are numbers that there can be.
+3. Inputs and outputs have types, opsets and the IR version are numbers that there are.
 4. Every node keeps the rules of its operator. Those that ONNX has never heard of pass: engines have plug-ins.
-5. The weight of every Conv fits its groups, bias and input, which neither checker nor shape inference look at.
+5. Attributes of convolutions and pooling are numbers that can be, and fit weight, bias and input (`attributes`).
 6. Weights that are computed from constants are finite.
 
 Weights that do not fill their shape, or are stored as NaN or Inf, are refused before, by `normalize`.
@@ -14,21 +14,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
 from ..errors import CompressError
+from .attributes import CONVS, PADDED, Shape, Shapes, attribute_fault
 from .check import check_structure, proto_to_check
 from .inference import inferred
 from .io import Model
-from .normalize import WEIGHTED, graphs
+from .normalize import DEFAULT_DOMAIN, ONNX_DOMAINS, WEIGHTED, graphs
 from .training_mode import EXPORT, node_training_mode
 from .weights import resolve
 
 EXPORT_AGAIN = "export the network again; onnx.checker shows the details"
-Shape = tuple[int, ...]
+NEWEST: dict[str, int] = dict.fromkeys(ONNX_DOMAINS, onnx.defs.onnx_opset_version())
+NEWEST_OF_OTHERS = 2**31 - 1
 
 
 def validate(model: Model) -> None:
@@ -40,9 +43,14 @@ def validate(model: Model) -> None:
     _check_mode(model.graph)
     _check_computed(model.graph)
     _check_declarations(model.envelope.graph)
-    proto = proto_to_check(model)
+    check_proto(proto_to_check(model))
+
+
+def check_proto(proto: onnx.ModelProto) -> None:
+    """Rules 3 to 5 of the module docstring, for a model with or without its big weights."""
+    _check_versions(proto)
     _check_nodes(proto)
-    _check_convs(proto)
+    _check_attributes(proto)
 
 
 def _check_mode(graph: gs.Graph) -> None:
@@ -66,11 +74,23 @@ def _check_declarations(graph: onnx.GraphProto) -> None:
             raise _broken("it has no type", f"tensor '{info.name}'")
 
 
+def _check_versions(proto: onnx.ModelProto) -> None:
+    if proto.ir_version > onnx.IR_VERSION:
+        raise _unknown(f"IR version {proto.ir_version}", f"1 to {onnx.IR_VERSION}", "model")
+    for domain, version in ((entry.domain, entry.version) for entry in proto.opset_import):
+        newest = NEWEST.get(domain, NEWEST_OF_OTHERS)
+        if not 0 < version <= newest:
+            raise _unknown(f"opset {version}", f"1 to {newest}", f"domain '{domain or DEFAULT_DOMAIN}'")
+
+
+def _unknown(what: str, known: str, where: str) -> CompressError:
+    return CompressError(
+        f"{what} is not known: {known} are supported", where, "export the network again at one of these"
+    )
+
+
 def _check_nodes(proto: onnx.ModelProto) -> None:
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
-    for domain, version in opsets.items():
-        if not 0 < version < 2**31:
-            raise _broken(f"opset {version}", f"domain '{domain}'")
     rules = onnx.checker.C.CheckerContext()
     rules.ir_version, rules.opset_imports = proto.ir_version, opsets
     for node in (node for part in graphs(proto.graph) for node in part.node):
@@ -92,24 +112,23 @@ def _operators() -> frozenset[tuple[str, str]]:
     return frozenset((schema.domain, schema.name) for schema in onnx.defs.get_all_schemas_with_history())
 
 
-def _check_convs(proto: onnx.ModelProto) -> None:
+def _check_attributes(proto: onnx.ModelProto) -> None:
     shapes = _shapes(proto)
-    for node in proto.graph.node:
-        if node.op_type != "Conv" or node.domain:
+    for node in (node for part in graphs(proto.graph) for node in part.node):
+        if node.op_type not in PADDED or node.domain not in ONNX_DOMAINS:
             continue
-        x, weight, bias = (shapes.get(name, ()) for name in (*node.input, "")[:3])
-        group = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
-        if len(weight) > 2 and 0 not in weight and not _fits(x, weight, bias, group):
-            raise _broken(
-                f"weight {weight}, bias {bias}, input {x} and {group} groups do not fit", f"node '{node.name}'"
-            )
+        attributes = {entry.name: _value(entry) for entry in node.attribute}
+        reads = (shapes.get(name, ()) for name in (*node.input, "", "")[:3])
+        fault = attribute_fault(
+            node.op_type, attributes, Shapes(*reads) if node.op_type in CONVS else Shapes(next(reads))
+        )
+        if fault is not None:
+            raise _broken(fault, f"node '{node.name or node.op_type}'")
 
 
-def _fits(x: Shape, weight: Shape, bias: Shape, group: int) -> bool:
-    """Sizes that are not known, 0 or left out, fit."""
-    if group < 1 or weight[0] % group or bias not in ((), (0,), weight[:1]):
-        return False
-    return len(x) < 2 or x[1] in (0, weight[1] * group)
+def _value(entry: onnx.AttributeProto) -> Any:
+    value = onnx.helper.get_attribute_value(entry)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _shapes(proto: onnx.ModelProto) -> Mapping[str, Shape]:

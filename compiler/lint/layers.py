@@ -7,7 +7,7 @@ TensorRT 10 as well was seen with TensorRT for RTX 1.7, whose parser is of that 
 from __future__ import annotations
 
 from .node import Node
-from .rule import TENSORRT, TENSORRT_8, Problem, Problems, node_rule, tensorrt
+from .rule import TENSORRT, TENSORRT_8, Problem, Problems, every, node_rule, tensorrt
 
 CONVS = "Conv ConvTranspose"
 POOLS = "AveragePool MaxPool LpPool"
@@ -59,10 +59,12 @@ def conv_channels(node: Node) -> Problems:
         yield Problem(f"the input has {have} channels, the weight {want} ({group} groups)", "export it again")
 
 
-@node_rule("auto-pad", f"{CONVS} {POOLS}", targets=TENSORRT, source="onnx2trt_utils.cpp, getKernelParams")
+@node_rule("auto-pad", f"{CONVS} {POOLS}", targets=every, source="onnx2trt_utils.cpp; onnxruntime, conv_attributes.h")
 def auto_pad(node: Node) -> Problems:
-    """`pads` and auto_pad=SAME_* exclude each other."""
-    if str(node.attribute("auto_pad", "NOTSET")).startswith("SAME") and "pads" in node.attributes:
+    """`pads` and auto_pad=SAME_* exclude each other; for the Convs of onnxruntime auto_pad=VALID does, too."""
+    in_tensorrt, mode = TENSORRT(node.context.target), str(node.attribute("auto_pad", "NOTSET"))
+    refused = mode.startswith("SAME") if in_tensorrt else node.op in CONVS.split() and mode not in ("NOTSET", "")
+    if refused and "pads" in node.attributes:
         yield Problem(f"it has both pads and auto_pad={node.attribute('auto_pad')}", "drop one of them")
 
 

@@ -139,7 +139,9 @@ def test_names_that_are_no_text(refuse: Refusal):
 def test_convs_that_nothing_depends_on(refuse: Refusal):
     graph = "g (float[N,3,8,8] x) => (float[N,3,8,8] y) { t = Conv(x, w) y = Relu(x) }"
     refuse(
-        1, "no output depends on a Conv", model=refuse.save("n.onnx", builders.proto(graph, w=np.ones((4, 3, 3, 3))))
+        1,
+        "no output depends on a Conv",
+        model=refuse.save("n.onnx", builders.proto(graph, w=np.ones((4, 3, 3, 3), np.float32))),
     )
 
 

@@ -57,7 +57,9 @@ def test_json_has_one_shape(good: Path, bad: Path, capsys: pytest.CaptureFixture
 
 
 def test_many_findings_of_a_rule_are_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    path = front.write_model(tmp_path / "m.onnx", net(" ".join(f"y{i} = NonZero(x)" for i in range(8))))
+    path = front.write_model(
+        tmp_path / "m.onnx", net(" ".join(f"y{i} = NonZero(x)" for i in range(8)) + " y = Relu(x)")
+    )
     call("check", path)
     out = capsys.readouterr().out
     assert out.count("[data-dependent]") == 6 and "and 3 more of [data-dependent]: --json lists all" in out
@@ -118,3 +120,22 @@ def test_the_dla_says_what_it_runs(tmp_path: Path, capsys: pytest.CaptureFixture
     assert figures["share"] == 1
     names = {field.name for field in dataclasses.fields(dla.DlaLayer)}
     assert [set(layer) for layer in figures["layers"]] == [names] * 2
+
+
+@pytest.mark.parametrize("target", ["xavier", "trt10", "ort"])
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("[one] y = Conv<strides=[0,0]>(x, w)", "node 'one': the model is broken: strides=[0, 0]"),
+        ('[one] y = Conv<auto_pad="BAD">(x, w)', "node 'one': the model is broken: auto_pad=BAD"),
+        ("[one] y = Concat<axis=9>(x, x)", "node 'one': onnxruntime cannot load the model"),
+    ],
+)
+def test_what_is_invalid_anywhere_does_not_pass(
+    target: str, body: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = front.write_model(tmp_path / "m.onnx", net(body))
+    assert call("check", path, "--target", target) == 1
+    assert words in capsys.readouterr().out
+    assert call(path, "-p", "cleanup", "-o", tmp_path / "out.onnx") == 1
+    assert not (tmp_path / "out.onnx").exists()

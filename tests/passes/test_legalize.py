@@ -49,17 +49,6 @@ def test_kernel_shape_is_written_out():
     assert node(before.graph, "Conv").attrs["kernel_shape"] == [3, 3]
 
 
-def test_pads_beside_auto_pad_go():
-    before = model(
-        'g (float[N,3,8,8] x) => (float[N,4,8,8] y) { y = Conv<kernel_shape = [3, 3], auto_pad = "SAME_UPPER">(x, w) }',
-        w=normal(4, 3, 3, 3),
-    )
-    expected = run(before, x=normal(1, 3, 8, 8))["y"]
-    node(before.graph, "Conv").attrs["pads"] = [0, 0, 0, 0]
-    assert any("auto_pad" in what for what in legalize(before))
-    np.testing.assert_array_equal(run(before, x=normal(1, 3, 8, 8))["y"], expected)
-
-
 def test_hard_swish_is_decomposed_before_8_4_only():
     text = "g (float[N,4] x) => (float[N,4] y) { y = HardSwish(x) }"
     old, new = model(text), model(text)
