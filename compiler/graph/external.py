@@ -105,7 +105,8 @@ def _read(tensor: onnx.TensorProto, folder: Path) -> bytearray:
     try:
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or 0) or None
         with path.open("rb") as file:
-            data = bytearray(length or _expected(tensor))
+            there = max(0, path.stat().st_size - offset)
+            data = bytearray(min(length or _expected(tensor), there))
             file.seek(offset)
             del data[file.readinto(data) :]
     except (OSError, ValueError) as error:

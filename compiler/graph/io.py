@@ -20,6 +20,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ..errors import CompressError
+from .expansion import check_functions
 from .external import EXTERNAL, Arrays, data_files, extract_weights, read_external, write_external
 from .normalize import graphs, inline_functions, normalize, restore
 from .protobuf_writer import Weights, size, write
@@ -162,6 +163,7 @@ def parse(path: Path) -> onnx.ModelProto:
         raise CompressError("not an ONNX model, or only a part of one", str(path), "copy or export it again") from error
     if not proto.ir_version or not proto.graph.output:
         raise CompressError("not an ONNX model: it has no graph", str(path), "give the path of an .onnx file")
+    check_functions(proto)
     return proto
 
 

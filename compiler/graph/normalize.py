@@ -22,6 +22,7 @@ from onnx import AttributeProto, inliner, numpy_helper
 
 from ..errors import CompressError
 from .attributes import PADDED
+from .expansion import check_functions
 from .external import EXTERNAL, Arrays, graph_tensors
 from .storage.operators import DOMAIN
 
@@ -29,6 +30,8 @@ DEFAULT_DOMAIN = "ai.onnx"
 ONNX_DOMAINS = ("", DEFAULT_DOMAIN)
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"})
 FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE})
+DENSE = 2**28
+"""Bytes of a tensor that is stored sparse."""
 OVERRIDING = (b"SAME_UPPER", b"SAME_LOWER", b"VALID")
 ATTRIBUTE_FIELDS = {
     AttributeProto.FLOAT: "f",
@@ -61,6 +64,7 @@ def inline_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
     domains = {function.domain for function in proto.functions} - {DOMAIN}
     if not domains:
         return proto
+    check_functions(proto)
     own = [(function.domain, function.name) for function in proto.functions if function.domain == DOMAIN]
     try:
         inlined = inliner.inline_selected_functions(proto, own, exclude=True)
@@ -257,6 +261,9 @@ def _make_dense(graph: onnx.GraphProto) -> None:
 
 def _dense(sparse: onnx.SparseTensorProto, name: str) -> onnx.TensorProto:
     values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+    if prod(sparse.dims) * values.itemsize > DENSE:
+        sizes = " x ".join(map(str, sparse.dims))
+        raise CompressError(f"{sizes} are too many for a sparse tensor", f"tensor '{name}'", "store it in full")
     dense = np.zeros(tuple(sparse.dims), values.dtype)
     axes = [indices[:, axis] for axis in range(indices.shape[1])] if indices.ndim == 2 else []
     places = np.ravel_multi_index(axes, dense.shape) if axes else indices

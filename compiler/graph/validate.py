@@ -6,6 +6,7 @@
 4. Every node keeps the rules of its operator. Those that ONNX has never heard of pass: engines have plug-ins.
 5. Attributes of convolutions and pooling are numbers that can be, and fit weight, bias and input (`attributes`).
 6. Weights that are computed from constants are finite.
+7. No tensor, and nothing computed from constants, is too big (`limits`).
 
 Weights that do not fill their shape, or are stored as NaN or Inf, are refused before, by `normalize`.
 """
@@ -25,6 +26,7 @@ from .attributes import CONVS, PADDED, Shape, Shapes, attribute_fault
 from .check import check_structure, proto_to_check
 from .inference import inferred
 from .io import Model
+from .limits import check_constants, check_elements
 from .normalize import DEFAULT_DOMAIN, ONNX_DOMAINS, WEIGHTED, graphs
 from .training_mode import EXPORT, node_training_mode
 from .weights import resolve
@@ -43,14 +45,13 @@ def validate(model: Model) -> None:
     _check_mode(model.graph)
     _check_computed(model.graph)
     _check_declarations(model.envelope.graph)
-    check_proto(proto_to_check(model))
-
-
-def check_proto(proto: onnx.ModelProto) -> None:
-    """Rules 3 to 5 of the module docstring, for a model with or without its big weights."""
+    proto = proto_to_check(model)
     _check_versions(proto)
     _check_nodes(proto)
-    _check_attributes(proto)
+    shapes = _shapes(proto)
+    _check_attributes(proto, shapes)
+    check_elements(shapes)
+    check_constants(model.graph, shapes)
 
 
 def _check_mode(graph: gs.Graph) -> None:
@@ -112,8 +113,7 @@ def _operators() -> frozenset[tuple[str, str]]:
     return frozenset((schema.domain, schema.name) for schema in onnx.defs.get_all_schemas_with_history())
 
 
-def _check_attributes(proto: onnx.ModelProto) -> None:
-    shapes = _shapes(proto)
+def _check_attributes(proto: onnx.ModelProto, shapes: Mapping[str, Shape]) -> None:
     for node in (node for part in graphs(proto.graph) for node in part.node):
         if node.op_type not in PADDED or node.domain not in ONNX_DOMAINS:
             continue
