@@ -218,6 +218,11 @@ def _share_initializers(graph: onnx.GraphProto, local: frozenset[str]) -> None:
         part.initializer.extend(own)
 
 
+def _listing(tensor: onnx.TensorProto) -> onnx.ValueInfoProto:
+    """Of the tensor as it is: the name may be that of another one, which is gone."""
+    return onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+
+
 def _declare(proto: onnx.ModelProto, declared: onnx.GraphProto) -> None:
     """Inputs and outputs as they were declared, less the listed initializers that are gone; new inputs come last."""
     initializers = {tensor.name: tensor for tensor in proto.graph.initializer}
@@ -228,8 +233,9 @@ def _declare(proto: onnx.ModelProto, declared: onnx.GraphProto) -> None:
     known = {info.name for info in inputs}
     inputs += [info for info in proto.graph.input if info.name not in known]
     if proto.ir_version < 4:
-        new = [tensor for name, tensor in initializers.items() if name not in known]
-        inputs += [onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in new]
+        listed = {name: _listing(tensor) for name, tensor in initializers.items()}
+        inputs = [listed.pop(info.name, info) for info in inputs]
+        inputs += listed.values()
     del proto.graph.input[:]
     proto.graph.input.extend(inputs)
     del proto.graph.output[:]

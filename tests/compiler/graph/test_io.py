@@ -412,6 +412,22 @@ def test_up_to_ir_3_listed_initializers_are_constants():
     onnx.checker.check_model(after)
 
 
+def test_up_to_ir_3_the_list_describes_what_has_the_name_now():
+    """A pass may give the name of a weight that is gone to a tensor of another type."""
+    content = proto("g (float[N,4] x, float[1] w) => (float[N,4] y) { z = Mul(x, w) y = Reshape(z, s) }", ir=3)
+    given = from_proto(_with_initializers(content, w=normal(1), s=np.array([-1, 4])))
+    scale, reshape = given.graph.nodes
+    scale.inputs[1], reshape.inputs[1] = (
+        gs.Constant("v", normal(1, 4)),
+        gs.Constant("w", np.array([-1, 4])),
+    )
+    after = to_proto(given)
+    kinds = {entry.name: entry.type.tensor_type for entry in after.graph.input}
+    assert (kinds["w"].elem_type, kinds["w"].shape.dim[0].dim_value) == (TensorProto.INT64, 2)
+    onnx.checker.check_model(after, full_check=True)
+    assert run(given, x=normal(2, 4))["y"].shape == (2, 4)
+
+
 def test_from_ir_4_on_a_listed_initializer_is_an_input_with_a_default():
     content = proto("g (float[2] x, float[2] w) => (float[2] y) { y = Add(x, w) }", w=normal(2))
     kept = from_proto(content)
