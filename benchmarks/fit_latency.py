@@ -31,7 +31,7 @@ from onnx_compress.compiler.costs.latency.kernel_time import Speed
 from onnx_compress.compiler.costs.latency.kernel_work import KernelWork, kernel_work
 from onnx_compress.compiler.costs.latency.precision import PrecisionRequest
 from onnx_compress.compiler.graph.io import from_proto
-from onnx_compress.compiler.graph.shapes import infer_shapes
+from onnx_compress.compiler.graph.shapes import static_shapes
 from scipy.optimize import least_squares
 
 DEVICE = DEVICES["xavier"]
@@ -62,7 +62,7 @@ Figures = dict[str, float]
 
 def kernels(name: str, precision: PrecisionRequest) -> Works:
     graph = from_proto(build(name, weights="none")).graph
-    return kernel_work(graph, infer_shapes(graph), precision)
+    return kernel_work(graph, static_shapes(graph), precision)
 
 
 def estimate(works: Works, constants: Constants) -> float:
