@@ -19,6 +19,7 @@ from pathlib import Path
 import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError
+from ..compiler.graph.copies import copy_graph
 from ..compiler.graph.io import Model
 from ..compiler.pipeline.base import Pass, PassRecord
 from ..compiler.pipeline.context import Context, Snapshot
@@ -42,7 +43,7 @@ def run_bisect(
     options.refuse_unused("bisect")
     setup = set_up(model, pipeline, options, progress, partial(bisection_written, folder))
     source, passes, ctx = setup.source, setup.pipeline(), setup.ctx
-    judge = parse_check(check, replace(source, graph=source.graph.copy()), ctx.data)
+    judge = parse_check(check, replace(source, graph=copy_graph(source.graph)), ctx.data)
     culprit = bisect(source, passes, ctx, judge, [Baseline(setup.prepared)])
     return culprit, write_culprit(culprit, source, passes, ctx, check, folder)
 
@@ -131,7 +132,7 @@ class _Search(Instrument):
     def _limited(self, position: int, held: Sequence[str]) -> Snapshot:
         """What the pass leaves where it has to leave some nodes as they are."""
         before = self.snapshots[position - 1]
-        left = Snapshot(before.graph.copy(), before.state.copy())
+        left = Snapshot(copy_graph(before.graph), before.state.copy())
         entry = self._passes[position - 1]
         ctx = replace(self._ctx, held=frozenset(held), state=left.state, running=entry.name)
         entry.run(left.graph, ctx)

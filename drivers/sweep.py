@@ -18,6 +18,7 @@ from ..compiler.costs.latency import DEVICES, estimate
 from ..compiler.costs.network_cost import graph_cost
 from ..compiler.costs.unknown import UnknownShape
 from ..compiler.errors import UsageError
+from ..compiler.graph.copies import copy_graph
 from ..compiler.graph.io import from_proto
 from ..compiler.graph.storage.operators import declared
 from ..compiler.pipeline.base import Pass
@@ -119,7 +120,7 @@ def _point(sweep: FrontierSweep, found: Survey, original: FrontierSize, share: f
     """A job."""
     started, passes, graph = time.perf_counter(), sweep.at(share), sweep.graph()
     ctx = sweep.context()
-    ctx.original = graph.copy()
+    ctx.original = copy_graph(graph)
     point = FrontierPoint(share=share, pipeline=format_pipeline(passes))
     assert isinstance(passes[0], DecompositionPass)
     try:

@@ -24,7 +24,7 @@ from .expansion import check_functions
 from .external import EXTERNAL, Arrays, data_files, extract_weights, read_external, write_external
 from .normalize import graphs, inline_functions, normalize, restore
 from .protobuf_writer import Weights, size, write
-from .weightless import MIN_BYTES, export_for_inference, export_weightless
+from .weightless import MIN_BYTES, export_for_inference, export_weightless, share_initializers
 
 INLINE_LIMIT = 2**31 - 2**24
 RESERVED_PRODUCER = "TensorRT"
@@ -106,7 +106,7 @@ def _with_envelope(model: Model, proto: onnx.ModelProto) -> onnx.ModelProto:
         setattr(proto, field, getattr(envelope, field))
     proto.metadata_props.extend(envelope.metadata_props)
     restore(proto, {stub.name: stub for stub in envelope.graph.node})
-    _share_initializers(proto.graph, model.local)
+    share_initializers(proto.graph, model.local)
     _declare(proto, envelope.graph)
     return proto
 
@@ -203,19 +203,6 @@ def _keep_defaults(graph: gs.Graph, proto: onnx.GraphProto, arrays: Arrays) -> N
     graph.inputs = [
         known.get(declared.name) or gs.Constant(declared.name, value(declared.name)) for declared in proto.input
     ]
-
-
-def _share_initializers(graph: onnx.GraphProto, local: frozenset[str]) -> None:
-    """The export repeats an outer initializer in every subgraph that reads it; keep one, outside."""
-    outer = {tensor.name for tensor in graph.initializer}
-    for part in list(graphs(graph))[1:]:
-        own = [tensor for tensor in part.initializer if tensor.name in local]
-        for tensor in part.initializer:
-            if tensor.name not in local and tensor.name not in outer:
-                outer.add(tensor.name)
-                graph.initializer.append(tensor)
-        del part.initializer[:]
-        part.initializer.extend(own)
 
 
 def _listing(tensor: onnx.TensorProto) -> onnx.ValueInfoProto:

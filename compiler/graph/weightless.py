@@ -11,7 +11,7 @@ A graph holds stubs instead of its values while it is exported, and only then.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 
@@ -45,7 +45,33 @@ def export_weightless(graph: gs.Graph, min_bytes: int = MIN_BYTES) -> tuple[onnx
 
 def graph_bytes(graph: gs.Graph) -> int:
     """The size of the graph's file."""
-    return size(*export_weightless(graph))
+    proto, weights = export_weightless(graph)
+    share_initializers(proto.graph, _ambiguous(graph))
+    return size(proto, weights)
+
+
+def _ambiguous(graph: gs.Graph) -> set[str]:
+    """Names that subgraphs give to constants of their own, and others, too."""
+    named: dict[str, int] = {}
+    return {
+        name
+        for part in (graph, *graph.subgraphs(recursive=True))
+        for name, tensor in part.tensors().items()
+        if isinstance(tensor, gs.Constant) and named.setdefault(name, id(tensor)) != id(tensor)
+    }
+
+
+def share_initializers(graph: onnx.GraphProto, local: Collection[str]) -> None:
+    """The export repeats an outer initializer in every subgraph that reads it; keep one, outside."""
+    outer = {tensor.name for tensor in graph.initializer}
+    for part in list(graphs(graph))[1:]:
+        own = [tensor for tensor in part.initializer if tensor.name in local]
+        for tensor in part.initializer:
+            if tensor.name not in local and tensor.name not in outer:
+                outer.add(tensor.name)
+                graph.initializer.append(tensor)
+        del part.initializer[:]
+        part.initializer.extend(own)
 
 
 def export_for_inference(graph: gs.Graph) -> onnx.ModelProto:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..files import read_json, staged, writing
+from ..graph.copies import copy_graph
 from ..graph.io import Model, data_file, load
 from .base import Pass, PassRecord
 from .context import Context, RunState, Snapshot
@@ -54,7 +55,7 @@ class Checkpoints(Dump):
             return []
         records = [from_plain(PassRecord, entry["record"]) for entry, _ in steps]
         if len(steps) > self._prepared:
-            ctx.original = load(steps[self._prepared - 1][1]).graph if self._prepared else model.graph.copy()
+            ctx.original = load(steps[self._prepared - 1][1]).graph if self._prepared else copy_graph(model.graph)
         entry, path = steps[-1]
         Snapshot(load(path).graph, from_plain(RunState, entry["state"])).put_back(model.graph, ctx)
         passes = "pass 1 was" if len(steps) == 1 else f"passes 1 to {len(steps)} were"

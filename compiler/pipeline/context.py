@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ..graph.copies import copy_graph
 from ..jobs import Jobs
 from ..targets import Target, find_target
 from ..targets.profiles import parse_ranges
@@ -164,9 +165,9 @@ class Snapshot:
     @classmethod
     def of(cls, graph: gs.Graph, ctx: Context) -> Snapshot:
         """A copy of what is there now; values of constants are shared, since passes replace and never change them."""
-        return cls(graph.copy(), ctx.state.copy())
+        return cls(copy_graph(graph), ctx.state.copy())
 
     def put_back(self, graph: gs.Graph, ctx: Context) -> None:
         """Make `graph` and `ctx.state` what they were."""
-        vars(graph).update(vars(self.graph.copy()))
+        vars(graph).update(vars(copy_graph(self.graph)))
         vars(ctx.state).update(vars(self.state.copy()))

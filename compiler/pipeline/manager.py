@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import OUT_OF_MEMORY, REPORT, CompressError, UsageError
+from ..graph.copies import copy_graph
 from ..graph.io import Model
 from .base import Pass, PassRecord, PassResult
 from .context import Context, Snapshot
@@ -36,7 +37,7 @@ class PassManager:
 
     def run(self, model: Model, ctx: Context, done: Sequence[PassRecord] = ()) -> list[PassRecord]:
         """Run the passes behind those of `done`, which an earlier run has finished; the records of all."""
-        ctx.before = model.graph.copy()
+        ctx.before = copy_graph(model.graph)
         ctx.original = ctx.original or ctx.before
         records = list(done)
         first = records[-1].position if records else 0
@@ -46,7 +47,7 @@ class PassManager:
         return records
 
     def _step(self, position: int, entry: Pass, model: Model, ctx: Context) -> PassRecord:
-        ctx.before = ctx.before or model.graph.copy()
+        ctx.before = ctx.before or copy_graph(model.graph)
         before = Snapshot(ctx.before, ctx.state.copy())
         for instrument in reversed(self.instruments):
             instrument.before(position, entry, model, ctx)

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
+from ...compiler.graph.copies import copy_graph
 from ...compiler.graph.weightless import graph_bytes
 from ...compiler.pipeline.context import Context, Snapshot
 from ..legalize import Legalize
@@ -30,7 +31,7 @@ def file_bytes(graph: gs.Graph, ctx: Context) -> int:
     """What the network takes once it is written for the target."""
     if not ctx.options.legalize:
         return graph_bytes(graph) + ctx.envelope_bytes
-    ready = graph.copy()
+    ready = copy_graph(graph)
     Legalize().run(ready, replace(ctx, state=ctx.state.copy()))
     return graph_bytes(ready) + ctx.envelope_bytes
 

@@ -22,6 +22,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.errors import CompressError
+from ...compiler.graph.copies import copy_graph
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Trial, Trials
@@ -166,7 +167,7 @@ class SearchOutcome:
 def _tried(
     graph: gs.Graph, macs: float, search: BudgetSearch, attempt: Callable[[gs.Graph, float, Data], None]
 ) -> TrialOutcome:
-    trial = graph.copy()
+    trial = copy_graph(graph)
     try:
         attempt(trial, macs, search.fitting)
     except BudgetUnreachable:

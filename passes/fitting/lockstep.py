@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...compiler.graph.copies import copy_graph
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...runtime.lockstep import ROWS, dependency_order, lockstep
@@ -69,7 +70,7 @@ def fitted_layers(
     if data is None:
         yield from ((layer, plain_fits(layer)) for layer in layers)
         return
-    reference = graph.copy() if reference is None else reference
+    reference = copy_graph(graph) if reference is None else reference
     yield from ((layer, plain_fits(layer)) for layer in layers if is_too_wide(layer))
     rest = [layer for layer in layers if not is_too_wide(layer)]
     in_step = options.lockstep and reference is not graph

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...compiler.graph.copies import copy_graph
 from ...compiler.pipeline.data import Data
 from ..budgets.budget import Budget
 from ..budgets.search import BudgetSearch, SearchOutcome, TrialOutcome, search_smallest
@@ -38,7 +39,7 @@ def search_units(
         prune(trial, problem.ctx, problem.shapes, problem.kept(gone), repair, data)
 
     def judge(gone: list[int]) -> TrialOutcome:
-        trial = problem.graph.copy()
+        trial = copy_graph(problem.graph)
         prune(trial, problem.ctx, problem.shapes, problem.kept(problem.move(gone)), repair, search.fitting)
         return search.judge(problem.shares()["macs"], problem.graph, trial)
 

@@ -18,6 +18,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.graph.channels import Channels, Selection, find_channels, remove, widen
+from ...compiler.graph.copies import copy_graph
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
 from ...compiler.graph.ties import tie
@@ -52,7 +53,7 @@ def prune(
         Units that stayed, by group (a tensor must not become empty); a decision for each layer that was repaired.
     """
     rewriter = Rewriter(graph, ctx.origins)
-    reference = graph.copy()
+    reference = copy_graph(graph)
     channels = find_channels(graph, shapes)
     free = [group for group in channels.groups if group.frozen is None and group.name in kept]
     held = {group for group in free if any(part.node.name in ctx.held for part in group.producers)}

@@ -42,6 +42,7 @@ from ...compiler.costs.network_cost import graph_cost
 from ...compiler.errors import CompressError
 from ...compiler.graph.comparable import comparable_tensors, reads
 from ...compiler.graph.convs import find_convs
+from ...compiler.graph.copies import copy_graph
 from ...compiler.graph.shapes import static_shapes
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import ACTIVATIONS, Data
@@ -138,7 +139,7 @@ class WeightDivergence:
     """
 
     def __init__(self, graph: gs.Graph, data: Data, memory: int = ACTIVATIONS):
-        self._graph = graph.copy()
+        self._graph = copy_graph(graph)
         batches = list(data.batches(BATCH))
         self._names = comparable_tensors(graph)
         session = graph_session(graph, self._names)

@@ -17,6 +17,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..convs import is_conv
+from ..copies import copy_graph
 from ..rewriter import Rewriter
 from ..shapes import Shapes
 from ..weights import resolve
@@ -58,7 +59,7 @@ def _reorders_filters(gather: gs.Node) -> bool:
 
 def _flow(graph: gs.Graph, gather: gs.Node, without: bool, shapes: Shapes) -> Flow:
     """The walk over a copy in which the reordered filters are those of a Conv of one group: each has its own label."""
-    copy = graph.copy()
+    copy = copy_graph(graph)
     picked = next(node for node in copy.nodes if node.name == gather.name)
     _ungroup(picked.inputs[0].inputs[0])
     if without:

@@ -181,3 +181,9 @@ def test_nothing_but_values_is_left_out() -> None:
     assert proto.ByteSize() < 500
     np.testing.assert_array_equal(weights["w"].values, normal(32, 16, 3, 3))
     assert to_proto(source) == whole
+
+
+def test_a_weight_that_subgraphs_read_is_weighed_once():
+    text = BRANCHES.replace("{n}", "512").replace("Mul(a, d)", "Mul(a, b)").replace("Add(x, b)", "Relu(x)")
+    graph = model(text, b=normal(512)).graph
+    assert 4 * 512 < graph_bytes(graph) < 6 * 512

@@ -64,6 +64,20 @@ def test_what_no_estimate_knows_of_is_made_up_for():
     assert weighed["bytes"] == file_bytes(graph, Context()) / 40_000 <= 0.5
 
 
+def test_a_weight_that_subgraphs_share_is_weighed_once(tmp_path):
+    text = """g (float[N,16,8,8] x, bool c) => (float[N,16,8,8] y) {
+        a = Conv<pads=[1,1,1,1]>(x, w)
+        b = If(c) <then_branch = then () => (float[N,16,8,8] t) { t = Conv<pads=[1,1,1,1]>(a, v) },
+                   else_branch = other () => (float[N,16,8,8] e) { d = Conv<pads=[1,1,1,1]>(a, v) e = Neg(d) }>
+        y = Conv<pads=[1,1,1,1]>(b, v)
+    }"""
+    before = tmp_path / "in.onnx"
+    shape = (16, 16, 3, 3)
+    onnx.save(builders.proto(text, w=builders.normal(*shape), v=builders.normal(*shape)), before)
+    compress(before, "basis:bytes=0.7", output=tmp_path / "out.onnx")
+    assert (tmp_path / "out.onnx").stat().st_size <= 0.7 * before.stat().st_size
+
+
 def test_what_cannot_be_kept_is_refused_with_the_nearest():
     graph = builders.model(TEXT, **{name: builders.normal(*shape) for name, shape in SHAPES.items()}).graph
     whole = file_bytes(graph, Context())
