@@ -37,7 +37,7 @@ UNLISTED = "inputs with a stored value are taken for constants, and are no input
 @register
 @dataclass(frozen=True)
 class Cleanup(Pass):
-    """Fold constants; remove Identity, Dropout and dead nodes."""
+    """Fold constants; remove Identity, Dropout and dead nodes; take inputs with a stored value for constants."""
 
     name: ClassVar[str] = "cleanup"
     exact: ClassVar[bool] = True

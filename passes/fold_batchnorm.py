@@ -29,7 +29,7 @@ import onnx_graphsurgeon as gs
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.graph.ties import readers
 from ..compiler.graph.training_mode import node_training_mode
-from ..compiler.graph.weights import is_quantized, resolve
+from ..compiler.graph.weights import declared_input, is_quantized, resolve
 from ..compiler.pipeline.base import Decision, Pass, PassResult
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.registry import register
@@ -106,6 +106,10 @@ def check(node: gs.Node, graph: gs.Graph) -> str | None:
         return "its parameters are not constant"
     if any(resolve(tensor) is None for tensor in layer.inputs[1:] if not tensor.is_empty()):
         return f"the weight or bias of '{layer.name}' is not constant"
+    for tensor in (*node.inputs[1:5], *layer.inputs[1:]):
+        declared = declared_input(tensor, graph)
+        if declared is not None:
+            return f"'{declared.name}' is a model input"
     if is_quantized(layer.inputs[1]):
         return f"the weight of '{layer.name}' is quantized"
     return None

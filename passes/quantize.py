@@ -60,6 +60,7 @@ from ..compiler.graph.quantization.heads import head_layers
 from ..compiler.graph.quantization.quantizable import is_layer, subgraph_layers, unsupported_reason
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.graph.ties import readers
+from ..compiler.graph.weights import declared_input
 from ..compiler.pipeline.base import Decision, Pass, PassResult, option
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.options import RunOptions
@@ -167,7 +168,7 @@ class Quantize(Pass):
         """`id` of each layer -> why it stays as it is, or None."""
         heads = {} if self.heads else head_layers(graph)
         layers = [node for node in graph.nodes if is_layer(node)]
-        own = {id(node): _refusal(node, ctx) or _is_head(heads.get(id(node))) for node in layers}
+        own = {id(node): _refusal(node, graph, ctx) or _is_head(heads.get(id(node))) for node in layers}
         return own | {id(node): _keeps_float(node, own) for node in layers if own[id(node)] is None}
 
     def _quantize(
@@ -229,8 +230,10 @@ def _leave_half_precision(graph: gs.Graph, ctx: Context, reasons: dict[int, str 
     result.notes.append(SINGLE_PRECISION)
 
 
-def _refusal(node: gs.Node, ctx: Context) -> str | None:
-    return ctx.out_of_scope(node.name) or unsupported_reason(node, ctx.target.group_multiple)
+def _refusal(node: gs.Node, graph: gs.Graph, ctx: Context) -> str | None:
+    reason = ctx.out_of_scope(node.name) or unsupported_reason(node, ctx.target.group_multiple)
+    declared = declared_input(node.inputs[1], graph)
+    return f"its weight is the model input '{declared.name}'" if reason is None and declared is not None else reason
 
 
 def _keeps_float(node: gs.Node, reasons: Mapping[int, str | None]) -> str | None:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from .linear_layer import LinearLayer
-from .weights import resolve, sources
+from .weights import declared_input, resolve, sources
 
 RUNTIME = "com.microsoft"
 BLOCKED = "com.microsoft.nchwc"
@@ -140,8 +140,7 @@ def _unsupported_reason(node: gs.Node, graph: gs.Graph) -> str | None:
     """Why `view` does not see the Conv `node`, or must not: an input with a default value can change."""
     parts = {"weight": node.inputs[1], **({"bias": node.inputs[2]} if has_bias(node) else {})}
     for part, tensor in parts.items():
-        found = list(sources(tensor))
-        declared = next((source for source in found if any(source is each for each in graph.inputs)), None)
+        found, declared = list(sources(tensor)), declared_input(tensor, graph)
         if declared is not None:
             return f"its {part} is the model input '{declared.name}'"
         values = resolve(tensor)

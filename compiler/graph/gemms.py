@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from .linear_layer import LinearLayer
 from .rewriter import Rewriter
-from .weights import resolve
+from .weights import declared_input, resolve
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ def find_gemms(graph: gs.Graph) -> Iterator[Gemm]:
     for node in graph.nodes:
         if node.op == "Gemm" and not node.domain and not node.attrs.get("transA", 0):
             gemm = _view(node)
-            if gemm is not None:
+            if gemm is not None and all(declared_input(each, graph) is None for each in node.inputs[1:]):
                 yield gemm
 
 

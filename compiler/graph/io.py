@@ -4,7 +4,8 @@
 and `to_proto` puts them back. An initializer that is listed as an input is
 
 1. a constant up to IR 3, where every initializer has to be listed; the listing follows the initializers;
-2. an input with a default from IR 4 on: it stays in `graph.inputs`, as a `gs.Constant`, and passes leave it alone.
+2. an input with a default from IR 4 on: it stays in `graph.inputs`, as a `gs.Constant`, and passes leave it alone, but
+   for `cleanup`, which makes it a constant.
 """
 
 from __future__ import annotations

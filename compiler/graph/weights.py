@@ -39,6 +39,12 @@ def sources(tensor: gs.Tensor) -> Iterator[gs.Tensor]:
         yield from sources(each)
 
 
+def declared_input(tensor: gs.Tensor, graph: gs.Graph) -> gs.Tensor | None:
+    """The model input that the value of `tensor` comes from: a caller may give it another value than the stored one."""
+    inputs = {id(each) for each in graph.inputs}
+    return next((source for source in sources(tensor) if id(source) in inputs), None)
+
+
 def values_of(tensor: gs.Constant) -> np.ndarray | None:
     """The values of an initializer; None for types that numpy lacks (bfloat16, float8, int4), which stay untouched."""
     dtype = tensor.dtype

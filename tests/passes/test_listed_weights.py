@@ -68,3 +68,30 @@ def test_weights_that_stay_inputs_are_counted():
     shapes = [network_shapes(graph, Context(RunOptions())) for graph in (plain, listed)]
     assert dict(conv_costs(plain, shapes[0])) == dict(conv_costs(listed, shapes[1]))
     assert graph_cost(listed, shapes[1]).macs == MACS
+
+
+@pytest.mark.parametrize("pipeline", ["fold-batchnorm", "codebook", "quantize", "prune:share=0.3", "basis:rank=0.5"])
+def test_weights_that_stay_inputs_stay_as_they_are(pipeline: str):
+    """--no-prepare leaves them to the caller; a Conv of the network's own has something to do."""
+    proto = network(listed=True)
+    proto.graph.node.append(onnx.helper.make_node("Conv", ["y", "own"], ["z"], pads=[1] * 4))
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(builders.normal(32, 16, 3, 3), "own"))
+    proto.graph.output[0].name = "z"
+    proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 32
+    written = compress(proto, pipeline, target="ort", prepare=False).proto
+    assert [entry.name for entry in written.graph.input] == [entry.name for entry in proto.graph.input]
+    feeds = {
+        "x": builders.normal(1, 3, 16, 16),
+        "w1": np.zeros((16, 16, 3, 3), np.float32),
+        "scale": np.full(16, 2, np.float32),
+    }
+    before, after = (builders.run(with_outputs(each, "b", "d"), **feeds) for each in (proto, written))
+    for name, value in before.items():
+        np.testing.assert_allclose(value, after[name], rtol=1e-5, atol=1e-5)
+
+
+def with_outputs(proto: onnx.ModelProto, *names: str) -> onnx.ModelProto:
+    found = onnx.ModelProto.FromString(proto.SerializeToString())
+    del found.graph.output[:]
+    found.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    return found
