@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ..compiler.errors import UsageError
 from .options import AsJson
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def check(
     from ..compiler.targets import find_target
     from .console import results
 
+    if shapes and engine is None:
+        raise UsageError("no shapes without an engine", "--shapes", "add --engine rtx")
     chosen = find_target(target)
     findings = lint(parse(model), chosen, model.parent, plugin_op or [])
     if all(finding.severity != "error" for finding in findings):

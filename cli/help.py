@@ -7,6 +7,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from ..compiler.errors import UsageError
+
 EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "compress": (
         ("the default, basis,quantize: as small as 97 % agreement allows, in INT8", "model.onnx --data photos/"),
@@ -61,7 +63,14 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
 
 
 class Command(TyperCommand):
-    """A command whose help has headings and examples."""
+    """A command whose help has headings and examples, and that takes no flag with a value twice."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = [entry for entry in self.make_parser(ctx).parse_args(args=list(args))[2] if _takes_one(entry)]
+        for entry in given:
+            if given.count(entry) > 1:
+                raise UsageError("is given twice", entry.opts[0], "give it once")
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -80,6 +89,10 @@ class Command(TyperCommand):
         with formatter.section("Examples"):
             for purpose, arguments in EXAMPLES.get(self.name or "", ()):
                 formatter.write(f"  # {purpose}\n  {program} {arguments}\n")
+
+
+def _takes_one(parameter: Any) -> bool:
+    return parameter.param_type_name == "option" and not parameter.multiple and not parameter.is_flag
 
 
 class DefaultGroup(TyperGroup):
