@@ -6,6 +6,7 @@ is one line on stderr.
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import traceback
@@ -38,6 +39,8 @@ from .train_env import train_env
 
 PROGRAM = "onnx-compress"
 INTERRUPTED = 130
+LONGEST = 2000
+"""Characters of an error that are shown."""
 SEE_HELP = f"see: {PROGRAM} --help"
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "compress": compress,
@@ -130,6 +133,8 @@ def _fail(error: Exception, verbose: bool) -> int:
         _say(str(error))
     elif isinstance(error, MemoryError):
         _say(f"out of memory: {error} ({OUT_OF_MEMORY})")
+    elif isinstance(error, OSError) and error.filename is not None:
+        _say(f"{os.fsdecode(error.filename)}: {error.strerror}")
     elif callable(usage):
         _say(f"{str(usage()).rstrip('.')} ({SEE_HELP})")
     else:
@@ -144,4 +149,7 @@ def _fail(error: Exception, verbose: bool) -> int:
 def _say(line: str) -> None:
     from .console import errors
 
-    errors().print(f"error: {' '.join(line.split())}", style="red", soft_wrap=True)
+    line = " ".join(line.split())
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    errors().print(f"error: {line}", style="red", soft_wrap=True)

@@ -46,6 +46,7 @@ def build(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the whole output of trtexec.")] = False,
 ) -> None:
     """Build an engine with TensorRT, on the device that will run it."""
+    from ..compiler.files import beside
     from ..compiler.targets import find_target
     from ..compiler.targets.profiles import parse_ranges
     from ..compiler.targets.trtexec import EngineOptions
@@ -54,7 +55,7 @@ def build(
 
     if report is not None and profile is None:
         raise UsageError("no times without a profile", "--report", "add --profile layers.json")
-    written = model.with_suffix(".engine") if output is None else output
+    written = beside(model, ".engine") if output is None else output
     if calib is not None and not calib.is_file():
         raise UsageError("no such file", str(calib), "give the calibration cache that lies beside the model")
     options = EngineOptions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -52,10 +52,15 @@ def read_origins(report: Path | None) -> dict[str, str]:
         return {}
     from ..compiler.files import read_json
 
+    fix = "give what --report RUN.json wrote"
     try:
-        return dict(read_json(report)["origins"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"not a report: {error}", str(report), "give what --report RUN.json wrote") from error
+        content = read_json(report)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"not a report: {error}", str(report), fix) from error
+    origins = cast("dict[str, Any]", content).get("origins") if isinstance(content, dict) else None
+    if not isinstance(origins, dict):
+        raise UsageError("not a report: it maps no nodes", str(report), fix)
+    return cast("dict[str, str]", origins)
 
 
 def show(console: Console, found: Comparison, top: int) -> None:

@@ -21,12 +21,12 @@ def report(
 
     One file that needs no network; of this version's reports and those of the version before.
     """
-    from ..compiler.files import Place, check_places, staged, writing
+    from ..compiler.files import Place, beside, check_places, staged, writing
     from ..compiler.report.loading import load_frontier, load_report
     from ..compiler.report.page import to_html
     from .console import results
 
-    written = run.with_suffix(".html") if output is None else output
+    written = beside(run, ".html") if output is None else output
     read = [Place("RUN.json", run), *([] if frontier is None else [Place("what --frontier reads", frontier)])]
     check_places(read, [Place("-o", written)], overwrite)
     page = to_html(load_report(run), None if frontier is None else load_frontier(frontier))

@@ -83,6 +83,22 @@ def _meet(one: Place, other: Place) -> bool:
     return Path(file).is_relative_to(folder) and bool(one.holds.fullmatch(Path(file).relative_to(folder).as_posix()))
 
 
+def beside(path: Path, suffix: str) -> Path:
+    """The file of the same name with another suffix; `UsageError` for a path without a name, such as `.`."""
+    if not path.name:
+        raise UsageError("is a folder", str(path), "give the name of a file")
+    return path.with_suffix(suffix)
+
+
+def check_folder(path: Path) -> None:
+    """Raise where no folder could be made at `path`, or nothing written in it, before any work is done."""
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UsageError("is a file", str(there), "give the name of a folder")
+    with writing(path), tempfile.TemporaryFile(dir=there):
+        pass
+
+
 def is_same_file(one: Path, other: Path) -> bool:
     """See the module docstring."""
     there = one.exists(), other.exists()

@@ -19,6 +19,7 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+import re
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -39,7 +40,7 @@ ATTEMPTS = 2
 PATIENCE = 10  # seconds for a cluster to answer
 UNUSED = r"\d+ tasks (which were still being processed|have been successfully executed)"
 """What joblib says where results are not wanted any more."""
-CLUSTERS = ("dask", "ray")
+CLUSTER = re.compile(r"(dask|ray)://[^\s/]+:\d{1,5}")
 _inside: ContextVar[bool] = ContextVar("inside a job", default=False)
 
 
@@ -80,7 +81,7 @@ class Jobs:
     def __post_init__(self) -> None:
         if self.count == 0 or self.count < -1:
             raise UsageError(f"{self.count}: expected a positive number, or -1 for all cores", "--jobs", "--jobs 2")
-        if self.cluster is not None and not self.cluster.startswith(tuple(f"{kind}://" for kind in CLUSTERS)):
+        if self.cluster is not None and not CLUSTER.fullmatch(self.cluster):
             raise UsageError("expected dask://host:port or ray://host:port", f"--cluster {self.cluster}")
 
     def run(self, function: Callable[..., R], calls: Iterable[Call[K]]) -> Iterator[tuple[K, R]]:

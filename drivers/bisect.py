@@ -19,6 +19,7 @@ from pathlib import Path
 import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError
+from ..compiler.files import check_folder
 from ..compiler.graph.copies import copy_graph
 from ..compiler.graph.io import Model
 from ..compiler.pipeline.base import Pass, PassRecord
@@ -41,6 +42,7 @@ def run_bisect(
 ) -> tuple[Culprit, Path]:
     """See `api.bisect`."""
     options.refuse_unused("bisect")
+    check_folder(folder)
     setup = set_up(model, pipeline, options, progress, partial(bisection_written, folder))
     source, passes, ctx = setup.source, setup.pipeline(), setup.ctx
     judge = parse_check(check, replace(source, graph=copy_graph(source.graph)), ctx.data)

@@ -19,12 +19,14 @@ from pathlib import Path
 from ..compiler.errors import CompressError, UsageError
 from ..compiler.graph.io import Model, save
 from ..compiler.pipeline.data import Data
+from ..compiler.pipeline.ranges import parse_range
 from ..compiler.processes import run
 from ..runtime.evaluate import accuracy, agreement
 from ..runtime.session import comparable_session, model_session
 
 Check = Callable[[Model], bool]
 FIGURES = {"agreement": ">=", "accuracy": ">=", "error": "<="}
+RANGES = {"agreement": "(0, 1]", "accuracy": "(0, 1]", "error": "[0, inf)"}
 _BOUND = re.compile(r"\s*([a-z-]+)\s*(>=|<=|==|>|<|=)\s*(\S+)\s*")
 EXAMPLES = "for example: agreement>=0.95, accuracy>=0.9, error<=0.1, or './good.sh {}'"
 CANNOT_RUN = 126
@@ -45,8 +47,11 @@ def parse_check(text: str, original: Model, data: Data | None) -> Check:
     if FIGURES.get(name) != sign:
         known = ", ".join(f"{figure}{way}" for figure, way in FIGURES.items())
         raise UsageError(f"no check '{name}{sign}'; known: {known}", "--check", EXAMPLES)
+    limit, allowed = _number(value), parse_range(RANGES[name])
+    if limit not in allowed:
+        raise UsageError(f"{name}{sign}{value}: expected {allowed}", "--check", EXAMPLES)
     measure = _measure(name, original, data)
-    limit, holds = _number(value), operator.ge if sign == ">=" else operator.le
+    holds = operator.ge if sign == ">=" else operator.le
     return lambda model: holds(measure(model), limit)
 
 

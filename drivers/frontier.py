@@ -41,8 +41,9 @@ class FrontierRequest:
 
     def shares(self) -> list[float]:
         if not 1 <= self.points <= MOST_POINTS or not 0 < self.low <= self.high <= 1:
-            what = f"{self.points} points from {self.low} to {self.high}: expected 1 to {MOST_POINTS} from above 0 to 1"
-            raise UsageError(what, "frontier", "--points 8 --low 0.3 --high 0.9")
+            what = f"{self.points} points from {self.low} to {self.high}"
+            fix = f"1 to {MOST_POINTS} points, 0 < low <= high <= 1: --points 8 --low 0.3 --high 0.9"
+            raise UsageError(what, "frontier", fix)
         return [round(float(share), 4) for share in np.linspace(self.low, self.high, self.points)]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from ..compiler.files import Place, is_same_file
+from ..compiler.files import Place, beside, is_same_file
 from ..compiler.graph.io import Model, data_file
 from ..compiler.pipeline.base import Pass
 from ..compiler.pipeline.checkpoints import STEP_FILES
@@ -59,7 +59,7 @@ def frontier_written(source: Model, passes: Sequence[Pass], options: RunOptions)
 
 def frontier_files(output: Path) -> list[Path]:
     """The JSON, the table and the drawing."""
-    return [output, *(output.with_suffix(suffix) for suffix in (".csv", ".svg"))]
+    return [output, *(beside(output, suffix) for suffix in (".csv", ".svg"))]
 
 
 def bisection_written(folder: Path, source: Model, passes: Sequence[Pass], options: RunOptions) -> Iterator[Place]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import onnx
 
 from ..compiler.costs.latency import DEVICES
 from ..compiler.errors import CompressError, UsageError
-from ..compiler.files import Place, check_places
+from ..compiler.files import Place, check_folder, check_places
 from ..compiler.graph.comparable import mark
 from ..compiler.graph.convs import find_convs, is_conv, unsupported_convs
 from ..compiler.graph.io import Model, from_proto, load, stored_size
@@ -173,6 +174,12 @@ def _check(options: RunOptions, passes: Sequence[Pass]) -> None:
     for mode in (options.power_mode, *(getattr(entry, "power", None) for entry in passes)):
         if mode is not None:
             _check_mode(target, mode)
+    if options.data is None:
+        for name, given in (("--labels", options.labels), ("--preprocess", options.preprocess)):
+            if given is not None:
+                raise UsageError("nothing to apply it to", name, "give --data, or leave it out")
+    if options.dump_dir is not None:
+        check_folder(Path(options.dump_dir))
     if options.memory is not None:
         parse_bytes(str(options.memory))
 

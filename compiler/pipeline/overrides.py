@@ -41,7 +41,7 @@ def check_pattern(option: str, pattern: str | None) -> None:
     """`UsageError` where `pattern` is no regular expression."""
     try:
         re.compile(pattern or "")
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise UsageError(f"'{pattern}' is not a regular expression: {error}", option, "escape it with \\") from error
 
 

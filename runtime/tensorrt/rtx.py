@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...compiler.errors import CompressError
+from ...compiler.errors import CompressError, UsageError
 from ...compiler.graph.io import parse
 from ...compiler.graph.shapes import nominal_shapes
 from ...compiler.processes import CAPTURED, run
@@ -80,7 +80,11 @@ def check_engine(
         raise CompressError("no such file", str(path), "give the path of an .onnx file")
     if not available():
         raise CompressError("TensorRT for RTX is not installed", "checking a model with its parser", INSTALL)
-    chosen = {**_nominal(path), **{name: list(dims) for name, dims in (shapes or {}).items()}}
+    nominal = _nominal(path)
+    for name in shapes or {}:
+        if nominal and name not in nominal:
+            raise UsageError(f"the model has no input '{name}'", "--shapes", f"its inputs: {', '.join(nominal)}")
+    chosen = {**nominal, **{name: list(dims) for name, dims in (shapes or {}).items()}}
     request = {"model": str(path.absolute()), "build": build, "shapes": chosen}
     started = time.perf_counter()
     events, ending = _run(json.dumps(request), limit)

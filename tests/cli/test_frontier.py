@@ -41,10 +41,10 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "d.npz"
 
 
-def points(model: Path, data: object, *arguments: object) -> dict[str, Any]:
+def points(model: Path, data: object, *arguments: object, count: int = 3, jobs: int = 1) -> dict[str, Any]:
     """The JSON of a run without labels, written to a new file."""
     output = model.parent / f"f{len(list(model.parent.glob('f*.json')))}.json"
-    options = ("--preprocess", "unit", "--points", 3, "--low", 0.4, "--jobs", 1, "-q", "-o", output)
+    options = ("--preprocess", "unit", "--points", count, "--low", 0.4, "--jobs", jobs, "-q", "-o", output)
     assert call("frontier", model, "--data", data, *options, *arguments) == 0
     return json.loads(output.read_text())
 
@@ -112,7 +112,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
 def test_workers_change_nothing(model: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = points(model, data)
     monkeypatch.setenv("XDG_CACHE_HOME", str(model.parent / "empty"))
-    two = points(model, data, "--jobs", 2)
+    two = points(model, data, jobs=2)
     for found in (one, two):
         for point in found["points"]:
             del point["seconds"]
@@ -126,7 +126,7 @@ def test_other_samples_may_judge(model: Path, data: Path, tmp_path: Path) -> Non
 
 
 def test_latency_is_varied_and_passes_follow(model: Path, data: Path) -> None:
-    found = points(model, data, "--budget", "macs", "--method", "basis:form=channel,quantize", "--points", 1)
+    found = points(model, data, "--budget", "macs", "--method", "basis:form=channel,quantize", count=1)
     assert found["points"][0]["pipeline"].startswith("basis:macs=0.4:form=channel,quantize")
 
 
