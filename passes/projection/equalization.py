@@ -8,7 +8,8 @@ its steps. s_i = (R / r_i)^strength with R = max r brings every range r_i up to 
 row, so its rounding does not change; U's columns shrink as its inputs grow, so each input channel weighs as much in
 U's rounding as it contributes.
 
-Without data r_i is the norm of row i of V.
+Without data r_i is sqrt(|V_i|^2 + v_i^2), what uncorrelated inputs of size 1 make of row i and its bias: a filter that
+is nearly dead may have a bias that counts.
 
 Sources: Nagel et al. 2019, "Data-free quantization through weight equalization and bias correction", section 4.1,
 for the invariance; the ranges here are those of the activations, because weights have a scale per channel.
@@ -29,9 +30,10 @@ def channel_gains(ranges: np.ndarray, strength: float = 1.0) -> np.ndarray:
     return np.minimum(gains, LIMIT) ** strength
 
 
-def row_norms(weight: np.ndarray) -> np.ndarray:
-    """The norm of each output channel of a weight (N, ...)."""
-    return np.linalg.norm(weight.reshape(len(weight), -1), axis=1)
+def expected_sizes(weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    """r (N,) of a weight (N, ...) and a bias (N,), without data."""
+    norms = np.linalg.norm(weight.reshape(len(weight), -1), axis=1)
+    return norms if bias is None else np.hypot(norms, bias)
 
 
 def scale_outputs(weight: np.ndarray, gains: np.ndarray) -> np.ndarray:

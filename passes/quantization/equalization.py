@@ -12,7 +12,7 @@ from ...compiler.graph.quantization.chains import ConvPair, find_conv_pairs
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.pipeline.data import Data
 from ...runtime.calibration import channel_peaks
-from ..projection.equalization import channel_gains, row_norms, scale_inputs, scale_outputs
+from ..projection.equalization import channel_gains, expected_sizes, scale_inputs, scale_outputs
 
 SAMPLES = 128
 
@@ -29,7 +29,7 @@ def equalize(rewriter: Rewriter, accepts: Callable[[gs.Node], bool], data: Data 
 def _ranges(graph: gs.Graph, pairs: list[ConvPair], data: Data | None) -> list[np.ndarray]:
     """Of every channel between the two Convs of each pair, the largest of all uses."""
     if data is None or not pairs:
-        return [row_norms(pair.first.weight) for pair in pairs]
+        return [expected_sizes(pair.first.weight, pair.first.bias) for pair in pairs]
     peaks = channel_peaks(graph, [tensor.name for pair in pairs for tensor in pair.between], data, SAMPLES)
     return [np.max([peaks[tensor.name] for tensor in pair.between], axis=0) for pair in pairs]
 

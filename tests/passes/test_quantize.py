@@ -292,6 +292,15 @@ def test_a_dead_filter_and_a_dead_tensor():
     assert not [finding for finding in lint(to_proto(subject), TARGETS["xavier"]) if finding.severity == "error"]
 
 
+@pytest.mark.parametrize("target", ["ort", "trt10", "xavier"])
+def test_biases_of_filters_that_are_nearly_dead_stay_without_data(target: str):
+    first = WEIGHTS["w"] * np.array([1, 1e-8, 1, 1], np.float32).reshape(4, 1, 1, 1)
+    weights = WEIGHTS | {"w": first, "b": np.array([0, 50, 1, -1], np.float32)}
+    before, after = (model(TEXT % "a = Conv(x, w, b) r = Relu(a) y = Conv(r, v)", **weights) for _ in range(2))
+    quantize(after, target, None)
+    assert error(before, after) < 0.02
+
+
 NARROW = "f = GlobalAveragePool(x) h = Flatten(f) "
 WITH_BIAS = {
     "Conv": "c = Conv(x, w, b)",
