@@ -6,7 +6,7 @@ The output channel is the axis of `CHANNEL_AXIS`: one scale per output channel f
     Gemm            axis 0 with transB = 1, else axis 1
     MatMul          axis 1 of a constant (K, N) second input
     ConvTranspose   axis 1 in ONNX, but TensorRT 8 takes one scale per *input* channel and refuses groups
-                    (NVIDIA/TensorRT#2380, #1694, #1934): it stays in float
+                    (NVIDIA/TensorRT#2380, #1694, #1934), and onnxruntime has no INT8 kernel: it stays in float
 
 QuantizeLinear takes float32 only before opset 19: a network in half precision is put into float32 before
 (`graph.half_precision`).
@@ -44,7 +44,10 @@ def subgraph_layers(graph: gs.Graph) -> Iterator[gs.Node]:
 def unsupported_reason(node: gs.Node, group_multiple: int = 1) -> str | None:
     """Why the layer cannot be quantized, or None. `group_multiple`: what the channels of one group must divide into."""
     if node.op == "ConvTranspose":
-        return "ConvTranspose stays in float: TensorRT 8 wants its scales per input channel and refuses groups"
+        return (
+            "ConvTranspose stays in float: TensorRT 8 wants its scales per input channel and refuses groups, and "
+            "onnxruntime has no INT8 kernel for it"
+        )
     weight = node.inputs[1]
     if weight.inputs and weight.inputs[0].op == "DequantizeLinear":
         return "its weight is quantized already"
