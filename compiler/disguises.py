@@ -17,14 +17,16 @@ class Disguise:
 BEGINNING = 512
 PAGE = Disguise("an HTML page", "download the file itself")
 FETCH = "fetch the file itself: git lfs pull"
+NUMPY_ARRAY = Disguise("an array of numpy", "name it .npy, and give it as --data")
+ZIP = Disguise("a zip archive", "unpack it, or name it .npz if numpy wrote it")
 BEGINNINGS = {
     b"version https://git-lfs": Disguise("a pointer of Git LFS", FETCH),
     b"<!doctype html": PAGE,
     b"<html": PAGE,
     b"<?xml": Disguise("an XML file", "download the file itself"),
-    b"pk\x03\x04": Disguise("a zip archive", "unpack it, or name it .npz if numpy wrote it"),
+    b"pk\x03\x04": ZIP,
     b"\x1f\x8b": Disguise("a gzip archive", "unpack it"),
-    b"\x93numpy": Disguise("an array of numpy", "name it .npy"),
+    b"\x93numpy": NUMPY_ARRAY,
     b"\x89hdf": Disguise("an HDF5 file", "export the network to ONNX, or store arrays with numpy.savez"),
     b"\x80\x02": Disguise("a pickle", "export the network to ONNX, or store arrays with numpy.savez"),
     b"\x80\x04": Disguise("a pickle", "export the network to ONNX, or store arrays with numpy.savez"),

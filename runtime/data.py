@@ -24,6 +24,7 @@ from .preprocess import PRESETS, WHERE, Preprocess, parse_preprocess
 from .sources import Rows, Source, read_source
 
 CHANNELS = (1, 3, 4)
+PIXELS = f"uint8 images can be normalised by {WHERE}"
 MOST_CLASSES = 2**31
 IN_MEMORY = 2**30
 CHUNK = 256
@@ -163,7 +164,8 @@ class Cast:
         return len(self.source)
 
     def __getitem__(self, index: slice, /) -> np.ndarray:
-        return np.ascontiguousarray(self.source[index], self.dtype)
+        with np.errstate(over="ignore"):  # `load_data` refuses what the type cannot hold
+            return np.ascontiguousarray(self.source[index], self.dtype)
 
 
 def model_inputs(graph: gs.Graph) -> list[Input]:
@@ -227,6 +229,8 @@ def load_data(
     rows = {entry.name: _fit(entry, kept[entry.name], preprocess, found.where, notes) for entry in inputs}
     given = found.labels if labels is None or isinstance(labels, str) else np.asarray(labels)
     checked = None if given is None else check_labels(given, total, classes, found.where)[:count]
+    if count > 1 and all(_all_equal(column, count) for column in rows.values()):
+        notes.append(f"all {count} samples are equal: nothing can be learnt from them")
     used = fed if any(isinstance(column, Images) for column in rows.values()) else None
     said = str(source) if isinstance(source, Path | str) else found.where
     return Samples(rows, count, checked, said, used, tuple(dict.fromkeys(notes)), fixed)
@@ -311,9 +315,10 @@ def _fit(entry: Input, rows: Rows, preprocess: Preprocess | None, where: str, no
         raise CompressError(f"expected {entry}, found {first.dtype}", place, "store the array in the model's type")
     if preprocess is not None:
         notes.append(f"{WHERE} is for uint8 images: the {first.dtype} values go in as they are")
-    if first.dtype.kind == "f":
-        _check_values(rows, place, notes)
-    return rows if first.dtype == entry.dtype else Cast(rows, entry.dtype)
+    fed = rows if first.dtype == entry.dtype else Cast(rows, entry.dtype)
+    if entry.dtype.kind == "f":
+        _check_values(rows, fed, place, notes)
+    return fed
 
 
 def _images(entry: Input, rows: Rows, preprocess: Preprocess | None, place: str, notes: list[str]) -> Rows:
@@ -345,15 +350,24 @@ def _check_shape(entry: Input, shape: tuple[int, ...], kind: str, place: str) ->
     raise CompressError(f"expected {entry}, found {kind} {_words(shape[1:], 'N')}", place, fix)
 
 
-def _check_values(rows: Rows, place: str, notes: list[str]) -> None:
+def _check_values(stored: Rows, fed: Rows, place: str, notes: list[str]) -> None:
+    """`stored` as `fed` to the model is finite; values that look like pixels are noted."""
     low, high = np.inf, -np.inf
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
+    for start in range(0, len(stored), CHUNK):
+        chunk = fed[start : start + CHUNK]
         if not np.isfinite(chunk).all():
-            raise CompressError("holds NaN or infinite values", place, "correct the data")
+            held = np.isfinite(stored[start : start + CHUNK]).all()
+            what = f"holds values that {chunk.dtype} cannot hold" if held else "holds NaN or infinite values"
+            raise CompressError(what, place, "correct the data")
         low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
-    if low >= 0 and 64 < high <= 255:
-        notes.append(f"values from {low:g} to {high:g} look like raw pixels: uint8 images can be normalised by {WHERE}")
+    if low >= 0 and 64 < high <= 65535:
+        bits = 8 if high <= 255 else 16
+        notes.append(f"values from {low:g} to {high:g} look like raw pixels of {bits} bits: {PIXELS}")
+
+
+def _all_equal(rows: Rows, count: int) -> bool:
+    first = rows[:1]
+    return all(np.array_equal(rows[index : index + 1], first) for index in range(1, count))
 
 
 def _words(shape: Sequence[int | None], first: str | None = None) -> str:

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
-from zipfile import BadZipFile
 
 import numpy as np
 
+from ..compiler.disguises import NUMPY_ARRAY, ZIP, disguised
 from ..compiler.errors import CompressError, UsageError, nearest
 from ..compiler.pipeline.registry import import_source
 from ..compiler.pipeline.user_code import user_code
@@ -28,6 +28,7 @@ from .images import FOLDERS, ImageFiles, read_folder
 from .memory import installed
 from .preprocess import Preprocess
 
+STORE = "store plain arrays with numpy.savez"
 FORMS = 'yield arrays, or dicts by input name: {"x": images, "labels": classes}'
 
 
@@ -137,8 +138,23 @@ def _archive(path: Path, inputs: Sequence[str], key: str | None, labels: str | N
             return _pick({"data": cast("np.ndarray", content)}, inputs, str(path), key, labels)
         with content as archive:
             return _pick(Unpacked(archive, str(path)), inputs, str(path), key, labels)
-    except (OSError, ValueError, EOFError, BadZipFile, KeyError) as error:
-        raise CompressError(f"cannot be read: {error}", str(path), "store plain arrays with numpy.savez") from error
+    except CompressError:
+        raise
+    except PermissionError as error:
+        raise CompressError("cannot be read: Permission denied", str(path), "check its permissions") from error
+    except (Exception, MemoryError) as error:  # a header may hold anything
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> CompressError:
+    """What to say of an array or an archive that numpy cannot read."""
+    disguise = disguised(path)
+    if disguise not in (None, NUMPY_ARRAY, ZIP):
+        return CompressError(f"no arrays of numpy, but {disguise.what}", str(path), disguise.fix)
+    if "pickle" in str(error) or "Python objects" in str(error):
+        return CompressError("holds Python objects, which are never unpickled", str(path), STORE)
+    reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+    return CompressError(f"cannot be read: {reason}", str(path), STORE)
 
 
 class Unpacked(Mapping[str, np.ndarray]):
@@ -159,7 +175,10 @@ class Unpacked(Mapping[str, np.ndarray]):
         if size > most:
             what = f"array '{name}' unpacks to {bytesize(size)}, more than half of the memory ({bytesize(most)})"
             raise CompressError(what, self._where, "numpy.save it as .npy, which is read as needed")
-        return self._archive[name]
+        array = self._archive[name]
+        if not isinstance(array, np.ndarray):
+            raise CompressError(f"'{name}' is no array of numpy", self._where, STORE)
+        return cast("np.ndarray", array)
 
 
 def _function(spec: str) -> Callable[[], object]:

@@ -125,10 +125,11 @@ def _read(tensor: onnx.TensorProto, folder: Path) -> bytearray:
 
 def _resolve_location(location: str, folder: Path, name: str) -> Path:
     """The data file, which must lie in `folder` or below."""
-    path = folder / location
-    if not location or Path(location).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
+    path = folder / location.replace("\0", "")  # with which there is no file
+    inside = path.resolve().is_relative_to(folder.resolve()) and not Path(location).is_absolute()
+    if not location or "\0" in location or not inside:
         raise CompressError(
-            f"the data of tensor '{name}' lies at '{location}', outside of the model's folder",
+            f"the data of tensor '{name}' lies at {location!r}, outside of the model's folder",
             str(folder),
             "move it beside the model",
         )

@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from ..disguises import disguised
 from ..errors import CompressError
 from .expansion import check_functions
 from .external import EXTERNAL, Arrays, data_files, extract_weights, read_external, write_external
@@ -161,11 +162,18 @@ def parse(path: Path) -> onnx.ModelProto:
     try:
         proto = onnx.ModelProto.FromString(content)
     except Exception as error:
-        raise CompressError("not an ONNX model, or only a part of one", str(path), "copy or export it again") from error
+        raise _no_model(path, "not an ONNX model, or only a part of one", "copy or export it again") from error
     if not proto.ir_version or not proto.graph.output:
-        raise CompressError("not an ONNX model: it has no graph", str(path), "give the path of an .onnx file")
+        raise _no_model(path, "not an ONNX model: it has no graph", "give the path of an .onnx file")
     check_functions(proto)
     return proto
+
+
+def _no_model(path: Path, what: str, fix: str) -> CompressError:
+    found = disguised(path)
+    if found is None:
+        return CompressError(what, str(path), fix)
+    return CompressError(f"not an ONNX model, but {found.what}", str(path), found.fix)
 
 
 def _import(proto: onnx.ModelProto, arrays: Arrays, path: Path | None) -> Model:

@@ -58,7 +58,8 @@ class Failure:
     @property
     def is_fault(self) -> bool:
         """Whether the pass is wrong, not what it was given."""
-        return isinstance(self.error, Fault) or not isinstance(self.error, CompressError | MemoryError)
+        given = CompressError | MemoryError | FloatingPointError
+        return isinstance(self.error, Fault) or not isinstance(self.error, given)
 
 
 class Timing(Instrument):

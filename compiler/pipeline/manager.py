@@ -104,6 +104,8 @@ def _described(failure: Failure) -> CompressError:
     folder = "" if failure.folder is None else f"{failure.folder} reproduces it"
     if isinstance(error, MemoryError):
         return CompressError(f"{place} ran out of memory{at}", "pipeline", OUT_OF_MEMORY)
+    if isinstance(error, FloatingPointError):
+        return CompressError(f"{place} failed{at}: {error}", "pipeline", "check --data and --preprocess")
     author = author_at(failure) if failure.is_fault else None
     mend = REPORT if author is None else f"correct {author}"
     if not isinstance(error, CompressError):

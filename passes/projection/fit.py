@@ -117,7 +117,7 @@ def ridged(
     rounding = ROUNDING * float(np.trace(moments[:-1, :-1]))
     energy = float(np.trace(covariance))
     if not np.isfinite(energy):
-        raise ValueError("the inputs of the layer hold infinite values")
+        raise FloatingPointError("the squares of what the layer reads overflow")
     pull = max(ridge * energy, rounding, TINY) / len(covariance)
     variances: Array = np.diagonal(covariance).copy()
     np.fill_diagonal(covariance, variances + pull)

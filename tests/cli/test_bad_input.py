@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
+import io
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import builders
 import front
@@ -173,6 +177,115 @@ def test_missing_external_data(refuse: Refusal):
 @pytest.mark.parametrize("location", ["../outside.data", "/etc/hostname"])
 def test_external_data_outside_of_the_folder(refuse: Refusal, location: str):
     refuse(1, location, "outside", model=_external(refuse.folder, location))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("location", "ext\0.data", "outside of the model's folder"),
+        ("location", "", "outside of the model's folder"),
+        ("location", "a" * 400, "File name too long"),
+        ("location", ".", "is missing"),
+        ("offset", "-8", "Invalid argument"),
+        ("offset", "abc", "cannot read the data"),
+        ("length", "-8", "cannot read the data"),
+        ("length", str(1 << 50), "the file has"),
+    ],
+)
+def test_external_data_with_odd_entries(refuse: Refusal, key: str, value: str, words: str):
+    model = _external(refuse.folder, "ext.data")
+    proto = onnx.load(model, load_external_data=False)
+    for entry in proto.graph.initializer[0].external_data:
+        entry.value = value if entry.key == key else entry.value
+    refuse(1, words, model=refuse.save("odd.onnx", proto))
+
+
+DISGUISES = {
+    "a pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+    "an HTML page": b"<!DOCTYPE html><html></html>",
+    "an XML file": b"<?xml version='1.0'?><a/>",
+    "a gzip archive": b"\x1f\x8b" + bytes(40),
+    "an HDF5 file": b"\x89HDF\r\n\x1a\n" + bytes(40),
+    "a pickle": b"\x80\x04" + b"\x95" * 40,
+    "a text file": b"hello, world\n",
+    "a JSON file": b'{"a": 1}',
+    "a file of zeros": bytes(900),
+}
+
+
+@pytest.mark.parametrize("what", DISGUISES)
+def test_what_a_file_is_instead_is_said(refuse: Refusal, what: str):
+    refuse(1, "bad.onnx", f"not an ONNX model, but {what}", model=refuse.file("bad.onnx", DISGUISES[what]))
+    for name in ("bad.npz", "bad.npy"):
+        data = refuse.file(name, DISGUISES[what])
+        said = refuse(1, name, f"no arrays of numpy, but {what}", options=("--data", data))
+        assert "allow_pickle" not in said
+
+
+def _npy(shape: str, kind: str = "<f4") -> bytes:
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(4096)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(_npy("(-1, 3, 8, 8)"), _npy("(2, -3, 8, 8)"), _npy("(1.5, 3)"), _npy(f"({10**12}, 3, 8, 8)")),
+        *(_npy("(99999999999999999999, 3)"), _npy("(2,)", "zzz"), _npy("(2,)", "|O"), _npy("(" * 3000)),
+        b"\x93NUMPY\x09\x00" + bytes(100),
+    ],
+)
+def test_arrays_with_odd_headers(refuse: Refusal, content: bytes):
+    refuse(1, "x.npy", options=("--data", refuse.file("x.npy", content)))
+    with zipfile.ZipFile(refuse.folder / "x.npz", "w") as archive:
+        archive.writestr("x.npy", content)
+    refuse(1, "x.npz", options=("--data", refuse.folder / "x.npz"))
+
+
+@pytest.mark.parametrize("name", ["x.npy", "readme.txt"])
+def test_an_archive_of_something_else(refuse: Refusal, name: str):
+    with zipfile.ZipFile(refuse.folder / "x.npz", "w") as archive:
+        archive.writestr(name, b"no array")
+    refuse(1, "x.npz", "is no array of numpy", options=("--data", refuse.folder / "x.npz"))
+
+
+@pytest.mark.parametrize("spec", ["basis", "quantize", "prune:macs=0.6", "sbf:macs=0.7", "codebook"])
+def test_data_that_overflow_are_no_fault_of_a_pass(
+    refuse: Refusal, spec: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+):
+    monkeypatch.chdir(tmp_path_factory.mktemp("work"))
+    values = builders.normal(128, 3, 8, 8)
+    said = refuse(1, "overflow", "--preprocess", options=("-p", spec, "--data", refuse.data(x=values * 1e30)))
+    assert "report" not in said and not list(Path().iterdir())
+    huge = refuse.data(x=values.astype(np.float64) * 1e300)
+    refuse(1, "holds values that float32 cannot hold", options=("-p", spec, "--data", huge))
+
+
+@pytest.mark.parametrize("name", ["net.onnx", "data.npz", "run.toml"])
+def test_a_file_that_may_not_be_read_is_there(refuse: Refusal, name: str, monkeypatch: pytest.MonkeyPatch):
+    """As root may read everything, opening is refused here."""
+    data, toml = refuse.data(x=front.images(2)), refuse.file("run.toml")
+    really = io.open
+
+    def refused(file: object, *rest: Any, **more: Any) -> object:
+        if str(file).endswith(name):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        return really(file, *rest, **more)  # pyright: ignore
+
+    with monkeypatch.context() as patch:
+        for module in (io, builtins):
+            patch.setattr(module, "open", refused)
+        code = 2 if name == "run.toml" else 1
+        refuse(code, name, "Permission denied", options=("--data", data, "--config", toml))
+
+
+def test_a_name_that_is_too_long(refuse: Refusal):
+    name = refuse.folder / ("a" * 300)
+    refuse(1, "File name too long", model=name)
+    for flag in ("--data", "--report", "-o", "--plugin", "--config"):
+        code = 2 if flag == "--config" else 1
+        refuse(code, "File name too long", options=(flag, f"{name}.py"))
 
 
 def test_unknown_pass_and_option(refuse: Refusal):

@@ -72,6 +72,22 @@ def test_raw_pixels_as_floats_are_noted():
     assert "look like raw pixels" in load_data(values, [X]).notes[0]
 
 
+def test_raw_pixels_of_16_bits_are_noted():
+    values = front.images(2).transpose(0, 3, 1, 2).astype(np.uint16) * 257
+    assert "look like raw pixels of 16 bits" in load_data(values, [X]).notes[0]
+
+
+def test_samples_that_are_all_equal_are_noted():
+    for values in (np.zeros((4, 3, 8, 8), np.float32), np.full((4, 8, 8, 3), 7, np.uint8)):
+        assert any("all 4 samples are equal" in note for note in load_data(values, [X]).notes)
+    assert not any("equal" in note for note in load_data(front.images(4), [X]).notes)
+
+
+def test_values_that_the_type_of_the_model_cannot_hold():
+    with pytest.raises(CompressError, match="values that float32 cannot hold"):
+        load_data(np.full((2, 3, 8, 8), 1e300), [X])
+
+
 def test_digest_depends_on_values_and_preprocess():
     digests = {
         load_data(front.images(3), [X], PRESETS["unit"]).digest,
@@ -317,7 +333,7 @@ def test_labels_by_key():
 
 def test_nothing_is_unpickled(tmp_path: Path):
     np.savez(tmp_path / "d.npz", images=np.array([{}], object))
-    with pytest.raises(CompressError, match="cannot be read"):
+    with pytest.raises(CompressError, match="never unpickled"):
         load_data(tmp_path / "d.npz", [X])
 
 
@@ -344,7 +360,7 @@ def test_what_is_no_data(tmp_path: Path):
     (tmp_path / "text.txt").write_text("")
     (tmp_path / "empty").mkdir()
     for name, words in (
-        ("broken.npz", "cannot be read"),
+        ("broken.npz", "a text file"),
         ("text.txt", "not a kind of data"),
         ("missing", "no such data"),
         ("empty", "no images"),
