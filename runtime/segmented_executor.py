@@ -1,7 +1,8 @@
 """Executing a graph a segment at a time over all calibration batches, while it may still be edited further down.
 
 A `SegmentedExecutor` holds the tensors of the live cut only: those already computed that a node not yet executed reads.
-Values beyond `memory` bytes go to temporary files.
+Values beyond `memory` bytes go to temporary files. Sequences of tensors are not held: what makes them is run again,
+from the tensors that they are made of, where they are read.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.graph.comparable import reads
+from ..compiler.graph.comparable import container_tensors, reads
 from ..compiler.pipeline.data import ACTIVATIONS, Feeds
 from .disk_backed_arrays import DiskBackedArrays
 from .session import segment_session
@@ -29,6 +30,7 @@ class SegmentedExecutor:
     def __init__(self, graph: gs.Graph, batches: Iterable[Feeds], memory: int = ACTIVATIONS):
         self._graph = graph
         self._memory = memory
+        self._containers = container_tensors(graph)
         self._batches = 0
         self._values: dict[str, DiskBackedArrays] = {}
         for batch in batches:
@@ -81,11 +83,12 @@ class SegmentedExecutor:
         self._values = {name: value for name, value in self._values.items() if name in needed}
 
     def _execute(self, nodes: list[gs.Node], names: set[str]) -> None:
-        self._done.update(id(node) for node in nodes)
+        self._done.update(id(node) for node in nodes if not self._makes_container(node))
         self._executed.extend(nodes)  # keeps them alive, so that no new node takes over an id
         later = self._read_later() | names
         inputs = {t.name: self._values[t.name] for node in nodes for t in reads(node) if t.name in self._values}
-        outputs = [t.name for node in nodes for t in node.outputs if t.name in later and not t.is_empty()]
+        made = (tensor for node in nodes for tensor in node.outputs if not tensor.is_empty())
+        outputs = [tensor.name for tensor in made if tensor.name in later and tensor.name not in self._containers]
         spent = [name for name in inputs if name not in later and name not in self._shared]
         session = segment_session(self._graph, nodes, {name: value[0] for name, value in inputs.items()}, outputs)
         self._values.update((name, DiskBackedArrays()) for name in outputs)
@@ -94,6 +97,9 @@ class SegmentedExecutor:
                 self._hold(self._values[name], value)
             for name in spent:
                 inputs[name].drop(index)
+
+    def _makes_container(self, node: gs.Node) -> bool:
+        return any(tensor.name in self._containers for tensor in node.outputs)
 
     def _read_later(self) -> set[str]:
         return {t.name for node in self._graph.nodes if id(node) not in self._done for t in reads(node)}

@@ -18,7 +18,9 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from .functions import Types, tensor_types
+from .inference import inferred
 from .shapes import infer_shapes
+from .weightless import export_for_inference
 
 RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
@@ -82,24 +84,35 @@ def comparable_tensors(graph: gs.Graph) -> list[str]:
     return list(dict.fromkeys(walk.found)) or [tensor.name for tensor in graph.outputs]
 
 
+def container_tensors(graph: gs.Graph) -> frozenset[str]:
+    """Names of sequences of tensors and of optional ones."""
+    parts = (graph, *graph.subgraphs(recursive=True))
+    if not any(node.op in CONTAINERS for part in parts for node in part.nodes):
+        return frozenset()
+    made = {t.name for node in graph.nodes if node.op in CONTAINERS for t in node.outputs}
+    infos = inferred(export_for_inference(graph)).graph.value_info
+    return frozenset(made | {info.name for info in infos if not info.type.HasField("tensor_type")})
+
+
 @dataclass(frozen=True)
 class Marks:
     """Names of tensors: `varying` depend on the values of the network's inputs; of these, `shaped` have shapes that do,
-    and `drawn` (varying or not) depend on random numbers."""
+    and `drawn` (varying or not) depend on random numbers; `containers` are no tensors."""
 
+    containers: frozenset[str]
     varying: set[str] = field(default_factory=set[str])
     shaped: set[str] = field(default_factory=set[str])
     drawn: set[str] = field(default_factory=set[str])
 
     def excludes(self, tensor: gs.Tensor) -> bool:
         """Whether the values of `tensor` cannot be compared."""
-        made_by = tensor.inputs[0].op if tensor.inputs else ""
-        return tensor.name in self.shaped or tensor.name in self.drawn or made_by in CONTAINERS
+        return any(tensor.name in names for names in (self.shaped, self.drawn, self.containers))
 
 
 def mark(graph: gs.Graph) -> Marks:
     """Walk in graph order. A shape that follows from those of the inputs, by ONNX's rules, depends on no values."""
-    marks, known = Marks({tensor.name for tensor in graph.inputs if isinstance(tensor, gs.Variable)}), None
+    inputs = {tensor.name for tensor in graph.inputs if isinstance(tensor, gs.Variable)}
+    marks, known = Marks(container_tensors(graph), inputs), None
     for node in graph.nodes:
         sources = [tensor.name for tensor in reads(node)]
         names = [tensor.name for tensor in node.outputs if not tensor.is_empty()]
