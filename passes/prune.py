@@ -177,7 +177,7 @@ class Prune(BudgetedPass):
             self._rewrite(problem, last, result)
             return problem.shares()
 
-        shares = rewrite_within(problem.graph, problem.ctx, budget, problem.costs.original["bytes"], attempt)
+        shares = rewrite_within(problem.graph, problem.ctx, budget, problem.costs.original, attempt)
         result.metrics.update({f"{unit}_kept": share for unit, share in shares.items()})
         return last, shares
 

@@ -1,25 +1,28 @@
-"""What a network takes as a file, and rewrites under a budget of bytes.
+"""What a network takes as a file, and rewrites under a budget of bytes or parameters.
 
 `bytes=` is a share of the file that came in. What a choice of sizes will store is counted before anything is written
 (`costs`); names, attributes and what the target wants beside are weighed afterwards, on the network as it would leave
-the run. Where it weighs too much, the rewrite is taken back, and done again under a budget that is smaller by as much.
+the run, and so are the biases that layers get from their fits. Where it weighs too much, the rewrite is taken back, and
+done again under a budget that is smaller by as much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
+from ...compiler.costs.network_cost import graph_cost
 from ...compiler.graph.copies import copy_graph
+from ...compiler.graph.shapes import infer_shapes
 from ...compiler.graph.weightless import graph_bytes
 from ...compiler.pipeline.context import Context, Snapshot
 from ..legalize import Legalize
 from .budget import Budget, BudgetUnreachable, unreachable
 from .costs import Costs
 
-TRIES = 4
+TRIES, ROUNDING = 4, 1e-12
 
 
 def original_bytes(ctx: Context, original: gs.Graph) -> int:
@@ -36,35 +39,47 @@ def file_bytes(graph: gs.Graph, ctx: Context) -> int:
     return graph_bytes(ready) + ctx.envelope_bytes
 
 
+def parameters(graph: gs.Graph, ctx: Context) -> int:
+    """Those of the Convs, with the biases that a fit gave to layers without one."""
+    return graph_cost(graph, infer_shapes(graph, ctx.sample_shapes())).params
+
+
+WEIGHED: Mapping[str, Callable[[gs.Graph, Context], int]] = {"params": parameters, "bytes": file_bytes}
+
+
 def rewrite_within(
-    graph: gs.Graph, ctx: Context, budget: Budget, original: float, rewrite: Callable[[Budget], Costs]
+    graph: gs.Graph, ctx: Context, budget: Budget, original: Mapping[str, float], rewrite: Callable[[Budget], Costs]
 ) -> Costs:
-    """Call `rewrite`, which edits `graph` under a budget, so that the file keeps `budget` where it limits bytes.
+    """Call `rewrite`, which edits `graph` under a budget, so that what it leaves keeps limits of bytes and parameters.
 
     Args:
-        original: bytes of the original's file.
+        original: costs of the original.
         rewrite: returns the shares of the original's costs that it counts.
 
     Returns:
-        The shares left; of bytes the one that was weighed.
+        The shares left; those of bytes and parameters, where they are limited, as they were weighed.
 
     Raises:
-        BudgetUnreachable: it does not keep it under any smaller budget either.
+        BudgetUnreachable: it does not keep them under any smaller budget either.
     """
-    if "bytes" not in budget.limits:
+    weights = {unit: weight for unit, weight in WEIGHED.items() if unit in budget.limits}
+    if not weights:
         return rewrite(budget)
-    before, allowed = Snapshot.of(graph, ctx), budget.limits["bytes"]
-    uncounted, least = 0.0, 1.0
+    before = Snapshot.of(graph, ctx)
+    uncounted, least = dict.fromkeys(weights, 0.0), dict.fromkeys(weights, 1.0)
     for attempt in range(TRIES):
+        limits = {unit: share - uncounted.get(unit, 0.0) for unit, share in budget.limits.items()}
         try:
-            shares = rewrite(replace(budget, limits={**budget.limits, "bytes": allowed - uncounted}))
+            shares = rewrite(replace(budget, limits=limits))
         except BudgetUnreachable:
             if not attempt:
                 raise
             break
-        weighed = file_bytes(graph, ctx) / original
-        if weighed <= allowed:
-            return {**shares, "bytes": weighed}
-        uncounted, least = max(uncounted, weighed - shares["bytes"]), min(least, weighed)
+        weighed = {unit: weight(graph, ctx) / original[unit] for unit, weight in weights.items()}
+        over = [unit for unit in weights if weighed[unit] > budget.limits[unit] * (1 + ROUNDING)]
+        if not over:
+            return {**shares, **weighed}
+        uncounted |= {unit: max(uncounted[unit], weighed[unit] - shares[unit]) for unit in over}
+        least = {unit: min(least[unit], share) for unit, share in weighed.items()}
         before.put_back(graph, ctx)
-    raise unreachable(budget, "file found", {"bytes": least})
+    raise unreachable(budget, "file found", least)

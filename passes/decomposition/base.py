@@ -167,7 +167,7 @@ class DecompositionPass(BudgetedPass):
             result.decisions = self._write(graph, ctx, found, chosen, ctx.data, ROWS)
             return found.kept(chosen)
 
-        kept = rewrite_within(graph, ctx, budget, found.original["bytes"], attempt)
+        kept = rewrite_within(graph, ctx, budget, found.original, attempt)
         result.metrics.update({f"{unit}_kept": share for unit, share in kept.items()})
         changed = any(choice.size for choice in chosen)
         result.notes += [*slack_notes(budget, kept, changed), *_slower(found, chosen)]

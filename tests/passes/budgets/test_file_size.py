@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import builders
+import numpy as np
 import onnx
 import pytest
 from onnx_compress import compress
@@ -58,10 +59,24 @@ def test_what_no_estimate_knows_of_is_made_up_for():
         return {"bytes": tried[-1]}
 
     before = file_bytes(graph, Context())
-    weighed = rewrite_within(graph, Context(), Budget({"bytes": 0.5}), 40_000, rewrite)
+    weighed = rewrite_within(graph, Context(), Budget({"bytes": 0.5}), {"bytes": 40_000}, rewrite)
     assert tried[0] == 0.5
     assert len(tried) == 2
     assert weighed["bytes"] == file_bytes(graph, Context()) / 40_000 <= 0.5
+
+
+@pytest.mark.parametrize("pipeline", ["basis", "sbf", "prune"])
+def test_biases_that_a_fit_adds_count(pipeline, tmp_path):
+    """The Convs come without, and those that stay dense are fitted, too."""
+    weights = {name: builders.normal(*shape) for name, shape in SHAPES.items()}
+    text = TEXT.replace("y = Conv(b, v)", "c = Conv(b, u) d = Relu(c) y = Conv(d, v)")
+    before = builders.proto(text, **weights, u=builders.normal(16, 16, 1, 1))
+    data = builders.normal(64, 16, 8, 8)
+    allowed = 0.8 * sum(tensor.dims[0] * np.prod(tensor.dims[1:]) for tensor in before.graph.initializer)
+    found = compress(before, f"{pipeline}:params=0.8", data=data)
+    assert found.report["after"]["params"] <= allowed
+    record = next(each for each in found.records if each.name == pipeline)
+    assert record.result.metrics["params_kept"] <= 0.8
 
 
 def test_a_weight_that_subgraphs_share_is_weighed_once(tmp_path):
@@ -82,7 +97,7 @@ def test_what_cannot_be_kept_is_refused_with_the_nearest():
     graph = builders.model(TEXT, **{name: builders.normal(*shape) for name, shape in SHAPES.items()}).graph
     whole = file_bytes(graph, Context())
     with pytest.raises(BudgetUnreachable, match=r"bytes=0\.5 cannot be reached .*bytes=1\.000"):
-        rewrite_within(graph, Context(), Budget({"bytes": 0.5}), whole, lambda budget: {"bytes": 0.9})
+        rewrite_within(graph, Context(), Budget({"bytes": 0.5}), {"bytes": whole}, lambda budget: {"bytes": 0.9})
 
 
 def test_a_file_that_outgrows_the_budget_later_says_so(tmp_path):
