@@ -27,7 +27,7 @@ def unknown_shape(graph: gs.Graph, shapes: Shapes, tensor: gs.Tensor, otherwise:
         source = unknown[0]
     if id(source) in inputs:
         what = f"the size of input '{source.name}' is open"
-        return UnknownShape(what, "", f"give --data or --shapes {source.name}:1x3x224x224, or {otherwise}")
+        return UnknownShape(what, "", f"give --data or --shapes {source.name}:{_to_fill(source)}, or {otherwise}")
     maker = f" behind {source.inputs[0].op} '{source.inputs[0].name}'" if source.inputs else ""
     return UnknownShape(f"the shape of '{source.name}'{maker} is not known", "", otherwise)
 
@@ -37,6 +37,13 @@ def size(tensor: gs.Tensor, shapes: Shapes) -> tuple[int, ...] | None:
     if tensor.name in shapes:
         return shapes[tensor.name]
     return tuple(tensor.shape) if isinstance(tensor, gs.Constant) else None
+
+
+def _to_fill(source: gs.Tensor) -> str:
+    """The sizes of an input, with ? for those that are open: 1x3x?x?"""
+    dims = source.shape or ["?"]
+    sizes = [str(dim) if isinstance(dim, int) and dim > 0 else "?" for dim in dims]
+    return "x".join(["1" if sizes[0] == "?" and len(sizes) > 1 else sizes[0], *sizes[1:]])
 
 
 def _is_known(tensor: gs.Tensor, shapes: Shapes) -> bool:
