@@ -27,12 +27,15 @@ CACHED_GRAPHS = 4  # a pass, the report and the check after it ask for the shape
 
 def input_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
     """The shape of every model input for one sample (batch 1)."""
-    return nominal_shapes(_declared(graph), sample)
+    return nominal_shapes(_declared(graph, sample or {}), sample)
 
 
-def _declared(graph: gs.Graph) -> dict[str, Dims]:
+def _declared(graph: gs.Graph, sample: Shapes) -> dict[str, Dims]:
+    """The dimensions of every input; all open where only the sample says how many there are."""
     inputs = [tensor for tensor in graph.inputs if isinstance(tensor, gs.Variable)]
-    return {tensor.name: tensor.shape for tensor in inputs if tensor.shape is not None}
+    found: dict[str, Dims] = {tensor.name: tensor.shape for tensor in inputs if tensor.shape is not None}
+    unranked = [tensor.name for tensor in inputs if tensor.shape is None and tensor.name in sample]
+    return found | {name: [None] * len(sample[name]) for name in unranked}
 
 
 def nominal_shapes(declared: Mapping[str, Dims], sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
@@ -76,7 +79,7 @@ def infer_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tup
 
 def static_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
     """Tensor name -> shape for one sample; only what is sure, no nominal sizes; scalars are ()."""
-    return _of_inputs(graph, _known_sizes(_declared(graph), sample))
+    return _of_inputs(graph, _known_sizes(_declared(graph, sample or {}), sample))
 
 
 def _of_inputs(graph: gs.Graph, sizes: Mapping[str, tuple[int | None, ...]]) -> dict[str, tuple[int, ...]]:

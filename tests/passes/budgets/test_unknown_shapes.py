@@ -91,6 +91,14 @@ def test_given_sizes_are_counted(name: str):
     assert "--shapes=x:1x3x16x16" in result.report["target"]["command"]
 
 
+def test_an_input_without_a_rank_takes_the_one_that_is_given():
+    model = network(OPEN.replace("float[N,3,H,W] x", "float x"))
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(CompressError, match="the size of input 'x' is open"):
+        compress(model, "basis:macs=0.6")
+    assert compress(model, "basis:macs=0.6", shapes=["x:1x3x16x16"]).report["before"]["macs"] == MACS
+
+
 def test_sizes_of_the_data_are_counted_unless_others_are_given():
     data = builders.normal(8, 3, 16, 16)
     assert compress(network(OPEN), "basis:macs=0.6", data=data).report["before"]["macs"] == MACS
