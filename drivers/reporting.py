@@ -96,6 +96,7 @@ class FinishedRun:
             passes=[pass_report(record, ctx.origins) for record in self.records],
             origins={node.name: ctx.origins[node.name] for node in graph.nodes if node.name in ctx.origins},
             notes=[
+                *self.setup.notes,
                 *self._events(),
                 *self._outgrown(),
                 *([WITHOUT_DATA] if data is None else data.notes),

@@ -14,6 +14,7 @@ from ..compiler.files import Place, check_folder, check_places
 from ..compiler.graph.comparable import mark
 from ..compiler.graph.convs import find_convs, is_conv, unsupported_convs
 from ..compiler.graph.io import Model, from_proto, load, stored_size
+from ..compiler.graph.opset import OLDEST, raise_opset
 from ..compiler.graph.quantization.quantizable import is_layer
 from ..compiler.graph.shapes import infer_shapes
 from ..compiler.graph.validate import validate
@@ -37,6 +38,8 @@ from .paths import read_by
 
 PREPARE = ("cleanup", "fold-batchnorm", "cleanup")
 FINISH = ("legalize",)
+RAISED = 13
+"""What an opset before `OLDEST` is raised to: all targets read it, and it has scales per channel."""
 ModelLike = PathLike | onnx.ModelProto
 Pipeline = str | Sequence[Pass]
 Writes = Callable[[Model, Sequence[Pass], RunOptions], Iterable[Place]]
@@ -52,6 +55,7 @@ class Setup:
         passes: what the user asked for.
         ctx: with options, overrides and samples.
         samples: those of `ctx.data`, as they were loaded.
+        notes: what was done to the model before any pass.
     """
 
     source: Model
@@ -59,6 +63,7 @@ class Setup:
     passes: list[Pass]
     ctx: Context
     samples: Samples | None
+    notes: tuple[str, ...] = ()
 
     @property
     def options(self) -> RunOptions:
@@ -102,6 +107,7 @@ def set_up(
     passes = parse_pipeline(pipeline) if isinstance(pipeline, str) else list(pipeline)
     _check(options, passes)
     source = load_model(model)
+    notes = _raised(source)
     read = [*read_by(source, passes, options), *reads]
     check_places(read, list(writes(source, passes, options)), options.overwrite)
     ctx = Context(options, jobs=Jobs(options.jobs, options.cluster), progress=progress)
@@ -115,7 +121,7 @@ def set_up(
         ctx.data = samples
         wanted = max((entry.trains_on() for entry in passes), default=0)
         ctx.training = samples_of(source, replace(options, samples=wanted)) if wanted else None
-    return Setup(source, model, passes, ctx, samples)
+    return Setup(source, model, passes, ctx, samples, notes)
 
 
 def instances(names: Sequence[str]) -> list[Pass]:
@@ -137,6 +143,18 @@ def load_model(model: ModelLike) -> Model:
         raise CompressError(what, _place(source), "give a convolutional network")
     check_model(source)
     return source
+
+
+def _raised(source: Model) -> tuple[str, ...]:
+    """A sentence where the opset was too old for any engine and is now raised; `CompressError` if it cannot be."""
+    before = source.graph.opset
+    if before >= OLDEST:
+        return ()
+    refusal = raise_opset(source.graph, RAISED)
+    if refusal is not None:
+        raise CompressError(refusal, _place(source), f"export the network again, at opset {RAISED}")
+    check_model(source)
+    return (f"opset {before}, which no engine supports, was raised to {RAISED}",)
 
 
 def check_model(model: Model) -> None:

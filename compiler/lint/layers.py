@@ -17,9 +17,10 @@ POOLS = "AveragePool MaxPool LpPool"
 def conv_kernel_shape(node: Node) -> Problems:
     """A Conv whose weight is no initializer (a DequantizeLinear) is given its size by the attribute only."""
     if node.computed(1) and "kernel_shape" not in node.attributes:
-        shape = node.shape(1)
-        size = list(shape[2:]) if shape else "[...]"
-        yield Problem("the weight is computed and there is no kernel_shape", f"write kernel_shape={size}")
+        size = (node.shape(1) or ())[2:]
+        known = bool(size) and all(isinstance(dim, int) for dim in size)
+        fix = f"write kernel_shape={list(size)}" if known else "fix the sizes of the inputs, or write kernel_shape"
+        yield Problem("the weight is computed and there is no kernel_shape", fix)
 
 
 @node_rule("conv-rank", CONVS, targets=TENSORRT, source="importers of Conv and ConvTranspose")

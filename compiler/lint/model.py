@@ -1,15 +1,19 @@
-"""Rules about the header of the file: versions, producer, local functions.
+"""Rules about the header of the file: versions and what they mean, producer, local functions.
 
 onnx-tensorrt 8 refuses neither a new opset nor a new IR version, it logs them: what the new opset changed is mis-read.
 """
 
 from __future__ import annotations
 
+from ..graph.normalize import ONNX_DOMAINS
+from ..graph.opset import BINARY, OLDEST
 from .network import Network
-from .rule import TENSORRT, TENSORRT_8, Problem, Problems, every, model_rule, other, tensorrt
+from .node import Node
+from .rule import TENSORRT, TENSORRT_8, TENSORRT_10, Problem, Problems, every, model_rule, node_rule, other, tensorrt
 
 MODEL = "model"
-OLDEST_OPSET = {8: 7, 10: 9}
+RAISED = "compress the model, which raises the opset, or export it at opset 13"
+CONVERTED = "convert it with onnx.version_converter"
 
 
 @model_rule("opset-new", targets=every, source="onnx-tensorrt 8.5-GA docs/operators.md, ModelImporter.cpp l.690-705")
@@ -23,13 +27,24 @@ def opset_new(network: Network) -> Problems:
         )
 
 
-@model_rule("opset-old", targets=TENSORRT, severity="warning", source="ModelImporter.cpp; docs/operators.md")
+@model_rule("opset-old", targets=every, severity="warning", source="ModelImporter.cpp; docs/operators.md; onnxruntime")
 def opset_old(network: Network) -> Problems:
-    """The opset should not be older than what the parser was written for."""
-    line = 8 if TENSORRT_8(network.context.target) else 10
-    if network.context.opset < OLDEST_OPSET[line]:
-        text = f"opset {network.context.opset} is older than {OLDEST_OPSET[line]}, the first that the parser supports"
-        yield Problem(text, "convert it with onnx.version_converter", MODEL)
+    """The opset should not be older than what the engine was written for."""
+    oldest = 9 if TENSORRT_10(network.context.target) else OLDEST
+    if network.context.opset < oldest:
+        text = f"opset {network.context.opset} is older than {oldest}, the first that the engine supports"
+        yield Problem(text, RAISED if network.context.opset < OLDEST else CONVERTED, MODEL)
+
+
+@node_rule("broadcast-old", " ".join(sorted(BINARY | {"PRelu"})), targets=every, source="ONNX Changelog.md, opset 7")
+def broadcast_old(node: Node) -> Problems:
+    """Before opset 7 operands begin at an axis; engines align them at the last one, as ONNX does today."""
+    if node.context.opset >= OLDEST or node.proto.domain not in ONNX_DOMAINS:
+        return
+    first, second = node.rank(0), node.rank(1)
+    axis = 1 if node.op == "PRelu" else node.attribute("axis") if node.attribute("broadcast", 0) else None
+    if axis is not None and second != 0 and (first is None or second is None or axis + second != first):
+        yield Problem(f"its second operand begins at axis {axis}, which engines do not read", RAISED)
 
 
 @model_rule("ir-refused", targets=other, source="onnxruntime Model::Model")
@@ -71,6 +86,7 @@ def local_function(network: Network) -> Problems:
 RULES = (
     opset_new,
     opset_old,
+    broadcast_old,
     ir_refused,
     ir_new,
     producer_name,

@@ -2,7 +2,7 @@
 
 1. An operator that ONNX defines by others, and that the parser does not know (HardSwish before TensorRT 8.4,
    LayerNormalization before 8.6, Mish), is written by the others.
-2. A newer opset than the parser's is lowered (`compiler.graph.lowering`), one before 7 raised to 13.
+2. A newer opset than the parser's is lowered (`compiler.graph.lowering`).
 3. The IR version is capped.
 """
 
@@ -14,14 +14,11 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.graph.functions import expand_functions
 from ...compiler.graph.lowering import has_operator, lower_opset
-from ...compiler.graph.opset import raise_opset
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import symbolic_shapes
 from ...compiler.targets import Target
 from ...compiler.targets.operators import supported
 from .base import Edit, Pattern
-
-OLDEST_OPSET, RAISED_OPSET = 7, 13
 
 
 def _expand(rewriter: Rewriter, target: Target) -> Iterator[Edit]:
@@ -46,12 +43,6 @@ def _lower(rewriter: Rewriter, target: Target) -> Iterator[Edit]:
     yield from ((name, f"written as opset {target.max_opset} has it") for name in names)
 
 
-def _raise(rewriter: Rewriter, target: Target) -> Iterator[Edit]:
-    before = rewriter.graph.opset
-    if before < OLDEST_OPSET and raise_opset(rewriter.graph, RAISED_OPSET) is None:
-        yield "model", f"opset raised from {before} to {RAISED_OPSET}"
-
-
 def _cap(rewriter: Rewriter, target: Target) -> Iterator[Edit]:
     before = rewriter.graph.ir_version or 0
     if before > target.max_ir:
@@ -63,4 +54,4 @@ def _always(target: Target) -> bool:
     return True
 
 
-OPERATORS = (Pattern(_always, _expand), Pattern(_always, _lower), Pattern(_always, _raise), Pattern(_always, _cap))
+OPERATORS = (Pattern(_always, _expand), Pattern(_always, _lower), Pattern(_always, _cap))

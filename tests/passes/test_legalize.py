@@ -49,6 +49,25 @@ def test_kernel_shape_is_written_out():
     assert node(before.graph, "Conv").attrs["kernel_shape"] == [3, 3]
 
 
+CORRELATED = """g (float[1,3,H,W] x) => (float[1,1,A,B] y)
+    { c = Conv(x, w) k = MaxPool<kernel_shape = [4, 4]>(c) [xcorr] y = Conv(c, k) }"""
+
+
+def test_kernel_shape_of_a_computed_weight_is_written_out():
+    before = model(CORRELATED.replace("H,W", "8,8"), w=normal(4, 3, 3, 3))
+    assert legalize(before, x=normal(1, 3, 8, 8)).count("kernel_shape written out") == 2
+    (xcorr,) = [node for node in before.graph.nodes if node.name == "xcorr"]
+    assert xcorr.attrs["kernel_shape"] == [3, 3]
+
+
+def test_kernel_shape_of_an_open_size_is_left_to_the_lint():
+    before = model(CORRELATED, w=normal(4, 3, 3, 3))
+    Legalize().run(before.graph, Context())
+    (finding,) = lint(to_proto(before), TARGETS["xavier"])
+    assert (finding.rule, finding.node) == ("conv-kernel-shape", "xcorr")
+    assert finding.fix == "fix the sizes of the inputs, or write kernel_shape"
+
+
 def test_hard_swish_is_decomposed_before_8_4_only():
     text = "g (float[N,4] x) => (float[N,4] y) { y = HardSwish(x) }"
     old, new = model(text), model(text)

@@ -73,6 +73,9 @@ MODEL = (
     opset("opset-new", 14, 13, "xavier-8.2"),
     opset("opset-old", 6, 7),
     opset("opset-old", 8, 9, "trt10"),
+    Case(
+        "broadcast-old", net("y = Add<broadcast=1, axis=1>(x, b)", opset=6), net("y = Add<broadcast=1>(x, b)", opset=6)
+    ),
     header("ir-refused", "ort", ir_version=99),
     header("ir-new", ir_version=9),
     header("producer-name", producer_name="TensorRT"),
