@@ -38,6 +38,7 @@ from .streams import lenient
 from .train_env import train_env
 
 PROGRAM = "onnx-compress"
+WRITTEN = ("-o", "--output", "--report", "--profile")
 INTERRUPTED = 130
 LONGEST = 2000
 """Characters of an error that are shown."""
@@ -102,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: Sequence[str], signals: Signals, verbose: bool) -> int:
     try:
-        _refuse_empty(args)
+        _refuse_unclear(args)
         code = get_command(app).main(args=list(args), prog_name=PROGRAM, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
@@ -117,10 +118,14 @@ def _run(args: Sequence[str], signals: Signals, verbose: bool) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _refuse_empty(args: Sequence[str]) -> None:
-    """`UsageError` for a word without text, which is what a shell makes of an unset variable in quotes."""
+def _refuse_unclear(args: Sequence[str]) -> None:
+    """`UsageError` for a word without text, which is what a shell makes of an unset variable in quotes, and for a
+    folder where a file is written (which the last slash says, that paths do not keep)."""
     for before, word in pairwise(["", *args]):
         flag = word[:-1] if word.startswith("--") and word.endswith("=") else "" if word else before
+        option = word.partition("=")[0] if "=" in word else before
+        if option in WRITTEN and word.endswith(("/", os.sep)):
+            raise UsageError("is the name of a folder", word, "give the name of a file")
         if not word or flag:
             where = flag if flag.startswith("-") else "command line"
             raise UsageError("a value is empty", where, "give one, or leave it out; is a shell variable unset?")

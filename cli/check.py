@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..compiler.errors import UsageError
+from ..compiler.errors import UsageError, nearest
 from .options import AsJson
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
     from rich.console import Console
 
     from ..compiler.lint import Finding
@@ -46,7 +47,12 @@ def check(
     if shapes and engine is None:
         raise UsageError("no shapes without an engine", "--shapes", "add --engine rtx")
     chosen = find_target(target)
-    findings = lint(parse(model), chosen, model.parent, plugin_op or [])
+    proto = parse(model)
+    for name in plugin_op or []:
+        known = operators(proto)
+        if name not in known:
+            raise UsageError(f"no node has the operator '{name}'", "--plugin-op", nearest(name, sorted(known)))
+    findings = lint(proto, chosen, model.parent, plugin_op or [])
     if all(finding.severity != "error" for finding in findings):
         findings = [*invalid(model), *findings]
     built = None if engine is None else engine_figures(model, shapes or [])
@@ -77,6 +83,14 @@ def invalid(model: Path) -> Iterator[Finding]:
         check_model(load(model))
     except CompressError as error:
         yield Finding("invalid", error.where or "model", error.what, error.fix, "error")
+
+
+def operators(model: ModelProto) -> set[str]:
+    """Of all nodes, those in subgraphs and functions included."""
+    from ..compiler.graph.normalize import graphs
+
+    nodes = [node for part in graphs(model.graph) for node in part.node]
+    return {node.op_type for node in (*nodes, *(node for function in model.functions for node in function.node))}
 
 
 def passes(findings: Iterable[Finding], engine: dict[str, Any] | None) -> bool:

@@ -42,6 +42,7 @@ from .layer_costs import Costed, layer_reports, not_counted
 from .paths import CALIBRATION
 from .setup import Setup
 
+ABSENT = "--plugin-op {}: no node has this operator"
 COMPARED = 2**26
 WITHOUT_DATA = (
     "without data only the weights decide: --data with a few hundred unlabelled inputs adds factors fitted to them, "
@@ -99,6 +100,7 @@ class FinishedRun:
                 *self.setup.notes,
                 *self._events(),
                 *self._outgrown(),
+                *self._absent(original),
                 *([WITHOUT_DATA] if data is None else data.notes),
                 *not_counted(before, after),
             ],
@@ -109,6 +111,14 @@ class FinishedRun:
         share = stored_size(self.setup.source) / self.before
         limits = [(entry.name, entry.bytes) for entry in self.setup.passes if isinstance(entry, BudgetedPass)]
         return [OUTGROWN.format(limit, name, share) for name, limit in limits if limit is not None and share > limit]
+
+    def _absent(self, original: gs.Graph) -> list[str]:
+        """Operators with a plug-in that no node has, before or after."""
+        graphs = (original, self.setup.source.graph)
+        known = {
+            node.op for graph in graphs for part in (graph, *graph.subgraphs(recursive=True)) for node in part.nodes
+        }
+        return [ABSENT.format(name) for name in self.ctx.options.plugin_operators if name not in known]
 
     def _events(self) -> Iterator[str]:
         """A sentence for each pass that was asked for and did nothing."""

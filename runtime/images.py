@@ -171,7 +171,10 @@ class ImageFiles:
     def _read(self, path: Path) -> np.ndarray:
         with _opened(path) as image:
             pixels = _pixels(image, MODES.get(self.channels, "RGB"), path)
-        framed = self.preprocess.frame(pixels.reshape(*pixels.shape[:2], -1))
+        try:
+            framed = self.preprocess.frame(pixels.reshape(*pixels.shape[:2], -1))
+        except CompressError as error:
+            raise CompressError(error.what, str(path), f"{error.where}: {error.fix}") from error
         self._shape[:] = self._shape or [framed.shape]
         if framed.shape != self._shape[0]:
             found = f"found {_sizes(framed.shape)}, expected {_sizes(self._shape[0])} like the first image"

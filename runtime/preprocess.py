@@ -22,6 +22,7 @@ import numpy as np
 from ..compiler.errors import CompressError, UsageError, nearest
 
 WHERE = "--preprocess"
+MOST_SIDE, MOST_PIXELS = 8192, 2**26
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ def _floats(key: str, text: str) -> tuple[float, ...]:
 
 
 def _side(key: str, text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"{key} cannot be '{text}'", WHERE, "a whole number of pixels, at least 1")
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_SIDE:
+        raise UsageError(f"{key} cannot be '{text}'", WHERE, f"a whole number of pixels, 1 to {MOST_SIDE}")
     return int(text)
 
 
@@ -106,10 +107,14 @@ _READERS: dict[str, Callable[[str, str], Any]] = {"mean": _floats, "std": _float
 
 
 def _checked(preprocess: Preprocess) -> Preprocess:
-    if not all(np.isfinite(preprocess.mean)) or not all(0 < value < np.inf for value in preprocess.std):
-        raise UsageError("mean must be finite and std positive", WHERE, "in units of pixels divided by 255")
     if len({len(preprocess.mean), len(preprocess.std)} - {1}) > 1:
         raise UsageError("mean and std differ in length", WHERE, "one value per channel each, or one for all")
+    with np.errstate(all="ignore"):
+        darkest, brightest = (preprocess.values(np.full(1, value, np.uint8)) for value in (0, 255))
+    if not all(value > 0 for value in preprocess.std) or not np.isfinite(brightest - darkest).all():
+        raise UsageError("mean must be finite and std positive", WHERE, "in units of pixels divided by 255")
+    if np.any(darkest == brightest):
+        raise UsageError("mean or std is so large that all pixels are alike", WHERE, "in units of pixels / 255")
     if preprocess.size and preprocess.crop and preprocess.crop > preprocess.size:
         raise UsageError(f"crop {preprocess.crop} exceeds size {preprocess.size}", WHERE, "crop no more than size")
     return preprocess
@@ -129,6 +134,9 @@ def _resize(image: np.ndarray, size: int) -> np.ndarray:
     height, width = image.shape[:2]
     scale = size / min(height, width)
     target = (max(size, round(width * scale)), max(size, round(height * scale)))
+    if target[0] * target[1] > MOST_PIXELS:
+        what = f"an image of {height} x {width} would become {target[1]} x {target[0]}"
+        raise CompressError(what, WHERE, "remove it, or take a smaller size=")
     planes = image[..., 0] if image.shape[2] == 1 else image
     resized = np.asarray(pillow.fromarray(planes).resize(target, pillow.Resampling.BILINEAR))
     return resized.reshape(target[1], target[0], image.shape[2])

@@ -107,8 +107,10 @@ def _read_spec(spec: str, inputs: Sequence[str], samples: int | None, labels: st
     path, key = _split(spec)
     if path.is_file() and path.suffix in (".npz", ".npy"):
         return _archive(path, inputs, key, labels)
-    if not path.exists() and ":" in spec:
+    if not path.exists() and ":" in spec and "://" not in spec:
         return _pick(_gather(_function(spec), samples, spec), inputs, spec, None, labels)
+    if "://" in spec:
+        raise UsageError("is an address, not a path", spec, "download it first")
     problem = "not a kind of data known here" if path.exists() else "no such data"
     raise UsageError(problem, spec, "--data takes .npz, .npy, a folder of images, or file.py:function")
 

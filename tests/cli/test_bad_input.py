@@ -306,6 +306,18 @@ def test_wrong_usage(refuse: Refusal):
     refuse(2, "--samples", options=("--samples", "0"))
     refuse(2, "exclude each other", options=("-q", "-v"))
     refuse(2, "no such plug-in", options=("--plugin", refuse.folder / "none.py"))
+    refuse(2, "is the name of a folder", options=("-o", f"{refuse.folder}/none/"))
+    refuse(2, "is the name of a folder", options=(f"--report={refuse.folder}/none/",))
+    for spec in (
+        "size=1000000",
+        "crop=99999",
+        "std=1e-300",
+        "mean=1e39",
+        "std=1e-39",
+        "std=nan",
+        "mean=1e30:std=1e-30",
+    ):
+        refuse(2, "--preprocess", options=("--data", refuse.data(x=front.images(2)), "--preprocess", spec))
     refuse(2, "registers no pass", options=("--plugin", "os"))
     refuse(2, "takes a preset or a spec", options=("--data", refuse.data(x=front.images(2)), "--preprocess", "a.py:f"))
     refuse(2, "did you mean 'cifar10'", options=("--data", refuse.data(x=front.images(2)), "--preprocess", "cifar"))

@@ -139,3 +139,11 @@ def test_what_is_invalid_anywhere_does_not_pass(
     assert words in capsys.readouterr().out
     assert call(path, "-p", "cleanup", "-o", tmp_path / "out.onnx") == 1
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_an_operator_that_no_node_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    model = front.write_model(tmp_path / "net.onnx")
+    assert front.call("check", model, "--plugin-op", "Con") == 2
+    assert "no node has the operator 'Con' (did you mean 'Conv'?" in capsys.readouterr().err
+    assert front.call(model, "-p", "cleanup", "--plugin-op", "Con") == 0
+    assert "note: --plugin-op Con: no node has this operator" in capsys.readouterr().out

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.runtime.data import Input, Samples, load_data
+from onnx_compress.runtime.preprocess import parse_preprocess
 from PIL import Image
 
 FLOAT = np.dtype(np.float32)
@@ -202,6 +203,18 @@ def test_a_dropped_alpha_channel_is_noted(tmp_path: Path):
     Image.fromarray(TRANSLUCENT).save(tmp_path / "a.png")
     assert any("alpha" in note and "a.png" in note for note in load_data(tmp_path, [RGB]).notes)
     assert not any("alpha" in note for note in load_data(tmp_path, [RGBA]).notes)
+
+
+def test_an_image_that_would_become_huge_is_named(tmp_path: Path):
+    Image.new("L", (20_000, 1)).save(tmp_path / "a.png")
+    with pytest.raises(CompressError, match=r"a\.png: an image of 1 x 20000 would become 8000 x 160000000"):
+        load_data(tmp_path, [RGB], parse_preprocess("size=8000"))
+
+
+def test_an_image_that_is_too_small_is_named(tmp_path: Path):
+    save(tmp_path / "a.png")
+    with pytest.raises(CompressError, match=r"a\.png: an image of 8 x 8 is smaller than crop=9 .--preprocess"):
+        load_data(tmp_path, [RGB], parse_preprocess("crop=9"))
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "bmp", "tif", "webp", "ppm"])

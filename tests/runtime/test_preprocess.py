@@ -36,7 +36,7 @@ def test_presets_round_trip(name: str):
         ("mean=a", "numbers joined by commas"),
         ("std=0", "std positive"),
         ("mean=nan", "mean must be finite"),
-        ("size=0", "at least 1"),
+        ("size=0", "1 to 8192"),
         ("crop=2.5", "whole number"),
         ("size=8:crop=9", "exceeds"),
         ("mean=1,2:std=1,2,3", "differ in length"),
