@@ -54,6 +54,7 @@ def _explain_recipe(console: Console, name: str) -> None:
 def _options(cls: type[Pass]) -> Table:
     from rich.table import Table
 
+    from ..compiler.pipeline.ranges import FINITE, RANGE
     from ..compiler.pipeline.spec import describe, option_types
 
     types = option_types(cls)
@@ -63,6 +64,10 @@ def _options(cls: type[Pass]) -> Table:
     for entry in dataclasses.fields(cls):
         default = "required" if entry.default is dataclasses.MISSING else _spelled(entry.default)
         kind, text = describe(types[entry.name]), entry.metadata.get("help", "")
+        allowed = entry.metadata.get(RANGE, FINITE)
+        if allowed != FINITE:
+            word = "number" if "number" in kind else "integer"
+            kind = kind.replace(word, f"{word} in {allowed}")
         table.add_row(entry.name.replace("_", "-"), kind, default, text)
     return table
 

@@ -19,11 +19,7 @@ class ZeroSmall(Pass):
     """Set the smallest weights of every Conv to zero."""
 
     name: ClassVar[str] = "zero-small"
-    share: float = option(0.1, "this share of the weights of every Conv becomes zero")
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share < 1:
-            raise ValueError(f"share={self.share}: expected a number in [0, 1)")
+    share: float = option(0.1, "this share of the weights of every Conv becomes zero", "[0, 1)")
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         rewriter = Rewriter(graph, ctx.origins)
