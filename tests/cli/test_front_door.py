@@ -150,7 +150,7 @@ def test_explain(capsys: pytest.CaptureFixture[str]):
     assert call("explain", "zero-small", "--plugin", front.ZERO_SMALL) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "A pass of your own" in shown
-    assert "share number 0.1 this share of the weights of every Conv becomes zero" in shown
+    assert "share number in [0, 1) 0.1 this share of the weights of every Conv becomes zero" in shown
 
 
 @pytest.mark.parametrize("name", ["cleanup", "fold-batchnorm", "basis", "quantize"])
