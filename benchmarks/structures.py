@@ -110,7 +110,7 @@ class Original:
     def _samples(self) -> dict[str, np.ndarray] | None:
         """As rows; None, and all is done without data, where an input has no axis for them."""
         asked = examined.inputs(self.proto)
-        if any(not entry.type.tensor_type.shape.dim for entry in asked):
+        if any(not dims or dims[0].dim_value > 1 for dims in (entry.type.tensor_type.shape.dim for entry in asked)):
             return None
         draws = [{e.name: _random(e, OPEN[0], seed) for e in asked} for seed in range(SAMPLES)]
         return {entry.name: np.concatenate([draw[entry.name] for draw in draws]) for entry in asked}

@@ -1,6 +1,7 @@
 """Calibration and test samples: `load_data` checks them against the model's inputs and serves them in batches.
 
-float arrays go in as they are; uint8 images (N, H, W, C) stay uint8 in memory and are preprocessed a batch at a time.
+float arrays go in as they are, and so do uint8 ones that lie as an input of uint8 takes them; uint8 images (N, H, W, C)
+stay uint8 in memory and are preprocessed a batch at a time.
 """
 
 from __future__ import annotations
@@ -308,7 +309,7 @@ def _fit(entry: Input, rows: Rows, preprocess: Preprocess | None, where: str, no
     """`rows` as they are fed to `entry`."""
     place = f"{where}, input '{entry.name}'"
     first = rows[:1]
-    if first.dtype == np.uint8 and (len(entry.shape) == 4 or entry.dtype.kind == "f"):
+    if first.dtype == np.uint8 and (len(entry.shape) == 4 or entry.dtype.kind == "f") and not _is_ready(entry, first):
         return _images(entry, rows, preprocess, place, notes)
     _check_shape(entry, first.shape, str(first.dtype), place)
     if first.dtype.kind != entry.dtype.kind and not np.can_cast(first.dtype, entry.dtype, "safe"):
@@ -319,6 +320,11 @@ def _fit(entry: Input, rows: Rows, preprocess: Preprocess | None, where: str, no
     if entry.dtype.kind == "f":
         _check_values(rows, fed, place, notes)
     return fed
+
+
+def _is_ready(entry: Input, first: np.ndarray) -> bool:
+    """uint8 values for an input of uint8 that lie as it takes them, and do not look like images (N, H, W, C)."""
+    return entry.dtype == first.dtype and _fits(entry, first.shape) and entry.channels not in (None, first.shape[-1])
 
 
 def _images(entry: Input, rows: Rows, preprocess: Preprocess | None, place: str, notes: list[str]) -> Rows:
@@ -341,13 +347,16 @@ def _images(entry: Input, rows: Rows, preprocess: Preprocess | None, place: str,
 
 
 def _check_shape(entry: Input, shape: tuple[int, ...], kind: str, place: str) -> None:
-    fits = len(shape) == len(entry.shape) and all(
-        declared in (None, size) for declared, size in zip(entry.shape[1:], shape[1:], strict=True)
-    )
-    if fits:
+    if _fits(entry, shape):
         return
     fix = "--preprocess with size= and crop=" if kind == "images" else "samples lie along the first axis"
     raise CompressError(f"expected {entry}, found {kind} {_words(shape[1:], 'N')}", place, fix)
+
+
+def _fits(entry: Input, shape: tuple[int, ...]) -> bool:
+    return len(shape) == len(entry.shape) and all(
+        declared in (None, size) for declared, size in zip(entry.shape[1:], shape[1:], strict=True)
+    )
 
 
 def _check_values(stored: Rows, fed: Rows, place: str, notes: list[str]) -> None:

@@ -42,6 +42,13 @@ def test_integer_models_get_the_pixels():
     assert data.notes == ()
 
 
+@pytest.mark.parametrize("shape", [(None, 3, 8, 8), (None, 3, None, None)])
+def test_integer_models_take_what_lies_as_their_input(shape):
+    values = front.images(2).transpose(0, 3, 1, 2)
+    data = load_data(values, [Input("x", np.dtype(np.uint8), shape)])
+    np.testing.assert_array_equal(first(data), values)
+
+
 def test_float_arrays_go_in_as_they_are():
     values = np.random.default_rng(0).standard_normal((4, 3, 8, 8)).astype(np.float32)
     data = load_data({"anything": values}, [X], PRESETS["imagenet"])
