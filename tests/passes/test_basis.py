@@ -245,10 +245,10 @@ def test_an_unreachable_budget_names_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("basis:macs=1.7", "macs=1.7: expected a fraction above 0, at most 1"),
+        ("basis:macs=1.7", "macs=1.7: expected more than 0, at most 1"),
         ("basis:macs=0", "macs=0"),
         ("basis:macs=0.5:energy=0.9", "macs and energy are given: expected one budget, or several of macs"),
-        ("basis:accuracy-drop=-1", "expected points of top-1"),
+        ("basis:accuracy-drop=-1", "expected at least 0, at most 100"),
         ("basis:rank=0", "rank=0"),
         ("basis:align=0", "align=0"),
         ("basis:ridge=-1", "ridge=-1"),
