@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ GREY_IN_16_BIT = frozenset({"PNG", "PPM"})
 """Formats whose grey Pillow may also read as `I`: 0 to 65535 all the same."""
 WITH_PREVIEW = frozenset({"MPO"})
 """Formats whose further frames belong to the first."""
+LIBTIFF = frozenset({".tif", ".tiff"})
 BITS_PER_SAMPLE = 258
 NAMED = 3
 
@@ -187,7 +189,7 @@ def _opened(path: Path) -> Generator[Any, None, None]:
     """The image, not yet decoded; what is wrong with it becomes an error that names the file."""
     pillow = import_pillow()
     try:
-        with warnings.catch_warnings(), pillow.open(path) as image:
+        with _library_errors(path), warnings.catch_warnings(), pillow.open(path) as image:
             warnings.simplefilter("ignore")
             yield image
     except (CompressError, MemoryError):
@@ -200,9 +202,30 @@ def _opened(path: Path) -> Generator[Any, None, None]:
         raise CompressError(f"not a readable image{reason}", str(path), "remove it or store it again") from error
 
 
+@contextmanager
+def _library_errors(path: Path) -> Generator[None, None, None]:
+    """`ValueError` for damage that libtiff writes of to standard error, and that Pillow may not notice."""
+    if path.suffix.lower() not in LIBTIFF:
+        yield
+        return
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+        said.seek(0)
+        lines = said.read().decode("utf-8", "replace").splitlines()
+    damage = [line for line in lines if line.strip() and "warning" not in line.lower()]
+    if damage:
+        raise ValueError(damage[0])
+
+
 def _reason(error: Exception) -> str:
     text = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
-    return text[:1].lower() + text[1:]
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 def _pixels(image: Any, mode: str, path: Path) -> np.ndarray:

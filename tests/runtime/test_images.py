@@ -227,6 +227,20 @@ def test_an_image_that_ends_early_is_named(tmp_path: Path, suffix: str):
         load_data(tmp_path, [RGB])
 
 
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "jpeg"])
+def test_damage_that_libtiff_finds_is_not_printed(tmp_path: Path, compression: str, capfd: pytest.CaptureFixture[str]):
+    path = tmp_path / "a.tif"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(path, compression=compression)
+    content = bytearray(path.read_bytes())
+    for index in range(300, min(len(content) - 300, 3000), 7):
+        content[index] ^= 0x5A
+    path.write_bytes(content)
+    with pytest.raises(CompressError, match=r"a\.tif: not a readable image"):
+        load_data(tmp_path, [RGB], parse_preprocess("size=8:crop=8"))
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
