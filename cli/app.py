@@ -108,7 +108,9 @@ def _run(args: Sequence[str], signals: Signals, verbose: bool) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except SystemExit as error:  # typer raises none here: code of the user's does
-        _say(f"a plug-in, or what it uses, ended the program, by sys.exit({error.code!r})")
+        from ..compiler.pipeline.user_code import cause, line_of
+
+        _say(f"code of yours fails{line_of(error)}: {cause(error)} (correct it)")
         code = 1
     except Exception as error:
         return _fail(error, verbose)
