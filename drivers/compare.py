@@ -121,9 +121,8 @@ def compare_models(
                 x, y = left[pair.first], right[pair.second]
                 apart.add(index) if _unlike(x, y) else sums[index].add(x, y)
             advance()
-    found = [
-        _difference(pair, total, i < len(outputs)) for i, (pair, total) in enumerate(zip(pairs, sums, strict=True))
-    ]
+    rated = {tensor.name for tensor in first.graph.outputs}
+    found = [_difference(pair, total, pair.first in rated) for pair, total in zip(pairs, sums, strict=True)]
     layers = [entry for i, entry in enumerate(found) if i >= len(outputs) and i not in apart]
     worst = sorted(layers, key=lambda entry: (-entry.error, entry.node))
     whole = [entry for i, entry in enumerate(found[: len(outputs)]) if i not in apart]

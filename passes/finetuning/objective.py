@@ -10,7 +10,7 @@ feeds nothing but another Conv.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_graphsurgeon as gs
@@ -69,7 +69,7 @@ def objective(
     """The losses `chosen` of `graph`; shapes are those of one batch, the same in both networks."""
     found = Objective()
     if "distill" in chosen:
-        _distill(found, outputs, temperature)
+        _distill(found, outputs, {tensor.name for tensor in graph.outputs}, temperature)
     if "features" in chosen:
         _features(found, features)
     if "ce" in chosen:
@@ -124,10 +124,11 @@ def _varies(node: gs.Node) -> bool:
     return node.op != "Add" or not any(isinstance(tensor, gs.Constant) for tensor in node.inputs)
 
 
-def _distill(found: Objective, outputs: Shapes, temperature: float) -> None:
+def _distill(found: Objective, outputs: Shapes, rated: Collection[str], temperature: float) -> None:
+    """`rated`: those that may hold class scores."""
     for name, shape in outputs.items():
         teacher = found.of_teacher(name, shape)
-        if is_scores(shape):
+        if name in rated and is_scores(shape):
             term = f"training/softened/{name}"
             found.add(term, losses.softened(name, teacher, term, shape[1], temperature))
         term = f"training/relative/{name}"

@@ -142,6 +142,7 @@ class WeightDivergence:
         self._graph = copy_graph(graph)
         batches = list(data.batches(BATCH))
         self._names = comparable_tensors(graph)
+        self._rated = self._names[0] == graph.outputs[0].name
         session = graph_session(graph, self._names)
         self._wanted = [[values[name] for name in self._names] for values in map(session.run, batches)]
         self._executor = SegmentedExecutor(self._graph, batches, memory)
@@ -180,13 +181,13 @@ class WeightDivergence:
         for index in range(len(self._wanted)):
             values = session.run({**{name: self._executor[name][index] for name in held}, **weight})
             found.append([values[name] for name in self._names])
-        return divergence(self._wanted, found)
+        return divergence(self._wanted, found, self._rated)
 
 
-def divergence(wanted: Sequence[Outputs], found: Sequence[Outputs]) -> float:
-    """Of outputs, by batch: see the module docstring."""
+def divergence(wanted: Sequence[Outputs], found: Sequence[Outputs], rated: bool = True) -> float:
+    """Of outputs, by batch: see the module docstring; `rated`: the first may hold class scores."""
     scores = [(class_scores(a[0]), class_scores(b[0])) for a, b in zip(wanted, found, strict=True)]
-    if all(a is not None and b is not None for a, b in scores):
+    if rated and all(a is not None and b is not None for a, b in scores):
         rows = [kullback_leibler(a, b) for a, b in scores if a is not None and b is not None]
         return float(np.mean(np.concatenate(rows)))
     pairs = [(a.astype(np.float64), b) for x, y in zip(wanted, found, strict=True) for a, b in zip(x, y, strict=True)]

@@ -75,6 +75,7 @@ def test_a_detector_is_judged_by_what_its_boxes_are_made_of(images: Path):
     found = compare_models(first, second, data)
     assert [entry.tensor for entry in found.outputs] == ["boxes", "scores", "bx"]
     assert found.outputs[0].error == pytest.approx(0.5, rel=1e-3)
+    assert [entry.agreement for entry in found.outputs] == [None] * 3
 
 
 def test_a_layer_that_reads_random_numbers_is_refused_with_data(images: Path):
