@@ -676,7 +676,7 @@ def inner_output(net: Net) -> list[str]:
 @structure()
 def input_as_output(net: Net) -> list[str]:
     x = net.x
-    return [net.head(net.block(x, 16)), net.op("Identity", x)]
+    return [net.head(net.block(x, 16)), net.op("Identity", x), net.output(x, net.dims)]
 
 
 @structure()

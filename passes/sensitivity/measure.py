@@ -155,11 +155,16 @@ class WeightDivergence:
         plan = self._executor.plan(self._names)
         made = {tensor.name for later in plan for tensor in later.outputs}
         held = {t.name for n in plan for t in reads(n) if isinstance(t, gs.Variable) and t.name not in made}
-        session = self._session(nodes, plan, held, layer)
+        changed = [name for name in self._names if name in made]
+        if not changed:
+            return [0.0] * len(weights)
+        session = self._session(nodes, plan, held, layer, changed)
         return [self._divergence(session, held, self._feeds(layer, *pair)) for pair in weights]
 
-    def _session(self, nodes: list[gs.Node], plan: list[gs.Node], held: set[str], layer: Layer) -> Session:
-        """The rest of the network, the weight and bias of `nodes` being inputs."""
+    def _session(
+        self, nodes: list[gs.Node], plan: list[gs.Node], held: set[str], layer: Layer, names: Sequence[str]
+    ) -> Session:
+        """The rest of the network up to the named tensors, the weight and bias of `nodes` being inputs."""
         stored = [(node, list(node.inputs), node.attrs) for node in nodes]
         weight, bias = gs.Variable(WEIGHT, layer.dtype), gs.Variable(BIAS, layer.dtype)
         for node in nodes:
@@ -168,7 +173,7 @@ class WeightDivergence:
         try:
             examples = {name: self._executor[name][0] for name in held}
             feeds = self._feeds(layer, layer.weight, np.zeros(layer.filters))
-            return segment_session(self._graph, plan, {**examples, **feeds}, self._names)
+            return segment_session(self._graph, plan, {**examples, **feeds}, names)
         finally:
             for node, inputs, attrs in stored:
                 node.inputs, node.attrs = inputs, attrs
@@ -177,10 +182,11 @@ class WeightDivergence:
         return {WEIGHT: weight.reshape(layer.weight.shape).astype(layer.dtype), BIAS: bias.astype(layer.dtype)}
 
     def _divergence(self, session: Session, held: set[str], weight: dict[str, Any]) -> float:
+        """Outputs that were there before the layer are what they were."""
         found: list[Outputs] = []
-        for index in range(len(self._wanted)):
+        for index, wanted in enumerate(self._wanted):
             values = session.run({**{name: self._executor[name][index] for name in held}, **weight})
-            found.append([values[name] for name in self._names])
+            found.append([values.get(name, before) for name, before in zip(self._names, wanted, strict=True)])
         return divergence(self._wanted, found, self._rated)
 
 

@@ -148,6 +148,7 @@ CLASSES = """g (float[N,3,8,8] x) => (float[N,5] y) {
     y = Gemm<transB=1>(f, w3)
 }"""
 MAPS = CLASSES.replace("float[N,5] y", "float[N,3,8,8] s").split("p = Global")[0] + "}"
+TAPS = MAPS.replace("float[N,3,8,8] s", "float[N,3,8,8] a, float[N,3,8,8] s")
 
 
 def classifier(text: str) -> Model:
@@ -155,7 +156,7 @@ def classifier(text: str) -> Model:
     return builders.model(text, **weights, **({"w3": builders.normal(5, 3, seed=2)} if text is CLASSES else {}))
 
 
-@pytest.mark.parametrize("text", [CLASSES, MAPS], ids=["classes", "maps"])
+@pytest.mark.parametrize("text", [CLASSES, MAPS, TAPS], ids=["classes", "maps", "inner output"])
 def test_it_is_that_of_the_network_with_the_other_weight(text: str) -> None:
     source, x = classifier(text), builders.normal(100, 3, 8, 8, seed=5)
     before = builders.run(source, x=x)
