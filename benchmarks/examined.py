@@ -122,9 +122,15 @@ def unlike_file(model: onnx.ModelProto, size: int, stated: Mapping[str, Any]) ->
     return ""
 
 
-def over_budget(limits: Mapping[str, float], before: Mapping[str, int | None], after: Mapping[str, int | None]) -> str:
+def limits(pipeline: str) -> dict[str, float]:
+    """The budgets of a pipeline that a file can be held against."""
+    words = (word.split("=") for word in pipeline.replace(",", ":").split(":"))
+    return {word[0]: float(word[1]) for word in words if word[0] in ("params", "bytes")}
+
+
+def over_budget(shares: Mapping[str, float], before: Mapping[str, int | None], after: Mapping[str, int | None]) -> str:
     """`before` and `after`: `bytes` and `params` as the files have them."""
-    for unit, share in limits.items():
+    for unit, share in shares.items():
         kept, whole = after.get(unit), before.get(unit)
         if kept is not None and whole and kept > share * whole * (1 + SMALL) + 1:
             return f"budget: {unit} are {kept / whole:.3f} of the original's, {share:g} were asked for"

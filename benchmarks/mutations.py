@@ -9,7 +9,7 @@ memory limit of so many GB. A line for every case that is answered otherwise, an
     refused    exit code 1 or 2, one line on stderr, nothing written
     valid      exit code 0 and a model that the checker takes, or refuses with the words it has for what came in;
                operators that it does not know aside; onnxruntime loads it where it loaded the original and `check`
-               passes it; a default session gives what it gives as written
+               passes it; a default session gives what it gives as written; its file keeps to the budget
     bad        anything else: an unexpected exception, a file beside an error, an invalid model, a crash, a timeout
 """
 
@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from examined import Loaded, contradicted, engine_gap, inputs, random_values
+from examined import Loaded, contradicted, engine_gap, inputs, limits, over_budget, random_values
 from isolated import Isolated
 from onnx import numpy_helper, parser
 
@@ -45,7 +45,14 @@ g (float[N,3,8,8] x) => (float[N,4] y) {
     q = Reshape(p, shape)
     y = Gemm<transB=1>(q, f)
 }"""
-PIPELINES = ("basis:energy=0.9,quantize", "prune:macs=0.9", "codebook,quantize", "sbf:energy=0.9", "cleanup")
+PIPELINES = (
+    "basis:energy=0.9,quantize",
+    "prune:macs=0.9",
+    "basis:bytes=0.9",
+    "codebook,quantize",
+    "sbf:energy=0.9",
+    "cleanup",
+)
 
 
 def network() -> bytes:
@@ -208,7 +215,7 @@ def answer(path: str, pipeline: str) -> tuple[str, str]:
     written = out.is_file()
     if code == 0:
         try:
-            problem = _problem(Path(path), out)
+            problem = _problem(Path(path), out, pipeline)
             return ("bad" if problem else "valid"), problem
         finally:
             out.unlink(missing_ok=True)
@@ -216,7 +223,7 @@ def answer(path: str, pipeline: str) -> tuple[str, str]:
     return ("refused" if told and not written else "bad"), " | ".join(lines)
 
 
-def _problem(path: Path, out: Path) -> str:
+def _problem(path: Path, out: Path, pipeline: str) -> str:
     """What is wrong with a model that was written, "" where nothing is."""
     fault = _fault(out)
     if fault and "No Op registered" not in fault and fault != _fault(path):
@@ -226,6 +233,10 @@ def _problem(path: Path, out: Path) -> str:
         problem = contradicted(result, written, folder=out.parent)
         if problem:
             return problem
+    sizes = ({"bytes": file.stat().st_size} for file in (path, out))
+    problem = over_budget(limits(pipeline), *sizes)
+    if problem:
+        return problem
     feeds = {entry.name: random_values(entry, {}, 8, first=1) for entry in inputs(result)}
     return engine_gap(written.run(feeds), Loaded(out, optimized=True).run(feeds), None)
 
