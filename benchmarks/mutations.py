@@ -45,17 +45,13 @@ g (float[N,3,8,8] x) => (float[N,4] y) {
     q = Reshape(p, shape)
     y = Gemm<transB=1>(q, f)
 }"""
-PIPELINES = (
-    "basis:energy=0.9,quantize",
-    "prune:macs=0.9",
-    "basis:bytes=0.9",
-    "codebook,quantize",
-    "sbf:energy=0.9",
-    "cleanup",
-)
+PACKED = ("basis:energy=0.9,quantize", "prune:macs=0.9", "cleanup")
+"""Pipelines that take a network with a weight that is stored as codes already."""
+PIPELINES = (*PACKED, "basis:bytes=0.9", "codebook", "sbf:energy=0.9")
 
 
-def network() -> bytes:
+def network(packed: bool = True) -> bytes:
+    """`packed`: the second Conv's weight is stored as codes."""
     rng, model = np.random.default_rng(0), parser.parse_model(TEXT)
     sizes = {"w": (8, 3, 3, 3), "b": (8,), "s": (8,), "o": (8,), "m": (8,), "v": (8,), "f": (4, 16)}
     sizes["scales"] = (8, 1, 1, 1)
@@ -63,6 +59,12 @@ def network() -> bytes:
     arrays["shape"] = np.array([0, -1])
     arrays["codes"] = rng.integers(0, 256, (8, 4, 3, 3), np.uint8)
     arrays["zeros"] = np.full((8, 1, 1, 1), 128, np.float32)
+    if not packed:
+        nodes = [node for node in model.graph.node if node.op_type not in ("Cast", "Sub", "Mul")]
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
+        arrays["u"] = np.multiply(arrays["codes"] - arrays["zeros"], arrays["scales"], dtype=np.float32) / 64
+        arrays = {name: value for name, value in arrays.items() if name not in ("codes", "zeros", "scales")}
     model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in arrays.items())
     return model.SerializeToString()
 
@@ -262,16 +264,16 @@ def main() -> None:
     parser_.add_argument("--memory", type=float, default=4)
     parser_.add_argument("--keep", type=Path, help="folder for the models of bad cases")
     args = parser_.parse_args()
-    content, counts = network(), Counter[str]()
+    counts, contents = Counter[str](), {packed: network(packed) for packed in (True, False)}
     ask = Isolated(answers, args.limit, args.memory)
     with tempfile.TemporaryDirectory() as folder:
         for number in range(args.count):
             rng = random.Random(args.seed * 1_000_003 + number)
+            pipeline = rng.choice(PIPELINES)
             damage = damaged_bytes if number % 2 else damaged_fields
-            damaged = damage(content, rng)
+            damaged = damage(contents[pipeline in PACKED], rng)
             path = Path(folder) / "net.onnx"
             path.write_bytes(damaged)
-            pipeline = rng.choice(PIPELINES)
             found, problem = ask(str(path), pipeline)
             kind, said = found or ("bad", problem)
             counts[kind] += 1
