@@ -164,3 +164,10 @@ def test_the_refusal_takes_little_memory(command: list[str], case: str, tmp_path
     assert result.returncode == 1
     assert "100000 nodes" in result.stdout + result.stderr or "engines can count" in result.stdout + result.stderr
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < MEMORY
+
+
+def test_weights_that_are_made_up_pass():
+    """As the light models of the onnx package have them."""
+    body = "c = Conv(x, w) f = Flatten(c) m = ConstantOfShape(big) y = MatMul(f, m)"
+    stored = {"w": normal(4, 3, 1, 1), "big": np.array([25_088, 4_096], np.int64)}
+    validate(model(f"g (float[1,3,56,112] x) => (float y) {{ {body} }}", **stored))
