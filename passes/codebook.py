@@ -68,7 +68,7 @@ class Codebook(SharingPass):
         "auto", "a scale per filter; auto: with data and up to 16 entries"
     )
     tables: float = option(
-        0.02, "beyond 32 entries a layer, codebooks take at most this share of the codes' bytes", "(0, 1]"
+        0.02, "beyond 32 entries a layer, codebooks take at most this share of the codes' bytes", "(0, 1e9]"
     )
 
     def layers(self, graph: gs.Graph) -> Sequence[Layer]:

@@ -18,13 +18,14 @@ from builders import run
 from onnx_compress.compiler.costs.network_cost import graph_cost
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model, from_proto, load, to_proto
-from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.passes.budgets.budget import Budget
 from onnx_compress.passes.cleanup import Cleanup
 from onnx_compress.passes.fold_batchnorm import FoldBatchnorm
 from onnx_compress.passes.pruning.candidates import PruningCriteria, producer_names
 from onnx_compress.passes.pruning.problem import PruningProblem
+from onnx_compress.runtime.shapes import network_shapes
 from pruning import check_equal, prune
 from third_party import Network
 
@@ -102,7 +103,9 @@ def prepared(case: Case) -> onnx.ModelProto:
 def check(case: Case) -> None:
     proto, feeds = prepared(case), case.feeds()
     graph = from_proto(proto).graph
-    job = PruningProblem.of(graph, Context(), PruningCriteria(None, 1, 1, 1e-3), ("macs", "params"), None)
+    sizes = tuple(f"{name}:{'x'.join(map(str, value.shape))}" for name, value in feeds.items() if value.ndim)
+    ctx = Context(RunOptions(shapes=sizes))
+    job = PruningProblem.of(graph, ctx, PruningCriteria(None, 1, 1, 1e-3), ("macs", "params"), None)
     gone = job.divide("loss", Budget({"macs": case.least})) if job.candidates else []
     kept = job.kept(gone)
     result = prune(proto, lambda group: kept.get(group.name, np.arange(group.size)))
@@ -110,7 +113,7 @@ def check(case: Case) -> None:
     before, after = run(from_proto(proto), **feeds), run(result.pruned, **feeds)
     assert {name: value.shape for name, value in after.items()} == {name: v.shape for name, v in before.items()}
     assert all(np.isfinite(value).all() for value in after.values())
-    assert share(proto, result.pruned) <= case.least
+    assert share(proto, result.pruned, ctx) <= case.least
     explained(graph, job, case)
 
 
@@ -124,8 +127,9 @@ def explained(graph: gs.Graph, job: PruningProblem, case: Case) -> None:
     assert any(re.search(case.reason, reason) for reason in reasons.values())
 
 
-def share(proto: onnx.ModelProto, pruned: Model) -> float:
-    a, b = (graph_cost(graph, infer_shapes(graph)).macs for graph in (from_proto(proto).graph, pruned.graph))
+def share(proto: onnx.ModelProto, pruned: Model, ctx: Context) -> float:
+    a, b = (graph_cost(graph, network_shapes(graph, ctx)).macs for graph in (from_proto(proto).graph, pruned.graph))
+    assert a is not None and b is not None
     return b / a
 
 
