@@ -6,6 +6,7 @@
    c. a Cast of unsigned bytes: codes that a weight is stored as;
    d. where the file would grow: an output of more than `LIMIT` bytes that is larger than the node's inputs (Expand,
       Tile, a Cast to a wider type), or one made from a big input that other nodes read too.
+   What equal nodes make of the same constants is stored once: a weight that layers share stays shared.
 2. `Shape` is known as far as shape inference knows it. A vector of dimensions some of which are unknown (a dynamic
    batch) passes through the nodes that only move elements; the unknown ones carry a mark that no dimension can have,
    and what comes without the mark is constant.
@@ -13,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -26,6 +27,8 @@ from .weights import constant_tensor, values_of
 Dims = Mapping[str, tuple[int | None, ...]]
 
 LIMIT = 64 * 1024
+SMALL = 64
+"""Values: inputs of at most so many are the same where they are equal."""
 UNKNOWN = -(2**30)
 MOVERS = frozenset({"Gather", "Slice", "Concat", "Squeeze", "Unsqueeze", "Reshape", "Identity", "Cast"})
 KEPT = frozenset(
@@ -52,6 +55,7 @@ def lower_constants(graph: gs.Graph) -> int:
         tensor = constant_tensor(node) if node.op == "Constant" and not node.domain else None
         if tensor is None or not node.outputs or node.outputs[0].name in outputs:
             continue
+        tensor.name = node.outputs[0].name
         _replace_reads(node.outputs[0], tensor)
         node.outputs.clear()
         lowered.add(id(node))
@@ -67,6 +71,7 @@ def fold(graph: gs.Graph, shapes: Dims) -> list[str]:
     known: dict[str, np.ndarray] = {}
     outputs = {tensor.name for tensor in graph.outputs}
     folded: dict[int, str] = {}
+    made: dict[Hashable, list[gs.Tensor]] = {}
     for node in graph.nodes:
         values = _compute(node, graph, known, shapes)
         if values is None:
@@ -74,8 +79,13 @@ def fold(graph: gs.Graph, shapes: Dims) -> list[str]:
         known.update({tensor.name: value for tensor, value in zip(node.outputs, values, strict=True)})
         if any(_partial(value) for value in values) or any(tensor.name in outputs for tensor in node.outputs):
             continue
-        for tensor, value in zip(list(node.outputs), values, strict=True):
-            tensor.to_constant(value)
+        found = list(node.outputs)
+        earlier = made.setdefault(_identity(node), found)
+        for tensor, same, value in zip(found, earlier, values, strict=True):
+            if tensor is same:
+                tensor.to_constant(value)
+            else:
+                _replace_reads(tensor, same)
             tensor.inputs.clear()
         node.inputs.clear()
         folded[id(node)] = node.name
@@ -83,8 +93,20 @@ def fold(graph: gs.Graph, shapes: Dims) -> list[str]:
     return list(folded.values())
 
 
-def _replace_reads(old: gs.Tensor, new: gs.Constant) -> None:
-    new.name = old.name
+def _identity(node: gs.Node) -> Hashable:
+    """What nodes have in common that make the same of the same constants."""
+    read = tuple(_content(tensor) for tensor in node.inputs)
+    return node.op, repr(sorted(node.attrs.items())), len(node.outputs), read
+
+
+def _content(tensor: gs.Tensor) -> Hashable:
+    values = values_of(tensor) if isinstance(tensor, gs.Constant) else None
+    if tensor.is_empty() or values is None or values.size > SMALL:
+        return "" if tensor.is_empty() else id(tensor)
+    return values.dtype.str, values.shape, values.tobytes()
+
+
+def _replace_reads(old: gs.Tensor, new: gs.Tensor) -> None:
     for consumer in list(old.outputs):
         for index, tensor in enumerate(consumer.inputs):
             if tensor is old:

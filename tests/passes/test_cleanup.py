@@ -162,6 +162,17 @@ def test_a_wider_type_and_a_shared_weight_stay_as_they_are():
     assert "t = Transpose(u)" in nodes
 
 
+def test_what_equal_nodes_make_of_a_weight_is_stored_once():
+    before = model(
+        """g (float[N,3,8,8] x) => (float[N,3,8,8] y) <int64[4] d = {3, 3, 3, 3}, int64[4] e = {3, 3, 3, 3}> {
+        v = Cast<to = 1>(h) w = Cast<to = 1>(h) p = Reshape(v, d) q = Reshape(w, e)
+        a = Conv<pads = [1,1,1,1]>(x, p) b = Relu(a) y = Conv<pads = [1,1,1,1]>(b, q) }""",
+        h=normal(9, 9).astype(np.float16),
+    )
+    assert clean(before, x=X) == ["a = Conv(x, p)", "b = Relu(a)", "y = Conv(b, p)"]
+    assert [tensor.name for tensor in to_proto(before).graph.initializer] == ["p"]
+
+
 def test_random_numbers_are_not_folded():
     before = model("g (float[4] x) => (float[4] y) { r = RandomNormal<shape = [4], seed = 1.0>() y = Add(x, r) }")
     Cleanup().run(before.graph, Context())
