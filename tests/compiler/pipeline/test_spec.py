@@ -86,8 +86,8 @@ options = st.fixed_dictionaries(
     {},
     optional={
         "count": st.integers(),
-        "rate": st.floats(allow_nan=False),
-        "macs": st.none() | st.floats(allow_nan=False),
+        "rate": st.floats(allow_nan=False, allow_infinity=False),
+        "macs": st.none() | st.floats(allow_nan=False, allow_infinity=False),
         "flag": st.booleans(),
         "method": st.sampled_from(["minmax", "entropy"]),
         "align": st.integers() | st.just("target"),
