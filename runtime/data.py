@@ -21,7 +21,8 @@ from ..compiler.errors import CompressError
 from ..compiler.graph.shapes import infer_shapes
 from ..compiler.pipeline.data import Data, Feeds
 from .images import ImageFiles
-from .preprocess import PRESETS, WHERE, Preprocess, parse_preprocess
+from .preprocess import PRESETS, Preprocess, parse_preprocess
+from .resizing import RESIZED, WHERE, Size
 from .sources import Rows, Source, read_source
 
 CHANNELS = (1, 3, 4)
@@ -51,6 +52,12 @@ class Input:
     @property
     def channels(self) -> int | None:
         return self.shape[1 if self.channels_first else 3] if len(self.shape) == 4 else None
+
+    @property
+    def size(self) -> Size | None:
+        """Height and width of images, where both are fixed."""
+        height, width = (self.shape[2:] if self.channels_first else self.shape[1:3]) if len(self.shape) == 4 else (0, 0)
+        return (height, width) if height and width else None
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,8 @@ class Images:
         images = self.source[index]
         if images.ndim == 3:
             images = images[..., None]
-        x = images if self.target.dtype.kind == "u" else self.preprocess.values(images)
+        as_they_are = self.target.dtype.kind == "u"
+        x = self.preprocess.ordered(images) if as_they_are else self.preprocess.values(images)
         if self.target.channels_first:
             x = np.moveaxis(x, 3, 1)
         return np.ascontiguousarray(x, self.target.dtype)
@@ -140,7 +148,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Framed:
-    """uint8 images (N, H, W[, C]), resized and cropped as they are read."""
+    """uint8 images (N, H, W[, C]), resized, padded and cropped as they are read."""
 
     source: np.ndarray
     preprocess: Preprocess
@@ -226,13 +234,13 @@ def load_data(
     if fixed and count < min(total, samples or total):
         notes.append(f"the model takes batches of {fixed}: {count} of {total} samples are used")
     fed = preprocess or PRESETS["unit"]
-    kept = {entry.name: _first(found.rows[entry.name], count, fed) for entry in inputs}
+    kept = {entry.name: _first(entry, found.rows[entry.name], count, fed) for entry in inputs}
     rows = {entry.name: _fit(entry, kept[entry.name], preprocess, found.where, notes) for entry in inputs}
     given = found.labels if labels is None or isinstance(labels, str) else np.asarray(labels)
     checked = None if given is None else check_labels(given, total, classes, found.where)[:count]
     if count > 1 and all(_all_equal(column, count) for column in rows.values()):
         notes.append(f"all {count} samples are equal: nothing can be learnt from them")
-    used = fed if any(isinstance(column, Images) for column in rows.values()) else None
+    used = next((column.preprocess for column in rows.values() if isinstance(column, Images)), None)
     said = str(source) if isinstance(source, Path | str) else found.where
     return Samples(rows, count, checked, said, used, tuple(dict.fromkeys(notes)), fixed)
 
@@ -295,21 +303,21 @@ def _count(total: int, samples: int | None, fixed: int | None, where: str) -> in
     return count - count % fixed if fixed else count
 
 
-def _first(rows: Rows, count: int, preprocess: Preprocess) -> Rows:
+def _first(entry: Input, rows: Rows, count: int, preprocess: Preprocess) -> Rows:
     """The first `count` rows, images framed; image files are read at once where they fit in memory as uint8."""
     if isinstance(rows, ImageFiles):
-        files = ImageFiles(rows.paths[:count], rows.channels, rows.preprocess)
+        files = ImageFiles(rows.paths[:count], rows.channels, preprocess.sized(entry.size))
         return files[:] if files[:1].nbytes * count <= IN_MEMORY else files
     first = rows[:count]
-    is_framed = first.dtype == np.uint8 and first.ndim in (3, 4) and (preprocess.size or preprocess.crop)
-    return Framed(first, preprocess) if is_framed else first
+    is_framed = preprocess.frames and first.ndim in (3, 4) and _are_images(entry, first)
+    return Framed(first, preprocess.sized(entry.size)) if is_framed else first
 
 
 def _fit(entry: Input, rows: Rows, preprocess: Preprocess | None, where: str, notes: list[str]) -> Rows:
     """`rows` as they are fed to `entry`."""
     place = f"{where}, input '{entry.name}'"
     first = rows[:1]
-    if first.dtype == np.uint8 and (len(entry.shape) == 4 or entry.dtype.kind == "f") and not _is_ready(entry, first):
+    if _are_images(entry, first):
         return _images(entry, rows, preprocess, place, notes)
     _check_shape(entry, first.shape, str(first.dtype), place)
     if first.dtype.kind != entry.dtype.kind and not np.can_cast(first.dtype, entry.dtype, "safe"):
@@ -320,6 +328,12 @@ def _fit(entry: Input, rows: Rows, preprocess: Preprocess | None, where: str, no
     if entry.dtype.kind == "f":
         _check_values(rows, fed, place, notes)
     return fed
+
+
+def _are_images(entry: Input, first: np.ndarray) -> bool:
+    """uint8 values that are to become what `entry` takes."""
+    wanted = len(entry.shape) == 4 or entry.dtype.kind == "f"
+    return first.dtype == np.uint8 and wanted and not _is_ready(entry, first)
 
 
 def _is_ready(entry: Input, first: np.ndarray) -> bool:
@@ -333,23 +347,35 @@ def _images(entry: Input, rows: Rows, preprocess: Preprocess | None, place: str,
         raise CompressError(f"expected {entry}, found uint8 {_words(shape[1:], 'N')}", place, "images are N, H, W, C")
     if preprocess is None and entry.dtype.kind != "u":
         notes.append(f"no {WHERE} given: pixels are divided by 255 (unit)")
-    fed = preprocess or PRESETS["unit"]
+    fed = (preprocess or PRESETS["unit"]).sized(entry.size)
     channels = shape[3] if len(shape) == 4 else 1
     if entry.channels not in (None, channels):
         found = f"found uint8 {_words(shape[1:], 'N')} with {channels} channels last"
         raise CompressError(f"expected {entry}, {found}", place, "images are N, H, W, C")
-    if max(len(fed.mean), len(fed.std)) not in (1, channels):
-        found = f"mean and std have {max(len(fed.mean), len(fed.std))} values, images {channels} channels"
-        raise CompressError(found, WHERE, "give one value per channel")
+    fed.check_channels(channels)
+    if entry.dtype.kind == "u" and preprocess is not None and not fed.keeps_values:
+        notes.append(f"the input is {entry.dtype}: pixels go in as they are, without mean, std and scale")
+    if entry.dtype.kind == "i":
+        _check_integers(entry, fed, place)
     images = Images(rows, fed, entry)
     _check_shape(entry, images[:1].shape, "images", place)
     return images
 
 
+def _check_integers(entry: Input, preprocess: Preprocess, place: str) -> None:
+    """`CompressError` where pixels become values that the integers of `entry` cannot hold."""
+    values = preprocess.normalised(np.arange(256, dtype=np.uint8)[:, None])
+    limits = np.iinfo(entry.dtype)
+    if (values != np.rint(values)).any() or values.min() < limits.min or values.max() > limits.max:
+        shown = f"pixels become {values.min():g} to {values.max():g}"
+        fix = f"whole numbers: {WHERE} none, or scale=1:mean=128"
+        raise CompressError(f"{shown}, which {entry.dtype} cannot hold", place, fix)
+
+
 def _check_shape(entry: Input, shape: tuple[int, ...], kind: str, place: str) -> None:
     if _fits(entry, shape):
         return
-    fix = "--preprocess with size= and crop=" if kind == "images" else "samples lie along the first axis"
+    fix = f"{WHERE} with {RESIZED}" if kind == "images" else "samples lie along the first axis"
     raise CompressError(f"expected {entry}, found {kind} {_words(shape[1:], 'N')}", place, fix)
 
 

@@ -33,7 +33,8 @@ import numpy as np
 
 from ..compiler.disguises import disguised
 from ..compiler.errors import CompressError
-from .preprocess import Preprocess, import_pillow
+from .preprocess import Preprocess
+from .resizing import RESIZED, WHERE, import_pillow
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -143,7 +144,7 @@ def _is_hidden(name: str) -> bool:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files as rows: uint8 (n, H, W, C), resized and cropped by `preprocess`."""
+    """Image files as rows: uint8 (n, H, W, C), resized, padded and cropped by `preprocess`."""
 
     paths: Sequence[Path]
     channels: int
@@ -180,7 +181,7 @@ class ImageFiles:
         self._shape[:] = self._shape or [framed.shape]
         if framed.shape != self._shape[0]:
             found = f"found {_sizes(framed.shape)}, expected {_sizes(self._shape[0])} like the first image"
-            raise CompressError(f"images differ in size: {found}", str(path), "--preprocess with size= and crop=")
+            raise CompressError(f"images differ in size: {found}", str(path), f"{WHERE} with {RESIZED}")
         return framed
 
 

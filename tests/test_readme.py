@@ -71,7 +71,7 @@ def test_its_presets_are_those_of_the_code():
     for name, mean, std in rows:
         spelled = parse_preprocess(f"mean={mean}:std={std}")
         assert (spelled.mean, spelled.std) == (PRESETS[name].mean, PRESETS[name].std)
-    assert (PRESETS["imagenet"].size, PRESETS["imagenet"].crop) == (256, 224)
+    assert (PRESETS["imagenet"].size, PRESETS["imagenet"].crop) == ((256, 256), (224, 224))
 
 
 def test_its_pictures_are_there_and_small():

@@ -102,7 +102,9 @@ class RunOptions:
     data: object = _option(None, ".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.", DATA, kind=str)
     samples: int | None = _option(DEFAULT_SAMPLES, "How many samples are used, counted from the first.", DATA, least=1)
     labels: str | np.ndarray | None = _option(None, "The array of the labels, for accuracy.", DATA, kind=str)  # noqa: RUF009
-    preprocess: str | None = _option(None, "imagenet, cifar10, unit, none or mean=..:std=..:size=..:crop=..", DATA)
+    preprocess: str | None = _option(
+        None, "imagenet, cifar10, unit, none, tf, yolox, yolov5, or mean=..:std=..:size=..:crop=..", DATA
+    )
     include: str | None = _option(None, "Regular expression: only these nodes.", SCOPE, decides=True)
     exclude: str | None = _option(None, "Regular expression: not these nodes.", SCOPE, decides=True)
     overrides: tuple[str, ...] = _option(

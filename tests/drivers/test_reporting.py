@@ -64,6 +64,14 @@ def test_large_samples_without_labels_are_not_all_compared(
     assert quality is not None and quality["samples"] == count
 
 
+def test_how_images_are_read_is_written_out_with_the_size_of_the_network():
+    images = np.random.default_rng(0).integers(0, 256, (4, 12, 9, 3), np.uint8)
+    report = compress(front.classifier(), "cleanup", data=images, preprocess="yolox:pad=0").report
+    assert report["data"] is not None and report["command"] is not None
+    assert report["data"]["preprocess"] == "mean=0.0:std=1.0:scale=1.0:size=8:bgr:letterbox:pad=0"
+    assert "preprocess='yolox:pad=0'" in report["command"]
+
+
 @pytest.mark.parametrize(
     ("pipeline", "options", "sentence"),
     [

@@ -146,6 +146,65 @@ def test_images_of_several_sizes_need_a_crop(tmp_path: Path):
     assert load_data(tmp_path, [X], parse_preprocess("crop=8")).samples == 2
 
 
+@pytest.mark.parametrize(
+    ("spec", "written_out", "corner"),
+    [
+        ("yolox", "mean=0.0:std=1.0:scale=1.0:size=6x8:bgr:letterbox", [30, 20, 10]),
+        ("letterbox=centre:scale=1", "mean=0.0:std=1.0:scale=1.0:size=6x8:letterbox=centre", [114, 114, 114]),
+        ("none:resize", "mean=0.0:std=1.0:scale=1.0:size=6x8:resize", [10, 20, 30]),
+    ],
+)
+def test_images_take_the_size_of_the_network(tmp_path: Path, spec: str, written_out: str, corner: list[int]):
+    image = np.full((10, 10, 3), (10, 20, 30), np.uint8)
+    Image.fromarray(image).save(tmp_path / "1.png")
+    Image.fromarray(image[:7]).save(tmp_path / "2.png")
+    for target in (Input("x", FLOAT, (None, 3, 6, 8)), Input("x", FLOAT, (1, 6, 8, 3))):
+        for source in (tmp_path, {"images": image[None]}):
+            data = load_data(source, [target], parse_preprocess(spec))
+            pixels = first(data, 1)[0]
+            assert (pixels[:, 0, 0] if target.channels_first else pixels[0, 0]).tolist() == corner
+            assert str(data.preprocess) == written_out
+
+
+def test_each_input_has_its_own_size():
+    inputs = [Input(name, FLOAT, (None, 3, size, size)) for name, size in (("x", 4), ("y", 6))]
+    data = load_data({"x": front.images(2), "y": front.images(2)}, inputs, parse_preprocess("resize"))
+    assert [rows[:1].shape for rows in data.rows.values()] == [(1, 3, 4, 4), (1, 3, 6, 6)]
+
+
+def test_an_open_size_is_asked_for(tmp_path: Path):
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "1.png")
+    for source in (tmp_path, front.images(2)):
+        with pytest.raises(UsageError, match="letterbox needs a size, the network leaves its own open"):
+            load_data(source, [Input("x", FLOAT, (None, 3, None, 8))], parse_preprocess("letterbox"))
+    values = np.zeros((2, 3, 8, 8), np.float32)
+    assert load_data(values, [Input("x", FLOAT, (None, 3, None, None))], parse_preprocess("letterbox")).samples == 2
+
+
+def test_what_is_no_image_is_not_resized():
+    mask = Input("mask", np.dtype(np.uint8), (None, 8, 8))
+    values = np.arange(128, dtype=np.uint8).reshape(2, 8, 8)
+    data = load_data({"x": front.images(2), "mask": values}, [X, mask], parse_preprocess("size=9:crop=8"))
+    np.testing.assert_array_equal(next(iter(data.batches(2)))["mask"], values)
+
+
+def test_bgr_is_for_colours():
+    with pytest.raises(UsageError, match="bgr is for colours, images have 1 channels"):
+        load_data(front.images(2)[..., :1], [Input("x", FLOAT, (None, 1, 8, 8))], parse_preprocess("bgr"))
+
+
+def test_inputs_of_integers_take_no_fractions():
+    eight_bits, unsigned = (Input("x", np.dtype(kind), (None, 3, 8, 8)) for kind in (np.int8, np.uint8))
+    values = first(load_data(front.images(2), [eight_bits], parse_preprocess("scale=1:mean=128")))
+    np.testing.assert_array_equal(values, (front.images(2).astype(int) - 128).transpose(0, 3, 1, 2))
+    for spec, found in (("unit", "0 to 1"), ("none", "0 to 255")):
+        with pytest.raises(CompressError, match=f"pixels become {found}, which int8 cannot hold"):
+            load_data(front.images(2), [eight_bits], parse_preprocess(spec))
+    data = load_data(front.images(2), [unsigned], parse_preprocess("cifar10:bgr"))
+    assert "without mean, std and scale" in " ".join(data.notes)
+    np.testing.assert_array_equal(first(data), front.images(2)[..., ::-1].transpose(0, 3, 1, 2))
+
+
 def test_a_broken_image_is_named(tmp_path: Path):
     (tmp_path / "x.png").write_bytes(b"no png")
     with pytest.raises(CompressError, match=r"x\.png: not an image, but a text file"):
