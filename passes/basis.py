@@ -33,7 +33,7 @@ from ..compiler.graph.shapes import Shapes
 from ..compiler.pipeline.base import option
 from ..compiler.pipeline.registry import register
 from .decomposition.base import DecompositionPass
-from .decomposition.forms import Factor, Form, Projection, axis_attrs
+from .decomposition.forms import Factor, Form, Projection
 from .projection.fit import Fit
 from .projection.lowrank import lowrank, lowrank_curve
 from .projection.separable import compose, separable, separable_curve, separable_limit
@@ -65,8 +65,7 @@ class ChannelBasis:
         pairs = [lowrank(fit, size) for fit in fits]
         basis = np.concatenate([v.reshape(-1, *conv.weight.shape[1:]) for v, _ in pairs])
         mixture = np.concatenate([u for _, u in pairs]).reshape(conv.filters, size, *[1] * len(conv.kernel))
-        every = range(len(conv.kernel))
-        factors = [Factor("basis", basis, axis_attrs(conv, every)), Factor("mixture", mixture, axis_attrs(conv, ()))]
+        factors = [Factor("basis", basis, range(len(conv.kernel))), Factor("mixture", mixture, ())]
         return Projection(factors, [u @ v for v, u in pairs])
 
 
@@ -99,8 +98,8 @@ class SeparableBasis:
         vertical = np.concatenate([v for v, _ in pairs])[:, :, :, None]
         horizontal = np.concatenate([h for _, h in pairs])[:, :, None, :]
         factors = [
-            Factor("vertical", vertical, axis_attrs(conv, (0,))),
-            Factor("horizontal", horizontal, axis_attrs(conv, (1,))),
+            Factor("vertical", vertical, (0,)),
+            Factor("horizontal", horizontal, (1,)),
         ]
         return Projection(factors, [compose(v, h) for v, h in pairs])
 

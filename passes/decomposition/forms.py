@@ -23,12 +23,13 @@ class Factor:
     Attributes:
         part: suffix of the new node's name.
         weight: (filters, channels / group, k...).
-        attrs: strides, dilations and pads or auto_pad.
+        axes: the spatial axes along which it does what the Conv in whose place it stands does: its strides, dilations
+            and pads or auto_pad.
     """
 
     part: str
     weight: np.ndarray
-    attrs: dict[str, Any]
+    axes: Sequence[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +88,13 @@ def chain_nodes(
         inputs = [tensor, rewriter.constant(f"{base}.weight", factor.weight.astype(conv.dtype))]
         if factor is factors[-1] and bias is not None:
             inputs.append(rewriter.constant(f"{base}.bias", bias.astype(conv.dtype)))
-        attrs = {"kernel_shape": list(factor.weight.shape[2:]), "group": conv.group, **factor.attrs}
+        attrs = {"kernel_shape": list(factor.weight.shape[2:]), "group": conv.group, **_axis_attrs(conv, factor.axes)}
         tensor = rewriter.variable(f"{base}.output", conv.output.dtype)
         nodes.append(rewriter.node("Conv", inputs, [tensor], base, attrs, origin=conv.name))
     return nodes
 
 
-def axis_attrs(conv: Conv, axes: Sequence[int]) -> dict[str, Any]:
+def _axis_attrs(conv: Conv, axes: Sequence[int]) -> dict[str, Any]:
     """The Conv attributes restricted to some spatial axes; along the others the kernel is 1, unpadded, stride 1."""
     rank = len(conv.kernel)
     chosen = [axis in axes for axis in range(rank)]

@@ -13,7 +13,7 @@ from ...compiler.graph.convs import Conv
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
 from ..decomposition.branches import Branch, copy_workload, emit_sum, reading
-from ..decomposition.forms import Factor, Form, Projection, axis_attrs
+from ..decomposition.forms import Factor, Form, Projection
 from ..projection.admm import AdmmProblem
 from ..projection.fit import Array, Fit
 from ..projection.partition import Partition, input_scores
@@ -96,7 +96,7 @@ class ChannelGroups:
         low, parts = self._low(conv, chosen, size, fit), self._parts(conv, chosen)
         dense = parts.joined(fit, low.dense[0])
         weight = dense[:, parts.free].reshape(conv.filters, len(chosen), *conv.kernel)
-        sparse = Factor("sparse", weight, axis_attrs(conv, range(len(conv.kernel))))
+        sparse = Factor("sparse", weight, range(len(conv.kernel)))
         others = np.setdiff1d(np.arange(conv.channels), chosen)
         branches = [Branch("others", others, low.factors), Branch("chosen", chosen, [sparse])]
 

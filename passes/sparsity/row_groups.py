@@ -11,7 +11,7 @@ import numpy as np
 from ...compiler.costs.workload import ConvWorkload, conv_workload
 from ...compiler.graph.convs import Conv
 from ...compiler.graph.shapes import Shapes
-from ..decomposition.forms import Factor, Projection, axis_attrs
+from ..decomposition.forms import Factor, Projection
 from ..projection.admm import AdmmProblem
 from ..projection.fit import Array, Fit
 from ..projection.lowrank import lowrank, lowrank_curve
@@ -84,6 +84,6 @@ def _dense(rows: np.ndarray, size: int, fit: Fit) -> Array:
 def _factors(conv: Conv, basis: Array, mixed: Array) -> list[Factor]:
     ones = [1] * len(conv.kernel)
     return [
-        Factor("basis", basis.reshape(-1, *conv.weight.shape[1:]), axis_attrs(conv, range(len(conv.kernel)))),
-        Factor("mixture", mixed.reshape(*mixed.shape, *ones), axis_attrs(conv, ())),
+        Factor("basis", basis.reshape(-1, *conv.weight.shape[1:]), range(len(conv.kernel))),
+        Factor("mixture", mixed.reshape(*mixed.shape, *ones), ()),
     ]

@@ -52,6 +52,12 @@ WEIGHTS = {
     "w4": smooth(32, 32, 3, 3, seed=7), "w5": smooth(32, 32, 3, 3, seed=8), "w6": smooth(32, 3, 3, 3, seed=9),
     "m2": normal(32, 4, seed=9),
 }  # fmt: skip
+ANYHOW = """g (float[N,3,16,16] x) => (float[N,32,8,6] y) {
+    a = Conv<pads=[1,1,1,1]>(x, w6, b2) r1 = Relu(a)
+    c1 = Conv<pads=[2,2,2,2], dilations=[2,2]>(r1, w4, b2) r2 = Relu(c1)
+    c2 = Conv<auto_pad="SAME_UPPER">(r2, w4, b2) r3 = Relu(c2)
+    y = Conv<pads=[2,0,2,0], dilations=[2,2], strides=[2,2]>(r3, w4, b2)
+}"""
 FACTORIZED = ("basis:macs=0.7", "sbf:macs=0.9", "sparse-lowrank:macs=0.8", "prune:macs=0.7")
 STORED = ("codebook", "filter-summary:ratio=1.3", "quantize", "quantize:bias_correction=false")
 
@@ -103,6 +109,27 @@ def test_decisions_are_there_for_every_use(tmp_path):
     (record,) = [each for each in result.records if each.name == "basis"]
     (later,) = [each for each in record.result.decisions if each.node == "Conv_10"]
     assert (later.action, later.reason) == ("rewritten", "shares its weight with Conv_2")
+
+
+FORMS = (
+    "basis:form=channel",
+    "basis:form=separable",
+    "sparse-lowrank:form=channels",
+    "sparse-lowrank:form=rows",
+    "sbf",
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_use_keeps_its_strides_pads_and_dilations(form, tmp_path):
+    vectors = (normal(size, seed=seed) for seed, size in enumerate((32, 32, 3, 3)))
+    one = np.einsum("n,c,h,w->nchw", *vectors) / 20
+    weights = {"w6": WEIGHTS["w6"], "w4": one, "b2": WEIGHTS["b2"]}
+    result = compressed(proto(ANYHOW, **weights), f"{form}:energy=0.999", tmp_path)
+    assert "rewritten" in {each.action for record in result.records for each in record.result.decisions}
+    x = normal(4, 3, 16, 16, seed=7)
+    wanted = run(model(ANYHOW, **weights), x=x)["y"]
+    assert np.linalg.norm(run(result.model, x=x)["y"] - wanted) < 0.1 * np.linalg.norm(wanted)
 
 
 @pytest.mark.parametrize("pipeline", ["basis:energy=0.9", "codebook", "quantize", "prune:share=0.25"])
