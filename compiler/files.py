@@ -111,7 +111,7 @@ def check_output(path: Path, overwrite: bool = False) -> None:
     """Raise where `path` could not be written, before any work is done."""
     if path.is_dir():
         raise UsageError("is a folder", str(path), "give the name of a file")
-    if path.exists() and not path.is_file():
+    if _is_device(path):
         raise UsageError("is a device or a pipe", str(path), "give the name of a file")
     if not path.parent.is_dir():
         raise CompressError("no such folder", str(path.parent), "create it, or choose another output")
@@ -119,6 +119,12 @@ def check_output(path: Path, overwrite: bool = False) -> None:
         raise UsageError("exists already", str(path), "--overwrite replaces it")
     with writing(path), tempfile.TemporaryFile(dir=path.parent):
         pass
+
+
+def _is_device(path: Path) -> bool:
+    """Also where `/dev/stdout` is a file: a rename would replace the link in /dev for all programs."""
+    folder = Path(os.path.realpath(path.parent))
+    return (path.exists() and not path.is_file()) or folder == Path("/dev") or folder.is_relative_to("/proc")
 
 
 def read_json(path: Path) -> Any:

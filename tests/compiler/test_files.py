@@ -4,7 +4,7 @@ import errno
 from pathlib import Path
 
 import pytest
-from onnx_compress.compiler.errors import CompressError
+from onnx_compress.compiler.errors import CompressError, UsageError
 from onnx_compress.compiler.files import check_output, staged, writing
 
 
@@ -28,3 +28,9 @@ def test_what_cannot_be_written_is_said(tmp_path: Path):
 def test_checking_leaves_nothing(tmp_path: Path):
     check_output(tmp_path / "a")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/null", "/dev/new.onnx"])
+def test_a_device_is_no_output_whatever_it_is_now(path: str):
+    with pytest.raises(UsageError, match="is a device or a pipe"):
+        check_output(Path(path), overwrite=True)
