@@ -154,14 +154,17 @@ def _choices(
 def _sizes(
     conv: Conv, form: Form, dense: Mapping[str, float], evaluator: CostEvaluator, options: SurveyOptions
 ) -> list[Choice]:
-    """The multiples of `align` that save what is asked for; all costs but a latency are sure to grow with the size."""
+    """The multiples of `align` that save what is asked for; all costs but a latency are sure to grow with the size.
+
+    None where the form cannot be counted and the Conv can: the shape of its input is unknown, that of its output not.
+    """
     asked = ["latency"] if "latency" in options.units else options.units
     counted = "macs" if "macs" in dense else "params"
     asked = [unit if unit in dense or unit == "latency" else "params" for unit in asked]
     sizes: list[Choice] = []
     for size in range(options.align, form.limit(conv) + 1, options.align):
         costs = evaluator.rewritten(conv, lambda use, size=size: form.workloads(use, size, evaluator.shapes))
-        if costs[counted] > dense[counted]:
+        if counted not in costs or costs[counted] > dense[counted]:
             break
         if any(costs[unit] < dense[unit] for unit in asked if unit in dense):
             sizes.append(Choice(costs, 0.0, size, form.name))

@@ -190,3 +190,18 @@ def test_an_agreement_cannot_be_searched_for_by_macs_that_hang_on_values(name: s
         compress(model, f"{name}:agreement=0.9", data=images)
     notes = [note for entry in compress(model, name, data=images).report["passes"] for note in entry["notes"]]
     assert any("energy=0.99 is taken instead" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    "name", ["basis:energy=0.9", "basis:params=0.9", "sbf:energy=0.9", "sparse-lowrank:energy=0.9"]
+)
+def test_a_conv_whose_input_alone_is_not_known_is_counted_as_far_as_it_can_be(name: str):
+    """The number of channels is left open, the output has a shape."""
+    text = "g (float[N,C,16,16] x) => (float[N,32,16,16] y) { a = Conv<pads=[1,1,1,1]>(x, w) y = Relu(a) }"
+    model = builders.proto(text, w=builders.normal(32, 16, 3, 3))
+    try:
+        result = compress(model, name, target="ort")
+    except CompressError as error:
+        assert "cannot be reached" in error.what or "cannot be counted" in error.what
+    else:
+        assert result.report["after"]["params"] <= result.report["before"]["params"]
