@@ -204,4 +204,4 @@ def test_a_conv_whose_input_alone_is_not_known_is_counted_as_far_as_it_can_be(na
     except CompressError as error:
         assert "cannot be reached" in error.what or "cannot be counted" in error.what
     else:
-        assert result.report["after"]["params"] <= result.report["before"]["params"]
+        assert "energy" in name or result.report["after"]["params"] <= 0.9 * result.report["before"]["params"]
