@@ -47,8 +47,9 @@ class Survey:
         return self.costs.original
 
     def kept(self, chosen: Sequence[Choice]) -> Costs:
-        """The share of the original's costs that is left, by cost."""
-        return self.costs.of({unit: sum(choice.costs[unit] for choice in chosen) for unit in self.original})
+        """The share of the original's costs that is left, by cost, without those that not every choice has."""
+        units = [unit for unit in self.original if all(unit in choice.costs for choice in chosen)]
+        return self.costs.of({unit: sum(choice.costs[unit] for choice in chosen) for unit in units})
 
 
 @dataclass(frozen=True)
