@@ -21,7 +21,7 @@ from onnx_compress import Conv, register
 from onnx_compress.compiler.costs.workload import ConvWorkload, conv_workload
 from onnx_compress.compiler.graph.shapes import Shapes
 from onnx_compress.passes.decomposition.base import DecompositionPass
-from onnx_compress.passes.decomposition.forms import Factor, Form, Projection, axis_attrs
+from onnx_compress.passes.decomposition.forms import Factor, Form, Projection
 from onnx_compress.passes.projection.fit import Fit
 from scipy.linalg import block_diag
 
@@ -48,9 +48,8 @@ class DepthwiseSeparableForm:
     def project(self, conv: Conv, fits: Sequence[Fit], size: int) -> Projection:
         v, u = factors(fits[0], prod(conv.kernel), size)
         depthwise, pointwise = v.reshape(-1, 1, *conv.kernel), u.reshape(*u.shape, *[1] * len(conv.kernel))
-        attrs = {**axis_attrs(conv, range(len(conv.kernel))), "group": conv.channels}
-        chain = [Factor("depthwise", depthwise, attrs), Factor("pointwise", pointwise, axis_attrs(conv, ()))]
-        return Projection(chain, [u @ block_diag(*v)])
+        first = Factor("depthwise", depthwise, range(len(conv.kernel)), group=conv.channels)
+        return Projection([first, Factor("pointwise", pointwise, ())], [u @ block_diag(*v)])
 
 
 def factors(fit: Fit, taps: int, size: int) -> tuple[np.ndarray, np.ndarray]:

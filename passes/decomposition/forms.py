@@ -24,12 +24,14 @@ class Factor:
         part: suffix of the new node's name.
         weight: (filters, channels / group, k...).
         axes: the spatial axes along which it does what the Conv in whose place it stands does: its strides, dilations
-            and pads or auto_pad.
+            and pads or auto_pad. Along the others its kernel is 1.
+        group: its number of groups; None: that of the Conv in whose place it stands.
     """
 
     part: str
     weight: np.ndarray
     axes: Sequence[int]
+    group: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +90,8 @@ def chain_nodes(
         inputs = [tensor, rewriter.constant(f"{base}.weight", factor.weight.astype(conv.dtype))]
         if factor is factors[-1] and bias is not None:
             inputs.append(rewriter.constant(f"{base}.bias", bias.astype(conv.dtype)))
-        attrs = {"kernel_shape": list(factor.weight.shape[2:]), "group": conv.group, **_axis_attrs(conv, factor.axes)}
+        group = conv.group if factor.group is None else factor.group
+        attrs = {"kernel_shape": list(factor.weight.shape[2:]), "group": group, **_axis_attrs(conv, factor.axes)}
         tensor = rewriter.variable(f"{base}.output", conv.output.dtype)
         nodes.append(rewriter.node("Conv", inputs, [tensor], base, attrs, origin=conv.name))
     return nodes
