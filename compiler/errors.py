@@ -49,6 +49,12 @@ class Fault(CompressError):
     """A pass has left a model that is not whole, or has moved outputs that it must not move."""
 
 
+def check_type(value: object, kinds: type | tuple[type, ...], name: str, fix: str) -> None:
+    """`UsageError` where a value that Python code gives as `name` is none of these."""
+    if not isinstance(value, kinds):
+        raise UsageError(f"is of type {type(value).__name__}", name, fix)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`did you mean 'x'? known: a, b, c`."""
     known = list(known)

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ..compiler.errors import CompressError, UsageError
+from ..compiler.errors import CompressError, UsageError, check_type
 from ..compiler.graph.io import Model, save
 from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.ranges import parse_range
@@ -38,6 +38,7 @@ def parse_check(text: str, original: Model, data: Data | None) -> Check:
     Raises:
         UsageError: it cannot be read, or wants data or labels that are not there.
     """
+    check_type(text, str, "--check", EXAMPLES)
     bound = _BOUND.fullmatch(text)
     if bound is None:
         if "{}" not in text:

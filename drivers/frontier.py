@@ -7,11 +7,12 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
 
-from ..compiler.errors import CompressError, UsageError
+from ..compiler.errors import CompressError, UsageError, check_type
 from ..compiler.files import staged, writing
 from ..compiler.graph.io import to_proto
 from ..compiler.pipeline.context import Context
@@ -40,6 +41,9 @@ class FrontierRequest:
     high: float = 0.9
 
     def shares(self) -> list[float]:
+        """`UsageError` for what the frontier is not asked for with."""
+        for name, kind in {"budget": str, "points": Integral, "low": Real, "high": Real}.items():
+            check_type(getattr(self, name), kind, name, f"such as {getattr(FrontierRequest, name)!r}")
         if not 1 <= self.points <= MOST_POINTS or not 0 < self.low <= self.high <= 1:
             what = f"{self.points} points from {self.low} to {self.high}"
             fix = f"1 to {MOST_POINTS} points, 0 < low <= high <= 1: --points 8 --low 0.3 --high 0.9"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import onnx
 
 from ..compiler.costs.latency import DEVICES
-from ..compiler.errors import CompressError, UsageError
+from ..compiler.errors import CompressError, UsageError, check_type
 from ..compiler.files import Place, check_folder, check_places
 from ..compiler.graph.comparable import mark
 from ..compiler.graph.convs import find_convs, is_conv, unsupported_convs
@@ -42,6 +43,7 @@ RAISED = 13
 """What an opset before `OLDEST` is raised to: all targets read it, and it has scales per channel."""
 ModelLike = PathLike | onnx.ModelProto
 Pipeline = str | Sequence[Pass]
+PASSES = "give text, or a list of passes"
 Writes = Callable[[Model, Sequence[Pass], RunOptions], Iterable[Place]]
 
 
@@ -104,7 +106,9 @@ def set_up(
         CompressError: the model or the data cannot be used.
     """
     load_plugins(options.plugins)
-    passes = parse_pipeline(pipeline) if isinstance(pipeline, str) else list(pipeline)
+    if not callable(progress):
+        raise UsageError(f"is of type {type(progress).__name__}", "progress", "give a function, or leave it out")
+    passes = _passes(pipeline)
     _check(options, passes)
     source = load_model(model)
     notes = _raised(source)
@@ -124,6 +128,15 @@ def set_up(
     return Setup(source, model, passes, ctx, samples, notes)
 
 
+def _passes(pipeline: Pipeline) -> list[Pass]:
+    if isinstance(pipeline, str):
+        return parse_pipeline(pipeline)
+    check_type(pipeline, Sequence, "pipeline", PASSES)
+    for entry in pipeline:
+        check_type(entry, Pass, "pipeline: an entry", PASSES)
+    return list(pipeline)
+
+
 def instances(names: Sequence[str]) -> list[Pass]:
     """A pass of each name, with its defaults."""
     return [find(name)() for name in names]
@@ -136,6 +149,7 @@ def samples_of(source: Model, options: RunOptions) -> Samples:
 
 def load_model(model: ModelLike) -> Model:
     """A model with Convs that is whole; `CompressError` for anything else."""
+    check_type(model, (str, os.PathLike, onnx.ModelProto), "model", "give an .onnx file, or an onnx.ModelProto")
     source = from_proto(model) if isinstance(model, onnx.ModelProto) else load(model)
     if not any(is_conv(node) for node in source.graph.nodes):
         inside = next(unsupported_convs(source.graph), None)

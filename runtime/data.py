@@ -289,6 +289,8 @@ def _total(source: Source) -> int:
 def _length(rows: Rows, name: str, where: str) -> int:
     if getattr(rows, "ndim", 1) == 0:
         raise CompressError(f"'{name}' is a single number", where, "samples lie along the first axis")
+    if not hasattr(rows, "__len__"):
+        raise CompressError(f"'{name}' is of type {type(rows).__name__}", where, "give an array")
     return len(rows)
 
 

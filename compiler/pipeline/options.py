@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -146,11 +146,17 @@ class RunOptions:
     overwrite: bool = _option(False, "Replace existing files.", WRITTEN, repeated=False)
 
     def __post_init__(self) -> None:
-        """`UsageError` for a number of another type, or out of its range."""
+        """`UsageError` for a value of another type, or a number out of its range."""
         for entry in fields(self):
-            value, flag = getattr(self, entry.name), flag_of(entry)
-            if isinstance(entry.default, int) and not isinstance(entry.default, bool) and value is not None:
-                _check_integer(value, flag)
+            value, kind = getattr(self, entry.name), str(entry.type).removesuffix(" | None")
+            if value is None and kind != entry.type:
+                continue
+            if kind == "int":
+                _check_integer(value, flag_of(entry))
+            elif kind in _KINDS and not _KINDS[kind][0](value):
+                raise UsageError(f"is of type {type(value).__name__}", entry.name, _KINDS[kind][1])
+            elif isinstance(value, str) and "\0" in value:
+                raise UsageError("has a NUL in it", entry.name, "give another text")
 
     @staticmethod
     def of(given: Mapping[str, Any]) -> RunOptions:
@@ -192,6 +198,18 @@ def _check_integer(value: Any, flag: Flag) -> None:
         raise UsageError(
             f"{value!r}: expected an integer from {low}{'' if high == INFINITY else f' to {high}'}", flag.names[0]
         )
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(part, str) for part in cast("tuple[object, ...]", value))
+
+
+_KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "bool": (lambda value: isinstance(value, bool), "give True or False"),
+    "str": (lambda value: isinstance(value, str), "give text"),
+    "tuple[str, ...]": (_is_texts, "give a list of texts"),
+}
+"""By the type of an option: whether it takes a value, and how to mend one that it does not take."""
 
 
 def _value(value: Any) -> Any:

@@ -267,3 +267,40 @@ def test_the_power_mode_of_the_run_divides_the_budget_of_its_passes(tmp_path: Pa
     asked = written("basis:latency=0.7", power_mode="10W")
     assert asked == written("basis:latency=0.7:power=10W") != written("basis:latency=0.7")
     assert asked == written("basis:latency=0.7:power=10W", power_mode="30W"), "what a pass is given wins"
+
+
+WRONG: list[Any] = [5, 2.5, b"abc", [1], (None,), {"a": 1}, object(), np.ones(3)]
+
+
+@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ("data", "labels", "memory")])
+def test_a_value_of_another_type_is_refused_by_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    whole = str(FIELDS[name].type).startswith("int")
+    for value in WRONG[whole:]:
+        with pytest.raises(UsageError, match=f"^{name}: is of type|: expected an integer from"):
+            compress(builders.proto(MODEL, w=builders.normal(7, 3, 3, 3), v=builders.normal(7, 7)), [], **{name: value})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["plugins", "plugin_operators", "shapes", "overrides", "overwrite", "legalize"])
+def test_text_is_no_list_and_no_switch(name: str):
+    with pytest.raises(UsageError, match=f"{name}: is of type str"):
+        RunOptions.of({name: "False"})
+
+
+@pytest.mark.parametrize("given", [{"model": 5}, {"pipeline": 5}, {"pipeline": ["basis"]}, {"progress": 5}])
+def test_what_no_run_can_begin_with_is_refused(given: dict[str, Any]):
+    whole = {"model": builders.proto(MODEL, w=builders.normal(7, 3, 3, 3), v=builders.normal(7, 7)), "pipeline": []}
+    with pytest.raises(UsageError, match=r"is of type (int|str)"):
+        compress(**{**whole, **given})
+
+
+@pytest.mark.parametrize("given", [{"budget": 5}, {"points": "3"}, {"low": [0.5]}, {"high": None}])
+def test_a_frontier_is_asked_with_numbers(given: dict[str, Any]):
+    with pytest.raises(UsageError, match=f"{next(iter(given))}: is of type"):
+        frontier("m.onnx", **given)
+
+
+def test_samples_that_are_no_array_are_refused():
+    with pytest.raises(CompressError, match="'x' is of type NoneType"):
+        compress(builders.proto(MODEL, w=builders.normal(7, 3, 3, 3), v=builders.normal(7, 7)), [], data={"x": None})
