@@ -20,6 +20,8 @@ import onnx_graphsurgeon as gs
 from .linear_layer import LinearLayer
 from .weights import READ_THROUGH, sources
 
+APART = "which has another bias, group or form of it, or lies in a subgraph"
+"""Of two layers of one kind neither keeps the weight for the other's sake alone."""
 AnyLayer = TypeVar("AnyLayer", bound=LinearLayer)
 
 
@@ -46,7 +48,10 @@ def refusal(layer: AnyLayer, of_use: Callable[[AnyLayer], str | None]) -> str | 
             return reason if use.node is layer.node else f"shares its weight with '{use.name}': {reason}"
     uses = {id(use.node) for use in layer.uses}
     beside = next((node for node in readers(layer.node.inputs[1]) if id(node) not in uses), None)
-    return None if beside is None else f"shares its weight with {beside.op} '{beside.name}', which keeps it"
+    if beside is None:
+        return None
+    why = APART if beside.op == layer.node.op else "which keeps it"
+    return f"shares its weight with {beside.op} '{beside.name}', {why}"
 
 
 def readers(tensor: gs.Tensor) -> Iterator[gs.Node]:
