@@ -29,14 +29,14 @@ from ..compiler.report import (
     pass_report,
     unchanged,
 )
-from ..compiler.targets.profiles import parse_ranges
+from ..compiler.targets.profiles import Range, parse_ranges
 from ..compiler.targets.trtexec import TEMPLATE, command_line
 from ..compiler.versions import __version__
 from ..passes.budgets.budgeted_pass import BudgetedPass
 from ..runtime.data import Samples, sample_bytes
 from ..runtime.environment import environment, now
 from ..runtime.evaluate import agreement
-from ..runtime.shapes import network_shapes
+from ..runtime.shapes import network_shapes, sample_ranges
 from ..runtime.subsets import Slice
 from .layer_costs import Costed, layer_reports, not_counted
 from .paths import CALIBRATION
@@ -140,9 +140,12 @@ class FinishedRun:
             self.setup.source.graph,
             str(name) if output else TEMPLATE,
             calibration=str(name.with_suffix(CALIBRATION)) if cached else None,
-            shapes=parse_ranges(self.ctx.options.shapes),
+            shapes={**self._ranges(), **parse_ranges(self.ctx.options.shapes)},
             sample=self.ctx.sample_shapes(),
         )
+
+    def _ranges(self) -> dict[str, Range]:
+        return {} if self.ctx.data is None else sample_ranges(self.ctx.data)
 
     def _costed(self, graph: gs.Graph, in_int8: bool) -> Costed:
         shapes, latency, unknown = network_shapes(graph, self.ctx), None, ""

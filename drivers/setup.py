@@ -34,6 +34,7 @@ from ..compiler.targets.profiles import open_inputs, parse_ranges
 from ..runtime.data import Samples, load_samples
 from ..runtime.loading import check_loads
 from ..runtime.memory import memory_budget, parse_bytes
+from ..runtime.shapes import largest_shapes
 from .order import check_order
 from .paths import read_by
 
@@ -240,8 +241,7 @@ def _bounded(source: Model, ctx: Context, data: Samples) -> Samples:
     memory = ctx.options.memory
     if memory is None:
         return data
-    ctx.data = data
-    shapes = infer_shapes(source.graph, ctx.sample_shapes())
+    shapes = infer_shapes(source.graph, largest_shapes(data))
     left = memory_budget(source.graph, shapes, parse_bytes(str(memory)))
     ctx.activation_bytes = left.activations
     return replace(data, largest_batch=left.batch)

@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError
 from ..compiler.pipeline.data import Data, Feeds, Progress, silent
+from .data import one_of_each_shape
 from .session import graph_session
 
 BINS = 4096
@@ -151,10 +152,8 @@ def fixed_batch(graph: gs.Graph) -> int | None:
 
 
 def _batch_size(run: Callable[[Feeds], Mapping[str, np.ndarray]], data: Data) -> int:
-    for feeds in data.batches(1):
-        one = sum(array.nbytes for array in run(feeds).values())
-        return max(1, min(BATCH, MEMORY // max(one, 1)))
-    return 1
+    sizes = [sum(array.nbytes for array in run(feeds).values()) for feeds in one_of_each_shape(data)]
+    return max(1, min(BATCH, MEMORY // max(1, *sizes)))
 
 
 def _nothing(feeds: Feeds) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -21,9 +21,10 @@ from ..compiler.errors import CompressError
 from ..compiler.graph.shapes import infer_shapes
 from ..compiler.pipeline.data import Data, Feeds
 from .images import ImageFiles
+from .parts import Parts, Rows, batch_bounds, several_shapes
 from .preprocess import PRESETS, Preprocess, parse_preprocess
 from .resizing import RESIZED, WHERE, Size
-from .sources import Rows, Source, read_source
+from .sources import Source, read_source
 
 CHANNELS = (1, 3, 4)
 PIXELS = f"uint8 images can be normalised by {WHERE}"
@@ -94,17 +95,24 @@ class Samples:
         total = hashlib.sha256(str(self.preprocess).encode())
         for name, rows in self.rows.items():
             total.update(name.encode())
-            stored = rows.source if isinstance(rows, Images | Cast) else rows
-            for start in range(0, self.samples, CHUNK):
-                chunk = stored[start : start + CHUNK]
+            for chunk in _stored_chunks(rows):
                 total.update(f"{chunk.dtype}{chunk.shape}".encode())
                 total.update(np.ascontiguousarray(chunk).tobytes())
         return total.hexdigest()
 
+    @property
+    def shapes(self) -> np.ndarray | None:
+        """Which samples have one shape; see `pipeline.data`."""
+        return self._shapes
+
+    @cached_property
+    def _shapes(self) -> np.ndarray | None:
+        return several_shapes(list(self.rows.values()))
+
     def batches(self, size: int) -> Iterator[Feeds]:
         step = self.fixed_batch or min(size, self.largest_batch or size)
-        for start in range(0, self.samples, step):
-            yield {name: rows[start : min(start + step, self.samples)] for name, rows in self.rows.items()}
+        for start, stop in batch_bounds(self.samples, step, self.shapes):
+            yield {name: rows[start:stop] for name, rows in self.rows.items()}
 
     def take(self, rows: np.ndarray) -> Feeds:
         return {name: _picked(column, rows) for name, column in self.rows.items()}
@@ -121,7 +129,16 @@ def sized_batches(data: Data, most: int = BATCH) -> Iterator[Feeds]:
 
 def sample_bytes(data: Data) -> int:
     """The bytes of the largest input of one sample."""
-    return max((array[:1].nbytes for feeds in islice(data.batches(1), 1) for array in feeds.values()), default=0)
+    return max((array[:1].nbytes for feeds in one_of_each_shape(data) for array in feeds.values()), default=0)
+
+
+def one_of_each_shape(data: Data) -> Iterator[Feeds]:
+    """The first sample of every shape; of one shape a batch, where the model takes one size of it only."""
+    if data.shapes is None:
+        yield from islice(data.batches(1), 1)
+        return
+    for first in np.sort(np.unique(data.shapes, return_index=True)[1]):
+        yield data.take(np.array([first]))
 
 
 @dataclass(frozen=True)
@@ -240,9 +257,16 @@ def load_data(
     checked = None if given is None else check_labels(given, total, classes, found.where)[:count]
     if count > 1 and all(_all_equal(column, count) for column in rows.values()):
         notes.append(f"all {count} samples are equal: nothing can be learnt from them")
-    used = next((column.preprocess for column in rows.values() if isinstance(column, Images)), None)
+    used = next((part.preprocess for each in rows.values() for part in _parts(each) if isinstance(part, Images)), None)
     said = str(source) if isinstance(source, Path | str) else found.where
-    return Samples(rows, count, checked, said, used, tuple(dict.fromkeys(notes)), fixed)
+    loaded = Samples(rows, count, checked, said, used, tuple(dict.fromkeys(notes)), fixed)
+    if loaded.shapes is None:
+        return loaded
+    if (fixed or 1) > 1:
+        what = f"samples have several shapes, the model takes batches of {fixed}"
+        raise CompressError(what, found.where, "export it with an open batch, or give samples of one shape")
+    several = f"samples have {len(np.unique(loaded.shapes))} shapes: MACs and times are those of the first"
+    return replace(loaded, notes=(*loaded.notes, several))
 
 
 def load_samples(
@@ -275,7 +299,19 @@ def check_labels(labels: np.ndarray, count: int, classes: int | None, where: str
 
 
 def _picked(column: Rows, rows: np.ndarray) -> np.ndarray:
-    return np.concatenate([column[row : row + 1] for row in rows.tolist()])
+    runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+    return np.concatenate([column[int(run[0]) : int(run[-1]) + 1] for run in runs])
+
+
+def _parts(rows: Rows) -> Sequence[Rows]:
+    return rows.parts if isinstance(rows, Parts) else [rows]
+
+
+def _stored_chunks(rows: Rows) -> Iterator[np.ndarray]:
+    """The values as they were given, some at a time."""
+    for part in _parts(rows):
+        stored = part.source if isinstance(part, Images | Cast) else part
+        yield from (stored[start : start + CHUNK] for start in range(0, len(part), CHUNK))
 
 
 def _total(source: Source) -> int:
@@ -310,6 +346,8 @@ def _first(entry: Input, rows: Rows, count: int, preprocess: Preprocess) -> Rows
     if isinstance(rows, ImageFiles):
         files = ImageFiles(rows.paths[:count], rows.channels, preprocess.sized(entry.size))
         return files[:] if files[:1].nbytes * count <= IN_MEMORY else files
+    if isinstance(rows, Parts):
+        return Parts([_first(entry, part, len(part), preprocess) for part in rows.first(count).parts])
     first = rows[:count]
     is_framed = preprocess.frames and first.ndim in (3, 4) and _are_images(entry, first)
     return Framed(first, preprocess.sized(entry.size)) if is_framed else first
@@ -317,6 +355,11 @@ def _first(entry: Input, rows: Rows, count: int, preprocess: Preprocess) -> Rows
 
 def _fit(entry: Input, rows: Rows, preprocess: Preprocess | None, where: str, notes: list[str]) -> Rows:
     """`rows` as they are fed to `entry`."""
+    if isinstance(rows, Parts):
+        said: list[list[str]] = [[] for _ in rows.parts]
+        fitted = [_fit(entry, part, preprocess, where, own) for part, own in zip(rows.parts, said, strict=True)]
+        notes.extend(max(said, key=len))
+        return Parts(fitted)
     place = f"{where}, input '{entry.name}'"
     first = rows[:1]
     if _are_images(entry, first):

@@ -10,7 +10,7 @@ Nothing else is assumed; a shape that is not known is missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -20,7 +20,9 @@ from ..compiler.costs.network_cost import other_convs
 from ..compiler.errors import CompressError
 from ..compiler.graph.shapes import Shapes, input_shapes, static_shapes
 from ..compiler.pipeline.context import Context
-from ..compiler.pipeline.data import Feeds
+from ..compiler.pipeline.data import Data, Feeds
+from ..compiler.targets.profiles import Range
+from .data import one_of_each_shape
 from .session import shape_session
 from .verify import random_feeds
 
@@ -39,6 +41,24 @@ def network_shapes(graph: gs.Graph, ctx: Context) -> Shapes:
         if measured is not None:
             return {**found, **measured}
     return found
+
+
+def sample_ranges(data: Data) -> dict[str, Range]:
+    """By input, the dimensions of one sample, least, first and greatest; empty where all have one shape."""
+    if data.shapes is None:
+        return {}
+    found = [{name: array.shape for name, array in feeds.items()} for feeds in one_of_each_shape(data)]
+    return {name: Range(_each(min, found, name), first, _each(max, found, name)) for name, first in found[0].items()}
+
+
+def largest_shapes(data: Data) -> dict[str, tuple[int, ...]]:
+    """By input, the shape of the largest sample."""
+    feeds = max(one_of_each_shape(data), key=lambda feeds: sum(array.nbytes for array in feeds.values()))
+    return {name: array.shape for name, array in feeds.items()}
+
+
+def _each(best: Callable[..., int], shapes: Sequence[Mapping[str, tuple[int, ...]]], name: str) -> tuple[int, ...]:
+    return tuple(best(sizes) for sizes in zip(*(shape[name] for shape in shapes), strict=True))
 
 
 def _unknown(nodes: Iterable[gs.Node], found: Shapes) -> list[str]:
@@ -60,8 +80,16 @@ def _measured(graph: gs.Graph, ctx: Context, names: Sequence[str]) -> Shapes | N
 def _feeds(graph: gs.Graph, ctx: Context) -> Iterator[Feeds]:
     """Samples, where there are some of the sizes that are asked for, else random values; then zeros."""
     if ctx.data is not None and not ctx.options.shapes:
-        feeds = list(islice(ctx.data.batches(1), SAMPLES))
+        feeds = _samples(ctx.data)
     else:
         feeds = [random_feeds(graph, ctx.rng(), input_shapes(graph, ctx.input_sizes()))]
     yield from feeds
     yield {name: np.zeros_like(values) for name, values in feeds[0].items()}
+
+
+def _samples(data: Data) -> list[Feeds]:
+    """The first, and others of its shape."""
+    if data.shapes is None:
+        return list(islice(data.batches(1), SAMPLES))
+    alike = np.flatnonzero(data.shapes == data.shapes[0])[:SAMPLES]
+    return [data.take(alike[index : index + 1]) for index in range(len(alike))]

@@ -7,7 +7,8 @@
     loader.py:batches         a function without arguments that yields batches, in a file
     package.loader:batches    ... in a module
 
-A batch is an array, or a dict of arrays. Nothing is ever unpickled.
+A batch is an array, or a dict of arrays. Batches of a function may differ in height and width. Nothing is
+ever unpickled.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -26,18 +27,11 @@ from ..compiler.pipeline.user_code import user_code
 from ..compiler.report.formatting import bytesize
 from .images import FOLDERS, ImageFiles, read_folder
 from .memory import installed
+from .parts import Parts, Rows
 from .preprocess import Preprocess
 
 STORE = "store plain arrays with numpy.savez"
 FORMS = 'yield arrays, or dicts by input name: {"x": images, "labels": classes}'
-
-
-class Rows(Protocol):
-    """Samples along axis 0, read a slice at a time; arrays are rows."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: slice, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -193,7 +187,7 @@ def _function(spec: str) -> Callable[[], object]:
     return cast("Callable[[], object]", function)
 
 
-def _gather(source: object, samples: int | None, where: str) -> dict[str, np.ndarray]:
+def _gather(source: object, samples: int | None, where: str) -> dict[str, Rows]:
     """The batches of a function or an iterable, joined along axis 0, up to `samples`."""
     parts: dict[str, list[np.ndarray]] = {}
     count, held, most = 0, 0, installed() // 2
@@ -210,10 +204,20 @@ def _gather(source: object, samples: int | None, where: str) -> dict[str, np.nda
             if held > most:
                 what = f"{count} samples take {bytesize(held)}, more than half of the memory"
                 raise CompressError(what, where, "fewer --samples; does the loader ever end?")
-    try:
-        return {key: np.concatenate(values) for key, values in parts.items()}
-    except ValueError as error:
-        raise CompressError(f"batches do not fit together: {error}", where, "yield arrays of one shape") from error
+    return {key: _joined(key, values, where) for key, values in parts.items()}
+
+
+def _joined(key: str, batches: list[np.ndarray], where: str) -> Rows:
+    """One array; `Parts` of one type where images, signals or volumes differ in size."""
+    filled = [batch for batch in batches if len(batch)] or batches[:1]
+    if len({batch.shape[1:] for batch in filled}) == 1:
+        return np.concatenate(filled)
+    if filled[0].ndim < 3 or len({batch.ndim for batch in filled}) > 1:
+        shapes = ", ".join(dict.fromkeys(str(batch.shape) for batch in filled))
+        what = f"batches of '{key}' do not fit together: {shapes}"
+        raise CompressError(what, where, "yield arrays that differ in height and width only")
+    dtype = np.result_type(*filled)
+    return Parts([batch.astype(dtype, copy=False) for batch in filled])
 
 
 def _batches(source: object, where: str) -> Iterable[object]:
@@ -239,9 +243,7 @@ def _array(value: object, where: str) -> np.ndarray:
     return array
 
 
-def _pick(
-    arrays: Mapping[str, np.ndarray], inputs: Sequence[str], where: str, key: str | None, labels: str | None
-) -> Source:
+def _pick(arrays: Mapping[str, Rows], inputs: Sequence[str], where: str, key: str | None, labels: str | None) -> Source:
     """The arrays that feed `inputs`, and the labels: those asked for, or `labels` where no other array was chosen."""
     names = list(arrays)
     if labels is not None and labels not in names:
@@ -250,7 +252,13 @@ def _pick(
         labels = "labels"
     chosen = _assign(names, inputs, where, key, labels)
     rows = {name: arrays[array] for name, array in chosen.items()}
-    return Source(rows, None if labels is None else arrays[labels], where)
+    return Source(rows, None if labels is None else _labels(arrays[labels], where), where)
+
+
+def _labels(rows: Rows, where: str) -> np.ndarray:
+    if not isinstance(rows, np.ndarray):
+        raise CompressError("labels differ in shape", where, "one number per sample")
+    return cast("np.ndarray", rows)
 
 
 def _assign(names: list[str], inputs: Sequence[str], where: str, key: str | None, labels: str | None) -> dict[str, str]:

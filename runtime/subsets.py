@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..compiler.pipeline.data import Data, Feeds
+from .parts import batch_bounds
 
 BLOCK = 16
 
@@ -28,8 +29,10 @@ class Subset(ABC):
     def rows(self) -> np.ndarray:
         """The positions of the samples in `data`."""
 
-    @abstractmethod
-    def batches(self, size: int) -> Iterator[Feeds]: ...
+    def batches(self, size: int) -> Iterator[Feeds]:
+        rows, step = self.rows(), self.fixed_batch or min(size, self.largest_batch or size)
+        for start, stop in batch_bounds(len(rows), step, self.shapes):
+            yield self.data.take(rows[start:stop])
 
     @property
     def samples(self) -> int:
@@ -39,6 +42,11 @@ class Subset(ABC):
     def labels(self) -> np.ndarray | None:
         labels = self.data.labels
         return None if labels is None else labels[self.rows()]
+
+    @property
+    def shapes(self) -> np.ndarray | None:
+        shapes = self.data.shapes
+        return None if shapes is None else shapes[self.rows()]
 
     @property
     def digest(self) -> str:
@@ -92,19 +100,6 @@ class Half(Subset):
         every = np.arange(self.data.samples)
         return every[every // self._block() % 2 == int(self.odd)]
 
-    def batches(self, size: int) -> Iterator[Feeds]:
-        most = min(size, self.largest_batch or size)
-        held: list[Feeds] = []
-        for position, block in enumerate(self.data.batches(self._block())):
-            if position % 2 != int(self.odd):
-                continue
-            held.append(block)
-            if self.fixed_batch or sum(_count(one) for one in held) >= most:
-                yield _joined(held)
-                held = []
-        if held:
-            yield _joined(held)
-
     def _block(self) -> int:
         return self.fixed_batch or min(BLOCK, self.largest_batch or BLOCK)
 
@@ -118,15 +113,6 @@ class ChosenSamples(Subset):
     def rows(self) -> np.ndarray:
         return self.chosen
 
-    def batches(self, size: int) -> Iterator[Feeds]:
-        step = self.fixed_batch or size
-        for start in range(0, self.samples, step):
-            yield self.data.take(self.chosen[start : start + step])
-
 
 def _count(feeds: Feeds) -> int:
     return len(next(iter(feeds.values())))
-
-
-def _joined(blocks: list[Feeds]) -> Feeds:
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}

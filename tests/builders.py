@@ -57,6 +57,7 @@ class Unlabelled:
     labels: np.ndarray | None = None
     digest, description = "0" * 64, "here"
     fixed_batch, largest_batch = None, None
+    shapes: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

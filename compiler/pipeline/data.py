@@ -27,6 +27,11 @@ class Data(Protocol):
         ...
 
     @property
+    def shapes(self) -> np.ndarray | None:
+        """Which samples have one shape: (samples,), equal numbers; None where all have."""
+        ...
+
+    @property
     def digest(self) -> str:
         """sha256 of what the batches hold."""
         ...
@@ -47,11 +52,11 @@ class Data(Protocol):
         ...
 
     def batches(self, size: int) -> Iterator[Feeds]:
-        """The samples as model inputs by name, `size` (or fewer, in the last batch) along axis 0."""
+        """The samples as model inputs by name, `size` or fewer along axis 0, in a batch all of one shape."""
         ...
 
     def take(self, rows: np.ndarray) -> Feeds:
-        """The samples of these numbers, in this order, as one batch."""
+        """The samples of these numbers, which have one shape, in this order, as one batch."""
         ...
 
 

@@ -21,12 +21,13 @@ from ...compiler.pipeline.data import Data, Feeds
 from ...runtime.result_cache import cache_folder
 from ...runtime.session import graph_session
 from ...runtime.subsets import ChosenSamples
-from ...runtime.training.batches import TeacherBatches, split_rows
+from ...runtime.training.batches import TeacherBatches, rows_by_shape, split_rows
 from ...runtime.training.checkpoint import TrainingState, store, stored
 from ...runtime.training.engine import Program
 from ...runtime.training.engines import find_engine
 from ...runtime.training.loop import Loop
 from ...runtime.training.optimizer import Optimizer
+from ...runtime.training.shapes import open_programs
 from .judge import HeldOut
 from .objective import ONE_HOT, Objective, feature_names, finished, objective, with_ortho
 from .options import FinetuneOptions
@@ -34,6 +35,7 @@ from .parameters import TrainableParameter, find_parameters
 from .program import build, trained_name
 
 MOST_HELD = 1024
+MOST_SHAPES = 16
 NOTHING = "no weight can be trained"
 NO_GAIN = "no epoch was better on the held-out samples than what went in, which is kept"
 
@@ -50,12 +52,12 @@ class FinetuningJob:
     def run(self) -> PassResult:
         if not self.parameters:
             return PassResult(notes=[NOTHING])
-        goal = self._objective()
-        program = self._program(goal)
-        checkpoint = cache_folder() / "finetune" / f"{self._digest(program)}.npz"
-        trained = [one for one in self.parameters if trained_name(one) in program.parameters]
-        judge = self._judge(trained, goal)
-        state = self._train(program, trained, goal, judge, checkpoint)
+        goals = [self._objective(batch) for batch in self.examples]
+        programs = [self._program(goal, batch) for goal, batch in zip(goals, self.examples, strict=True)]
+        checkpoint = cache_folder() / "finetune" / f"{self._digest(programs)}.npz"
+        trained = [one for one in self.parameters if trained_name(one) in programs[0].parameters]
+        judge = self._judge(trained, goals[0])
+        state = self._train(programs, trained, goals[0], judge, checkpoint)
         checkpoint.unlink(missing_ok=True)
         return self._result(state, trained, judge)
 
@@ -78,24 +80,29 @@ class FinetuningJob:
         if self.data.samples - held < whole:
             what = f"{self.data.samples} samples are too few to train on and to judge on"
             raise Unavailable(what, "finetune", "give more samples")
-        return split_rows(self.data.samples, held)
+        trained, judged = split_rows(self.data.samples, held)
+        return trained, np.concatenate(rows_by_shape(self.data, judged))
 
     @cached_property
-    def first(self) -> Feeds:
-        """The first batch."""
-        size = self.data.fixed_batch or min(self.options.batch, len(self.rows[0]))
-        return self.data.take(self.rows[0][:size])
+    def examples(self) -> list[Feeds]:
+        """A batch of every shape."""
+        groups = rows_by_shape(self.data, self.rows[0])
+        if len(groups) > MOST_SHAPES:
+            what = f"samples of {len(groups)} shapes: a program is compiled for each, at most {MOST_SHAPES}"
+            raise Unavailable(what, "finetune", "pad to fewer sizes")
+        return [self.data.take(group[: self.size]) for group in groups]
 
     @property
     def size(self) -> int:
-        return len(next(iter(self.first.values())))
+        """Samples in a batch, of shapes that have so many."""
+        return self.data.fixed_batch or min(self.options.batch, len(self.rows[0]))
 
-    def _objective(self) -> Objective:
+    def _objective(self, batch: Feeds) -> Objective:
         known = {tensor.name for node in self.original.nodes for tensor in node.outputs}
         names = [name for name in comparable_tensors(self.graph) if name in known]
         features = feature_names(self.graph, self.original) if "features" in self.options.losses else []
-        here = graph_session(self.graph, [*names, *features]).run(self.first)
-        there = graph_session(self.original, [*names, *features]).run(self.first)
+        here = graph_session(self.graph, [*names, *features]).run(batch)
+        there = graph_session(self.original, [*names, *features]).run(batch)
         outputs = {name: there[name].shape for name in names if here[name].dtype.kind == "f"}
         same = {name: there[name].shape for name in features if here[name].shape == there[name].shape}
         found = objective(self.graph, self.options.losses, outputs, same, self.options.temperature)
@@ -103,14 +110,16 @@ class FinetuningJob:
             raise Unavailable("loss=ce needs labels", "finetune", "--labels, or loss=distill")
         return with_ortho(found, self.graph, self.parameters, self.options.ortho) if self.options.ortho else found
 
-    def _program(self, goal: Objective) -> Program:
-        batch = {name: array.shape for name, array in self.first.items()}
-        return build(self.graph, self.parameters, finished(goal), batch, goal.shapes)
+    def _program(self, goal: Objective, batch: Feeds) -> Program:
+        shapes = {name: array.shape for name, array in batch.items()}
+        return build(self.graph, self.parameters, finished(goal), shapes, goal.shapes)
 
-    def _digest(self, program: Program) -> str:
-        total = hashlib.sha256(program.model.SerializeToString(deterministic=True))
+    def _digest(self, programs: Sequence[Program]) -> str:
+        total = hashlib.sha256()
+        for program in programs:
+            total.update(program.model.SerializeToString(deterministic=True))
         total.update(gs.export_onnx(self.original, do_type_check=False).SerializeToString(deterministic=True))
-        for name, values in program.parameters.items():
+        for name, values in programs[0].parameters.items():
             total.update(name.encode() + np.ascontiguousarray(values).tobytes())
         words = [str(self.options), self.ctx.options.seed, self.data.samples, self.data.digest]
         total.update(repr(words).encode())
@@ -123,7 +132,12 @@ class FinetuningJob:
         return HeldOut(self.graph, trained, self.original, ChosenSamples(self.data, held), labels, distilled)
 
     def _train(
-        self, program: Program, trained: Sequence[TrainableParameter], goal: Objective, judge: HeldOut, checkpoint: Path
+        self,
+        programs: Sequence[Program],
+        trained: Sequence[TrainableParameter],
+        goal: Objective,
+        judge: HeldOut,
+        checkpoint: Path,
     ) -> TrainingState:
         options, settings = self.options, self.options.settings
         batches = self._batches(goal)
@@ -131,7 +145,7 @@ class FinetuningJob:
         state = stored(checkpoint)
         total = settings.epochs * batches.steps
         engine = find_engine(options.engine, options.threads)
-        with engine.open(program) as trainer, self.ctx.progress("finetune", total) as advance:
+        with open_programs(engine, programs) as trainer, self.ctx.progress("finetune", total) as advance:
             for _ in range(state.step if state else 0):
                 advance()
             loop = Loop(
@@ -144,7 +158,7 @@ class FinetuningJob:
                 on_step=lambda loss, rate: advance(f"loss {loss:.4f} rate {rate:.1e}"),
                 keep=lambda state: store(checkpoint, state),
             )
-            return loop.run(program.parameters, state)
+            return loop.run(programs[0].parameters, state)
 
     def _batches(self, goal: Objective) -> TeacherBatches:
         return TeacherBatches(

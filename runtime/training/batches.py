@@ -1,4 +1,8 @@
-"""Training batches: samples in a new order every epoch, augmented, with what the original network says of them."""
+"""Training batches: samples in a new order every epoch, augmented, with what the original network says of them.
+
+Samples of several shapes make batches of one shape each, in a new order, too. Of a shape with fewer samples than a
+batch has, all are one batch.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ class TeacherBatches:
 
     Attributes:
         data: the samples; `rows` of them are trained on.
-        size: samples per batch; what is left of an epoch is dropped.
+        size: at most so many samples per batch; what is left of a shape in an epoch is dropped.
         teacher: the original network, run on each batch as augmented; its outputs go in under `names`.
         labels: class by sample, fed one-hot as `labels_name`; None feeds none.
     """
@@ -38,16 +42,20 @@ class TeacherBatches:
 
     @property
     def steps(self) -> int:
-        return len(self.rows) // self.size
+        return len(self._batches(0))
 
     def batch(self, epoch: int, step: int) -> Feeds:
-        chosen = self._order(epoch)[step * self.size : (step + 1) * self.size]
+        chosen = self._batches(epoch)[step]
         rng = np.random.default_rng((self.seed, SHIFTS, epoch, step))
         feeds = {name: augmented(values, self.augment, rng) for name, values in self.data.take(chosen).items()}
         return {**feeds, **self._teacher(feeds), **self._labels(chosen)}
 
-    def _order(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng((self.seed, ORDER, epoch)).permutation(self.rows)
+    def _batches(self, epoch: int) -> list[np.ndarray]:
+        """The rows of each batch."""
+        rng = np.random.default_rng((self.seed, ORDER, epoch))
+        groups = rows_by_shape(self.data, self.rows)
+        batches = [batch for group in groups for batch in _whole(rng.permutation(group), self.size)]
+        return batches if len(groups) == 1 else [batches[index] for index in rng.permutation(len(batches))]
 
     def _teacher(self, feeds: Feeds) -> Feeds:
         if self.teacher is None or not self.names:
@@ -59,6 +67,19 @@ class TeacherBatches:
         if self.labels is None or not self.labels_name:
             return {}
         return {self.labels_name: np.eye(self.classes, dtype=np.float32)[self.labels[chosen]]}
+
+
+def rows_by_shape(data: Data, rows: np.ndarray) -> list[np.ndarray]:
+    """`rows`, in order, those of one shape together."""
+    if data.shapes is None:
+        return [rows]
+    shapes = data.shapes[rows]
+    return [rows[shapes == shape] for shape in np.unique(shapes)]
+
+
+def _whole(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    most = min(size, len(rows))
+    return [rows[start : start + most] for start in range(0, len(rows) - most + 1, most)]
 
 
 def split_rows(samples: int, held: int) -> tuple[np.ndarray, np.ndarray]:

@@ -64,6 +64,19 @@ def test_large_samples_without_labels_are_not_all_compared(
     assert quality is not None and quality["samples"] == count
 
 
+def test_an_engine_takes_every_shape_of_the_samples():
+    model = builders.proto(
+        "g (float[N,3,8,W] x) => (float[N,4,8,V] y) { y = Conv(x, w) }", w=builders.normal(4, 3, 1, 1)
+    )
+    lines = [builders.normal(2, 3, 8, width) for width in (8, 24, 6)]
+    report = compress(model, "cleanup", data=lines).report
+    command, data = report["target"]["command"], report["data"]
+    assert "--minShapes=x:1x3x8x6 --optShapes=x:1x3x8x8 --maxShapes=x:1x3x8x24" in command
+    assert data is not None and data["samples"] == 6
+    given = compress(model, "cleanup", data=lines, shapes=["x:1x3x8x4/2x3x8x8/4x3x8x32"]).report["target"]["command"]
+    assert "--minShapes=x:1x3x8x4 --optShapes=x:2x3x8x8" in given
+
+
 def test_how_images_are_read_is_written_out_with_the_size_of_the_network():
     images = np.random.default_rng(0).integers(0, 256, (4, 12, 9, 3), np.uint8)
     report = compress(front.classifier(), "cleanup", data=images, preprocess="yolox:pad=0").report

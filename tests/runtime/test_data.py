@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx_compress.compiler.errors import CompressError, UsageError
 from onnx_compress.compiler.pipeline.data import Feeds
-from onnx_compress.runtime.data import Input, Samples, class_count, load_data
+from onnx_compress.runtime.data import Input, Samples, class_count, load_data, sample_bytes
 from onnx_compress.runtime.preprocess import PRESETS, parse_preprocess
 from onnx_compress.runtime.subsets import Slice
 from PIL import Image
@@ -260,6 +260,12 @@ def one_buffer():
         buffer[:] = number
         yield buffer
 needs_argument = lambda x: x
+def ranks():
+    yield np.zeros((1, 3, 8, 8), np.float32)
+    yield np.zeros((1, 3, 8), np.float32)
+def labels():
+    for width in (1, 2):
+        yield {"x": np.zeros((1, 3, 8, 8), np.float32), "labels": np.zeros((1, width))}
 """
 
 
@@ -275,10 +281,72 @@ def test_functions_yield_batches(loader: str):
     assert data.samples == 4 and data.labels is not None
 
 
+OPEN = Input("x", FLOAT, (None, 3, 8, None))
+WIDTHS = (8, 8, 12, 8, 16)
+
+
+def lines(kind: type = np.uint8) -> Iterator[dict[str, np.ndarray]]:
+    """Three lines of text of each width in turn; label: the number of the sample."""
+    for index, width in enumerate(WIDTHS):
+        values = np.random.default_rng(index).integers(0, 256, (3, 8, width, 3)).astype(kind)
+        labels = np.arange(3 * index, 3 * index + 3)
+        yield {"x": values if kind == np.uint8 else values.transpose(0, 3, 1, 2), "labels": labels}
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32, np.float64])
+def test_batches_of_several_shapes(kind: type):
+    data = load_data(lambda: lines(kind), [OPEN], PRESETS["none"] if kind == np.uint8 else None)
+    assert data.shapes is not None and data.shapes.tolist() == [0] * 6 + [1] * 3 + [0] * 3 + [2] * 3
+    assert [batch["x"].shape for batch in data.batches(4)] == [
+        *((4, 3, 8, 8), (2, 3, 8, 8), (3, 3, 8, 12)),
+        *((3, 3, 8, 8), (3, 3, 8, 16)),
+    ]
+    given = [row for batch in lines(np.float32) for row in batch["x"]]
+    for index, batch in enumerate(data.batches(1)):
+        np.testing.assert_array_equal(batch["x"][0], given[index])
+        assert batch["x"].dtype == np.float32
+    np.testing.assert_array_equal(data.take(np.array([1, 10, 2]))["x"], np.stack([given[row] for row in (1, 10, 2)]))
+    assert data.labels is not None and data.labels.tolist() == list(range(15))
+    assert "samples have 3 shapes" in data.notes[-1]
+
+
+def test_the_digest_of_several_shapes_depends_on_all():
+    datas = [load_data(lines, [OPEN], PRESETS["none"], samples) for samples in (14, 15, 15)]
+    one, two, again = (data.digest for data in datas)
+    assert one != two == again
+    assert load_data(lines, [OPEN], PRESETS["unit"]).digest != two
+    assert load_data(lines, [OPEN], samples=6).shapes is None
+
+
+def test_several_shapes_are_resized_to_one():
+    data = load_data(lines, [X], parse_preprocess("none:resize"))
+    assert data.shapes is None and [len(batch["x"]) for batch in data.batches(10)] == [10, 5]
+    assert len(data.take(np.arange(15))["x"]) == 15
+
+
+def test_the_largest_of_several_shapes_counts():
+    assert sample_bytes(load_data(lines, [OPEN])) == 4 * 3 * 8 * 16
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((None, 3, 8, 8), r"expected float32 \(\?, 3, 8, 8\), found images \(N, 3, 8, 12\)"),
+        ((3, 3, 8, None), "samples have several shapes, the model takes batches of 3"),
+        ((None, 1, 8, None), "with 3 channels last"),
+    ],
+)
+def test_several_shapes_that_the_model_does_not_take(shape: tuple[int | None, ...], words: str):
+    with pytest.raises(CompressError, match=words):
+        load_data(lines, [Input("x", FLOAT, shape)])
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("ragged", "batches do not fit together"),
+        ("ragged", r"expected float32 \(\?, 3, 8, 8\), found float32 \(N, 3, 9, 9\)"),
+        ("ranks", r"batches of 'data' do not fit together: \(1, 3, 8, 8\), \(1, 3, 8\)"),
+        ("labels", "labels' do not fit together"),
         ("nothing", "holds no samples"),
         ("array", "did you mean 'arrays'"),
         ("no_batches", "loader.py:no_batches: expected batches, found NoneType"),

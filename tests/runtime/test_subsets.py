@@ -10,6 +10,7 @@ import pytest
 from builders import Images, Unlabelled
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx_compress.runtime.data import Input, Samples, load_data
 from onnx_compress.runtime.subsets import ChosenSamples, Half, Slice, Subset
 
 
@@ -24,6 +25,9 @@ class Numbers(Unlabelled):
         step = self.fixed_batch or size
         for start in range(0, self.samples, step):
             yield {"x": np.arange(start, min(start + step, self.samples))}
+
+    def take(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return {"x": rows}
 
 
 def held(half: Half, size: int) -> list[int]:
@@ -71,3 +75,13 @@ def test_parts_of_other_rows_have_other_digests() -> None:
 def test_parts_of_parts_keep_the_batch_size_that_the_model_takes() -> None:
     part = Slice(Half(Numbers(56, 7)), 0, 14)
     assert part.fixed_batch == 7 and {len(batch["x"]) for batch in part.batches(128)} == {7}
+
+
+@pytest.mark.parametrize("kind", [lambda d: Slice(d, 3, 40), Half, lambda d: ChosenSamples(d, np.arange(0, 50, 3))])
+def test_a_batch_of_a_part_has_one_shape(kind: Callable[[Samples], Subset]) -> None:
+    lines = [np.full((1, 1, 4, 4 + number // 5 % 3), number, np.float32) for number in range(50)]
+    part = kind(load_data(lines, [Input("x", np.dtype(np.float32), (None, 1, 4, None))]))
+    batches = [batch["x"] for batch in part.batches(4)]
+    assert [int(row[0, 0, 0]) for batch in batches for row in batch] == part.rows().tolist()
+    assert part.shapes is not None and part.shapes.tolist() == (part.rows() // 5 % 3).tolist()
+    assert max(map(len, batches)) > 1
