@@ -208,14 +208,14 @@ def _gather(source: object, samples: int | None, where: str) -> dict[str, Rows]:
 
 
 def _joined(key: str, batches: list[np.ndarray], where: str) -> Rows:
-    """One array; `Parts` of one type where images, signals or volumes differ in size."""
+    """One array; `Parts` of one type where samples differ in size."""
     filled = [batch for batch in batches if len(batch)] or batches[:1]
     if len({batch.shape[1:] for batch in filled}) == 1:
         return np.concatenate(filled)
-    if filled[0].ndim < 3 or len({batch.ndim for batch in filled}) > 1:
+    if filled[0].ndim < 2 or len({batch.ndim for batch in filled}) > 1:
         shapes = ", ".join(dict.fromkeys(str(batch.shape) for batch in filled))
         what = f"batches of '{key}' do not fit together: {shapes}"
-        raise CompressError(what, where, "yield arrays that differ in height and width only")
+        raise CompressError(what, where, "yield arrays of as many axes each")
     dtype = np.result_type(*filled)
     return Parts([batch.astype(dtype, copy=False) for batch in filled])
 

@@ -124,6 +124,19 @@ def test_a_fit_sees_the_samples_of_every_shape():
     assert errors[1] < 1e-3 < 0.05 < errors[0]
 
 
+@pytest.mark.parametrize("pipeline", ["basis:macs=0.6", "prune:macs=0.6", "quantize"])
+def test_signals_of_several_lengths(pipeline: str):
+    model = proto(
+        "g (float[N,3,L] x) => (float[N,5,M] y) { a = Conv<pads=[1,1]>(x, w1)\n b = Relu(a)\n y = Conv(b, w2) }",
+        w1=normal(16, 3, 3),
+        w2=normal(5, 16, 3, seed=1),
+    )
+    quality = compress(model, pipeline, data=[normal(4, 3, 8 + index, seed=index) for index in range(10)]).report[
+        "quality"
+    ]
+    assert quality is not None and quality["output_error"] < 0.7
+
+
 def test_ranges_are_those_of_all_shapes():
     batches = [normal(4, 3, 8, width) * (10 if width == 20 else 1) for width in (8, 20, 12)]
     result = compress(reader(), "quantize:method=minmax", data=batches)

@@ -346,7 +346,7 @@ def test_several_shapes_that_the_model_does_not_take(shape: tuple[int | None, ..
     [
         ("ragged", r"expected float32 \(\?, 3, 8, 8\), found float32 \(N, 3, 9, 9\)"),
         ("ranks", r"batches of 'data' do not fit together: \(1, 3, 8, 8\), \(1, 3, 8\)"),
-        ("labels", "labels' do not fit together"),
+        ("labels", "labels differ in shape .one number per sample"),
         ("nothing", "holds no samples"),
         ("array", "did you mean 'arrays'"),
         ("no_batches", "loader.py:no_batches: expected batches, found NoneType"),
