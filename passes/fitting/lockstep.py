@@ -6,7 +6,8 @@
     without data               taken as stored, in the identity metric
 
 A layer comes after those that reach any of its uses. Where uses depend on each other, as in a block that is run again,
-it is fitted to what it reads and computes in the network before the pass, and comes before the layers in step.
+it is fitted to what it reads and computes in the network before the pass, and comes before the layers in step. So is a
+layer whose number of rows depends on values, as behind a NonMaxSuppression: two networks have rows that do not pair.
 
 Fully connected layers with more inputs than `LARGEST` are taken as stored even with data, and first, so that the layers
 that are fitted see what became of them.
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...compiler.graph.comparable import mark
 from ...compiler.graph.copies import copy_graph
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
@@ -64,8 +66,8 @@ def fitted_layers(
         layers: of `graph`, in graph order, one per stored weight (`graph.ties`).
         reference: the network from before the pass, `graph` itself where nothing is rewritten; None: a copy of `graph`,
             taken when the first layer is asked for.
-        kept_channels: by tensor, the channels of the reference that `graph` still has; then layers whose uses depend on
-            each other are left out, as the reference has others.
+        kept_channels: by tensor, the channels of the reference that `graph` still has; then layers that are not fitted
+            in step are left out, as the reference has others.
     """
     if data is None:
         yield from ((layer, plain_fits(layer)) for layer in layers)
@@ -74,12 +76,22 @@ def fitted_layers(
     yield from ((layer, plain_fits(layer)) for layer in layers if is_too_wide(layer))
     rest = [layer for layer in layers if not is_too_wide(layer)]
     in_step = options.lockstep and reference is not graph
-    circular, ordered = dependency_order(graph, rest) if in_step else (rest, [])
+    alone, ordered = step_order(graph, rest) if in_step else (rest, [])
     rows, keep, memory = options.rows, options.keep, ctx.activation_bytes
-    walks = [(reference, [] if kept_channels else circular), (graph, ordered)]
+    walks = [(reference, [] if kept_channels else alone), (graph, ordered)]
     for walked, chosen in (walk for walk in walks if walk[1]):
         for layer, moments in lockstep(walked, reference, chosen, data, ctx.rng(), rows, kept_channels, keep, memory):
             yield layer, layer_fits(layer, moments, options.ridge)
+
+
+def step_order(graph: gs.Graph, layers: Sequence[Layer]) -> tuple[list[Layer], list[Layer]]:
+    """The layers that cannot be fitted in step, and the others in the order in which they can."""
+    shaped = mark(graph).shaped
+    paired, alone = list[Layer](), list[Layer]()
+    for layer in layers:
+        (alone if any(use.input.name in shaped for use in layer.uses) else paired).append(layer)
+    circular, ordered = dependency_order(graph, paired)
+    return [*alone, *circular], ordered
 
 
 def curve_fits(

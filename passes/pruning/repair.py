@@ -25,10 +25,10 @@ from ...compiler.graph.ties import tie
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
-from ...runtime.lockstep import ROWS, dependency_order
+from ...runtime.lockstep import ROWS
 from ...runtime.rows import Layer
 from ..fitting.fits import fittable_layers, for_all_uses, refittable, store_fitted
-from ..fitting.lockstep import FitOptions, fitted_layers
+from ..fitting.lockstep import FitOptions, fitted_layers, step_order
 from ..projection.fit import Fit
 from .batchnorm import BatchNormEstimator
 
@@ -66,7 +66,7 @@ def prune(
         return stayed, []
     first = next((i for i, node in enumerate(graph.nodes) if id(node) in missing), len(graph.nodes))
     behind = fittable_layers(graph, {id(node) for node in graph.nodes[first:]})
-    _, layers = dependency_order(graph, refittable(tie(behind), ctx))
+    _, layers = step_order(graph, refittable(tie(behind), ctx))
     norms = BatchNormEstimator(graph, reference, first, data, remaining, ctx.activation_bytes)
     decisions: list[Decision] = []
     with ctx.progress("repair", len(layers)) as advance:

@@ -25,6 +25,11 @@ STORED = {
     "half": np.array([0.5], np.float32),
     "two": np.array(2, np.int64),
     "zero": np.array([0], np.int64),
+    "all": np.array([1000], np.int64),
+    "wu": 0.3 * normal(32, 16, 1, 1, seed=4),
+    "wz": 0.3 * normal(8, 32, 1, 1, seed=5),
+    "sf": np.array([16, -1], np.int64),
+    "sk": np.array([-1, 16, 1, 1], np.int64),
 }
 BACKBONE = """a = Conv<pads = [1,1,1,1]>(x, w1) r = Relu(a) b = Conv<pads = [1,1,1,1]>(r, w2) q = Relu(b)
     d = Conv<pads = [1,1,1,1]>(q, wb) e = Conv<pads = [1,1,1,1]>(q, wc)"""
@@ -32,6 +37,9 @@ DETECTOR = f"""g (float[1,3,16,16] x) => (int64[K,3] kept, float[K,4] best) {{ {
     bs = Reshape(d, sb) boxes = Transpose<perm = [0,2,1]>(bs) ss = Reshape(e, sc) scores = Sigmoid(ss)
     kept = NonMaxSuppression(boxes, scores, many, half, half)
     i = Gather<axis = 1>(kept, two) bx = Squeeze(boxes, zero) best = Gather(bx, i) }}"""
+TWO_STAGES = f"""{DETECTOR.replace("float[K,4] best", "float[K,8,1,1] y").replace("many", "all")[:-2]}
+    f = Reshape(q, sf) ft = Transpose(f) g = Gather(ft, i) h = Reshape(g, sk)
+    u = Conv(h, wu) v = Relu(u) y = Conv(v, wz) }}"""
 SAMPLED = """g (float[N,3,16,16] x) => (float[N,16,16,16] y)
     { a = Conv<pads = [1,1,1,1]>(x, w1) n = RandomNormalLike(a) s = Add(a, n) BODY }"""
 DECODED = SAMPLED.replace("BODY", "y = Conv<pads = [1,1,1,1]>(s, w2)")
@@ -49,6 +57,15 @@ def images(tmp_path: Path) -> Path:
     path = tmp_path / "images.npz"
     np.savez(path, x=normal(64, 3, 16, 16))
     return path
+
+
+@pytest.mark.parametrize("passes", ["basis:bytes=0.7", "prune:params=0.7", "codebook", "sbf:energy=0.9", "quantize"])
+def test_layers_behind_the_boxes_are_compressed_too(passes: str, images: Path):
+    result = compress(network(TWO_STAGES), passes, data=images)
+    assert {"Conv_18", "Conv_20"} <= {one.node for each in result.records for one in each.result.decisions}
+    quality = result.report["quality"]
+    assert quality is not None
+    assert quality["output_error"] < 0.7
 
 
 @pytest.mark.parametrize(
