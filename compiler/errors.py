@@ -49,6 +49,11 @@ class Fault(CompressError):
     """A pass has left a model that is not whole, or has moved outputs that it must not move."""
 
 
+def unseen(what: str) -> Unavailable:
+    """What cannot be fitted or calibrated, as behind a NonMaxSuppression that leaves no box of any sample."""
+    return Unavailable(f"{what} is empty on all samples", "--data", "give samples on which it is not, or --exclude it")
+
+
 def check_type(value: object, kinds: type | tuple[type, ...], name: str, fix: str) -> None:
     """`UsageError` where a value that Python code gives as `name` is none of these."""
     if not isinstance(value, kinds):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..compiler.errors import CompressError
+from ..compiler.errors import CompressError, unseen
 from ..compiler.pipeline.data import Data, Feeds, Progress, silent
 from .data import one_of_each_shape
 from .session import graph_session
@@ -91,7 +91,7 @@ def histograms(
     """The histogram of every named tensor of `graph` over the first `samples` of `data`.
 
     Raises:
-        CompressError: a tensor is NaN or Inf on this data.
+        CompressError: a tensor is NaN or Inf on this data, or has no values.
     """
     found = {name: Histogram() for name in names}
 
@@ -106,6 +106,9 @@ def histograms(
     for values in observe(graph, names, data, samples, progress, "calibrate"):
         for name in names:
             count(name, values[name])
+    for name, histogram in found.items():
+        if not histogram.counts.any():
+            raise unseen(f"tensor '{name}'")
     return found
 
 
@@ -115,8 +118,13 @@ def channel_peaks(graph: gs.Graph, names: Sequence[str], data: Data, samples: in
     for values in observe(graph, names, data, samples):
         for name in names:
             seen = np.abs(values[name])
+            if not seen.size:
+                continue
             peak = seen.max(axis=tuple(axis for axis in range(seen.ndim) if axis != 1))
             peaks[name] = np.maximum(peaks.get(name, 0.0), peak)
+    for name in names:
+        if name not in peaks:
+            raise unseen(f"tensor '{name}'")
     return peaks
 
 

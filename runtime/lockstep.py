@@ -27,6 +27,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ..compiler.errors import unseen
 from ..compiler.graph.activations import Activation, activation_after
 from ..compiler.graph.comparable import reads
 from ..compiler.pipeline.data import ACTIVATIONS, Data
@@ -165,7 +166,10 @@ class RowSampler:
 
     def __iter__(self) -> Iterator[tuple[Positions, np.ndarray]]:
         """The positions and the rows (samples, g, d), batch by batch."""
-        share = self.limit / sum(self.inputs.lengths)
+        total = sum(self.inputs.lengths)
+        if not total:
+            raise unseen(f"the input '{self.layer.input.name}' of '{self.layer.name}'")
+        share = self.limit / total
         for x in self.inputs:
             positions = row_positions(self.layer, x, self.rng, int(share * len(x)))
             yield positions, input_rows(self.layer, x, positions)

@@ -25,6 +25,7 @@ STORED = {
     "half": np.array([0.5], np.float32),
     "two": np.array(2, np.int64),
     "zero": np.array([0], np.int64),
+    "least": np.array([0.5], np.float32),
     "all": np.array([1000], np.int64),
     "wu": 0.3 * normal(32, 16, 1, 1, seed=4),
     "wz": 0.3 * normal(8, 32, 1, 1, seed=5),
@@ -37,7 +38,8 @@ DETECTOR = f"""g (float[1,3,16,16] x) => (int64[K,3] kept, float[K,4] best) {{ {
     bs = Reshape(d, sb) boxes = Transpose<perm = [0,2,1]>(bs) ss = Reshape(e, sc) scores = Sigmoid(ss)
     kept = NonMaxSuppression(boxes, scores, many, half, half)
     i = Gather<axis = 1>(kept, two) bx = Squeeze(boxes, zero) best = Gather(bx, i) }}"""
-TWO_STAGES = f"""{DETECTOR.replace("float[K,4] best", "float[K,8,1,1] y").replace("many", "all")[:-2]}
+BOXES = DETECTOR.replace("float[K,4] best", "float[K,8,1,1] y").replace("many, half, half", "all, half, least")
+TWO_STAGES = f"""{BOXES[:-2]}
     f = Reshape(q, sf) ft = Transpose(f) g = Gather(ft, i) h = Reshape(g, sk)
     u = Conv(h, wu) v = Relu(u) y = Conv(v, wz) }}"""
 SAMPLED = """g (float[N,3,16,16] x) => (float[N,16,16,16] y)
@@ -66,6 +68,18 @@ def test_layers_behind_the_boxes_are_compressed_too(passes: str, images: Path):
     quality = result.report["quality"]
     assert quality is not None
     assert quality["output_error"] < 0.7
+
+
+@pytest.mark.parametrize(
+    "passes", ["basis:energy=0.9", "prune:params=0.7", "codebook", "quantize", "quantize:balance=none"]
+)
+def test_layers_that_no_sample_reaches_are_named(passes: str, images: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(images.parent)
+    monkeypatch.setitem(STORED, "least", np.array([1.5], np.float32))
+    with pytest.raises(CompressError, match=r"--data: .* is empty on all samples") as caught:
+        compress(network(TWO_STAGES), passes, data=images)
+    assert "report" not in str(caught.value)
+    assert not list(images.parent.glob("fail-*"))
 
 
 @pytest.mark.parametrize(
