@@ -37,7 +37,15 @@ from .program import build, trained_name
 MOST_HELD = 1024
 MOST_SHAPES = 16
 NOTHING = "no weight can be trained"
+HALF = "{count} weights are {kind}, and only those in float32 are trained: convert the network after fine-tuning"
 NO_GAIN = "no epoch was better on the held-out samples than what went in, which is kept"
+
+
+def _untrained(graph: gs.Graph) -> list[str]:
+    """A note on weights of Convs and Gemms in a narrower or wider type of float."""
+    weights = (node.inputs[1] for node in graph.nodes if node.op in ("Conv", "Gemm") and len(node.inputs) > 1)
+    kinds = [str(each.dtype) for each in weights if isinstance(each, gs.Constant)]
+    return [HALF.format(count=kinds.count(kind), kind=kind) for kind in ("float16", "float64") if kind in kinds]
 
 
 @dataclass
@@ -51,7 +59,7 @@ class FinetuningJob:
 
     def run(self) -> PassResult:
         if not self.parameters:
-            return PassResult(notes=[NOTHING])
+            return PassResult(notes=[NOTHING, *_untrained(self.graph)])
         goals = [self._objective(batch) for batch in self.examples]
         programs = [self._program(goal, batch) for goal, batch in zip(goals, self.examples, strict=True)]
         checkpoint = cache_folder() / "finetune" / f"{self._digest(programs)}.npz"

@@ -65,6 +65,14 @@ def weights(result) -> dict[str, np.ndarray]:
     return {constant.name: numpy_helper.to_array(constant) for constant in result.proto.graph.initializer}
 
 
+def test_weights_in_half_precision_are_no_riddle():
+    text = """g (float16[N,3,8,8] x) => (float16[N,5,8,8] y) {
+        a = Conv<pads=[1,1,1,1]>(x, w) r = Relu(a) y = Conv<pads=[1,1,1,1]>(r, v) }"""
+    half = proto(text, w=normal(4, 3, 3, 3, dtype=np.float16), v=normal(5, 4, 3, 3, dtype=np.float16))
+    result = compress(half, f"finetune:{OPTIONS}", target="ort", data=IMAGES.astype(np.float16), samples=64)
+    assert "2 weights are float16, and only those in float32 are trained" in " ".join(record(result).result.notes)
+
+
 @pytest.mark.parametrize("loss", ["distill", "features", "distill+features", "ce", "distill+ce"])
 def test_every_loss_falls(engine, loss):
     labels = np.random.default_rng(0).integers(0, 10, len(IMAGES)) if "ce" in loss else None
