@@ -52,11 +52,12 @@ def frontier(
 
 
 def show(console: Console, found: Frontier, output: Path | None) -> None:
-    """A line per point."""
+    """A line per point; with the relative output error where the outputs are no class scores."""
     from ..compiler.report.formatting import percent
 
     labelled = found["original"]["top1"] is not None
-    word = "top-1" if labelled else "agreement"
+    scores = labelled or any(point.get("agreement") is not None for point in found["points"])
+    word = "top-1" if labelled else "agreement" if scores else "error"
     console.print(f"{found['budget']:>8}  {'MACs':>8}  {'latency':>8}  {word:>9}")
     for point in found["points"]:
         share = percent(point.get("share", 0.0))
@@ -65,6 +66,7 @@ def show(console: Console, found: Frontier, output: Path | None) -> None:
             continue
         figures = [point.get("macs_kept"), point.get("latency_kept"), point.get("top1" if labelled else "agreement")]
         cells = ["" if figure is None else percent(figure) for figure in figures]
+        cells[2] = cells[2] if scores else f"{point.get('output_error', 0.0):.3g}"
         console.print(f"{share:>8}  {cells[0]:>8}  {cells[1]:>8}  {cells[2]:>9}")
     top1 = found["original"]["top1"]
     before = "" if top1 is None else f"; the original: top-1 {percent(top1)}"
