@@ -18,8 +18,8 @@ class ComputedConv:
 
     Attributes:
         shape: of the weight, (N, C/g, k...).
-        stored: values in the constants that the weight and the bias are computed from; constants that other nodes read
-            too are not counted, and a weight that several Convs read counts for the first.
+        stored: values in the constants that the weight and the bias are computed from; those that several Convs read
+            count for the first.
     """
 
     node: gs.Node
@@ -36,7 +36,7 @@ def computed_convs(graph: gs.Graph, shapes: Mapping[str, tuple[int, ...]]) -> It
         sources = constant_sources(node.inputs[1], inputs)
         if sources is not None:
             bias = [tensor for tensor in node.inputs[2:] if isinstance(tensor, gs.Constant)]
-            own = [each for each in [*sources, *bias] if len(each.outputs) == 1 and id(each) not in counted]
+            own = [each for each in [*sources, *bias] if id(each) not in counted]
             counted.update(map(id, own))
             yield ComputedConv(node, shapes[node.inputs[1].name], sum(prod(tensor.shape) for tensor in own))
 
