@@ -9,6 +9,7 @@ from rich.table import Table
 
 from ..compiler.report import LatencyReport, PassReport, QualityReport, Report, events, notes
 from ..compiler.report.formatting import percent, short
+from ..compiler.report.sizes import seen, shown
 
 
 def print_summary(console: Console, report: Report, verbose: bool, page: str | None = None) -> None:
@@ -60,12 +61,12 @@ def _add_latency(table: Table, before: LatencyReport, after: LatencyReport) -> N
 
 
 def _add_quality(table: Table, quality: QualityReport) -> None:
-    scope = f"({quality['samples']} samples)"
     if quality["top1_after"] is not None:
+        scope = f"({quality['samples']} samples)"
         table.add_row(f"top-1 {scope}", percent(quality["top1_before"]), percent(quality["top1_after"]), "")
-    if quality["agreement"] is not None:
-        table.add_row(f"agreement {scope}", "", percent(quality["agreement"]), "")
-    table.add_row("relative output error", "", f"{quality['output_error']:.3g}", "")
+    table.add_row(quality["metric"], "", shown(quality), seen(quality))
+    if quality["metric"] != "error":
+        table.add_row("relative output error", "", f"{quality['output_error']:.3g}", "")
 
 
 def _passes(passes: list[PassReport]) -> Table:

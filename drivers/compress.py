@@ -24,6 +24,7 @@ from ..compiler.pipeline.reproduction import Reproduction, versions
 from ..compiler.report import Report
 from ..compiler.report.page import overview, written_as
 from ..runtime.engine_check import EngineCheck
+from ..runtime.quality.after_passes import JudgeAfterPasses
 from ..runtime.verify import Verify
 from .paths import MODEL, model_places, written_by
 from .reporting import FinishedRun
@@ -104,7 +105,13 @@ def compress(
 def _run(setup: Setup, command: str) -> list[PassRecord]:
     passes, options, ctx = setup.pipeline(), setup.options, setup.ctx
     folder = None if options.dump_dir is None else Path(options.dump_dir)
-    instruments: list[Instrument] = [Baseline(setup.prepared), Timing(), Verify(), EngineCheck(len(passes))]
+    instruments: list[Instrument] = [
+        Baseline(setup.prepared),
+        Timing(),
+        Verify(),
+        JudgeAfterPasses(),
+        EngineCheck(len(passes)),
+    ]
     if options.legalize:
         instruments.append(Lint(len(passes)))
     instruments.append(Reproduction(folder or Path(), command))
@@ -118,7 +125,7 @@ def _run(setup: Setup, command: str) -> list[PassRecord]:
 
 def identity(model: Model, ctx: Context) -> list[object]:
     """All that decides what comes out, but for the passes: model, samples, options, versions."""
-    known = [data for data in (ctx.data, ctx.training) if data is not None]
+    known = [data for data in (ctx.data, ctx.judging, ctx.training) if data is not None]
     rows = [(data.digest, data.largest_batch, None if data.labels is None else data.labels.tobytes()) for data in known]
     return [digest(model), rows, ctx.options.deciding(), versions()]
 

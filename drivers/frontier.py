@@ -22,7 +22,7 @@ from ..compiler.pipeline.options import RunOptions
 from ..compiler.report.frontier import SCHEMA, Frontier, to_csv, to_json, to_svg
 from ..compiler.versions import __version__
 from ..runtime.result_cache import ResultCache, cache_folder
-from ..runtime.subsets import Half
+from ..runtime.subsets import halves
 from .paths import data_place, frontier_files, frontier_written
 from .setup import PREPARE, ModelLike, Pipeline, Setup, instances, samples_of, set_up
 from .sweep import FrontierSweep, points
@@ -91,7 +91,7 @@ def split(data: Data, judged: Data | None) -> tuple[Data, Data]:
     """Samples to fit on, and those to judge on: other ones, or every second block."""
     if judged is not None:
         return data, judged
-    fitting, held = Half(data), Half(data, odd=True)
+    fitting, held = halves(data)
     if not held.samples:
         raise CompressError(f"{data.samples} samples cannot be split", data.description, "give more, or --eval-data")
     return fitting, held

@@ -16,12 +16,10 @@ from ..compiler.graph.io import stored_size
 from ..compiler.graph.storage.operators import declared
 from ..compiler.pipeline.base import PassRecord
 from ..compiler.pipeline.context import Context
-from ..compiler.pipeline.data import Data, Progress
 from ..compiler.report import (
     SCHEMA,
     DataReport,
     LatencyReport,
-    QualityReport,
     Report,
     SizeReport,
     TargetReport,
@@ -33,11 +31,10 @@ from ..compiler.targets.profiles import Range, parse_ranges
 from ..compiler.targets.trtexec import TEMPLATE, command_line
 from ..compiler.versions import __version__
 from ..passes.budgets.budgeted_pass import BudgetedPass
-from ..runtime.data import Samples, sample_bytes
+from ..runtime.data import Samples
 from ..runtime.environment import environment, now
-from ..runtime.evaluate import agreement
 from ..runtime.shapes import network_shapes, sample_ranges
-from ..runtime.subsets import Slice
+from .judging import quality_report, warnings
 from .layer_costs import Costed, layer_reports, not_counted
 from .paths import CALIBRATION
 from .setup import Setup
@@ -77,6 +74,7 @@ class FinishedRun:
         original = ctx.original or graph
         cached = CALIBRATION in ctx.state.sidecars
         before, after = self._costed(original, in_int8=False), self._costed(graph, in_int8=cached)
+        quality = quality_report(original, graph, ctx)
         return Report(
             schema=SCHEMA,
             tool=ToolReport(name="onnx-compress", version=__version__),
@@ -92,10 +90,11 @@ class FinishedRun:
             data=None if data is None else _data_report(data),
             before=self._size(before, self.before),
             after=self._size(after, stored_size(model)),
-            quality=None if data is None else _quality(original, graph, data, ctx.progress),
+            quality=quality,
             layers=list(layer_reports(before, after, ctx.origins)),
             passes=[pass_report(record, ctx.origins) for record in self.records],
             origins={node.name: ctx.origins[node.name] for node in graph.nodes if node.name in ctx.origins},
+            warnings=[] if quality is None else list(warnings(quality, original, ctx)),
             notes=[
                 *self.setup.notes,
                 *self._events(),
@@ -173,22 +172,3 @@ class FinishedRun:
 def _data_report(data: Samples) -> DataReport:
     preprocess = None if data.preprocess is None else str(data.preprocess)
     return DataReport(source=data.description, samples=data.samples, sha256=data.digest, preprocess=preprocess)
-
-
-def _quality(original: gs.Graph, compressed: gs.Graph, data: Data, progress: Progress) -> QualityReport:
-    with progress("compare", 1) as advance:
-        alike = agreement(original, compressed, _compared(data), labels=data.labels)
-        advance()
-    before, after = alike.correct or (None, None)
-    return QualityReport(
-        samples=alike.samples, agreement=alike.top1, output_error=alike.error, top1_before=before, top1_after=after
-    )
-
-
-def _compared(data: Data) -> Data:
-    """All samples that have labels; of others as many as `COMPARED` holds, as the fit has seen them anyway."""
-    if data.labels is not None:
-        return data
-    whole = data.fixed_batch or 1
-    count = max(whole, COMPARED // max(1, sample_bytes(data)) // whole * whole)
-    return Slice(data, 0, min(count, data.samples))

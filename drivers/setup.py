@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from ..compiler.costs.latency import DEVICES
@@ -23,7 +24,7 @@ from ..compiler.graph.weightless import graph_bytes
 from ..compiler.jobs import Jobs
 from ..compiler.pipeline.base import Pass
 from ..compiler.pipeline.context import Context
-from ..compiler.pipeline.data import Progress
+from ..compiler.pipeline.data import Data, Progress
 from ..compiler.pipeline.instruments import Instrument
 from ..compiler.pipeline.options import PathLike, RunOptions
 from ..compiler.pipeline.overrides import OPTION, check_matches, check_pattern, parse_override
@@ -35,6 +36,7 @@ from ..runtime.data import Samples, load_samples
 from ..runtime.loading import check_loads
 from ..runtime.memory import memory_budget, parse_bytes
 from ..runtime.shapes import largest_shapes
+from ..runtime.subsets import ChosenSamples, held_out
 from .order import check_order
 from .paths import read_by
 
@@ -123,9 +125,8 @@ def set_up(
     samples = None if options.data is None else _bounded(source, ctx, samples_of(source, options))
     if samples is not None:
         _check_random(source)
-        ctx.data = samples
-        wanted = max((entry.trains_on() for entry in passes), default=0)
-        ctx.training = samples_of(source, replace(options, samples=wanted)) if wanted else None
+        ctx.data, ctx.judging = held_out(samples)
+        ctx.training = _training(source, options, passes, samples)
     return Setup(source, model, passes, ctx, samples, notes)
 
 
@@ -136,6 +137,17 @@ def _passes(pipeline: Pipeline) -> list[Pass]:
     for entry in pipeline:
         check_type(entry, Pass, "pipeline: an entry", PASSES)
     return list(pipeline)
+
+
+def _training(source: Model, options: RunOptions, passes: Sequence[Pass], samples: Samples) -> Data | None:
+    """The samples that a pass trains on: more of the same, without those that no fit is to see."""
+    wanted = max((entry.trains_on() for entry in passes), default=0)
+    if not wanted:
+        return None
+    every, (_, judging) = samples_of(source, replace(options, samples=wanted)), held_out(samples)
+    if judging is None:
+        return every
+    return ChosenSamples(every, np.setdiff1d(np.arange(every.samples), judging.rows()))
 
 
 def instances(names: Sequence[str]) -> list[Pass]:

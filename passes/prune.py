@@ -73,7 +73,7 @@ class Prune(BudgetedPass):
     energy: float | None = option(None, "each group's readers keep this fraction of their output energy", "(0, 1]")
     share: float | None = option(None, "remove this share of the units of every group", "(0, 1]")
     auto: bool = option(
-        False, "each group on its own as far as agreement= or accuracy-drop= allows (in up to 38 trials)"
+        False, "each group on its own as far as agreement=, error= or accuracy-drop= allows (in up to 38 trials)"
     )
     criterion: Literal["moments", "gaussian", "l1", "l2", "fpgm"] = option("moments", "which units go first")
     reading: Literal["tails", "centre", "low"] = option("centre", "of gaussian: the part of the distribution that goes")
@@ -96,15 +96,15 @@ class Prune(BudgetedPass):
         super().__post_init__()
         given = self._given()
         if self.auto and given is not None and given.rule not in SEARCHED:
-            raise ValueError(f"auto and {given} are given: expected agreement= or accuracy-drop=")
+            raise ValueError(f"auto and {given} are given: expected agreement=, error= or accuracy-drop=")
 
     def weight_form(self, ctx: Context) -> WeightForm:
         return "float" if ctx.options.data is not None and self.repair == "refit" else "kept"
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
-        budget = self._countable(graph, ctx, self._budget(ctx, result.notes), result.notes)
-        search = BudgetSearch.of(budget, ctx) if budget.rule in SEARCHED else None
+        budget = self._countable(graph, ctx, self._budget(graph, ctx, result.notes), result.notes)
+        search = BudgetSearch.of(budget, ctx, graph) if budget.rule in SEARCHED else None
         problem = self._problem(graph, ctx, budget, ctx.data if search is None else search.fitting)
         if not problem.candidates:
             result.notes.append("no group of channels can be pruned")
@@ -123,10 +123,10 @@ class Prune(BudgetedPass):
         result.decisions = list(last.values())
         return result
 
-    def _budget(self, ctx: Context, notes: list[str]) -> Budget:
-        if self.auto and self._given() is None:
+    def _budget(self, graph: gs.Graph, ctx: Context, notes: list[str]) -> Budget:
+        if self.auto and self._given() is None and ctx.data is None:
             return Budget(rule="agreement", value=DEFAULT_AGREEMENT)
-        return super()._budget(ctx, notes)
+        return super()._budget(graph, ctx, notes)
 
     def _problem(self, graph: gs.Graph, ctx: Context, budget: Budget, data: Data | None) -> PruningProblem:
         pricing, meter = self._pricing(ctx, budget), self._meter(ctx, budget, data)
@@ -158,7 +158,7 @@ class Prune(BudgetedPass):
     ) -> list[int] | None:
         """Units gone per candidate; None where nothing passes the search."""
         if search is None:
-            return problem.divide(self._division(), budget)
+            return problem.divide(self._division(), budget) if budget.limits or budget.rule else None
         repair = Repair(self.repair, self.ridge, ROWS // 2)
         free = replace(problem, ctx=replace(problem.ctx, held=frozenset()))
         gone, outcome = search_units(free, search, self._division(), repair, self.auto)

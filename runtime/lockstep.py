@@ -33,7 +33,7 @@ from ..compiler.graph.comparable import reads
 from ..compiler.pipeline.data import ACTIVATIONS, Data
 from .data import sized_batches
 from .disk_backed_arrays import DiskBackedArrays
-from .moments import InputSum, Moments, MomentSum, SampledRows, blocks, own_moments
+from .moments import InputSum, Moments, MomentSum, SampledRows, blocks, joined, own_moments, parted_blocks
 from .patches import EVERY
 from .rows import Layer, Positions, input_rows, row_positions, stored_weight, target_rows
 from .segmented_executor import SegmentedExecutor
@@ -244,9 +244,20 @@ def _own(layer: Layer, samples: Sequence[RowSampler], kept: KeptRows) -> Moments
 
 
 def _wanted(layer: Layer, samples: Sequence[RowSampler], targets: Sequence[WantedOutputs], kept: KeptRows) -> Moments:
-    total = MomentSum(layer.group, layer.fan_in, layer.filters // layer.group)
+    """Those of two halves of the samples, and of all of them."""
+    sums = [MomentSum(layer.group, layer.fan_in, layer.filters // layer.group) for _ in range(2)]
     for sample, target in zip(samples, targets, strict=True):
-        for x, y, *shift in blocks((x, *target.rows(batch, at)) for batch, (at, x) in enumerate(sample)):
-            total.add(x, y)
+        for part, (x, y, *shift) in parted_blocks(_halves(sample, target)):
+            sums[part].add(x, y)
             kept.add(x, y, *shift)
-    return replace(total.result(), rows=kept.result())
+    first, second = (each.result() for each in sums)
+    return replace(joined(first, second), rows=kept.result())
+
+
+def _halves(sample: RowSampler, target: WantedOutputs) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:
+    """The rows of every batch in two, those of one sample together."""
+    for batch, (at, x) in enumerate(sample):
+        rows, count = (x, *target.rows(batch, at)), sample.inputs.lengths[batch]
+        cut = count // 2 * (len(x) // count)
+        yield batch % 2, tuple(part[:cut] for part in rows)
+        yield 1 - batch % 2, tuple(part[cut:] for part in rows)

@@ -50,6 +50,7 @@ class Moments:
         count: rows that were averaged.
         rows: those of them that were kept, if any were asked for.
         own: y is what the layer itself computes.
+        parts: those of the rows of two halves of the samples, where they were kept apart.
     """
 
     xx: np.ndarray
@@ -58,6 +59,7 @@ class Moments:
     count: int
     rows: SampledRows | None = None
     own: bool = False
+    parts: tuple[Moments, Moments] | None = None
 
     @property
     def signal(self) -> float:
@@ -113,16 +115,32 @@ class MomentSum:
         return Moments(xx, self._yx / most, self._power / most, count)
 
 
+def joined(first: Moments, second: Moments) -> Moments:
+    """Of the rows of both, which stay `parts` where there are some of each."""
+    count = max(1, first.count + second.count)
+    share, rest = first.count / count, second.count / count
+    xx, yx, power = (share * getattr(first, name) + rest * getattr(second, name) for name in ("xx", "yx", "power"))
+    return Moments(
+        xx, yx, power, first.count + second.count, parts=(first, second) if first.count and second.count else None
+    )
+
+
 def blocks(batches: Iterable[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
     """Rows of several batches joined to `BLOCK` or more, as products of few rows are slow; the last may have fewer."""
-    held: list[tuple[np.ndarray, ...]] = []
-    for batch in batches:
-        held.append(batch)
-        if sum(len(first) for first, *_ in held) >= BLOCK:
-            yield _joined(held)
-            held = []
-    if held:
-        yield _joined(held)
+    yield from (block for _, block in parted_blocks((0, batch) for batch in batches))
+
+
+def parted_blocks(
+    batches: Iterable[tuple[int, tuple[np.ndarray, ...]]],
+) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:
+    """The same of rows that belong to different parts, each named by a number."""
+    held: dict[int, list[tuple[np.ndarray, ...]]] = {}
+    for part, batch in batches:
+        rows = held.setdefault(part, [])
+        rows.append(batch)
+        if sum(len(first) for first, *_ in rows) >= BLOCK:
+            yield part, _joined(held.pop(part))
+    yield from ((part, _joined(rows)) for part, rows in held.items())
 
 
 def _joined(batches: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:

@@ -1,7 +1,7 @@
-"""Parts of data: a slice, every second block, chosen rows. Each is data itself, and keeps the batch size that a model
+"""Parts of data: a slice, every n-th block, chosen rows. Each is data itself, and keeps the batch size that a model
 insists on.
 
-Halves are alternating blocks, so that samples that are sorted (by class, by time) are in both.
+Blocks are spread evenly over the samples, so that what is sorted (by class, by time) is in both parts.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..compiler.pipeline.data import Data, Feeds
 from .parts import batch_bounds
 
 BLOCK = 16
+FEWEST, LEAST, MOST = 32, 64, 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,17 +92,26 @@ class Slice(Subset):
 
 
 @dataclass(frozen=True, eq=False)
-class Half(Subset):
-    """Every second block; with `odd` the others. Blocks are whole batches where the model takes one size only."""
+class Blocks(Subset):
+    """The last block of every `every`; with `others` all but those.
 
-    odd: bool = False
+    Attributes:
+        size: samples of a block, at most; where the model takes batches of one size, a block is one.
+    """
+
+    every: int
+    others: bool = False
+    size: int = BLOCK
 
     def rows(self) -> np.ndarray:
-        every = np.arange(self.data.samples)
-        return every[every // self._block() % 2 == int(self.odd)]
+        rows = np.arange(self.data.samples)
+        return rows[self._chosen(rows // self._block())]
+
+    def _chosen(self, block: np.ndarray) -> np.ndarray:
+        return (block % self.every == self.every - 1) != self.others
 
     def _block(self) -> int:
-        return self.fixed_batch or min(BLOCK, self.largest_batch or BLOCK)
+        return self.fixed_batch or min(self.size, self.largest_batch or self.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,3 +126,21 @@ class ChosenSamples(Subset):
 
 def _count(feeds: Feeds) -> int:
     return len(next(iter(feeds.values())))
+
+
+def halves(data: Data) -> tuple[Blocks, Blocks]:
+    """Alternating blocks, four or more of each."""
+    size = max(1, min(BLOCK, data.samples // 8))
+    return Blocks(data, 2, others=True, size=size), Blocks(data, 2, size=size)
+
+
+def held_out(data: Data) -> tuple[Data, Blocks | None]:
+    """Samples to fit on, and those that no fit is to see, spread evenly: an eighth of them, 64 to 1,024; of few samples
+    up to a quarter, and none of fewer than `FEWEST`."""
+    count = data.samples
+    if count < FEWEST:
+        return data, None
+    every = max(count // MOST, min(max(count // LEAST, 4), 8))
+    block = max(1, min(BLOCK, count // (4 * every)))
+    chosen = Blocks(data, every, size=block)
+    return (Blocks(data, every, others=True, size=block), chosen) if chosen.samples else (data, None)

@@ -1,7 +1,6 @@
 """The verifier: after every pass, is the model whole, and how far are its outputs from those before the pass?
 
     relative_error = ||a - b|| / ||a||            a: outputs before the pass, b: after it; the largest over all outputs
-    agreement      = share of samples for which the largest class score is the same           outputs (N, classes)
 
 1. The structure is always checked (`compiler.graph.check`). A model that fails the ONNX checker before any pass ran is
    noted, and then only held to the structural rules.
@@ -17,7 +16,7 @@ Each model runs once, the outputs after a pass being those before the next; one 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import prod
 
@@ -89,8 +88,7 @@ class Verify(Instrument):
             self._outputs = named_like(before, self._run(model, ctx))
         except CompressError as error:
             raise error if isinstance(error, Unavailable) else Fault(error.what, where, NOT_RUN) from error
-        rated = [tensor.name for tensor in model.graph.outputs] if ctx.data is not None else []
-        record.figures.update(compare(before, self._outputs, rated))
+        record.figures.update(compare(before, self._outputs))
         error, limit = record.figures["relative_error"], tolerance(model.graph)
         if self._exact and not error <= limit and self._is_deterministic(model, ctx):
             raise Fault(
@@ -174,21 +172,12 @@ def named_like(before: Outputs, after: Outputs) -> Outputs:
     return dict(zip(before, after.values(), strict=True)) if len(before) == len(after) else after
 
 
-def compare(before: Outputs, after: Outputs, rated: Collection[str] = ()) -> dict[str, float]:
-    """The figures of the module docstring; with several outputs also `relative_error:NAME` of each.
-
-    Args:
-        rated: outputs that may hold class scores; the first that does gives the agreement.
-    """
+def compare(before: Outputs, after: Outputs) -> dict[str, float]:
+    """The figure of the module docstring; with several outputs also `relative_error:NAME` of each."""
     errors = {name: relative_error(value, after.get(name)) for name, value in before.items()}
     figures = {"relative_error": max(errors.values(), default=0.0)}
     if len(errors) > 1:
         figures.update({f"relative_error:{name}": error for name, error in errors.items()})
-    floats = {name: value for name, value in before.items() if name in rated and value.dtype.kind == "f"}
-    scores = [name for name, value in floats.items() if value.ndim == 2 and value.shape[1] > 1]
-    if scores and before[scores[0]].shape == after[scores[0]].shape:
-        name = scores[0]
-        figures["agreement"] = float((before[name].argmax(1) == after[name].argmax(1)).mean())
     return figures
 
 

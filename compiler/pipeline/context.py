@@ -59,6 +59,7 @@ class Context:
     Attributes:
         options: what was asked for.
         data: calibration samples, or None for a data-free run.
+        judging: samples that no fit sees; None where there are too few.
         training: all samples, for passes that train (`Pass.trains_on`); None where no pass does.
         overrides: options that differ from node to node.
         jobs: where work that can be split runs.
@@ -76,6 +77,7 @@ class Context:
 
     options: RunOptions = field(default_factory=RunOptions)
     data: Data | None = None
+    judging: Data | None = None
     training: Data | None = None
     overrides: tuple[Override, ...] = ()
     jobs: Jobs = field(default_factory=Jobs)

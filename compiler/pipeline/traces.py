@@ -45,7 +45,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Trials:
-    """A search. `rule` is "agreement" or "accuracy_drop", `allowed` its limit."""
+    """A search. `rule` is "agreement", "accuracy_drop" or "error", `allowed` its limit."""
 
     rule: str
     allowed: float

@@ -128,9 +128,9 @@ def unchanged(entry: PassReport) -> str:
 
 
 def events(report: Report) -> list[str]:
-    """The sentences by `unchanged` among those of the run."""
+    """What has to be said first: the warnings, and the sentences by `unchanged` among those of the run."""
     written = {unchanged(entry) for entry in report["passes"] if not entry["changed"]}
-    return [note for note in report["notes"] if note in written]
+    return [*report["warnings"], *(note for note in report["notes"] if note in written)]
 
 
 def notes(report: Report) -> list[str]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-SCHEMA = 4
+SCHEMA = 5
 
 
 class LatencyReport(TypedDict):
@@ -43,9 +43,20 @@ class DataReport(TypedDict):
 
 
 class QualityReport(TypedDict):
-    """On the calibration samples; the accuracies are null without labels, `agreement` where there are no classes."""
+    """How good the network is beside the original.
 
+    metric, value, deviation: what was measured, its value and its standard error (null where it is not known);
+    samples: that it was judged on; held_out: no fit has seen them; fitted: the value on as many that fits have seen,
+    null where none are held out; agreement: the value where that is the metric; output_error: the distance of all
+    outputs, relative to their size; the accuracies are null without labels.
+    """
+
+    metric: str
+    value: float
+    deviation: float | None
     samples: int
+    held_out: bool
+    fitted: float | None
     agreement: float | None
     output_error: float | None
     top1_before: float | None
@@ -185,4 +196,5 @@ class Report(TypedDict):
     layers: list[LayerReport]
     passes: list[PassReport]
     origins: dict[str, str]
+    warnings: list[str]
     notes: list[str]

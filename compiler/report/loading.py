@@ -54,6 +54,8 @@ def checked(value: object, where: str) -> Report:
         _from_first(report)
     if version < 3:
         _from_second(report)
+    if version < 5:
+        _from_fourth(report)
     wrong = next(problems(report), None)
     if wrong is not None:
         raise CompressError(f"is not the report of a run: {wrong}", where, FIX)
@@ -67,11 +69,28 @@ def _from_first(report: dict[str, Any]) -> None:
 
 
 def _from_second(report: dict[str, Any]) -> None:
-    report |= {"schema": SCHEMA, "options": {}}
+    report["options"] = {}
     for entry in _records(report.get("passes")):
         for decision in _records(entry.get("decisions")):
             if decision.get("action") == "mended":
                 decision["action"] = "legalized"
+
+
+def _from_fourth(report: dict[str, Any]) -> None:
+    """Samples were those that the fits had seen."""
+    report |= {"schema": SCHEMA, "warnings": []}
+    quality = report.get("quality")
+    if isinstance(quality, dict):
+        found = cast("dict[str, Any]", quality)
+        agreement, error = found.get("agreement"), found.get("output_error")
+        metric, value = ("error", error) if agreement is None else ("agreement", agreement)
+        report["quality"] = {
+            "metric": metric,
+            "value": value,
+            "deviation": None,
+            "held_out": False,
+            "fitted": None,
+        } | found
 
 
 def _records(value: object) -> list[dict[str, Any]]:

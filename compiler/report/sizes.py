@@ -9,6 +9,11 @@ from .fields import QualityReport, Report
 from .formatting import milliseconds, percent, short
 
 MEASURED = "measured_ms"
+NAMES = {
+    "agreement": "Agreement with the original",
+    "pixels": "Pixels that agree with the original",
+    "error": "Error of the outputs, by channel",
+}
 
 
 @dataclass(frozen=True)
@@ -64,11 +69,23 @@ def measured_ms(report: Report) -> dict[str, float]:
     return found
 
 
+def shown(quality: QualityReport) -> str:
+    """The value of the metric, with its standard error."""
+    value, deviation = quality["value"], quality["deviation"]
+    if quality["metric"] == "error":
+        return f"{value:.3g}" if deviation is None else f"{value:.3g} ± {deviation:.2g}"
+    return percent(value) if deviation is None else f"{percent(value)} ± {100 * deviation:.2g}"
+
+
+def seen(quality: QualityReport) -> str:
+    """On which samples."""
+    return f"on {quality['samples']} samples that {'no fit has' if quality['held_out'] else 'the fits have'} seen"
+
+
 def _quality(quality: QualityReport) -> Iterator[SizeLine]:
-    remark = f"{quality['samples']} calibration samples"
+    remark = seen(quality)
     if quality["top1_after"] is not None:
         yield SizeLine("Top-1 accuracy", percent(quality["top1_before"]), percent(quality["top1_after"]), None, remark)
-    if quality["agreement"] is not None:
-        yield SizeLine("Agreement with the original", "", percent(quality["agreement"]), None, remark)
-    error = "" if quality["output_error"] is None else f"{quality['output_error']:.3g}"
-    yield SizeLine("Relative error of the outputs", "", error, None, remark)
+    yield SizeLine(NAMES[quality["metric"]], "", shown(quality), None, remark)
+    if quality["output_error"] is not None and quality["metric"] != "error":
+        yield SizeLine("Relative error of the outputs", "", f"{quality['output_error']:.3g}", None, remark)

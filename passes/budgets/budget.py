@@ -1,8 +1,8 @@
 """How small: the budget options of a pass.
 
 A budget is either one or more limits (shares of what the original network costs, in macs, params, bytes, latency), or
-one rule: `energy`, `rank` and `share` decide layer by layer, `agreement` and `accuracy_drop` search for the smallest
-share of MACs (`search`).
+one rule: `energy`, `rank` and `share` decide layer by layer, `agreement`, `accuracy_drop` and `error` search for the
+smallest share of MACs (`search`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from math import ceil
 from ...compiler.errors import Unavailable
 
 LIMITS = ("macs", "params", "bytes", "latency")
-SEARCHED = ("agreement", "accuracy_drop")
-DEFAULT_AGREEMENT = 0.97
+SEARCHED = ("agreement", "accuracy_drop", "error")
+DEFAULT_AGREEMENT, DEFAULT_ERROR = 0.97, 0.1
 DEFAULT_ENERGY = 0.99
 NEAR = 0.01
 
@@ -51,7 +51,7 @@ class Budget:
 
     Attributes:
         limits: at most this share of the original's cost, by cost.
-        rule: "energy", "rank", "share", "agreement", "accuracy_drop", or "" where limits are given.
+        rule: "energy", "rank", "share", "agreement", "accuracy_drop", "error", or "" where limits are given.
         value: of the rule: `rank` is a fraction or a count, `accuracy_drop` points, the others fractions.
     """
 

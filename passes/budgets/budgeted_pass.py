@@ -15,10 +15,11 @@ from ...compiler.errors import CompressError, Unavailable
 from ...compiler.pipeline.base import Pass, PassResult, option
 from ...compiler.pipeline.context import Context
 from ...runtime.shapes import network_shapes
-from .budget import DEFAULT_AGREEMENT, DEFAULT_ENERGY, LIMITS, SEARCHED, Budget
-from .search import SearchOutcome
+from .budget import DEFAULT_ENERGY, LIMITS, SEARCHED, Budget
+from .search import ENOUGH, BudgetSearch, SearchOutcome
 
-UNTOUCHED = "left as it is: the default budget cannot be reached"
+UNTOUCHED = "left as it is: the default budget cannot be reached, or not judged"
+TOO_FEW = f"too few samples to judge a loss by (at least {ENOUGH}): layers stay as they are, unless a budget is named"
 NO_BUDGET = f"without data and without a budget, every layer keeps {DEFAULT_ENERGY:.0%} of its weights' energy"
 
 
@@ -43,10 +44,13 @@ class BudgetedPass(Pass):
         None, "keep this fraction of every layer's output energy (weight energy without data)", "(0, 1]"
     )
     agreement: float | None = option(
-        None, "smallest size with this top-1 agreement with the original (held-out data)", "(0, 1]"
+        None, "smallest size with this agreement with the original: of classes, or of pixels (held-out data)", "(0, 1]"
     )
     accuracy_drop: float | None = option(
         None, "smallest that loses at most these points of top-1 (held-out labels)", "[0, 100]"
+    )
+    error: float | None = option(
+        None, "smallest with at most this error of the outputs, each channel relative to its spread", "(0, 1]"
     )
     align: int | Literal["target"] = option(
         1, "sizes are multiples of this; target: the engine's channel multiple", "[1, 65536]"
@@ -72,15 +76,19 @@ class BudgetedPass(Pass):
     def _given(self) -> Budget | None:
         return Budget.of(**{name: getattr(self, name) for name in (*LIMITS, *self.rules, *SEARCHED)})
 
-    def _budget(self, ctx: Context, notes: list[str]) -> Budget:
-        """What is given, or the default: agreement, and without data energy, with a note."""
+    def _budget(self, graph: gs.Graph, ctx: Context, notes: list[str]) -> Budget:
+        """What is given, or the default with a note: as small as the outputs allow; without data, by energy; no budget
+        at all where samples are too few to judge by."""
         given = self._given()
         if given is not None:
             return given
-        if ctx.data is not None:
-            return Budget(rule="agreement", value=DEFAULT_AGREEMENT)
-        notes.append(NO_BUDGET)
-        return Budget(rule="energy", value=DEFAULT_ENERGY)
+        if ctx.data is None:
+            notes.append(NO_BUDGET)
+            return Budget(rule="energy", value=DEFAULT_ENERGY)
+        found = BudgetSearch.default(ctx, graph)
+        if found is None:
+            notes.append(TOO_FEW)
+        return found or Budget()
 
     def _countable(self, graph: gs.Graph, ctx: Context, budget: Budget, notes: list[str]) -> Budget:
         """`budget`; in the place of the default search one that needs no MACs, where they cannot be counted.
@@ -99,8 +107,8 @@ class BudgetedPass(Pass):
         except UnknownShape as error:
             if self._given() is not None:
                 raise Unavailable(f"{budget} cannot be counted: {error.what}", "budget", error.fix) from error
-            notes.append(f"{budget} cannot be searched for: {error.what}; energy={DEFAULT_ENERGY} is taken instead")
-            return Budget(rule="energy", value=DEFAULT_ENERGY)
+            notes.append(f"{budget} cannot be searched for: {error.what}; every layer is left as it is")
+            return Budget()
         return budget
 
     def _pricing(self, ctx: Context, budget: Budget) -> LatencyModel | None:

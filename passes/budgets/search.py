@@ -1,24 +1,23 @@
 """The smallest network that is still good enough: a search over the share of MACs.
 
-    agreement       loss = share of samples for which original and trial choose different classes
+    agreement       loss = share of samples, or of their pixels, for which original and trial choose different classes
     accuracy-drop   loss = top-1 of the original - top-1 of the trial, on labelled samples
+    error           loss = error of the outputs, each channel relative to its variance (`quality.comparison`)
 
 The samples are split in halves: a trial is fitted on one and judged on the other, which no fit or error curve has seen.
 The final network is fitted on all of them. Between a share that fails and one that passes the next trial is placed by
 interpolating log(loss), which falls about linearly with the share; the search ends when the loss is within `NEAR` of
 what is allowed, the shares are `CLOSE`, or after `TRIALS`.
 
-Judging on n samples has an error. `bound` is a one-sided 95 % confidence limit of the loss: Wilson's (1927) for a share
-of n; for a drop, normal, with the variance that the disagreeing samples allow at most.
+Judging on n samples has an error: `bound` is what the loss is at most, with 95 % confidence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import log, sqrt
+from math import log
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.errors import CompressError
@@ -26,15 +25,23 @@ from ...compiler.graph.copies import copy_graph
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Trial, Trials
-from ...runtime.evaluate import agreement
-from ...runtime.subsets import Half
-from .budget import Budget, BudgetUnreachable
+from ...runtime.quality.judge import AUTO, Judge
+from ...runtime.subsets import halves
+from .budget import DEFAULT_AGREEMENT, DEFAULT_ERROR, Budget, BudgetUnreachable
 
 TRIALS = 6
 FIRST = 0.6
 NEAR, CLOSE = 0.003, 0.015
-FEWEST = 32
-Z = 1.645
+FEWEST = 24
+ENOUGH = 64
+"""Samples of which, once some are held out from all fits, both halves of the others have `FEWEST`."""
+METRICS = {"agreement": AUTO, "accuracy_drop": "accuracy", "error": "error"}
+ALLOWED: Mapping[str, Callable[[float], float]] = {
+    "agreement": lambda value: 1 - value,
+    "accuracy_drop": lambda value: value / 100,
+    "error": lambda value: value,
+}
+SHOWN: Mapping[str, Callable[[float], float]] = {**ALLOWED, "accuracy_drop": lambda loss: 100 * loss}
 
 
 @dataclass(frozen=True)
@@ -51,44 +58,52 @@ class BudgetSearch:
     """What is judged, on which samples.
 
     Attributes:
-        rule: "agreement" or "accuracy_drop".
+        rule: "agreement", "accuracy_drop" or "error".
         allowed: the largest loss.
-        fitting, judging: disjoint samples.
-        labels: of `judging`.
+        fitting: samples that trials are fitted on.
+        judge: beside the original, on others.
     """
 
     rule: str
     allowed: float
     fitting: Data
-    judging: Data
-    labels: np.ndarray | None = None
+    judge: Judge
 
     @staticmethod
-    def of(budget: Budget, ctx: Context) -> BudgetSearch:
-        """`CompressError` where there is not enough to judge by."""
+    def of(budget: Budget, ctx: Context, graph: gs.Graph) -> BudgetSearch:
+        """`CompressError` where there is not enough to judge by; `graph`: the original where the context has none."""
         option = budget.rule.replace("_", "-")
         if ctx.data is None:
             raise CompressError(f"{option} needs data", "budget", "give --data, or a budget such as macs=0.5")
-        fitting, judging = Half(ctx.data), Half(ctx.data, odd=True)
+        fitting, judging = halves(ctx.data)
         if judging.samples < FEWEST:
-            raise CompressError(f"{ctx.data.samples} samples cannot be split", option, f"give at least {2 * FEWEST}")
-        if budget.rule == "agreement":
-            return BudgetSearch(budget.rule, 1 - budget.value, fitting, judging)
-        labels = ctx.data.labels
-        if labels is None:
-            raise CompressError("accuracy-drop needs labelled data", option, "give --labels, or use agreement=0.97")
-        return BudgetSearch(budget.rule, budget.value / 100, fitting, judging, labels[judging.rows()])
+            raise CompressError("there are too few samples to split", option, f"give at least {ENOUGH}")
+        if budget.rule == "accuracy_drop" and ctx.data.labels is None:
+            raise CompressError(f"{option} needs labelled data", option, "give --labels, or use agreement=0.97")
+        judge = Judge.of(ctx.original or graph, judging, METRICS[budget.rule])
+        if budget.rule == "agreement" and judge.metric == "error":
+            raise CompressError(
+                "the outputs hold no class scores", option, "give error=0.1, or macs=, params=, latency="
+            )
+        return BudgetSearch(budget.rule, ALLOWED[budget.rule](budget.value), fitting, judge)
 
-    def judge(self, macs: float, graph: gs.Graph, trial: gs.Graph) -> TrialOutcome:
-        alike = agreement(graph, trial, self.judging, labels=self.labels)
-        if alike.top1 is None:
-            fix = "give macs=, params= or latency="
-            raise CompressError("the model's first output holds no class scores", "budget", fix)
-        differ, count = 1 - alike.top1, self.judging.samples
-        if alike.correct is None:
-            return TrialOutcome(macs, differ, _wilson(differ, count))
-        drop = alike.correct[0] - alike.correct[1]
-        return TrialOutcome(macs, drop, drop + Z * sqrt(max(differ, 1 / count) / count))
+    @staticmethod
+    def default(ctx: Context, graph: gs.Graph) -> Budget | None:
+        """What is searched for where nothing is asked for, by what the outputs are; None where samples are too few."""
+        if ctx.data is None or halves(ctx.data)[1].samples < FEWEST:
+            return None
+        if Judge.of(ctx.original or graph, ctx.data).metric == "error":
+            return Budget(rule="error", value=DEFAULT_ERROR)
+        return Budget(rule="agreement", value=DEFAULT_AGREEMENT)
+
+    @property
+    def samples(self) -> int:
+        """That are judged on."""
+        return self.judge.data.samples
+
+    def judged(self, macs: float, trial: gs.Graph) -> TrialOutcome:
+        found = self.judge.judge(trial)
+        return TrialOutcome(macs, found.loss, found.bound)
 
     def within(self, judged: TrialOutcome) -> bool:
         return judged.loss <= self.allowed + 1e-9
@@ -98,7 +113,7 @@ def search_smallest(
     graph: gs.Graph, ctx: Context, search: BudgetSearch, attempt: Callable[[gs.Graph, float, Data], None]
 ) -> SearchOutcome:
     """Searches; `attempt` rewrites a copy of `graph` to a share of MACs, fitted on given samples."""
-    failed, passed = TrialOutcome(0.0, 1.0, 1.0), TrialOutcome(1.0, 0.5 / search.judging.samples, 1.0)
+    failed, passed = TrialOutcome(0.0, 1.0, 1.0), TrialOutcome(1.0, 0.5 / search.samples, 1.0)
     trials: list[TrialOutcome] = []
     with ctx.progress(f"budget search, at most {TRIALS} trials", TRIALS) as advance:
         while len(trials) < TRIALS and passed.macs - failed.macs > CLOSE:
@@ -123,7 +138,7 @@ class SearchOutcome:
     def note(self) -> str:
         """The outcome in a sentence."""
         wanted = self._figure(self.search.allowed)
-        held = f"{self.search.judging.samples} held-out samples"
+        held = f"{self.search.samples} held-out samples"
         if self.best is None:
             return f"{wanted} cannot be reached: {self._nearest()}; every layer is left as it is"
         side = "at least" if self.search.rule == "agreement" else "at most"
@@ -137,7 +152,7 @@ class SearchOutcome:
         return BudgetUnreachable(f"{self._figure(self.search.allowed)} cannot be reached", "budget", self._nearest())
 
     def metrics(self) -> dict[str, float]:
-        found = {"trials": float(len(self.trials)), "held_out": float(self.search.judging.samples)}
+        found = {"trials": float(len(self.trials)), "held_out": float(self.search.samples)}
         if self.best is None:
             return found
         loss, bound = (self._value(value) for value in (self.best.loss, self.best.bound))
@@ -153,12 +168,12 @@ class SearchOutcome:
 
     def _nearest(self) -> str:
         nearest = min(self.trials, key=lambda judged: (judged.loss, judged.macs))
-        held = f"{self.search.judging.samples} held-out samples"
+        held = f"{self.search.samples} held-out samples"
         figure = f"{self._figure(nearest.loss)} with macs={nearest.macs:.3f} ({held})"
         return f"the nearest of {len(self.trials)} trials is {figure}"
 
     def _value(self, loss: float) -> float:
-        return 1 - loss if self.search.rule == "agreement" else 100 * loss
+        return SHOWN[self.search.rule](loss)
 
     def _figure(self, loss: float) -> str:
         return f"{self.search.rule.replace('_', '-')}={self._value(loss):.4g}"
@@ -172,7 +187,7 @@ def _tried(
         attempt(trial, macs, search.fitting)
     except BudgetUnreachable:
         return TrialOutcome(macs, 1.0, 1.0)
-    return search.judge(macs, graph, trial)
+    return search.judged(macs, trial)
 
 
 def _between(failed: TrialOutcome, passed: TrialOutcome, allowed: float) -> float:
@@ -181,10 +196,3 @@ def _between(failed: TrialOutcome, passed: TrialOutcome, allowed: float) -> floa
     share = (high - log(max(allowed, 1e-4))) / max(high - low, 1e-9)
     width = passed.macs - failed.macs
     return failed.macs + width * min(max(share, 0.15), 0.85)
-
-
-def _wilson(share: float, count: int) -> float:
-    """The upper limit of a share seen in `count` samples."""
-    middle = share + Z * Z / (2 * count)
-    spread = Z * sqrt(share * (1 - share) / count + Z * Z / (4 * count * count))
-    return (middle + spread) / (1 + Z * Z / count)

@@ -83,8 +83,8 @@ class DecompositionPass(BudgetedPass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
-        budget = self._countable(graph, ctx, self._budget(ctx, result.notes), result.notes)
-        search = BudgetSearch.of(budget, ctx) if budget.rule in SEARCHED else None
+        budget = self._countable(graph, ctx, self._budget(graph, ctx, result.notes), result.notes)
+        search = BudgetSearch.of(budget, ctx, graph) if budget.rule in SEARCHED else None
         data = ctx.data if search is None else search.fitting
         found = self._survey(graph, ctx, budget, data)
         if not found.candidates:
@@ -106,12 +106,12 @@ class DecompositionPass(BudgetedPass):
 
     def surveyed(self, graph: gs.Graph, ctx: Context) -> Survey:
         """What `run` would choose from."""
-        return self._survey(graph, ctx, self._countable(graph, ctx, self._budget(ctx, []), []), ctx.data)
+        return self._survey(graph, ctx, self._countable(graph, ctx, self._budget(graph, ctx, []), []), ctx.data)
 
     def rewritten(self, graph: gs.Graph, ctx: Context, found: Survey) -> PassResult:
         """`run` with limits on a graph that has been surveyed, perhaps under another value of the same limit."""
         result = PassResult(changed=True)
-        self._rewrite(graph, ctx, found, self._budget(ctx, result.notes), result)
+        self._rewrite(graph, ctx, found, self._budget(graph, ctx, result.notes), result)
         return result
 
     def choose(self, budget: Budget, found: Survey) -> list[Choice]:

@@ -41,7 +41,7 @@ def search_units(
     def judge(gone: list[int]) -> TrialOutcome:
         trial = copy_graph(problem.graph)
         prune(trial, problem.ctx, problem.shapes, problem.kept(problem.move(gone)), repair, search.fitting)
-        return search.judge(problem.shares()["macs"], problem.graph, trial)
+        return search.judged(problem.shares()["macs"], trial)
 
     outcome = search_smallest(problem.graph, problem.ctx, search, attempt)
     if outcome.best is None:

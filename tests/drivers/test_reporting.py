@@ -13,8 +13,10 @@ import reports
 from onnx_compress.api import compress
 from onnx_compress.compiler.costs.network_cost import Cost
 from onnx_compress.compiler.pipeline.base import Decision, PassRecord, PassResult
-from onnx_compress.compiler.report import pass_report, unchanged
-from onnx_compress.drivers import reporting
+from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.report import QualityReport, pass_report, unchanged
+from onnx_compress.compiler.report.sizes import seen
+from onnx_compress.drivers.judging import warnings
 from onnx_compress.drivers.layer_costs import Costed, layer_reports
 
 
@@ -54,14 +56,55 @@ def test_what_stands_for_a_conv_is_summed():
     }
 
 
-@pytest.mark.parametrize(("labels", "count"), [(None, 10), (np.zeros(40, int), 40)])
-def test_large_samples_without_labels_are_not_all_compared(
-    labels: np.ndarray | None, count: int, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(reporting, "COMPARED", 10 * 4 * 3 * front.SIDE**2)
-    found = compress(front.classifier(), "cleanup", data=front.images(40), labels=labels, preprocess="unit")
+def judged(samples: int, pipeline: str = "basis:macs=0.7") -> QualityReport:
+    data = front.images(samples)
+    quality = compress(
+        front.classifier(), pipeline, data=data, labels=np.zeros(samples, int), preprocess="unit"
+    ).report["quality"]
+    assert quality is not None
+    return quality
+
+
+def test_quality_is_measured_on_samples_that_no_fit_has_seen():
+    quality = judged(128)
+    assert (quality["metric"], quality["samples"], quality["held_out"]) == ("agreement", 32, True)
+    assert quality["value"] == quality["agreement"] == pytest.approx(quality["value"])
+    assert quality["fitted"] is not None and quality["deviation"] is not None
+    assert seen(quality) == "on 32 samples that no fit has seen"
+
+
+def test_of_few_samples_the_figure_is_called_what_it_is():
+    quality = judged(20)
+    assert (quality["samples"], quality["held_out"], quality["fitted"]) == (20, False, None)
+    assert seen(quality) == "on 20 samples that the fits have seen"
+
+
+def test_a_destroyed_network_is_said_to_be_one():
+    found = compress(front.classifier(), "basis:rank=1", data=front.images(128), preprocess="unit")
     quality = found.report["quality"]
-    assert quality is not None and quality["samples"] == count
+    assert quality is not None and (quality["value"] < 0.5) == any(
+        "is destroyed" in each for each in found.report["warnings"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("quality", "words"),
+    [
+        ({"value": 0.27, "deviation": 0.03, "fitted": 0.96}, ["is destroyed: agreement 27.00 % ± 3", "say 0.96"]),
+        ({"value": 0.93, "deviation": 0.03, "fitted": 0.96}, []),
+        ({"value": 0.80, "deviation": 0.03, "fitted": 0.96}, ["were fitted say 0.96: Conv_0 has more inputs"]),
+        ({"metric": "error", "value": 0.7, "deviation": 0.1, "fitted": 0.6}, ["is destroyed: error 0.7 ± 0.1"]),
+        ({"metric": "error", "value": 0.3, "deviation": 0.01, "fitted": 0.1}, ["the samples that were fitted say 0.1"]),
+    ],
+)
+def test_warnings(quality: dict[str, float | str], words: list[str]):
+    graph = builders.model(
+        "g (float[1,3,1,1] x) => (float[1,4,1,1] y) { y = Conv(x, w) }", w=builders.normal(4, 3, 1, 1)
+    ).graph
+    report: Any = {"metric": "agreement", "samples": 64, "held_out": True, **quality}
+    found = list(warnings(report, graph, Context(data=builders.Images(builders.normal(2, 3, 1, 1)))))
+    assert len(found) == len(words)
+    assert all(word in line for word, line in zip(words, found, strict=True))
 
 
 def test_an_engine_takes_every_shape_of_the_samples():

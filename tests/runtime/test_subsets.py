@@ -11,7 +11,7 @@ from builders import Images, Unlabelled
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_compress.runtime.data import Input, Samples, load_data
-from onnx_compress.runtime.subsets import ChosenSamples, Half, Slice, Subset
+from onnx_compress.runtime.subsets import Blocks, ChosenSamples, Slice, Subset, halves, held_out
 
 
 @dataclass(frozen=True)
@@ -30,30 +30,42 @@ class Numbers(Unlabelled):
         return {"x": rows}
 
 
-def held(half: Half, size: int) -> list[int]:
+def held(half: Blocks, size: int) -> list[int]:
     return [int(value) for batch in half.batches(size) for value in batch["x"]]
 
 
 @given(st.integers(1, 300), st.integers(1, 100), st.sampled_from([None, 1, 7, 32]))
 def test_every_sample_is_in_one_half(samples: int, size: int, fixed: int | None) -> None:
     data = Numbers(samples - samples % (fixed or 1), fixed)
-    even, odd = Half(data), Half(data, odd=True)
+    even, odd = halves(data)
     assert held(even, size) == even.rows().tolist()
     assert held(odd, size) == odd.rows().tolist()
     assert sorted(held(even, size) + held(odd, size)) == list(range(data.samples))
     assert even.samples + odd.samples == data.samples
 
 
-@pytest.mark.parametrize("half", [Half(Numbers(70, 7)), Half(Numbers(70, 7), odd=True)])
-def test_a_fixed_batch_stays_whole(half: Half) -> None:
+@pytest.mark.parametrize("half", halves(Numbers(70, 7)))
+def test_a_fixed_batch_stays_whole(half: Blocks) -> None:
     assert {len(batch["x"]) for batch in half.batches(128)} == {7}
 
 
+@given(st.integers(1, 600), st.integers(1, 12), st.sampled_from([None, 1, 7]))
+def test_every_sample_is_in_one_part(samples: int, every: int, fixed: int | None) -> None:
+    data = Numbers(samples - samples % (fixed or 1), fixed)
+    chosen, others = Blocks(data, every), Blocks(data, every, others=True)
+    assert sorted([*chosen.rows(), *others.rows()]) == list(range(data.samples))
+    assert held(chosen, 32) == chosen.rows().tolist()
+    assert chosen.samples <= -(-data.samples // every) + 16
+
+
 def test_sorted_classes_are_in_both() -> None:
-    assert {value // 256 for value in held(Half(Numbers(1024), odd=True), 64)} == {0, 1, 2, 3}
+    assert {value // 256 for value in held(halves(Numbers(1024))[1], 64)} == {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize("kind", [lambda d: Slice(d, 3, 20), Half, lambda d: ChosenSamples(d, np.array([7, 2, 9]))])
+@pytest.mark.parametrize(
+    "kind",
+    [lambda d: Slice(d, 3, 20), lambda d: Blocks(d, 8, others=True), lambda d: ChosenSamples(d, np.array([7, 2, 9]))],
+)
 def test_a_part_has_the_labels_the_samples_and_the_batches_of_its_rows(kind: Callable[[Images], Subset]) -> None:
     data = Images(np.arange(40.0), np.arange(40) % 3)
     part = kind(data)
@@ -67,17 +79,24 @@ def test_a_part_has_the_labels_the_samples_and_the_batches_of_its_rows(kind: Cal
 
 def test_parts_of_other_rows_have_other_digests() -> None:
     data = Images(np.arange(40.0))
-    parts = [Slice(data, 0, 10), Slice(data, 1, 10), Half(data), Half(data, odd=True)]
+    parts = [Slice(data, 0, 10), Slice(data, 1, 10), *halves(data)]
     assert len({data.digest, *(part.digest for part in parts)}) == 5
     assert Slice(data, 0, 16).digest == ChosenSamples(data, np.arange(16)).digest
 
 
 def test_parts_of_parts_keep_the_batch_size_that_the_model_takes() -> None:
-    part = Slice(Half(Numbers(56, 7)), 0, 14)
+    part = Slice(halves(Numbers(56, 7))[0], 0, 14)
     assert part.fixed_batch == 7 and {len(batch["x"]) for batch in part.batches(128)} == {7}
 
 
-@pytest.mark.parametrize("kind", [lambda d: Slice(d, 3, 40), Half, lambda d: ChosenSamples(d, np.arange(0, 50, 3))])
+PARTS = [
+    lambda d: Slice(d, 3, 40),
+    lambda d: Blocks(d, 8, others=True),
+    lambda d: ChosenSamples(d, np.arange(0, 50, 3)),
+]
+
+
+@pytest.mark.parametrize("kind", PARTS)
 def test_a_batch_of_a_part_has_one_shape(kind: Callable[[Samples], Subset]) -> None:
     lines = [np.full((1, 1, 4, 4 + number // 5 % 3), number, np.float32) for number in range(50)]
     part = kind(load_data(lines, [Input("x", np.dtype(np.float32), (None, 1, 4, None))]))
@@ -85,3 +104,19 @@ def test_a_batch_of_a_part_has_one_shape(kind: Callable[[Samples], Subset]) -> N
     assert [int(row[0, 0, 0]) for batch in batches for row in batch] == part.rows().tolist()
     assert part.shapes is not None and part.shapes.tolist() == (part.rows() // 5 % 3).tolist()
     assert max(map(len, batches)) > 1
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [(10, 0), (32, 8), (64, 16), (128, 32), (256, 64), (512, 64), (1024, 128), (8192, 1024), (50_000, 1040)],
+)
+def test_an_eighth_is_held_out(samples: int, expected: int) -> None:
+    fitting, judging = held_out(Numbers(samples))
+    assert (0 if judging is None else judging.samples) == pytest.approx(expected, abs=16 * (samples > 10_000))
+    assert fitting.samples + (0 if judging is None else judging.samples) == samples
+
+
+@pytest.mark.parametrize("samples", [56, 70, 700])
+def test_what_is_held_out_is_whole_batches(samples: int) -> None:
+    for part in held_out(Numbers(samples, 7)):
+        assert part is not None and {len(batch["x"]) for batch in part.batches(64)} == {7}

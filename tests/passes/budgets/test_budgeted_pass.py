@@ -17,8 +17,8 @@ from onnx_compress.passes.budgets.budgeted_pass import BudgetedPass
 from onnx_compress.passes.prune import Prune
 
 SHARED = [
-    *("macs", "params", "bytes", "latency", "energy", "agreement", "accuracy_drop", "align", "precision", "power"),
-    *("sensitivity", "sensitivity_file", "ridge"),
+    *("macs", "params", "bytes", "latency", "energy", "agreement", "accuracy_drop", "error"),
+    *("align", "precision", "power", "sensitivity", "sensitivity_file", "ridge"),
 ]
 OWN = {"power": "15W", "sensitivity_file": "own.json"}
 
@@ -72,9 +72,12 @@ def test_power_mode_and_sensitivity_file_default_to_those_of_the_run(
 @pytest.mark.parametrize("kind", [Basis, Prune])
 def test_the_default_budget_depends_on_data(kind: type[Any]) -> None:
     notes: list[str] = []
-    assert str(kind()._budget(Context(data=builders.Images(builders.normal(4, 3))), notes)) == "agreement=0.97"
+    graph = builders.model("g (float[N,3] x) => (float[N,4] y) { y = MatMul(x, w) }", w=builders.normal(3, 4)).graph
+    assert str(kind()._budget(graph, Context(data=builders.Images(builders.normal(64, 3))), notes)) == "agreement=0.97"
     assert notes == []
-    assert str(kind()._budget(Context(), notes)) == "energy=0.99"
+    assert str(kind()._budget(graph, Context(data=builders.Images(builders.normal(40, 3))), notes)) == ""
+    assert notes.pop() == budgeted_pass.TOO_FEW
+    assert str(kind()._budget(graph, Context(), notes)) == "energy=0.99"
     assert notes == ["without data and without a budget, every layer keeps 99% of its weights' energy"]
 
 

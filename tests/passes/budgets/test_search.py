@@ -12,6 +12,7 @@ from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.data import Data
 from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable
 from onnx_compress.passes.budgets.search import TRIALS, BudgetSearch, SearchOutcome, search_smallest
+from onnx_compress.runtime.quality.judge import Judge
 from scipy.stats import binomtest
 
 
@@ -36,7 +37,7 @@ def spoil(graph: gs.Graph, macs: float, data: Data) -> None:
 
 def searched(budget: Budget, data: builders.Images, attempt: object = spoil) -> SearchOutcome:
     ctx = Context(data=data)
-    return search_smallest(linear().graph, ctx, BudgetSearch.of(budget, ctx), attempt)  # pyright: ignore[reportArgumentType]
+    return search_smallest(linear().graph, ctx, BudgetSearch.of(budget, ctx, linear().graph), attempt)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("wanted", [0.8, 0.9, 0.97])
@@ -63,6 +64,25 @@ def test_the_drop_is_measured_against_labels() -> None:
     assert outcome.metrics()["accuracy_drop_bound"] > outcome.metrics()["accuracy_drop"]
 
 
+def test_an_error_is_searched_for_where_outputs_are_values() -> None:
+    outcome = searched(Budget(rule="error", value=0.2), rows())
+    assert outcome.best is not None
+    assert 0.15 <= outcome.metrics()["error"] <= 0.2 < 1.2 * outcome.metrics()["error_bound"]
+    assert "error=0.2: macs=" in outcome.note()
+
+
+@pytest.mark.parametrize(
+    ("tail", "expected"),
+    [("y = Relu(a)", "agreement=0.97"), ("r = Relu(a) y = Reshape(r, to)", "error=0.1")],
+)
+def test_the_default_follows_the_outputs(tail: str, expected: str) -> None:
+    shape = "N,8" if tail.startswith("y") else "N,2,4"
+    text = f"g (float[N,8] x) => (float[{shape}] y) {{ a = MatMul(x, w) {tail} }}"
+    graph = builders.model(text, w=builders.normal(8, 8), to=np.array([0, 2, 4])).graph
+    assert str(BudgetSearch.default(Context(data=rows()), graph)) == expected
+    assert BudgetSearch.default(Context(data=builders.Images(builders.normal(40, 8))), graph) is None
+
+
 def test_what_cannot_be_reached_is_said_with_the_nearest() -> None:
     def hopeless(graph: gs.Graph, macs: float, data: Data) -> None:
         spoil(graph, 0.2 + 0.1 * macs, data)
@@ -83,7 +103,7 @@ def test_no_trial_is_fitted_on_the_samples_it_is_judged_on() -> None:
 
     data = rows()
     outcome = searched(Budget(rule="agreement", value=0.9), data, watch)
-    judged = {float(value) for batch in outcome.search.judging.batches(64) for value in batch["x"][:, 0]}
+    judged = {float(value) for batch in outcome.search.judge.data.batches(64) for value in batch["x"][:, 0]}
     assert not seen & judged
     assert len(seen) + len(judged) == data.samples
 
@@ -92,10 +112,11 @@ def test_no_trial_is_fitted_on_the_samples_it_is_judged_on() -> None:
 def test_the_bound_is_wilsons(differ: int, count: int) -> None:
     x = np.eye(8, dtype=np.float32)[np.zeros(count, int)]
     flipped = np.eye(8, dtype=np.float32)[np.r_[np.ones(differ, int), np.zeros(count - differ, int)]]
-    search = BudgetSearch("agreement", 0.1, builders.Images(x), builders.Images(flipped))
+    judge = Judge.of(linear().graph, builders.Images(flipped))
+    search = BudgetSearch("agreement", 0.1, builders.Images(x), judge)
     trial = linear().graph
     trial.nodes[0].inputs[1] = gs.Constant("v", _first())
-    judged = search.judge(0.5, linear().graph, trial)
+    judged = search.judged(0.5, trial)
     assert judged.loss == pytest.approx(differ / count)
     expected = binomtest(differ, count).proportion_ci(0.9, method="wilson").high
     assert judged.bound == pytest.approx(expected, rel=1e-3)
@@ -118,4 +139,4 @@ def _first() -> np.ndarray:
 )
 def test_what_is_missing_is_said(budget: Budget, data: builders.Images | None, words: str) -> None:
     with pytest.raises(CompressError, match=words):
-        BudgetSearch.of(budget, Context(data=data))
+        BudgetSearch.of(budget, Context(data=data), linear().graph)

@@ -140,7 +140,8 @@ def test_an_agreement_that_no_trial_has_is_refused_by_name_only(
     name: str, option: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(search, "TRIALS", 1)
-    monkeypatch.setattr(search.BudgetSearch, "judge", lambda self, macs, *_: search.TrialOutcome(macs, 0.25, 0.5))
+    monkeypatch.setattr(search.Judge, "of", lambda _, data, *__: search.Judge(None, data, "agreement", None))
+    monkeypatch.setattr(search.BudgetSearch, "judged", lambda self, macs, _: search.TrialOutcome(macs, 0.25, 0.5))
     ctx = context(model := wide())
     ctx.data = builders.Images(builders.normal(64, 8, 16, 16), np.zeros(64, np.int64))
     nearest = {"agreement=1": "agreement=0.75", "accuracy-drop=0": "accuracy-drop=25"}[option]
@@ -151,8 +152,8 @@ def test_an_agreement_that_no_trial_has_is_refused_by_name_only(
 
 
 @pytest.mark.parametrize("name", PASSES)
-def test_an_agreement_of_what_stays_as_it_is_is_met(name: str):
+def test_an_error_of_what_stays_as_it_is_is_met(name: str):
     model = lone()
     ctx = context(model)
     ctx.data = builders.Images(builders.normal(64, 2, 8, 8), np.zeros(64, np.int64))
-    assert not apply(model, f"{name}:agreement=0.9", ctx).changed
+    assert not apply(model, f"{name}:error=0.1", ctx).changed

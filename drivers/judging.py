@@ -1,0 +1,78 @@
+"""The quality of a finished network: on samples that no fit has seen, and beside it on some that fits have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isnan, prod
+
+import onnx_graphsurgeon as gs
+
+from ..compiler.graph.convs import find_convs
+from ..compiler.graph.gemms import find_gemms
+from ..compiler.pipeline.context import Context
+from ..compiler.report import QualityReport
+from ..compiler.report.sizes import seen, shown
+from ..runtime.evaluate import agreement
+from ..runtime.quality.judge import Judge
+from ..runtime.shapes import network_shapes
+from ..runtime.subsets import Slice
+
+NAMED = 3
+DESTROYED = {"agreement": 0.5, "pixels": 0.5, "error": 0.5}
+
+
+def quality_report(original: gs.Graph, compressed: gs.Graph, ctx: Context) -> QualityReport | None:
+    """None without data."""
+    if ctx.data is None:
+        return None
+    data = ctx.data if ctx.judging is None else ctx.judging
+    with ctx.progress("compare", 1) as advance:
+        judged = Judge.of(original, data).judge(compressed)
+        alike = agreement(original, compressed, data, labels=data.labels)
+        fitted = None
+        if ctx.judging is not None:
+            seen = Slice(ctx.data, 0, min(ctx.judging.samples, ctx.data.samples))
+            fitted = Judge.of(original, seen, judged.metric).judge(compressed).value
+        advance()
+    before, after = alike.correct or (None, None)
+    return QualityReport(
+        metric=judged.metric,
+        value=judged.value,
+        deviation=None if judged.deviation is None or isnan(judged.deviation) else judged.deviation,
+        samples=data.samples,
+        held_out=ctx.judging is not None,
+        fitted=fitted,
+        agreement=judged.value if judged.metric == "agreement" else None,
+        output_error=alike.error,
+        top1_before=before,
+        top1_after=after,
+    )
+
+
+def warnings(quality: QualityReport, original: gs.Graph, ctx: Context) -> Iterator[str]:
+    """Where the network is destroyed, and where it is worse than the fitted samples make believe."""
+    metric, value = quality["metric"], quality["value"]
+    lost = value > DESTROYED[metric] if metric == "error" else value < DESTROYED[metric]
+    if lost:
+        yield f"the network is destroyed: {metric} {shown(quality)}, {seen(quality)}; ask for less, or add finetune"
+    fitted, deviation = quality["fitted"], quality["deviation"] or 0.0
+    if fitted is not None and abs(fitted - value) > 2 * deviation and (fitted > value) != (metric == "error"):
+        yield f"the samples that were fitted say {fitted:.3g}: {_why(original, ctx)}; give more samples"
+
+
+def _why(original: gs.Graph, ctx: Context) -> str:
+    few = list(_with_few_rows(original, ctx))
+    if not few:
+        return "fits know these too well"
+    more = f" and {len(few) - NAMED} more" if len(few) > NAMED else ""
+    verb = "has" if len(few) == 1 else "have"
+    return f"{', '.join(few[:NAMED])}{more} {verb} more inputs than samples show"
+
+
+def _with_few_rows(graph: gs.Graph, ctx: Context) -> Iterator[str]:
+    """The layers whose weight has more inputs than the samples have rows for them."""
+    samples, shapes = 0 if ctx.data is None else ctx.data.samples, network_shapes(graph, ctx)
+    for layer in (*find_convs(graph), *find_gemms(graph)):
+        positions = prod(shapes.get(layer.output.name, (0, 0))[2:])
+        if samples * positions < layer.fan_in:
+            yield layer.name

@@ -1,0 +1,85 @@
+"""The judge of a run: how good a network is beside the original.
+
+    auto         by what the outputs are (`outputs`): agreement, pixels or error
+    agreement    pixels    error        that one
+    accuracy     against labels
+
+Networks are judged at the tensors where two of them can be compared (`graph.comparable`), paired by position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...compiler.errors import CompressError
+from ...compiler.pipeline.data import Data
+from ..data import sized_batches
+from ..session import Session, comparable_session
+from .comparison import Accuracy, Agreement, Comparison, Judged, NormalisedError, PixelAgreement
+from .outputs import Kind, kind_of
+
+AUTO = "auto"
+Unlabelled = type[Agreement] | type[PixelAgreement] | type[NormalisedError]
+OF_KIND: Mapping[Kind, Unlabelled] = {"classes": Agreement, "maps": PixelAgreement, "values": NormalisedError}
+NAMED: Mapping[str, Unlabelled] = {each.metric: each for each in OF_KIND.values()}
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Compares networks with the original on samples.
+
+    Attributes:
+        metric: what is measured.
+    """
+
+    original: Session
+    data: Data
+    metric: str
+    comparison: Callable[[], Comparison]
+
+    @staticmethod
+    def of(original: gs.Graph, data: Data, metric: str = AUTO) -> Judge:
+        """`CompressError` where the outputs do not have what the metric is about, or there are no labels."""
+        session = comparable_session(original)
+        kind = _kind(original, session, data)
+        if metric == Accuracy.metric:
+            labels = data.labels
+            if labels is None or kind != "classes":
+                what = "there are no labels" if labels is None else "the outputs hold no row of class scores"
+                raise CompressError(f"accuracy cannot be measured: {what}", "metric", "give --labels, or use error")
+            return Judge(session, data, metric, lambda: Accuracy(labels))
+        comparison = OF_KIND[kind] if metric == AUTO else NAMED[metric]
+        judge = Judge(session, data, comparison.metric, comparison)
+        if judge.metric not in (OF_KIND[kind].metric, NormalisedError.metric):
+            what = f"{metric} cannot be measured: the outputs are no {'row' if metric == 'agreement' else 'map'}"
+            raise CompressError(f"{what} of class scores", "metric", f"use {OF_KIND[kind].metric}, or macs=")
+        return judge
+
+    def judge(self, network: gs.Graph | Session) -> Judged:
+        """How good a network with the same outputs is."""
+        other, comparison = network if isinstance(network, Session) else comparable_session(network), self.comparison()
+        for feeds in sized_batches(self.data):
+            wanted, found = (_numbers(side.run(feeds)) for side in (self.original, other))
+            shapes = [[value.shape for value in side.values()] for side in (wanted, found)]
+            if shapes[0] != shapes[1]:
+                raise CompressError(
+                    f"outputs differ in shape: {shapes[0]} and {shapes[1]}", "metric", "compare networks of one task"
+                )
+            comparison.add(wanted, dict(zip(wanted, found.values(), strict=True)))
+        return comparison.result()
+
+
+def _kind(graph: gs.Graph, session: Session, data: Data) -> Kind:
+    feeds = next(iter(data.batches(data.fixed_batch or 1)))
+    return kind_of(graph, feeds, _numbers(session.run(feeds)))
+
+
+def _numbers(outputs: Mapping[str, object]) -> dict[str, np.ndarray]:
+    """Without text, sequences and maps."""
+    return {
+        name: value for name, value in outputs.items() if isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
+    }

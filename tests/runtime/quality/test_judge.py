@@ -1,0 +1,64 @@
+"""The judge takes the metric that the outputs have, and refuses what they have not."""
+
+from __future__ import annotations
+
+import builders
+import numpy as np
+import pytest
+from onnx_compress.compiler.errors import CompressError
+from onnx_compress.runtime.quality.judge import Judge
+
+CLASSES = "g (float[N,4] x) => (float[N,3] y) { y = MatMul(x, w) }"
+VALUES = "g (float[N,4] x) => (float[N,3,2] y) { a = MatMul(x, v) y = Reshape(a, to) }"
+WEIGHTS = {"w": builders.normal(4, 3), "v": builders.normal(4, 6), "to": np.array([0, 3, 2])}
+LABELLED = builders.Images(builders.normal(64, 4), np.arange(64) % 3)
+
+
+def graph(text: str):
+    return builders.model(text, **{name: value for name, value in WEIGHTS.items() if f"{name})" in text}).graph
+
+
+@pytest.mark.parametrize(("text", "metric"), [(CLASSES, "agreement"), (VALUES, "error")])
+def test_by_the_outputs(text: str, metric: str) -> None:
+    judge = Judge.of(graph(text), LABELLED)
+    assert judge.metric == metric
+    found = judge.judge(graph(text))
+    assert (found.loss, found.samples, found.metric) == (0.0, 64, metric)
+
+
+def test_by_labels() -> None:
+    found = Judge.of(graph(CLASSES), LABELLED, "accuracy").judge(graph(CLASSES))
+    chosen = (LABELLED.x @ WEIGHTS["w"]).argmax(1)
+    assert found.value == pytest.approx((chosen == LABELLED.labels).mean())
+    assert found.loss == 0
+
+
+def test_an_error_can_be_asked_for_of_classes_too() -> None:
+    assert Judge.of(graph(CLASSES), LABELLED, "error").metric == "error"
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "words"),
+    [
+        (VALUES, "agreement", "agreement cannot be measured: the outputs are no row of class scores"),
+        (CLASSES, "pixels", "pixels cannot be measured: the outputs are no map of class scores"),
+        (VALUES, "accuracy", "accuracy cannot be measured"),
+    ],
+)
+def test_what_the_outputs_have_not_is_refused(text: str, metric: str, words: str) -> None:
+    with pytest.raises(CompressError, match=words):
+        Judge.of(graph(text), LABELLED, metric)
+
+
+def test_networks_of_other_tasks_are_refused() -> None:
+    with pytest.raises(CompressError, match="outputs differ in shape"):
+        Judge.of(graph(CLASSES), LABELLED).judge(
+            builders.model(CLASSES.replace("N,3", "N,5"), w=builders.normal(4, 5)).graph
+        )
+
+
+def test_what_cannot_be_compared_is_judged_by_what_it_is_made_of() -> None:
+    text = "g (float[N,4] x) => (int64[2,M] y) { a = MatMul(x, w) y = NonZero(a) }"
+    judge = Judge.of(builders.model(text, w=WEIGHTS["w"]).graph, LABELLED)
+    assert judge.original.outputs == ["a"]
+    assert judge.judge(builders.model(text, w=1.1 * WEIGHTS["w"]).graph).loss >= 0
