@@ -1,13 +1,18 @@
-"""How far a re-fit may go from the stored weight, decided by rows that it has not seen.
+"""How far a re-fit of a layer with few rows may go from the stored weight, decided by rows that it has not seen.
 
 The samples are in two parts (`runtime.moments`). For every ridge in turn the weight is fitted on one part and judged on
 the other, and the other way round: with W' = [W b], from the moments of the part that judges,
 
     E|y - W' x|^2 = P - 2 tr(W' YX^T) + tr(W' XX W'^T)
 
-The ridge with the smallest sum is taken for the fit on both. Beside the ridges stands the stored weight with a fitted
-bias: where it is best the layer is not re-fitted, as behind a global pooling, where a weight of 1,280 inputs would be
-fitted to a row per sample.
+The ridge with the smallest sum decides the weight that is fitted to both; the metric that structured weights are
+compared in stays that of the ridge that was asked for. Beside the ridges stands the stored weight with a fitted bias.
+
+Moments come in parts where rows are few (`runtime.lockstep.FEW`). Elsewhere a stronger ridge lowers the error of the
+layer on unseen rows by a little, and what the layer makes up for the errors before it by more. EfficientNet-Lite0 at 85
+% of the MACs, 512 images of which 64 are held out from all fits, agreement on 500 others:
+
+    no choice 63.4       for the Gemm behind the pooling 66.0       for all layers 59.4 (the metric as well: 49.8)
 """
 
 from __future__ import annotations
@@ -30,14 +35,15 @@ def judged_fits(moments: Moments, stored: np.ndarray, ridge: float) -> list[Fit]
     Args:
         stored: (g, n, d).
     """
-    import os
-    if moments.parts is None or os.environ.get("NOCV"):
+    if moments.parts is None:
         return _fits(moments, stored, ridge)
     losses = [_loss(moments.parts, stored, ridge * factor) for factor in FACTORS]
     best = int(np.argmin(losses))
     if _loss(moments.parts, stored, None) <= losses[best]:
         return _fits(moments, stored, None, ridge)
-    return _fits(moments, stored, ridge * FACTORS[best])
+    asked, chosen = _fits(moments, stored, ridge), _fits(moments, stored, ridge * FACTORS[best])
+    pairs = zip(asked, chosen, strict=True)
+    return [replace(one, weight=other.weight, residual=other.residual, rhs=None) for one, other in pairs]
 
 
 def _loss(parts: Sequence[Moments], stored: np.ndarray, ridge: float | None) -> float:
@@ -67,8 +73,9 @@ def _kept(xx: Array, yx: Array, power: float, stored: Array, ridge: float) -> Fi
 
 
 def _missed(fits: Sequence[Fit], moments: Moments) -> float:
-    missed: list[float] = []
-    for fit, xx, yx, power in zip(fits, moments.xx, moments.yx, moments.power, strict=True):
-        whole = np.column_stack([fit.weight, fit.bias(fit.weight)])
-        missed.append(float(power) - 2 * float(np.vdot(whole, yx)) + float(np.vdot(whole @ xx, whole)))
-    return sum(missed)
+    return float(moments.power.sum()) - sum(map(_explained, fits, moments.xx, moments.yx))
+
+
+def _explained(fit: Fit, xx: Array, yx: Array) -> float:
+    whole: Array = np.concatenate([fit.weight, fit.bias(fit.weight)[:, None]], axis=1)
+    return 2 * float(np.vdot(whole, yx)) - float(np.vdot(whole @ xx, whole))
