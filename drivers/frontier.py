@@ -59,11 +59,11 @@ def run_frontier(
     shares = request.shares()
     reads = list(data_place("--eval-data", request.eval_data))
     setup = set_up(model, method, options, progress, frontier_written, reads)
-    if setup.ctx.data is None:
+    if setup.samples is None:
         raise UsageError("a frontier needs samples", "--data", "give some hundreds")
     held = _held_out(setup, request)
-    sweep = _sweep(setup, setup.ctx.data, held, request.budget)
-    digests = [setup.ctx.data.digest, None if held is None else held.digest]
+    sweep = _sweep(setup, setup.samples, held, request.budget)
+    digests = [setup.samples.digest, None if held is None else held.digest]
     key = [*digests, setup.spelled, request.budget, options.deciding(), __version__]
     found = _resumed(sweep, setup, shares, key)
     if options.output is not None:

@@ -82,7 +82,7 @@ class Agreement:
         count = sum(map(len, next(iter(self._same.values()))))
         value = float(np.mean(list(shares.values())))
         losses = {name: 1 - share for name, share in shares.items()} if len(shares) > 1 else {}
-        return Judged(self.metric, value, 1 - value, count, sqrt(value * (1 - value) / count), losses)
+        return Judged(self.metric, value, 1 - value, count, _deviation_of_share(value, count), losses)
 
 
 class PixelAgreement:
@@ -192,6 +192,13 @@ def _classes_of_map(output: np.ndarray) -> np.ndarray:
 
 def _deviation(values: np.ndarray) -> float:
     return float(values.std(ddof=1) / sqrt(len(values))) if len(values) > 1 else float("nan")
+
+
+def _deviation_of_share(share: float, count: int) -> float:
+    """With two successes and two failures added, so that all of a few samples is not certainty (Agresti and Coull,
+    1998)."""
+    middle = (share * count + 2) / (count + 4)
+    return sqrt(middle * (1 - middle) / (count + 4))
 
 
 def _wilson(share: float, count: int) -> float:

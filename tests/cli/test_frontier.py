@@ -157,7 +157,7 @@ def test_what_cannot_be_reached_is_said(model: Path, data: Path, capsys: pytest.
         (("--method", "cleanup"), "'cleanup' has no budget macs="),
         (("--low", 0.9, "--high", 0.3), "points from 0.9 to 0.3"),
         (("--jobs", 0), "--jobs"),
-        (("--samples", 8), "8 samples cannot be split"),
+        (("--samples", 1), "1 samples cannot be split"),
     ],
 )
 def test_wrong_usage(
