@@ -9,9 +9,14 @@ output    Each layer alone gets weights that lose about `LEVELS` of its output e
               slope = exp(mean log(divergence / error)),        gain = (slope / geometric mean of slopes) ^ TEMPER
           The root tempers it: what the layers after a layer make up for, when they are re-fitted, is not measured.
 
-    divergence = mean over samples of sum_c p_c log(p_c / q_c)        where the first output holds class scores,
-                                                                      p and q their softmax before and after
-    divergence = sum |a - b|^2 / sum |a|^2                            over all outputs otherwise
+    divergence = mean over samples of sum_c p_c log(p_c / q_c)        where the outputs are rows of class scores, of the
+                                                                      first, p and q their softmax before and after
+    divergence = sum |a - b|^2 / sum |a|^2                            where they are a map of class scores
+    divergence = squared error by channel                             of other outputs (`quality.comparison`)
+
+Beside the relative distance of all outputs, the error by channel wins back what `prune:macs=0.8` loses on detectors,
+mAP50: FastestDet (35.2) 27.3 instead of 21.1, with sensitivity=energy 21.7; YOLOX-nano (49.6) 22.9 instead of 14.0. On
+the class map of DeepLab (35.9) the distance is better: mean IoU 37.3, by channel 28.5, by classes 29.4. 48 images each.
 
 The network is walked once: what comes before a layer is not run again, and what comes after it is run with the weight
 as an input, once per weight.
@@ -45,8 +50,10 @@ from ...compiler.graph.convs import find_convs
 from ...compiler.graph.copies import copy_graph
 from ...compiler.graph.shapes import static_shapes
 from ...compiler.pipeline.context import Context
-from ...compiler.pipeline.data import ACTIVATIONS, Data
-from ...runtime.evaluate import class_scores, kullback_leibler
+from ...compiler.pipeline.data import ACTIVATIONS, Data, Feeds
+from ...runtime.evaluate import kullback_leibler
+from ...runtime.quality.comparison import NormalisedError
+from ...runtime.quality.outputs import Kind, kind_of, scores
 from ...runtime.rows import Layer
 from ...runtime.segmented_executor import SegmentedExecutor
 from ...runtime.session import Session, graph_session, segment_session
@@ -91,7 +98,7 @@ class SensitivityMeter:
         if data is None or held is None:
             fix = "give --data, or more of them"
             raise CompressError(f"sensitivity={self.measure} needs data to hold out", "sensitivity", fix)
-        key = {"measure": self.measure, "scope": ctx.scope(), **options}
+        key = {"measure": self.measure, "divergence": 4, "scope": ctx.scope(), **options}
         self._cache = cache_file(table_key(graph, data, key))
         with suppress(CompressError):
             self._table = SensitivityTable.load(self._cache)
@@ -142,9 +149,9 @@ class WeightDivergence:
         self._graph = copy_graph(graph)
         batches = list(data.batches(BATCH))
         self._names = comparable_tensors(graph)
-        self._rated = self._names[0] == graph.outputs[0].name
         session = graph_session(graph, self._names)
         self._wanted = [[values[name] for name in self._names] for values in map(session.run, batches)]
+        self._kind: Kind = _kind(graph, batches[0], dict(zip(self._names, self._wanted[0], strict=True)))
         self._executor = SegmentedExecutor(self._graph, batches, memory)
 
     def divergences(self, layer: Layer, weights: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
@@ -187,18 +194,32 @@ class WeightDivergence:
         for index, wanted in enumerate(self._wanted):
             values = session.run({**{name: self._executor[name][index] for name in held}, **weight})
             found.append([values.get(name, before) for name, before in zip(self._names, wanted, strict=True)])
-        return divergence(self._wanted, found, self._rated)
+        return divergence(self._wanted, found, self._kind)
 
 
-def divergence(wanted: Sequence[Outputs], found: Sequence[Outputs], rated: bool = True) -> float:
-    """Of outputs, by batch: see the module docstring; `rated`: the first may hold class scores."""
-    scores = [(class_scores(a[0]), class_scores(b[0])) for a, b in zip(wanted, found, strict=True)]
-    if rated and all(a is not None and b is not None for a, b in scores):
-        rows = [kullback_leibler(a, b) for a, b in scores if a is not None and b is not None]
-        return float(np.mean(np.concatenate(rows)))
-    pairs = [(a.astype(np.float64), b) for x, y in zip(wanted, found, strict=True) for a, b in zip(x, y, strict=True)]
-    energy = sum(float(np.sum(a * a)) for a, _ in pairs)
-    return sum(float(np.sum((a - b) ** 2)) for a, b in pairs) / max(energy, 1e-30)
+def divergence(wanted: Sequence[Outputs], found: Sequence[Outputs], kind: Kind = "classes") -> float:
+    """Of outputs, by batch: see the module docstring; `kind`: what they are."""
+    if kind == "classes":
+        pairs = [(scores(a[0]), scores(b[0])) for a, b in zip(wanted, found, strict=True)]
+        return float(np.mean(np.concatenate([kullback_leibler(a, b) for a, b in pairs])))
+    if kind == "maps":
+        gaps = [
+            (float(np.square(a[0] - b[0]).sum()), float(np.square(a[0]).sum()))
+            for a, b in zip(wanted, found, strict=True)
+        ]
+        distance, energy = (sum(part) for part in zip(*gaps, strict=True))
+        return distance / max(energy, 1e-30)
+    error = NormalisedError()
+    for a, b in zip(wanted, found, strict=True):
+        error.add(*({str(place): value for place, value in enumerate(side)} for side in (a, b)))
+    return error.result().value ** 2
+
+
+def _kind(graph: gs.Graph, feeds: Feeds, outputs: Mapping[str, np.ndarray]) -> Kind:
+    """Of the outputs; numbers of classes are values, as they have no scores."""
+    if all(each.dtype.kind == "f" for each in outputs.values()):
+        return kind_of(graph, feeds, outputs)
+    return "values"
 
 
 def _affordable(graph: gs.Graph, data: Data) -> int:

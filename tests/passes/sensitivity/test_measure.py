@@ -170,7 +170,9 @@ def test_it_is_that_of_the_network_with_the_other_weight(text: str) -> None:
         target.store(Rewriter(changed.graph), *other)
         after = builders.run(changed, x=x)
         assert same == pytest.approx(0, abs=1e-6)
-        assert found == pytest.approx(divergence([list(before.values())], [list(after.values())]), rel=1e-3)
+        assert found == pytest.approx(
+            divergence([list(before.values())], [list(after.values())], trials._kind), rel=1e-3
+        )
         assert found > 1e-3
     np.testing.assert_array_equal(builders.run(source, x=x)[source.graph.outputs[0].name], next(iter(before.values())))
 
@@ -181,6 +183,16 @@ def test_it_is_the_kullback_leibler_divergence_of_the_classes() -> None:
     assert found == pytest.approx(0.25 * np.log(2))
 
 
-def test_it_is_relative_to_all_outputs_where_there_are_no_classes() -> None:
+def test_it_is_the_relative_distance_of_a_map_of_classes() -> None:
     a, b = np.full((1, 2, 2, 2), 2.0), np.full((1, 2, 2, 2), 1.0)
-    assert divergence([[a, a]], [[b, a]]) == pytest.approx(0.125)
+    assert divergence([[a]], [[b]], "maps") == pytest.approx(0.25)
+
+
+def test_other_outputs_count_by_what_their_channels_move() -> None:
+    """Scores beside boxes that are a thousand times as large."""
+    boxes, scores = 1000 * builders.normal(8, 90, 4), builders.normal(8, 90, 4, seed=1)
+    a = np.concatenate([boxes, scores], axis=2)
+    b, c = a.copy(), a.copy()
+    b[..., 0] += 100 * builders.normal(8, 90, seed=2)
+    c[..., 7] += 0.1 * builders.normal(8, 90, seed=2)
+    assert divergence([[a]], [[b]], "values") == pytest.approx(divergence([[a]], [[c]], "values"), rel=0.1)
