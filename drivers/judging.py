@@ -18,7 +18,7 @@ from ..runtime.shapes import network_shapes
 from ..runtime.subsets import Slice
 
 NAMED = 3
-DESTROYED = {"agreement": 0.5, "pixels": 0.5, "error": 0.5}
+DESTROYED = 0.5
 
 
 def quality_report(original: gs.Graph, compressed: gs.Graph, ctx: Context) -> QualityReport | None:
@@ -52,7 +52,7 @@ def quality_report(original: gs.Graph, compressed: gs.Graph, ctx: Context) -> Qu
 def warnings(quality: QualityReport, original: gs.Graph, ctx: Context) -> Iterator[str]:
     """Where the network is destroyed, and where it is worse than the fitted samples make believe."""
     metric, value = quality["metric"], quality["value"]
-    lost = value > DESTROYED[metric] if metric == "error" else value < DESTROYED[metric]
+    lost = value > DESTROYED if metric == "error" else value < DESTROYED
     if lost:
         yield f"the network is destroyed: {metric} {shown(quality)}, {seen(quality)}; ask for less, or add finetune"
     fitted, deviation = quality["fitted"], quality["deviation"] or 0.0

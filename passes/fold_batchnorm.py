@@ -19,7 +19,6 @@ The folded layer writes the tensor that the BatchNormalization wrote.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -64,7 +63,7 @@ def _fold(node: gs.Node, graph: gs.Graph, rewriter: Rewriter) -> list[Decision]:
     if isinstance(found, str) or not norms:
         reason = found if isinstance(found, str) else UNEQUAL.format(node.inputs[0].inputs[0].name)
         return [Decision(node.name, "kept", reason)]
-    with rewriter.sharing() if len(norms) > 1 else nullcontext():
+    with rewriter.sharing(len(norms)):
         for norm in norms:
             _write(norm, rewriter, *found)
     return [Decision(norm.name, "folded", "into the layer before it") for norm in norms]

@@ -67,8 +67,9 @@ class LinearLayer:
 
     def store(self, rewriter: Rewriter, weight: np.ndarray, bias: np.ndarray) -> None:
         """Write another weight (N, d) and bias (N,), in the stored precision, for all uses."""
-        with rewriter.sharing():
-            for use in self.uses:
+        uses = self.uses
+        with rewriter.sharing(len(uses)):
+            for use in uses:
                 use._store(rewriter, weight, bias)
 
     def _store(self, rewriter: Rewriter, weight: np.ndarray, bias: np.ndarray) -> None:

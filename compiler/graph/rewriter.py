@@ -49,10 +49,10 @@ class Rewriter:
         return self._shared[key]
 
     @contextmanager
-    def sharing(self) -> Generator[None, None, None]:
-        """Within, equal constants are made once: for the uses of one stored weight, which are written one by one."""
+    def sharing(self, uses: int) -> Generator[None, None, None]:
+        """Within, equal constants are made once, for so many uses of one stored weight that are written one by one."""
         outer = self._shared
-        self._shared = {} if outer is None else outer
+        self._shared = {} if outer is None and uses > 1 else outer
         try:
             yield
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -106,7 +105,7 @@ def _decompose(
     }
     figures |= {**_figures(candidate, choice), **projection.figures}
     bias = np.concatenate(projection.bias) if projection.bias else fitted_bias(fits, projection.dense)
-    with rewriter.sharing() if conv.others else nullcontext():
+    with rewriter.sharing(len(conv.uses)):
         for use in conv.uses:
             _place(rewriter, use, projection, bias)
     return Decision(conv.name, "rewritten", _slower(figures), figures)

@@ -38,11 +38,11 @@ def _rescale(rewriter: Rewriter, pair: ConvPair, gains: np.ndarray) -> None:
     # Pairs overlap: an earlier one may have changed the weight of this one's first Conv.
     first, second = view(pair.first.node), view(pair.second.node)
     assert first is not None and second is not None
-    with rewriter.sharing():
+    with rewriter.sharing(len(pair.first.uses)):
         for use in pair.first.uses:
             rewriter.set_weight(use.node, 1, scale_outputs(first.weight, gains))
             if first.bias is not None:
                 rewriter.set_weight(use.node, 2, scale_outputs(first.bias, gains))
-    with rewriter.sharing():
+    with rewriter.sharing(len(pair.second.uses)):
         for use in pair.second.uses:
             rewriter.set_weight(use.node, 1, scale_inputs(second.weight, gains))

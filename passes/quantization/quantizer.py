@@ -139,7 +139,7 @@ class Quantizer:
         """Of nodes that read one weight; those that share a bias share the new one."""
         for alike in same_stored(nodes, 2):
             mean = np.stack([_bias(rounded, moments[node.name]) for node in alike]).mean(axis=0)
-            with self.rewriter.sharing():
+            with self.rewriter.sharing(len(alike)):
                 for node in alike:
                     self.rewriter.set_weight(node, 2, mean.astype(np.float32))
 

@@ -86,7 +86,7 @@ def test_so_is_that_of_fully_connected_layers():
 
 def test_constants_are_shared_only_inside():
     rewriter = Rewriter(model(TEXT % "y = Conv(x, w) z = Neg(y)", **WEIGHTS).graph)
-    with rewriter.sharing():
+    with rewriter.sharing(2):
         one, same = rewriter.constant("a", np.ones(3)), rewriter.constant("b", np.ones(3))
         assert one is same
         assert rewriter.constant("c", np.ones(3, np.float32)) is not one
