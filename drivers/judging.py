@@ -13,7 +13,7 @@ from ..compiler.pipeline.context import Context
 from ..compiler.report import QualityReport
 from ..compiler.report.sizes import seen, shown
 from ..runtime.evaluate import agreement
-from ..runtime.quality.judge import Judge
+from ..runtime.quality.judge import judge_of_run
 from ..runtime.shapes import network_shapes
 from ..runtime.subsets import Slice
 
@@ -26,13 +26,17 @@ def quality_report(original: gs.Graph, compressed: gs.Graph, ctx: Context) -> Qu
     if ctx.data is None:
         return None
     data = ctx.data if ctx.judging is None else ctx.judging
+    judge = judge_of_run(original, ctx, data)
+    if judge is None:
+        return None
     with ctx.progress("compare", 1) as advance:
-        judged = Judge.of(original, data).judge(compressed)
+        judged = judge.judge(compressed)
         alike = agreement(original, compressed, data, labels=data.labels)
         fitted = None
         if ctx.judging is not None:
             seen = Slice(ctx.data, 0, min(ctx.judging.samples, ctx.data.samples))
-            fitted = Judge.of(original, seen, judged.metric).judge(compressed).value
+            on_fitted = judge_of_run(original, ctx, seen)
+            fitted = None if on_fitted is None else on_fitted.judge(compressed).value
         advance()
     before, after = alike.correct or (None, None)
     return QualityReport(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 PathLike = str | os.PathLike[str]
+MetricFunction = Callable[[Any], float]
 DATA, SCOPE, ENGINE, WRITTEN, WORK = "Data", "Nodes", "Engine", "What is written", "How it runs"
 DEFAULT_SAMPLES = 1024
 FLAG = "flag"
@@ -73,6 +74,7 @@ class RunOptions:
         samples: how many of them are used; None takes all.
         labels: classes of the samples, or the name of the array that holds them; for the report, and for budgets that
             ask for accuracy.
+        metric: what the network is judged by, see `runtime.quality.judge`: auto, agreement, pixels, error or accuracy.
         preprocess: preset or spec for uint8 images, see `runtime.preprocess`.
         include, exclude: regular expressions over node names; exclude wins.
         overrides: options of single nodes, see `pipeline.overrides`: "layer4.*:basis.rank=64".
@@ -102,6 +104,9 @@ class RunOptions:
     data: object = _option(None, ".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.", DATA, kind=str)
     samples: int | None = _option(DEFAULT_SAMPLES, "How many samples are used, counted from the first.", DATA, least=1)
     labels: str | np.ndarray | None = _option(None, "The array of the labels, for accuracy.", DATA, kind=str)  # noqa: RUF009
+    metric: str | MetricFunction = _option(  # noqa: RUF009
+        "auto", "What the network is judged by: auto, agreement, pixels, error or accuracy.", DATA, decides=True
+    )
     preprocess: str | None = _option(
         None, "imagenet, cifar10, unit, none, tf, yolox, yolov5, or mean=..:std=..:size=..:crop=..", DATA
     )
@@ -207,6 +212,7 @@ def _is_texts(value: object) -> bool:
 _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "bool": (lambda value: isinstance(value, bool), "give True or False"),
     "str": (lambda value: isinstance(value, str), "give text"),
+    "str | MetricFunction": (lambda value: isinstance(value, str) or callable(value), "give text, or a function"),
     "tuple[str, ...]": (_is_texts, "give a list of texts"),
 }
 """By the type of an option: whether it takes a value, and how to mend one that it does not take."""

@@ -15,7 +15,7 @@ from ...compiler.errors import Unavailable
 
 LIMITS = ("macs", "params", "bytes", "latency")
 SEARCHED = ("agreement", "accuracy_drop", "error")
-DEFAULT_AGREEMENT, DEFAULT_ERROR = 0.97, 0.1
+DEFAULT_AGREEMENT, DEFAULT_ERROR, DEFAULT_DROP = 0.97, 0.1, 1.0
 DEFAULT_ENERGY = 0.99
 NEAR = 0.01
 

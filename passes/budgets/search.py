@@ -25,9 +25,9 @@ from ...compiler.graph.copies import copy_graph
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Trial, Trials
-from ...runtime.quality.judge import AUTO, Judge
+from ...runtime.quality.judge import AUTO, Judge, SampleJudge, judge_of_run
 from ...runtime.subsets import halves
-from .budget import DEFAULT_AGREEMENT, DEFAULT_ERROR, Budget, BudgetUnreachable
+from .budget import DEFAULT_AGREEMENT, DEFAULT_DROP, DEFAULT_ERROR, Budget, BudgetUnreachable
 
 TRIALS = 6
 FIRST = 0.6
@@ -36,6 +36,12 @@ FEWEST = 24
 ENOUGH = 64
 """Samples of which, once some are held out from all fits, both halves of the others have `FEWEST`."""
 METRICS = {"agreement": AUTO, "accuracy_drop": "accuracy", "error": "error"}
+DEFAULTS: Mapping[str, tuple[str, float]] = {
+    "agreement": ("agreement", DEFAULT_AGREEMENT),
+    "accuracy": ("accuracy_drop", DEFAULT_DROP),
+    "error": ("error", DEFAULT_ERROR),
+}
+"""By the metric of the run: the rule that is searched by, and its value."""
 ALLOWED: Mapping[str, Callable[[float], float]] = {
     "agreement": lambda value: 1 - value,
     "accuracy_drop": lambda value: value / 100,
@@ -80,7 +86,7 @@ class BudgetSearch:
             raise CompressError("there are too few samples to split", option, f"give at least {ENOUGH}")
         if budget.rule == "accuracy_drop" and ctx.data.labels is None:
             raise CompressError(f"{option} needs labelled data", option, "give --labels, or use agreement=0.97")
-        judge = Judge.of(ctx.original or graph, judging, METRICS[budget.rule])
+        judge = SampleJudge.of(ctx.original or graph, judging, METRICS[budget.rule])
         if budget.rule == "agreement" and judge.metric == "error":
             raise CompressError(
                 "the outputs hold no class scores", option, "give error=0.1, or macs=, params=, latency="
@@ -89,17 +95,17 @@ class BudgetSearch:
 
     @staticmethod
     def default(ctx: Context, graph: gs.Graph) -> Budget | None:
-        """What is searched for where nothing is asked for, by what the outputs are; None where samples are too few."""
+        """What is searched for where nothing is asked for, by the metric of the run; None where samples are too few."""
         if ctx.data is None or halves(ctx.data)[1].samples < FEWEST:
             return None
-        if Judge.of(ctx.original or graph, ctx.data).metric == "error":
-            return Budget(rule="error", value=DEFAULT_ERROR)
-        return Budget(rule="agreement", value=DEFAULT_AGREEMENT)
+        judge = judge_of_run(ctx.original or graph, ctx, ctx.data)
+        rule, value = DEFAULTS.get("" if judge is None else judge.metric, DEFAULTS["agreement"])
+        return Budget(rule=rule, value=value)
 
     @property
     def samples(self) -> int:
         """That are judged on."""
-        return self.judge.data.samples
+        return self.judge.samples or 0
 
     def judged(self, macs: float, trial: gs.Graph) -> TrialOutcome:
         found = self.judge.judge(trial)

@@ -7,7 +7,7 @@ from ...compiler.graph.io import Model
 from ...compiler.pipeline.base import Pass, PassRecord
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.instruments import Instrument
-from .judge import Judge
+from .judge import Judge, judge_of_run
 
 
 class JudgeAfterPasses(Instrument):
@@ -24,7 +24,9 @@ class JudgeAfterPasses(Instrument):
         if self._exact or not record.result.changed or ctx.judging is None or ctx.original is None:
             return
         try:
-            self._judge = self._judge or Judge.of(ctx.original, ctx.judging)
+            self._judge = self._judge or judge_of_run(ctx.original, ctx, ctx.judging)
+            if self._judge is None:
+                return
             found = self._judge.judge(model.graph)
         except CompressError as error:
             record.result.notes.append(f"the network is not judged: {error.what}")

@@ -4,18 +4,21 @@
     agreement    pixels    error        that one
     accuracy     against labels
 
-Networks are judged at the tensors where two of them can be compared (`graph.comparable`), paired by position.
+Whoever judges networks in a run asks `judge_of_run`, which heeds what the user has chosen. Networks are judged at the
+tensors where two of them can be compared (`graph.comparable`), paired by position.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.errors import CompressError
+from ...compiler.errors import CompressError, UsageError, nearest
+from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ..data import sized_batches
 from ..session import Session, comparable_session
@@ -26,10 +29,47 @@ AUTO = "auto"
 Unlabelled = type[Agreement] | type[PixelAgreement] | type[NormalisedError]
 OF_KIND: Mapping[Kind, Unlabelled] = {"classes": Agreement, "maps": PixelAgreement, "values": NormalisedError}
 NAMED: Mapping[str, Unlabelled] = {each.metric: each for each in OF_KIND.values()}
+CHOICES = (AUTO, *NAMED, Accuracy.metric)
+
+
+class Judge(Protocol):
+    """Says how good a network is beside the original."""
+
+    @property
+    def metric(self) -> str:
+        """What is measured."""
+        ...
+
+    @property
+    def samples(self) -> int | None:
+        """That networks are judged on; None where the metric has its own, which no data of the run change."""
+        ...
+
+    def judge(self, network: gs.Graph) -> Judged:
+        """How good a network with the inputs and outputs of the original is."""
+        ...
+
+
+def judge_of_run(original: gs.Graph, ctx: Context, data: Data | None = None) -> Judge | None:
+    """By the metric that the run asks for (`--metric`).
+
+    Args:
+        data: samples to judge on; by default those that no fit of the run sees, else all of it.
+
+    Returns:
+        None where the metric needs samples and there are none.
+
+    Raises:
+        CompressError: the outputs do not have what the metric is about, or there are no labels.
+    """
+    metric, chosen = ctx.options.metric, data or ctx.judging or ctx.data
+    if metric not in CHOICES:
+        raise UsageError(f"no metric '{metric}'", "--metric", nearest(str(metric), CHOICES))
+    return None if chosen is None else SampleJudge.of(original, chosen, str(metric))
 
 
 @dataclass(frozen=True, eq=False)
-class Judge:
+class SampleJudge:
     """Compares networks with the original on samples.
 
     Attributes:
@@ -42,7 +82,7 @@ class Judge:
     comparison: Callable[[], Comparison]
 
     @staticmethod
-    def of(original: gs.Graph, data: Data, metric: str = AUTO) -> Judge:
+    def of(original: gs.Graph, data: Data, metric: str = AUTO) -> SampleJudge:
         """`CompressError` where the outputs do not have what the metric is about, or there are no labels."""
         session = comparable_session(original)
         kind = _kind(original, session, data)
@@ -51,13 +91,17 @@ class Judge:
             if labels is None or kind != "classes":
                 what = "there are no labels" if labels is None else "the outputs hold no row of class scores"
                 raise CompressError(f"accuracy cannot be measured: {what}", "metric", "give --labels, or use error")
-            return Judge(session, data, metric, lambda: Accuracy(labels))
+            return SampleJudge(session, data, metric, lambda: Accuracy(labels))
         comparison = OF_KIND[kind] if metric == AUTO else NAMED[metric]
-        judge = Judge(session, data, comparison.metric, comparison)
+        judge = SampleJudge(session, data, comparison.metric, comparison)
         if judge.metric not in (OF_KIND[kind].metric, NormalisedError.metric):
             what = f"{metric} cannot be measured: the outputs are no {'row' if metric == 'agreement' else 'map'}"
             raise CompressError(f"{what} of class scores", "metric", f"use {OF_KIND[kind].metric}, or macs=")
         return judge
+
+    @property
+    def samples(self) -> int:
+        return self.data.samples
 
     def judge(self, network: gs.Graph | Session) -> Judged:
         """How good a network with the same outputs is."""

@@ -24,6 +24,7 @@ from onnx_compress.compiler.pipeline.commands import command_line, python_call
 from onnx_compress.compiler.pipeline.data import silent
 from onnx_compress.compiler.pipeline.options import flag_of
 from onnx_compress.compiler.pipeline.reproduction import pass_alone
+from onnx_compress.compiler.report import QualityReport
 from onnx_compress.drivers import compress as driver
 from onnx_compress.drivers.compress import Compressed, identity
 from onnx_compress.drivers.setup import set_up
@@ -84,6 +85,7 @@ EXAMPLES: dict[str, Example] = {
     "data": Example("d.npz#other", lambda run: run.ctx.data is not None and run.ctx.data.samples == 6),
     "samples": Example(5, lambda run: run.ctx.data is not None and run.ctx.data.samples == 5, SAMPLES),
     "labels": Example("classes", lambda run: labels(run) == [1] * 8, {"data": "d.npz#images"}),
+    "metric": Example("error", lambda run: quality(run)["metric"] == "error", SAMPLES),
     "preprocess": Example("cifar10", lambda run: run.result.report["data"]["preprocess"] is not None, SAMPLES),
     "include": Example("other|^Gemm", lambda run: "not matched by --include" in run.reason),
     "exclude": Example("^Conv", lambda run: "excluded by --exclude" in run.reason),
@@ -109,6 +111,11 @@ EXAMPLES: dict[str, Example] = {
     "overwrite": Example(True, lambda run: (run.folder / "old.onnx").stat().st_size > 3, {"output": "old.onnx"}),
 }
 BY_CONTENT = {"data", "samples", "labels", "preprocess", "memory"}
+
+
+def quality(run: Run) -> QualityReport:
+    assert run.result.report["quality"] is not None
+    return run.result.report["quality"]
 
 
 def labels(run: Run) -> list[int]:

@@ -10,9 +10,10 @@ from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.data import Data
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable
 from onnx_compress.passes.budgets.search import TRIALS, BudgetSearch, SearchOutcome, search_smallest
-from onnx_compress.runtime.quality.judge import Judge
+from onnx_compress.runtime.quality.judge import SampleJudge
 from scipy.stats import binomtest
 
 
@@ -112,7 +113,7 @@ def test_no_trial_is_fitted_on_the_samples_it_is_judged_on() -> None:
 def test_the_bound_is_wilsons(differ: int, count: int) -> None:
     x = np.eye(8, dtype=np.float32)[np.zeros(count, int)]
     flipped = np.eye(8, dtype=np.float32)[np.r_[np.ones(differ, int), np.zeros(count - differ, int)]]
-    judge = Judge.of(linear().graph, builders.Images(flipped))
+    judge = SampleJudge.of(linear().graph, builders.Images(flipped))
     search = BudgetSearch("agreement", 0.1, builders.Images(x), judge)
     trial = linear().graph
     trial.nodes[0].inputs[1] = gs.Constant("v", _first())
@@ -140,3 +141,11 @@ def _first() -> np.ndarray:
 def test_what_is_missing_is_said(budget: Budget, data: builders.Images | None, words: str) -> None:
     with pytest.raises(CompressError, match=words):
         BudgetSearch.of(budget, Context(data=data), linear().graph)
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"), [("error", "error=0.1"), ("accuracy", "accuracy-drop=1"), ("agreement", "agreement=0.97")]
+)
+def test_the_default_follows_the_metric_that_is_asked_for(metric: str, expected: str) -> None:
+    ctx = Context(RunOptions(metric=metric), rows(labels=True))
+    assert str(BudgetSearch.default(ctx, linear().graph)) == expected

@@ -140,7 +140,8 @@ def test_an_agreement_that_no_trial_has_is_refused_by_name_only(
     name: str, option: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(search, "TRIALS", 1)
-    monkeypatch.setattr(search.Judge, "of", lambda _, data, *__: search.Judge(None, data, "agreement", None))
+    judge = search.SampleJudge
+    monkeypatch.setattr(judge, "of", lambda _, data, *__: judge(None, data, "agreement", None))
     monkeypatch.setattr(search.BudgetSearch, "judged", lambda self, macs, _: search.TrialOutcome(macs, 0.25, 0.5))
     ctx = context(model := wide())
     ctx.data = builders.Images(builders.normal(64, 8, 16, 16), np.zeros(64, np.int64))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import builders
 import numpy as np
 import pytest
-from onnx_compress.compiler.errors import CompressError
-from onnx_compress.runtime.quality.judge import Judge
+from onnx_compress.compiler.errors import CompressError, UsageError
+from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.options import RunOptions
+from onnx_compress.runtime.quality.judge import SampleJudge, judge_of_run
 
 CLASSES = "g (float[N,4] x) => (float[N,3] y) { y = MatMul(x, w) }"
 VALUES = "g (float[N,4] x) => (float[N,3,2] y) { a = MatMul(x, v) y = Reshape(a, to) }"
@@ -20,21 +22,21 @@ def graph(text: str):
 
 @pytest.mark.parametrize(("text", "metric"), [(CLASSES, "agreement"), (VALUES, "error")])
 def test_by_the_outputs(text: str, metric: str) -> None:
-    judge = Judge.of(graph(text), LABELLED)
+    judge = SampleJudge.of(graph(text), LABELLED)
     assert judge.metric == metric
     found = judge.judge(graph(text))
     assert (found.loss, found.samples, found.metric) == (0.0, 64, metric)
 
 
 def test_by_labels() -> None:
-    found = Judge.of(graph(CLASSES), LABELLED, "accuracy").judge(graph(CLASSES))
+    found = SampleJudge.of(graph(CLASSES), LABELLED, "accuracy").judge(graph(CLASSES))
     chosen = (LABELLED.x @ WEIGHTS["w"]).argmax(1)
     assert found.value == pytest.approx((chosen == LABELLED.labels).mean())
     assert found.loss == 0
 
 
 def test_an_error_can_be_asked_for_of_classes_too() -> None:
-    assert Judge.of(graph(CLASSES), LABELLED, "error").metric == "error"
+    assert SampleJudge.of(graph(CLASSES), LABELLED, "error").metric == "error"
 
 
 @pytest.mark.parametrize(
@@ -47,18 +49,36 @@ def test_an_error_can_be_asked_for_of_classes_too() -> None:
 )
 def test_what_the_outputs_have_not_is_refused(text: str, metric: str, words: str) -> None:
     with pytest.raises(CompressError, match=words):
-        Judge.of(graph(text), LABELLED, metric)
+        SampleJudge.of(graph(text), LABELLED, metric)
 
 
 def test_networks_of_other_tasks_are_refused() -> None:
     with pytest.raises(CompressError, match="outputs differ in shape"):
-        Judge.of(graph(CLASSES), LABELLED).judge(
+        SampleJudge.of(graph(CLASSES), LABELLED).judge(
             builders.model(CLASSES.replace("N,3", "N,5"), w=builders.normal(4, 5)).graph
         )
 
 
 def test_what_cannot_be_compared_is_judged_by_what_it_is_made_of() -> None:
     text = "g (float[N,4] x) => (int64[2,M] y) { a = MatMul(x, w) y = NonZero(a) }"
-    judge = Judge.of(builders.model(text, w=WEIGHTS["w"]).graph, LABELLED)
+    judge = SampleJudge.of(builders.model(text, w=WEIGHTS["w"]).graph, LABELLED)
     assert judge.original.outputs == ["a"]
     assert judge.judge(builders.model(text, w=1.1 * WEIGHTS["w"]).graph).loss >= 0
+
+
+@pytest.mark.parametrize(("metric", "expected"), [("auto", "agreement"), ("error", "error"), ("accuracy", "accuracy")])
+def test_a_run_is_judged_by_what_it_asks_for(metric: str, expected: str) -> None:
+    judge = judge_of_run(graph(CLASSES), Context(RunOptions(metric=metric), LABELLED))
+    assert judge is not None and (judge.metric, judge.samples) == (expected, 64)
+
+
+def test_a_run_judges_on_samples_that_no_fit_has_seen() -> None:
+    held = builders.Images(builders.normal(32, 4))
+    judge = judge_of_run(graph(CLASSES), Context(data=LABELLED, judging=held))
+    assert judge is not None and judge.samples == 32
+    assert judge_of_run(graph(CLASSES), Context()) is None
+
+
+def test_an_unknown_metric_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"--metric: no metric 'agrement' \(did you mean 'agreement'"):
+        judge_of_run(graph(CLASSES), Context(RunOptions(metric="agrement"), LABELLED))
