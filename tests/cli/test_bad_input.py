@@ -155,6 +155,24 @@ def test_inputs_that_do_not_fit_into_memory(refuse: Refusal):
     refuse(1, "more than the 2147483647 elements", model=model)
 
 
+@pytest.mark.parametrize("spec", ["cleanup", "basis", "quantize"])
+@pytest.mark.parametrize("operator", ["Relu", "plugins.MyAct"])
+@pytest.mark.parametrize(
+    ("opset", "norm"),
+    [
+        (9, "y, m, v, p, q = BatchNormalization(a, s, s, s, s)"),
+        (17, "y, m, v = BatchNormalization<training_mode=1>(a, s, s, s, s)"),
+    ],
+)
+def test_training_mode_is_refused_before_any_pass(refuse: Refusal, opset: int, norm: str, operator: str, spec: str):
+    """Also where onnxruntime lacks an operator, so that no output tells what legalization would do."""
+    graph = f"g (float[1,3,8,8] x) => (float[1,4,8,8] y) {{ c = Conv(x, w) a = {operator}(c) [norm] {norm} }}"
+    stored = {"w": builders.normal(4, 3, 1, 1), "s": np.ones(4, np.float32)}
+    model = refuse.save("n.onnx", builders.proto(graph, opset=opset, domains=', "plugins" : 1', **stored))
+    plugin = ("--plugin-op", "MyAct") if "MyAct" in operator else ()
+    refuse(1, "node 'norm'", "in training mode", "inference mode", model=model, options=("-p", spec, *plugin))
+
+
 def test_weight_as_a_graph_input(refuse: Refusal):
     graph = "g (float[N,3,8,8] x, float[4,3,3,3] w) => (float[N,4,6,6] y) { y = Conv(x, w) }"
     refuse(1, "no Conv has a constant weight", model=refuse.save("open.onnx", builders.proto(graph)))
