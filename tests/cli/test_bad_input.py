@@ -167,8 +167,8 @@ def test_inputs_that_do_not_fit_into_memory(refuse: Refusal):
 def test_training_mode_is_refused_before_any_pass(refuse: Refusal, opset: int, norm: str, operator: str, spec: str):
     """Also where onnxruntime lacks an operator, so that no output tells what legalization would do."""
     graph = f"g (float[1,3,8,8] x) => (float[1,4,8,8] y) {{ c = Conv(x, w) a = {operator}(c) [norm] {norm} }}"
-    stored = {"w": builders.normal(4, 3, 1, 1), "s": np.ones(4, np.float32)}
-    model = refuse.save("n.onnx", builders.proto(graph, opset=opset, domains=', "plugins" : 1', **stored))
+    weight, ones = builders.normal(4, 3, 1, 1), np.ones(4, np.float32)
+    model = refuse.save("n.onnx", builders.proto(graph, opset=opset, domains=', "plugins" : 1', w=weight, s=ones))
     plugin = ("--plugin-op", "MyAct") if "MyAct" in operator else ()
     refuse(1, "node 'norm'", "in training mode", "inference mode", model=model, options=("-p", spec, *plugin))
 
