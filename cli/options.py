@@ -35,9 +35,16 @@ def _presets() -> list[str]:
     return list(PRESETS)
 
 
+def _metrics() -> list[str]:
+    from ..runtime.quality.judge import CHOICES
+
+    return list(CHOICES)
+
+
 COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
     "target": _targets,
     "preprocess": _presets,
+    "metric": _metrics,
     "power_mode": lambda: ["MAXN", "30W", "15W", "10W"],
 }
 

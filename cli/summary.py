@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ..compiler.report import LatencyReport, PassReport, QualityReport, Report, events, notes
 from ..compiler.report.formatting import percent, short
-from ..compiler.report.sizes import seen, shown
+from ..compiler.report.sizes import seen, shown, shown_before
 
 
 def print_summary(console: Console, report: Report, verbose: bool, page: str | None = None) -> None:
@@ -64,8 +64,8 @@ def _add_quality(table: Table, quality: QualityReport) -> None:
     if quality["top1_after"] is not None:
         scope = f"({quality['samples']} samples)"
         table.add_row(f"top-1 {scope}", percent(quality["top1_before"]), percent(quality["top1_after"]), "")
-    table.add_row(quality["metric"], "", shown(quality), seen(quality))
-    if quality["metric"] != "error":
+    table.add_row(quality["metric"], shown_before(quality), shown(quality), seen(quality))
+    if quality["metric"] != "error" and quality["output_error"] is not None:
         table.add_row("relative output error", "", f"{quality['output_error']:.3g}", "")
 
 

@@ -25,6 +25,7 @@ from ..compiler.report import Report
 from ..compiler.report.page import overview, written_as
 from ..runtime.engine_check import EngineCheck
 from ..runtime.quality.after_passes import JudgeAfterPasses
+from ..runtime.quality.own_metric import metric_file
 from ..runtime.verify import Verify
 from .paths import MODEL, model_places, written_by
 from .reporting import FinishedRun
@@ -124,10 +125,12 @@ def _run(setup: Setup, command: str) -> list[PassRecord]:
 
 
 def identity(model: Model, ctx: Context) -> list[object]:
-    """All that decides what comes out, but for the passes: model, samples, options, versions."""
+    """All that decides what comes out, but for the passes: model, samples, options, the user's metric, versions."""
     known = [data for data in (ctx.data, ctx.judging, ctx.training) if data is not None]
     rows = [(data.digest, data.largest_batch, None if data.labels is None else data.labels.tobytes()) for data in known]
-    return [digest(model), rows, ctx.options.deciding(), versions()]
+    metric = metric_file(ctx.options.metric)
+    source = b"" if metric is None else metric.read_bytes()
+    return [digest(model), rows, ctx.options.deciding(), source, versions()]
 
 
 def _write(result: Compressed, options: RunOptions) -> None:

@@ -22,41 +22,46 @@ DESTROYED = 0.5
 
 
 def quality_report(original: gs.Graph, compressed: gs.Graph, ctx: Context) -> QualityReport | None:
-    """None without data."""
-    if ctx.data is None:
-        return None
-    data = ctx.data if ctx.judging is None else ctx.judging
+    """None where there is nothing to judge by: no data, and no metric of the user's."""
+    data = ctx.judging or ctx.data
     judge = judge_of_run(original, ctx, data)
     if judge is None:
         return None
     with ctx.progress("compare", 1) as advance:
         judged = judge.judge(compressed)
-        alike = agreement(original, compressed, data, labels=data.labels)
-        fitted = None
-        if ctx.judging is not None:
-            seen = Slice(ctx.data, 0, min(ctx.judging.samples, ctx.data.samples))
-            on_fitted = judge_of_run(original, ctx, seen)
-            fitted = None if on_fitted is None else on_fitted.judge(compressed).value
+        alike = None if data is None else agreement(original, compressed, data, labels=data.labels)
+        fitted = None if judge.samples is None else _on_fitted(original, compressed, ctx)
         advance()
-    before, after = alike.correct or (None, None)
+    before, after = (None, None) if alike is None or alike.correct is None else alike.correct
     return QualityReport(
         metric=judged.metric,
         value=judged.value,
         deviation=None if judged.deviation is None or isnan(judged.deviation) else judged.deviation,
-        samples=data.samples,
-        held_out=ctx.judging is not None,
+        original=judged.original,
+        samples=judge.samples,
+        held_out=judge.samples is not None and ctx.judging is not None,
         fitted=fitted,
         agreement=judged.value if judged.metric == "agreement" else None,
-        output_error=alike.error,
+        output_error=None if alike is None else alike.error,
         top1_before=before,
         top1_after=after,
     )
 
 
+def _on_fitted(original: gs.Graph, compressed: gs.Graph, ctx: Context) -> float | None:
+    """The figure on as many samples that fits have seen; None where there are no others."""
+    if ctx.judging is None or ctx.data is None:
+        return None
+    seen = Slice(ctx.data, 0, min(ctx.judging.samples, ctx.data.samples))
+    judge = judge_of_run(original, ctx, seen)
+    return None if judge is None else judge.judge(compressed).value
+
+
 def warnings(quality: QualityReport, original: gs.Graph, ctx: Context) -> Iterator[str]:
     """Where the network is destroyed, and where it is worse than the fitted samples make believe."""
     metric, value = quality["metric"], quality["value"]
-    lost = value > DESTROYED if metric == "error" else value < DESTROYED
+    whole = 1.0 if quality["original"] is None else quality["original"]
+    lost = value > DESTROYED if metric == "error" else whole > 0 and value < DESTROYED * whole
     if lost:
         yield f"the network is destroyed: {metric} {shown(quality)}, {seen(quality)}; ask for less, or add finetune"
     fitted, deviation = quality["fitted"], quality["deviation"] or 0.0

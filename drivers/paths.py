@@ -16,6 +16,7 @@ from ..compiler.pipeline.base import Pass
 from ..compiler.pipeline.checkpoints import STEP_FILES
 from ..compiler.pipeline.options import RunOptions
 from ..runtime.images import IMAGE_FILES
+from ..runtime.quality.own_metric import metric_file
 from ..runtime.sources import source_file
 
 MODEL = "the model"
@@ -27,6 +28,9 @@ def read_by(source: Model, passes: Sequence[Pass], options: RunOptions) -> Itera
     """What a run reads."""
     yield from model_places(source)
     yield from data_place("--data", options.data)
+    metric = metric_file(options.metric)
+    if metric is not None:
+        yield Place("the file of --metric", metric)
     yield from (Place("a plug-in", Path(plugin)) for plugin in options.plugins if plugin.endswith(".py"))
     yield from (place for place in _named_by_options(passes, options) if place.path.exists())
 

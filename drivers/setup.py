@@ -35,6 +35,8 @@ from ..compiler.targets.profiles import open_inputs, parse_ranges
 from ..runtime.data import Samples, load_samples
 from ..runtime.loading import check_loads
 from ..runtime.memory import memory_budget, parse_bytes
+from ..runtime.quality.judge import AUTO, CHOICES, judge_of_run
+from ..runtime.quality.own_metric import own_metric
 from ..runtime.shapes import largest_shapes
 from ..runtime.subsets import ChosenSamples, held_out
 from .order import check_order
@@ -127,6 +129,9 @@ def set_up(
         _check_random(source)
         ctx.data, ctx.judging = held_out(samples)
         ctx.training = _training(source, options, passes, samples)
+    ctx.metric = own_metric(options.metric, CHOICES)
+    if options.metric != AUTO and judge_of_run(source.graph, ctx) is None:
+        raise UsageError(f"{options.metric} needs samples", "--metric", "give --data, or leave it out")
     return Setup(source, model, passes, ctx, samples, notes)
 
 

@@ -13,7 +13,7 @@ ever unpickled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ import numpy as np
 
 from ..compiler.disguises import NUMPY_ARRAY, ZIP, disguised
 from ..compiler.errors import CompressError, UsageError, nearest
-from ..compiler.pipeline.registry import import_source
+from ..compiler.pipeline.registry import import_function
 from ..compiler.pipeline.user_code import user_code
 from ..compiler.report.formatting import bytesize
 from .images import FOLDERS, ImageFiles, read_folder
@@ -102,7 +102,7 @@ def _read_spec(spec: str, inputs: Sequence[str], samples: int | None, labels: st
     if path.is_file() and path.suffix in (".npz", ".npy"):
         return _archive(path, inputs, key, labels)
     if not path.exists() and ":" in spec and "://" not in spec:
-        return _pick(_gather(_function(spec), samples, spec), inputs, spec, None, labels)
+        return _pick(_gather(import_function(spec, "the loader", "--data"), samples, spec), inputs, spec, None, labels)
     if "://" in spec:
         raise UsageError("is an address, not a path", spec, "download it first")
     problem = "not a kind of data known here" if path.exists() else "no such data"
@@ -175,16 +175,6 @@ class Unpacked(Mapping[str, np.ndarray]):
         if not isinstance(array, np.ndarray):
             raise CompressError(f"'{name}' is no array of numpy", self._where, STORE)
         return cast("np.ndarray", array)
-
-
-def _function(spec: str) -> Callable[[], object]:
-    source, _, name = spec.rpartition(":")
-    loaded = import_source(source, "the loader", "--data")
-    function = getattr(loaded, name, None)
-    if not callable(function):
-        known = [key for key, value in vars(loaded).items() if callable(value) and not key.startswith("_")]
-        raise UsageError(f"'{source}' has no function '{name}'", "--data", nearest(name, known))
-    return cast("Callable[[], object]", function)
 
 
 def _gather(source: object, samples: int | None, where: str) -> dict[str, Rows]:

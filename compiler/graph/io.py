@@ -26,7 +26,7 @@ from .expansion import check_functions
 from .external import EXTERNAL, Arrays, data_files, extract_weights, read_external, write_external
 from .normalize import graphs, inline_functions, normalize, restore
 from .protobuf_writer import Weights, size, write
-from .weightless import MIN_BYTES, export_for_inference, export_weightless, share_initializers
+from .weightless import MIN_BYTES, ambiguous_names, export_for_inference, export_weightless, share_initializers
 
 INLINE_LIMIT = 2**31 - 2**24
 RESERVED_PRODUCER = "TensorRT"
@@ -99,6 +99,20 @@ def digest(model: Model) -> str:
     total = hashlib.sha256()
     write(*to_weightless(model), total.update)
     return total.hexdigest()
+
+
+def graph_digest(graph: gs.Graph) -> str:
+    """sha256 of a graph as one file holds it."""
+    total = hashlib.sha256()
+    write(*export_weightless(graph), total.update)
+    return total.hexdigest()
+
+
+def save_graph(graph: gs.Graph, path: str | os.PathLike[str]) -> int:
+    """`save` for a graph that has no envelope: its inputs and outputs are declared as it has them."""
+    envelope = export_weightless(graph)[0]
+    del envelope.graph.node[:]
+    return save(Model(graph, envelope, local=frozenset(ambiguous_names(graph))), path)
 
 
 def _with_envelope(model: Model, proto: onnx.ModelProto) -> onnx.ModelProto:

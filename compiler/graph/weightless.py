@@ -46,11 +46,11 @@ def export_weightless(graph: gs.Graph, min_bytes: int = MIN_BYTES) -> tuple[onnx
 def graph_bytes(graph: gs.Graph) -> int:
     """The size of the graph's file."""
     proto, weights = export_weightless(graph)
-    share_initializers(proto.graph, _ambiguous(graph))
+    share_initializers(proto.graph, ambiguous_names(graph))
     return size(proto, weights)
 
 
-def _ambiguous(graph: gs.Graph) -> set[str]:
+def ambiguous_names(graph: gs.Graph) -> set[str]:
     """Names that subgraphs give to constants of their own, and others, too."""
     named: dict[str, int] = {}
     return {

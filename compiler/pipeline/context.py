@@ -14,7 +14,7 @@ from ..graph.copies import copy_graph
 from ..jobs import Jobs
 from ..targets import Target, find_target
 from ..targets.profiles import parse_ranges
-from .data import ACTIVATIONS, Data, Progress, silent
+from .data import ACTIVATIONS, Data, Metric, Progress, silent
 from .options import RunOptions
 
 HELD = "held as it is"
@@ -61,6 +61,7 @@ class Context:
         data: calibration samples, or None for a data-free run.
         judging: samples that no fit sees; None where there are too few.
         training: all samples, for passes that train (`Pass.trains_on`); None where no pass does.
+        metric: the user's own, where the run is judged by one.
         overrides: options that differ from node to node.
         jobs: where work that can be split runs.
         progress: what long stages report to.
@@ -79,6 +80,7 @@ class Context:
     data: Data | None = None
     judging: Data | None = None
     training: Data | None = None
+    metric: Metric | None = None
     overrides: tuple[Override, ...] = ()
     jobs: Jobs = field(default_factory=Jobs)
     progress: Progress = silent

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 Feeds = Mapping[str, np.ndarray]
 ACTIVATIONS = 2**32
@@ -58,6 +59,19 @@ class Data(Protocol):
     def take(self, rows: np.ndarray) -> Feeds:
         """The samples of these numbers, which have one shape, in this order, as one batch."""
         ...
+
+
+class Metric(Protocol):
+    """The user's own metric of networks: the larger, the better."""
+
+    @property
+    def label(self) -> str: ...
+
+    def original(self, network: gs.Graph) -> float:
+        """Of the network that the run begins with."""
+        ...
+
+    def value(self, network: gs.Graph) -> float: ...
 
 
 class Advance(Protocol):

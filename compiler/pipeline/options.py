@@ -74,7 +74,8 @@ class RunOptions:
         samples: how many of them are used; None takes all.
         labels: classes of the samples, or the name of the array that holds them; for the report, and for budgets that
             ask for accuracy.
-        metric: what the network is judged by, see `runtime.quality.judge`: auto, agreement, pixels, error or accuracy.
+        metric: what the network is judged by: auto, agreement, pixels, error or accuracy (`runtime.quality.judge`), or
+            a function or a command of the user's (`runtime.quality.own_metric`).
         preprocess: preset or spec for uint8 images, see `runtime.preprocess`.
         include, exclude: regular expressions over node names; exclude wins.
         overrides: options of single nodes, see `pipeline.overrides`: "layer4.*:basis.rank=64".
@@ -105,7 +106,10 @@ class RunOptions:
     samples: int | None = _option(DEFAULT_SAMPLES, "How many samples are used, counted from the first.", DATA, least=1)
     labels: str | np.ndarray | None = _option(None, "The array of the labels, for accuracy.", DATA, kind=str)  # noqa: RUF009
     metric: str | MetricFunction = _option(  # noqa: RUF009
-        "auto", "What the network is judged by: auto, agreement, pixels, error or accuracy.", DATA, decides=True
+        "auto",
+        "What to judge by: auto, agreement, pixels, error, accuracy, map.py:map50, or a command with {}.",
+        DATA,
+        decides=True,
     )
     preprocess: str | None = _option(
         None, "imagenet, cifar10, unit, none, tf, yolox, yolov5, or mean=..:std=..:size=..:crop=..", DATA

@@ -9,11 +9,11 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import UsageError, nearest
 from .base import Pass
@@ -139,6 +139,17 @@ def import_source(source: str, word: str, option: str) -> ModuleType:
                 raise
             what = f"cannot import '{source}': {error}"
             raise UsageError(what, option, "a .py file or a module") from error
+
+
+def import_function(spec: str, word: str, option: str) -> Callable[..., Any]:
+    """The function that `file.py:function` or `module:function` stands for; see `import_source`."""
+    source, _, name = spec.rpartition(":")
+    loaded = import_source(source, word, option)
+    function = getattr(loaded, name, None)
+    if not callable(function):
+        known = [key for key, value in vars(loaded).items() if callable(value) and not key.startswith("_")]
+        raise UsageError(f"'{source}' has no function '{name}'", option, nearest(name, known))
+    return function
 
 
 def load_file(path: Path) -> ModuleType:

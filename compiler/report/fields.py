@@ -46,15 +46,17 @@ class QualityReport(TypedDict):
     """How good the network is beside the original.
 
     metric, value, deviation: what was measured, its value and its standard error (null where it is not known);
-    samples: that it was judged on; held_out: no fit has seen them; fitted: the value on as many that fits have seen,
-    null where none are held out; agreement: the value where that is the metric; output_error: the distance of all
-    outputs, relative to their size; the accuracies are null without labels.
+    original: the value of the original, null where the metric is a comparison with it; samples: that it was judged on,
+    null where the user's metric has its own; held_out: no fit has seen them; fitted: the value on as many that fits
+    have seen, null where none are held out; agreement: the value where that is the metric; output_error: the distance
+    of all outputs, relative to their size, null without data; the accuracies are null without labels.
     """
 
     metric: str
     value: float
     deviation: float | None
-    samples: int
+    original: float | None
+    samples: int | None
     held_out: bool
     fitted: float | None
     agreement: float | None

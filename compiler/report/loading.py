@@ -90,6 +90,7 @@ def _from_fourth(report: dict[str, Any]) -> None:
             "deviation": None,
             "held_out": False,
             "fitted": None,
+            "original": None,
         } | found
 
 

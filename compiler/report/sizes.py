@@ -13,7 +13,10 @@ NAMES = {
     "agreement": "Agreement with the original",
     "pixels": "Pixels that agree with the original",
     "error": "Error of the outputs, by channel",
+    "accuracy": "Accuracy",
 }
+SHARES = frozenset(("agreement", "pixels", "accuracy"))
+"""Metrics whose values are shares, shown as percentages."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,23 @@ def measured_ms(report: Report) -> dict[str, float]:
 def shown(quality: QualityReport) -> str:
     """The value of the metric, with its standard error."""
     value, deviation = quality["value"], quality["deviation"]
-    if quality["metric"] == "error":
-        return f"{value:.3g}" if deviation is None else f"{value:.3g} ± {deviation:.2g}"
+    if quality["metric"] not in SHARES:
+        return f"{value:.4g}" if deviation is None else f"{value:.3g} ± {deviation:.2g}"
     return percent(value) if deviation is None else f"{percent(value)} ± {100 * deviation:.2g}"
+
+
+def shown_before(quality: QualityReport) -> str:
+    """The value of the original, where it has one."""
+    original = quality["original"]
+    if original is None:
+        return ""
+    return percent(original) if quality["metric"] in SHARES else f"{original:.4g}"
 
 
 def seen(quality: QualityReport) -> str:
     """On which samples."""
+    if quality["samples"] is None:
+        return "on samples of the metric's own"
     return f"on {quality['samples']} samples that {'no fit has' if quality['held_out'] else 'the fits have'} seen"
 
 
@@ -86,6 +99,7 @@ def _quality(quality: QualityReport) -> Iterator[SizeLine]:
     remark = seen(quality)
     if quality["top1_after"] is not None:
         yield SizeLine("Top-1 accuracy", percent(quality["top1_before"]), percent(quality["top1_after"]), None, remark)
-    yield SizeLine(NAMES[quality["metric"]], "", shown(quality), None, remark)
-    if quality["output_error"] is not None and quality["metric"] != "error":
+    metric = quality["metric"]
+    yield SizeLine(NAMES.get(metric, metric), shown_before(quality), shown(quality), None, remark)
+    if quality["output_error"] is not None and metric != "error":
         yield SizeLine("Relative error of the outputs", "", f"{quality['output_error']:.3g}", None, remark)

@@ -1,4 +1,4 @@
-"""How good the network is after every pass, on the samples that no fit has seen."""
+"""How good the network is after every pass: on the samples that no fit has seen, or by a metric of the user's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class JudgeAfterPasses(Instrument):
         self._exact = entry.exact
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
-        if self._exact or not record.result.changed or ctx.judging is None or ctx.original is None:
+        unseen = ctx.judging is not None or ctx.metric is not None
+        if self._exact or not record.result.changed or not unseen or ctx.original is None:
             return
         try:
             self._judge = self._judge or judge_of_run(ctx.original, ctx, ctx.judging)
@@ -29,6 +30,8 @@ class JudgeAfterPasses(Instrument):
                 return
             found = self._judge.judge(model.graph)
         except CompressError as error:
+            if ctx.metric is not None:
+                raise
             record.result.notes.append(f"the network is not judged: {error.what}")
             return
         record.figures[found.metric] = found.value

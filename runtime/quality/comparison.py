@@ -38,6 +38,7 @@ class Judged:
         samples: that it was judged on, None where the metric does not say.
         deviation: the standard error of value and loss, None where it is not known.
         outputs: the loss of each output, where there are several.
+        original: the value of the original, where the metric is not a comparison with it.
     """
 
     metric: str
@@ -46,6 +47,7 @@ class Judged:
     samples: int | None = None
     deviation: float | None = None
     outputs: Mapping[str, float] = field(default_factory=dict[str, float])
+    original: float | None = None
 
     @property
     def bound(self) -> float:
@@ -122,8 +124,9 @@ class Accuracy:
     def result(self) -> Judged:
         before, after = (np.concatenate(side) for side in zip(*self._right, strict=True))
         differ = max(float((before != after).mean()), 1 / len(after))
-        value = float(after.mean())
-        return Judged(self.metric, value, float(before.mean()) - value, len(after), sqrt(differ / len(after)))
+        was, value = float(before.mean()), float(after.mean())
+        deviation = sqrt(differ / len(after))
+        return Judged(self.metric, value, was - value, len(after), deviation, original=was)
 
 
 class NormalisedError:

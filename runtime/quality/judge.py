@@ -3,6 +3,7 @@
     auto         by what the outputs are (`outputs`): agreement, pixels or error
     agreement    pixels    error        that one
     accuracy     against labels
+    the user's own (`own_metric`)
 
 Whoever judges networks in a run asks `judge_of_run`, which heeds what the user has chosen. Networks are judged at the
 tensors where two of them can be compared (`graph.comparable`), paired by position.
@@ -17,13 +18,14 @@ from typing import Protocol
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.errors import CompressError, UsageError, nearest
+from ...compiler.errors import CompressError
 from ...compiler.pipeline.context import Context
-from ...compiler.pipeline.data import Data
+from ...compiler.pipeline.data import Data, Metric, Progress, silent
 from ..data import sized_batches
 from ..session import Session, comparable_session
 from .comparison import Accuracy, Agreement, Comparison, Judged, NormalisedError, PixelAgreement
 from .outputs import Kind, kind_of
+from .own_metric import own_metric
 
 AUTO = "auto"
 Unlabelled = type[Agreement] | type[PixelAgreement] | type[NormalisedError]
@@ -60,12 +62,38 @@ def judge_of_run(original: gs.Graph, ctx: Context, data: Data | None = None) -> 
         None where the metric needs samples and there are none.
 
     Raises:
-        CompressError: the outputs do not have what the metric is about, or there are no labels.
+        CompressError: the outputs do not have what the metric is about, or there are no labels; the user's own fails.
     """
-    metric, chosen = ctx.options.metric, data or ctx.judging or ctx.data
-    if metric not in CHOICES:
-        raise UsageError(f"no metric '{metric}'", "--metric", nearest(str(metric), CHOICES))
-    return None if chosen is None else SampleJudge.of(original, chosen, str(metric))
+    own = ctx.metric or own_metric(ctx.options.metric, CHOICES)
+    if own is not None:
+        with ctx.progress(f"{own.label} of the original", 1):
+            return OwnJudge(own, own.original(original), ctx.progress)
+    chosen = data or ctx.judging or ctx.data
+    return None if chosen is None else SampleJudge.of(original, chosen, str(ctx.options.metric))
+
+
+@dataclass(frozen=True, eq=False)
+class OwnJudge:
+    """Judges by a metric of the user's, whose errors nobody knows.
+
+    Attributes:
+        original: the value of the original.
+    """
+
+    own: Metric
+    original: float
+    progress: Progress = silent
+    samples: None = None
+
+    @property
+    def metric(self) -> str:
+        return self.own.label
+
+    def judge(self, network: gs.Graph) -> Judged:
+        with self.progress(self.metric, 1) as advance:
+            value = self.own.value(network)
+            advance(f"{value:.4g} of {self.original:.4g}")
+        return Judged(self.metric, value, self.original - value, original=self.original)
 
 
 @dataclass(frozen=True, eq=False)

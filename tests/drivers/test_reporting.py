@@ -12,6 +12,7 @@ import pytest
 import reports
 from onnx_compress.api import compress
 from onnx_compress.compiler.costs.network_cost import Cost
+from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.pipeline.base import Decision, PassRecord, PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.report import QualityReport, pass_report, unchanged
@@ -101,10 +102,36 @@ def test_warnings(quality: dict[str, float | str], words: list[str]):
     graph = builders.model(
         "g (float[1,3,1,1] x) => (float[1,4,1,1] y) { y = Conv(x, w) }", w=builders.normal(4, 3, 1, 1)
     ).graph
-    report: Any = {"metric": "agreement", "samples": 64, "held_out": True, **quality}
+    report: Any = {"metric": "agreement", "samples": 64, "held_out": True, "original": None, **quality}
     found = list(warnings(report, graph, Context(data=builders.Images(builders.normal(2, 3, 1, 1)))))
     assert len(found) == len(words)
     assert all(word in line for word, line in zip(words, found, strict=True))
+
+
+def test_by_a_metric_of_the_users():
+    calls: list[float] = []
+
+    def own(predict: Any) -> float:
+        x = builders.normal(4, 3, 8, 8)
+        calls.append(float(predict({"x": x})["y"].std()))
+        return calls[-1]
+
+    result = compress(front.classifier(), "basis:rank=1", metric=own)
+    quality = result.report["quality"]
+    assert quality is not None
+    assert (quality["metric"], quality["samples"], quality["fitted"], quality["output_error"]) == ("own()", *[None] * 3)
+    assert (quality["original"], quality["value"], len(calls)) == (calls[0], pytest.approx(calls[-1]), len(set(calls)))
+    assert result.records[3].figures["own()"] == calls[1]
+    assert seen(quality) == "on samples of the metric's own"
+    destroyed = any("the network is destroyed: own() " in line for line in result.report["warnings"])
+    assert destroyed == (calls[-1] < calls[0] / 2)
+
+
+def test_a_metric_that_cannot_be_measured_is_refused_before_any_pass():
+    with pytest.raises(CompressError, match="--metric: agreement needs samples"):
+        compress(front.classifier(), "basis:rank=1", metric="agreement")
+    with pytest.raises(CompressError, match="accuracy cannot be measured: there are no labels"):
+        compress(front.classifier(), "basis:rank=1", metric="accuracy", data=front.images(40), preprocess="unit")
 
 
 def test_an_engine_takes_every_shape_of_the_samples():
