@@ -73,7 +73,7 @@ class Prune(BudgetedPass):
     energy: float | None = option(None, "each group's readers keep this fraction of their output energy", "(0, 1]")
     share: float | None = option(None, "remove this share of the units of every group", "(0, 1]")
     auto: bool = option(
-        False, "each group on its own as far as agreement=, error= or accuracy-drop= allows (in up to 38 trials)"
+        False, "each group on its own as far as agreement=, error= or a drop allows (in up to 38 trials)"
     )
     criterion: Literal["moments", "gaussian", "l1", "l2", "fpgm"] = option("moments", "which units go first")
     reading: Literal["tails", "centre", "low"] = option("centre", "of gaussian: the part of the distribution that goes")
@@ -96,7 +96,7 @@ class Prune(BudgetedPass):
         super().__post_init__()
         given = self._given()
         if self.auto and given is not None and given.rule not in SEARCHED:
-            raise ValueError(f"auto and {given} are given: expected agreement=, error= or accuracy-drop=")
+            raise ValueError(f"auto and {given} are given: expected agreement=, error=, accuracy-drop= or metric-drop=")
 
     def weight_form(self, ctx: Context) -> WeightForm:
         return "float" if ctx.options.data is not None and self.repair == "refit" else "kept"
@@ -159,7 +159,7 @@ class Prune(BudgetedPass):
         """Units gone per candidate; None where nothing passes the search."""
         if search is None:
             return problem.divide(self._division(), budget) if budget.limits or budget.rule else None
-        repair = Repair(self.repair, self.ridge, ROWS // 2)
+        repair = Repair(self.repair, self.ridge, search.rows(ROWS))
         free = replace(problem, ctx=replace(problem.ctx, held=frozenset()))
         gone, outcome = search_units(free, search, self._division(), repair, self.auto)
         self._record(outcome, result)

@@ -102,9 +102,12 @@ def digest(model: Model) -> str:
 
 
 def graph_digest(graph: gs.Graph) -> str:
-    """sha256 of a graph as one file holds it."""
+    """sha256 of a graph as one file holds it, that of its copies."""
+    proto, weights = export_weightless(graph)
+    proto.ClearField("producer_name")  # copies have lost it
+    proto.ClearField("producer_version")
     total = hashlib.sha256()
-    write(*export_weightless(graph), total.update)
+    write(proto, weights, total.update)
     return total.hexdigest()
 
 

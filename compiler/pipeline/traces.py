@@ -34,8 +34,8 @@ class ErrorCurve:
 
 @dataclass(frozen=True)
 class Trial:
-    """A network that was tried: its share of MACs, what was judged (agreement, or points of accuracy lost), and the
-    one-sided 95 % confidence limit of that."""
+    """A network that was tried: its share of MACs, what was judged (agreement, error, or what is lost), and the
+    one-sided 95 % confidence limit of that, where it is known."""
 
     macs: float
     value: float
@@ -45,7 +45,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Trials:
-    """A search. `rule` is "agreement", "accuracy_drop" or "error", `allowed` its limit."""
+    """A search. `rule` is "agreement", "accuracy_drop", "error" or "metric_drop", `allowed` its limit."""
 
     rule: str
     allowed: float

@@ -40,19 +40,28 @@ def _millions(value: int | None) -> float | None:
     return None if value is None else value / 1e6
 
 
+SEARCHED = {
+    "agreement": (100.0, "agreement, %", "at least"),
+    "accuracy_drop": (1.0, "top-1 lost, points", "at most"),
+    "error": (1.0, "error of the outputs", "at most"),
+    "metric_drop": (1.0, "lost of the metric", ""),
+}
+"""By rule: what its figures are multiplied with, what they are, on which side of their confidence limit they lie."""
+
+
 def search_drawings(report: Report) -> Iterator[Drawing]:
     """The networks that a search has tried: how good against how small."""
     for search in (search for entry in report["passes"] for search in entry["traces"]["searches"]):
-        shares = search["rule"] == "agreement"
-        factor, unit = (100.0, "agreement, %") if shares else (1.0, "top-1 lost, points")
+        factor, unit, side = SEARCHED[search["rule"]]
         points: list[Point] = []
         for trial in sorted(search["tried"], key=lambda each: each["macs"]):
             value = f"{factor * trial['value']:.2f} with {percent(trial['macs'], 1)} of the MACs"
-            bound = f"{'at least' if shares else 'at most'} {factor * trial['bound']:.2f} with 95 % confidence"
+            bound = f"; {side} {factor * trial['bound']:.2f} with 95 % confidence" if side else ""
             mark = "point" if trial["passed"] else "failed"
-            points.append(Point(100 * trial["macs"], factor * trial["value"], f"{value}; {bound}", mark))
+            points.append(Point(100 * trial["macs"], factor * trial["value"], f"{value}{bound}", mark))
         if points:
-            note = "Networks that were tried, judged on held-out samples. Dashed: the limit; hollow: beyond it."
+            judged = "judged on held-out samples" if side else "judged by a metric of the user's"
+            note = f"Networks that were tried, {judged}. Dashed: the limit; hollow: beyond it."
             svg = scatter("MACs kept, %", unit, points, joined=False, guide=factor * search["allowed"])
             yield Drawing(f"Search: {unit}", note, svg)
 

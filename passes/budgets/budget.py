@@ -1,20 +1,20 @@
 """How small: the budget options of a pass.
 
 A budget is either one or more limits (shares of what the original network costs, in macs, params, bytes, latency), or
-one rule: `energy`, `rank` and `share` decide layer by layer, `agreement`, `accuracy_drop` and `error` search for the
-smallest share of MACs (`search`).
+one rule: `energy`, `rank` and `share` decide layer by layer, `agreement`, `accuracy_drop`, `error` and `metric_drop`
+search for the smallest share of MACs (`search`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 
 from ...compiler.errors import Unavailable
 
 LIMITS = ("macs", "params", "bytes", "latency")
-SEARCHED = ("agreement", "accuracy_drop", "error")
+SEARCHED = ("agreement", "accuracy_drop", "error", "metric_drop")
 DEFAULT_AGREEMENT, DEFAULT_ERROR, DEFAULT_DROP = 0.97, 0.1, 1.0
 DEFAULT_ENERGY = 0.99
 NEAR = 0.01
@@ -51,8 +51,9 @@ class Budget:
 
     Attributes:
         limits: at most this share of the original's cost, by cost.
-        rule: "energy", "rank", "share", "agreement", "accuracy_drop", "error", or "" where limits are given.
-        value: of the rule: `rank` is a fraction or a count, `accuracy_drop` points, the others fractions.
+        rule: "energy", "rank", "share", one of `SEARCHED`, or "" where limits are given.
+        value: of the rule: `rank` is a fraction or a count, `accuracy_drop` points, `metric_drop` in the units of the
+            user's metric, the others fractions.
     """
 
     limits: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -103,6 +104,10 @@ def unreachable(budget: Budget, smallest: str, shares: Mapping[str, float], rema
 
 
 def _check(name: str, value: float) -> None:
+    if name == "metric_drop":
+        if not 0 <= value < inf:
+            raise ValueError(f"metric-drop={value}: expected 0 or more, in the units of the metric")
+        return
     if name == "accuracy_drop":
         if not 0 <= value <= 100:
             raise ValueError(f"accuracy-drop={value}: expected points of top-1, 0 to 100")

@@ -52,6 +52,9 @@ class BudgetedPass(Pass):
     error: float | None = option(
         None, "smallest with at most this error of the outputs, each channel relative to its spread", "(0, 1]"
     )
+    metric_drop: float | None = option(
+        None, "smallest that loses at most this by --metric FILE.py:FUNCTION, in its own units", "[0, inf)"
+    )
     align: int | Literal["target"] = option(
         1, "sizes are multiples of this; target: the engine's channel multiple", "[1, 65536]"
     )

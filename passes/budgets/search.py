@@ -3,51 +3,65 @@
     agreement       loss = share of samples, or of their pixels, for which original and trial choose different classes
     accuracy-drop   loss = top-1 of the original - top-1 of the trial, on labelled samples
     error           loss = error of the outputs, each channel relative to its variance (`quality.comparison`)
+    metric-drop     loss = what the user's own metric (`quality.own_metric`) loses, in its units; it may be negative
 
 The samples are split in halves: a trial is fitted on one and judged on the other, which no fit or error curve has seen.
-The final network is fitted on all of them. Between a share that fails and one that passes the next trial is placed by
-interpolating log(loss), which falls about linearly with the share; the search ends when the loss is within `NEAR` of
-what is allowed, the shares are `CLOSE`, or after `TRIALS`.
+The final network is fitted on all of them. The user's own metric has samples of its own: trials are fitted on all of
+the data, and the final network is the last of them that passed, which needs no further call.
 
-Judging on n samples has an error: `bound` is what the loss is at most, with 95 % confidence.
+Between a share that fails and one that passes the next trial is placed by interpolating log(loss), which falls about
+linearly with the share; the search ends when the loss is within `NEAR` of what is allowed, the shares are `CLOSE`, or
+after `TRIALS`. Losses are relative to `BudgetSearch.unit`: 1 where they are shares, of the user's own metric the value
+of the original.
+
+Judging on n samples has an error: `bound` is what the loss is at most, with 95 % confidence. That of the user's own
+metric is not known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import log
+from time import perf_counter
 
 import onnx_graphsurgeon as gs
 
-from ...compiler.errors import CompressError
+from ...compiler.errors import CompressError, UsageError
 from ...compiler.graph.copies import copy_graph
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Trial, Trials
-from ...runtime.quality.judge import AUTO, Judge, SampleJudge, judge_of_run
+from ...runtime.quality.judge import AUTO, Judge, OwnJudge, SampleJudge, judge_of_run
 from ...runtime.subsets import halves
 from .budget import DEFAULT_AGREEMENT, DEFAULT_DROP, DEFAULT_ERROR, Budget, BudgetUnreachable
 
 TRIALS = 6
 FIRST = 0.6
 NEAR, CLOSE = 0.003, 0.015
+ASSUMED = 100
+"""Samples of the user's own metric, whose number is not known."""
 FEWEST = 24
 ENOUGH = 64
 """Samples of which, once some are held out from all fits, both halves of the others have `FEWEST`."""
+Attempt = Callable[[gs.Graph, float, Data | None], None]
 METRICS = {"agreement": AUTO, "accuracy_drop": "accuracy", "error": "error"}
 DEFAULTS: Mapping[str, tuple[str, float]] = {
     "agreement": ("agreement", DEFAULT_AGREEMENT),
+    "pixels": ("agreement", DEFAULT_AGREEMENT),
     "accuracy": ("accuracy_drop", DEFAULT_DROP),
     "error": ("error", DEFAULT_ERROR),
 }
-"""By the metric of the run: the rule that is searched by, and its value."""
+"""By the metric of the run: the rule that is searched by, and its value. Of the user's own metric as large a share may
+be lost as of the agreement."""
 ALLOWED: Mapping[str, Callable[[float], float]] = {
     "agreement": lambda value: 1 - value,
     "accuracy_drop": lambda value: value / 100,
     "error": lambda value: value,
+    "metric_drop": lambda value: value,
 }
 SHOWN: Mapping[str, Callable[[float], float]] = {**ALLOWED, "accuracy_drop": lambda loss: 100 * loss}
+OWN = "metric-drop is in the units of a metric of your own"
 
 
 @dataclass(frozen=True)
@@ -64,20 +78,26 @@ class BudgetSearch:
     """What is judged, on which samples.
 
     Attributes:
-        rule: "agreement", "accuracy_drop" or "error".
+        rule: one of `SEARCHED`.
         allowed: the largest loss.
         fitting: samples that trials are fitted on.
         judge: beside the original, on others.
+        unit: a loss that leaves nothing.
     """
 
     rule: str
     allowed: float
-    fitting: Data
+    fitting: Data | None
     judge: Judge
+    unit: float = 1.0
 
     @staticmethod
     def of(budget: Budget, ctx: Context, graph: gs.Graph) -> BudgetSearch:
         """`CompressError` where there is not enough to judge by; `graph`: the original where the context has none."""
+        if budget.rule == "metric_drop" and ctx.options.metric == "accuracy":
+            budget = replace(budget, rule="accuracy_drop")
+        if budget.rule == "metric_drop":
+            return BudgetSearch._of_own(budget, ctx, graph)
         option = budget.rule.replace("_", "-")
         if ctx.data is None:
             raise CompressError(f"{option} needs data", "budget", "give --data, or a budget such as macs=0.5")
@@ -94,18 +114,42 @@ class BudgetSearch:
         return BudgetSearch(budget.rule, ALLOWED[budget.rule](budget.value), fitting, judge)
 
     @staticmethod
+    def _of_own(budget: Budget, ctx: Context, graph: gs.Graph) -> BudgetSearch:
+        judge = judge_of_run(ctx.original or graph, ctx)
+        if not isinstance(judge, OwnJudge):
+            rule, value = DEFAULTS["agreement" if judge is None else judge.metric]
+            fix = f"--metric FILE.py:FUNCTION, or {Budget(rule=rule, value=value)}"
+            raise UsageError(OWN, str(budget), fix)
+        allowed, original = budget.value, judge.original
+        if allowed >= original > 0:
+            what = f"{judge.metric} of the original is {original:.4g}, and nothing would be left"
+            raise UsageError(what, str(budget), f"give it in the same units: metric-drop={original / 50:.2g}")
+        return BudgetSearch("metric_drop", allowed, ctx.data, judge, max(abs(original), 2 * allowed) or 1.0)
+
+    @staticmethod
     def default(ctx: Context, graph: gs.Graph) -> Budget | None:
         """What is searched for where nothing is asked for, by the metric of the run; None where samples are too few."""
-        if ctx.data is None or halves(ctx.data)[1].samples < FEWEST:
-            return None
         judge = judge_of_run(ctx.original or graph, ctx, ctx.data)
-        rule, value = DEFAULTS.get("" if judge is None else judge.metric, DEFAULTS["agreement"])
+        if isinstance(judge, OwnJudge):
+            return Budget(rule="metric_drop", value=(1 - DEFAULT_AGREEMENT) * abs(judge.original))
+        if judge is None or ctx.data is None or halves(ctx.data)[1].samples < FEWEST:
+            return None
+        rule, value = DEFAULTS[judge.metric]
         return Budget(rule=rule, value=value)
 
     @property
     def samples(self) -> int:
-        """That are judged on."""
+        """That are judged on; 0 where the metric has its own."""
         return self.judge.samples or 0
+
+    def rows(self, every: int) -> int:
+        """Input rows that a layer of a trial is fitted on, of `every` in the final network."""
+        return every if isinstance(self.judge, OwnJudge) else every // 2
+
+    @property
+    def least(self) -> float:
+        """A loss of 0 on these samples may be as much, as a share of `unit`."""
+        return 0.5 / (self.samples or ASSUMED)
 
     def judged(self, macs: float, trial: gs.Graph) -> TrialOutcome:
         found = self.judge.judge(trial)
@@ -114,21 +158,29 @@ class BudgetSearch:
     def within(self, judged: TrialOutcome) -> bool:
         return judged.loss <= self.allowed + 1e-9
 
+    def how(self) -> str:
+        """Judged on what, in words."""
+        if isinstance(self.judge, OwnJudge):
+            return f"by {self.judge.metric}, {self.judge.original:.4g} of the original"
+        return f"on {self.samples} held-out samples"
 
-def search_smallest(
-    graph: gs.Graph, ctx: Context, search: BudgetSearch, attempt: Callable[[gs.Graph, float, Data], None]
-) -> SearchOutcome:
+
+def search_smallest(graph: gs.Graph, ctx: Context, search: BudgetSearch, attempt: Attempt) -> SearchOutcome:
     """Searches; `attempt` rewrites a copy of `graph` to a share of MACs, fitted on given samples."""
-    failed, passed = TrialOutcome(0.0, 1.0, 1.0), TrialOutcome(1.0, 0.5 / search.samples, 1.0)
+    unit = search.unit
+    failed, passed = TrialOutcome(0.0, unit, unit), TrialOutcome(1.0, unit * search.least, unit)
     trials: list[TrialOutcome] = []
+    started = perf_counter()
     with ctx.progress(f"budget search, at most {TRIALS} trials", TRIALS) as advance:
         while len(trials) < TRIALS and passed.macs - failed.macs > CLOSE:
-            macs = _between(failed, passed, search.allowed) if trials else FIRST
-            judged = _tried(graph, macs, search, attempt)
+            macs = _next(failed, passed, trials, search)
+            with ctx.progress(_stage(len(trials), perf_counter() - started), 1) as judge:
+                judged = _tried(graph, macs, search, attempt)
+                judge(f"macs={macs:.3f}")
             trials.append(judged)
             advance()
             failed, passed = (failed, judged) if search.within(judged) else (judged, passed)
-            if search.within(judged) and search.allowed - judged.loss <= NEAR:
+            if search.within(judged) and search.allowed - judged.loss <= NEAR * unit:
                 break
     return SearchOutcome(search, trials, passed if passed in trials else None)
 
@@ -144,25 +196,27 @@ class SearchOutcome:
     def note(self) -> str:
         """The outcome in a sentence."""
         wanted = self._figure(self.search.allowed)
-        held = f"{self.search.samples} held-out samples"
         if self.best is None:
             return f"{wanted} cannot be reached: {self._nearest()}; every layer is left as it is"
+        tried = f"{wanted}: macs={self.best.macs:.3f} by {len(self.trials)} trials, judged {self.search.how()}"
+        found = f"{tried}: {self._figure(self.best.loss)}"
+        if not self.search.samples:
+            return found
         side = "at least" if self.search.rule == "agreement" else "at most"
-        return (
-            f"{wanted}: macs={self.best.macs:.3f} by {len(self.trials)} trials, judged on {held}: "
-            f"{self._figure(self.best.loss)}, {side} {self._figure(self.best.bound).split('=')[1]} with 95 % confidence"
-        )
+        return f"{found}, {side} {self._figure(self.best.bound).split('=')[1]} with 95 % confidence"
 
     def unreachable(self) -> BudgetUnreachable:
         """The error where nothing passed."""
         return BudgetUnreachable(f"{self._figure(self.search.allowed)} cannot be reached", "budget", self._nearest())
 
     def metrics(self) -> dict[str, float]:
-        found = {"trials": float(len(self.trials)), "held_out": float(self.search.samples)}
-        if self.best is None:
+        found, rule = {"trials": float(len(self.trials))}, self.search.rule
+        if self.best is not None:
+            found[rule] = self._value(self.best.loss)
+        if not self.search.samples:
             return found
-        loss, bound = (self._value(value) for value in (self.best.loss, self.best.bound))
-        return {**found, self.search.rule: loss, f"{self.search.rule}_bound": bound}
+        found["held_out"] = float(self.search.samples)
+        return found if self.best is None else {**found, f"{rule}_bound": self._value(self.best.bound)}
 
     def trace(self) -> Trials:
         """The trials, for the report."""
@@ -174,8 +228,7 @@ class SearchOutcome:
 
     def _nearest(self) -> str:
         nearest = min(self.trials, key=lambda judged: (judged.loss, judged.macs))
-        held = f"{self.search.samples} held-out samples"
-        figure = f"{self._figure(nearest.loss)} with macs={nearest.macs:.3f} ({held})"
+        figure = f"{self._figure(nearest.loss)} with macs={nearest.macs:.3f} ({self.search.how().removeprefix('on ')})"
         return f"the nearest of {len(self.trials)} trials is {figure}"
 
     def _value(self, loss: float) -> float:
@@ -185,20 +238,33 @@ class SearchOutcome:
         return f"{self.search.rule.replace('_', '-')}={self._value(loss):.4g}"
 
 
-def _tried(
-    graph: gs.Graph, macs: float, search: BudgetSearch, attempt: Callable[[gs.Graph, float, Data], None]
-) -> TrialOutcome:
+def _tried(graph: gs.Graph, macs: float, search: BudgetSearch, attempt: Attempt) -> TrialOutcome:
     trial = copy_graph(graph)
     try:
         attempt(trial, macs, search.fitting)
     except BudgetUnreachable:
-        return TrialOutcome(macs, 1.0, 1.0)
+        return TrialOutcome(macs, search.unit, search.unit)
     return search.judged(macs, trial)
 
 
-def _between(failed: TrialOutcome, passed: TrialOutcome, allowed: float) -> float:
-    """Where log(loss), linear between the two, is what is allowed; not too near to either."""
-    high, low = log(max(failed.loss, 1e-4)), log(max(passed.loss, 1e-4))
-    share = (high - log(max(allowed, 1e-4))) / max(high - low, 1e-9)
+def _next(failed: TrialOutcome, passed: TrialOutcome, trials: Sequence[TrialOutcome], search: BudgetSearch) -> float:
+    """Where log(loss), linear between the two, is what is allowed; not too near to either. Half-way after two trials on
+    the same side, as a line that fits badly comes nearer from that side only."""
+    if not trials:
+        return FIRST
     width = passed.macs - failed.macs
+    if len({search.within(each) for each in trials[-2:]}) < len(trials[-2:]):
+        return failed.macs + width / 2
+    least = search.least
+    high, low, allowed = (log(max(loss / search.unit, least)) for loss in (failed.loss, passed.loss, search.allowed))
+    share = (high - allowed) / max(high - low, 1e-9)
     return failed.macs + width * min(max(share, 0.15), 0.85)
+
+
+def _stage(done: int, seconds: float) -> str:
+    """Which trial begins, and how long all that may come will take."""
+    name = f"trial {done + 1} of at most {TRIALS}"
+    if not done:
+        return name
+    left = seconds / done * (TRIALS - done)
+    return f"{name}, about {left:.0f} s left" if left < 90 else f"{name}, about {left / 60:.0f} min left"

@@ -151,9 +151,9 @@ class DecompositionPass(BudgetedPass):
         """The limit found; an empty budget where nothing passes."""
         free = replace(ctx, held=frozenset())
 
-        def attempt(trial: gs.Graph, macs: float, data: Data) -> None:
+        def attempt(trial: gs.Graph, macs: float, data: Data | None) -> None:
             chosen = self.choose(Budget({"macs": macs}), found)
-            self._write(trial, free, found, chosen, data, ROWS // 2)
+            self._write(trial, free, found, chosen, data, search.rows(ROWS))
 
         outcome = search_smallest(graph, ctx, search, attempt)
         self._record(outcome, result)

@@ -34,7 +34,7 @@ def search_units(
 ) -> tuple[list[int] | None, SearchOutcome]:
     """Units gone per candidate, None where nothing passes; `each` group on its own, or all together only."""
 
-    def attempt(trial: gs.Graph, macs: float, data: Data) -> None:
+    def attempt(trial: gs.Graph, macs: float, data: Data | None) -> None:
         gone = problem.divide(division, Budget({"macs": macs}))
         prune(trial, problem.ctx, problem.shapes, problem.kept(gone), repair, data)
 

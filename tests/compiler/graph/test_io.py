@@ -14,7 +14,8 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph import io
 from onnx_compress.compiler.graph.check import check_graph
-from onnx_compress.compiler.graph.io import from_proto, load, save, to_proto
+from onnx_compress.compiler.graph.copies import copy_graph
+from onnx_compress.compiler.graph.io import from_proto, graph_digest, load, save, save_graph, to_proto
 
 CONV = "g (float[N,3,8,8] x) => (float[N,4,6,6] y) { y = Conv(x, w) }"
 LIGHT = sorted((Path(onnx.__file__).parent / "backend/test/data/light").glob("light_*.onnx"))
@@ -448,3 +449,14 @@ def test_an_input_can_be_an_output():
     check_graph(kept)
     assert [value.name for value in to_proto(kept).graph.output] == ["x", "y"]
     assert listing(kept.graph) == ["y = Relu(x)"]
+
+
+def test_a_graph_without_an_envelope_is_saved_as_it_is(tmp_path: Path):
+    found = model("g (float[N,4] x) => (float[N,3] y) { y = MatMul(x, w) }", w=normal(4, 3))
+    graph = copy_graph(found.graph)
+    save_graph(graph, tmp_path / "g.onnx")
+    loaded = load(tmp_path / "g.onnx").graph
+    assert graph_digest(loaded) == graph_digest(graph) == graph_digest(found.graph)
+    assert onnx.load(tmp_path / "g.onnx").graph.output[0] == to_proto(found).graph.output[0]
+    graph.nodes[0].inputs[1] = gs.Constant("w", np.zeros((4, 3), np.float32))
+    assert graph_digest(graph) != graph_digest(found.graph)

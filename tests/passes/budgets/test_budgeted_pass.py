@@ -17,7 +17,7 @@ from onnx_compress.passes.budgets.budgeted_pass import BudgetedPass
 from onnx_compress.passes.prune import Prune
 
 SHARED = [
-    *("macs", "params", "bytes", "latency", "energy", "agreement", "accuracy_drop", "error"),
+    *("macs", "params", "bytes", "latency", "energy", "agreement", "accuracy_drop", "error", "metric_drop"),
     *("align", "precision", "power", "sensitivity", "sensitivity_file", "ridge"),
 ]
 OWN = {"power": "15W", "sensitivity_file": "own.json"}
@@ -49,6 +49,7 @@ def test_every_pass_with_a_budget_has_the_same_options() -> None:
         ({"latency": 1.5}, "latency=1.5: expected more than 0, at most 1"),
         ({"agreement": 97.0}, "agreement=97.0: expected more than 0, at most 1"),
         ({"accuracy_drop": -1.0}, "accuracy-drop=-1.0: expected at least 0, at most 100"),
+        ({"metric_drop": -1.0}, "metric-drop=-1.0: expected at least 0"),
         (
             {"macs": 0.5, "agreement": 0.9},
             "macs and agreement are given: expected one budget, or several of macs, params, bytes, latency",

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import builders
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
-from onnx_compress.compiler.errors import CompressError
+from onnx_compress.compiler.errors import CompressError, UsageError
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.pipeline.context import Context
-from onnx_compress.compiler.pipeline.data import Data
+from onnx_compress.compiler.pipeline.data import Data, silent
 from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable
 from onnx_compress.passes.budgets.search import TRIALS, BudgetSearch, SearchOutcome, search_smallest
-from onnx_compress.runtime.quality.judge import SampleJudge
+from onnx_compress.runtime.quality.judge import CHOICES, SampleJudge
+from onnx_compress.runtime.quality.own_metric import own_metric
 from scipy.stats import binomtest
 
 
@@ -27,7 +31,7 @@ def rows(labels: bool = False) -> builders.Images:
     return builders.Images(x, x.argmax(1) if labels else None)
 
 
-def spoil(graph: gs.Graph, macs: float, data: Data) -> None:
+def spoil(graph: gs.Graph, macs: float, data: Data | None) -> None:
     """The fewer MACs the more noise; impossible below a fifth."""
     if macs < 0.2:
         raise BudgetUnreachable("too small")
@@ -85,7 +89,7 @@ def test_the_default_follows_the_outputs(tail: str, expected: str) -> None:
 
 
 def test_what_cannot_be_reached_is_said_with_the_nearest() -> None:
-    def hopeless(graph: gs.Graph, macs: float, data: Data) -> None:
+    def hopeless(graph: gs.Graph, macs: float, data: Data | None) -> None:
         spoil(graph, 0.2 + 0.1 * macs, data)
 
     outcome = searched(Budget(rule="agreement", value=0.99), rows(), hopeless)
@@ -93,6 +97,15 @@ def test_what_cannot_be_reached_is_said_with_the_nearest() -> None:
     assert len(outcome.trials) <= TRIALS
     assert "agreement=0.99 cannot be reached: the nearest of" in outcome.note()
     assert "agreement" not in outcome.metrics()
+
+
+def test_a_trial_that_loses_nothing_does_not_mislead_the_search() -> None:
+    def late(graph: gs.Graph, macs: float, data: Data | None) -> None:
+        spoil(graph, min(1.0, macs + 0.45), data)
+
+    outcome = searched(Budget(rule="agreement", value=0.97), rows(), late)
+    assert outcome.trials[0].loss == 0
+    assert outcome.best is not None and outcome.best.macs < 0.5 and outcome.best.loss > 0.015
 
 
 def test_no_trial_is_fitted_on_the_samples_it_is_judged_on() -> None:
@@ -149,3 +162,90 @@ def test_what_is_missing_is_said(budget: Budget, data: builders.Images | None, w
 def test_the_default_follows_the_metric_that_is_asked_for(metric: str, expected: str) -> None:
     ctx = Context(RunOptions(metric=metric), rows(labels=True))
     assert str(BudgetSearch.default(ctx, linear().graph)) == expected
+
+
+def by_own(scale: float, offset: float = 0.0, calls: list[float] | None = None) -> Context:
+    """Judged by how far outputs are from the inputs, times `scale` below 1 + `offset`."""
+    x = builders.normal(50, 8)
+
+    def own(predict: Any) -> float:
+        error = float(np.square(predict({"x": x})["y"] - x).mean())
+        if calls is not None:
+            calls.append(error)
+        return scale * (1 + offset - error)
+
+    return Context(RunOptions(metric=own), rows(), metric=own_metric(own, CHOICES))
+
+
+def dropped(ctx: Context, value: float) -> SearchOutcome:
+    graph = linear().graph
+    return search_smallest(graph, ctx, BudgetSearch.of(Budget(rule="metric_drop", value=value), ctx, graph), spoil)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0, 1e6])
+def test_a_metric_may_have_any_unit(scale: float) -> None:
+    calls: list[float] = []
+    outcome = dropped(by_own(scale, calls=calls), 0.04 * scale)
+    assert outcome.best is not None and len(calls) == 1 + len(outcome.trials)
+    assert 0.02 * scale <= outcome.best.loss <= 0.04 * scale
+    assert outcome.metrics() == {"trials": len(outcome.trials), "metric_drop": outcome.best.loss}
+    assert f"metric-drop={0.04 * scale:.4g}: macs=" in outcome.note()
+    assert f"judged by own(), {scale:.4g} of the original: metric-drop={outcome.best.loss:.4g}" in outcome.note()
+    assert "confidence" not in outcome.note()
+
+
+@pytest.mark.parametrize("offset", [-1.0, -3.0])
+def test_a_metric_may_be_zero_or_negative(offset: float) -> None:
+    outcome = dropped(by_own(1.0, offset), 0.04)
+    assert outcome.best is not None and 0 < outcome.best.loss <= 0.04
+
+
+def test_what_is_better_than_the_original_passes() -> None:
+    ctx = by_own(-1.0, -2.0)
+    outcome = dropped(ctx, 0.0)
+    assert outcome.best is not None and outcome.best.loss < 0
+    assert outcome.best.macs == min(trial.macs for trial in outcome.trials if trial.loss <= 0)
+
+
+def test_trials_by_a_metric_are_fitted_on_all_samples() -> None:
+    ctx = by_own(1.0)
+    search = BudgetSearch.of(Budget(rule="metric_drop", value=0.1), ctx, linear().graph)
+    assert (search.fitting, search.rows(100), search.samples) == (ctx.data, 100, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "value", "words"),
+    [
+        ({}, 1.0, "metric-drop=1: metric-drop is in the units of a metric of your own .* or agreement=0.97"),
+        ({"metric": "error"}, 1.0, "or error=0.1"),
+        ({"metric": sum}, 1.0, "metric-drop=1: own.. of the original is 0.5, .* units: metric-drop=0.01"),
+    ],
+)
+def test_a_drop_in_no_unit_is_refused(options: dict[str, Any], value: float, words: str) -> None:
+    ctx = replace(by_own(0.5), options=RunOptions(**options)) if "metric" in options else Context(data=rows())
+    if options.get("metric") == "error":
+        ctx.metric = None
+    with pytest.raises(UsageError, match=words):
+        BudgetSearch.of(Budget(rule="metric_drop", value=value), ctx, linear().graph)
+
+
+def test_of_accuracy_a_drop_is_points() -> None:
+    ctx = Context(RunOptions(metric="accuracy"), rows(labels=True))
+    search = BudgetSearch.of(Budget(rule="metric_drop", value=2.0), ctx, linear().graph)
+    assert (search.rule, search.allowed) == ("accuracy_drop", 0.02)
+
+
+def test_by_a_metric_of_the_users_the_default_may_lose_as_large_a_share_of_it() -> None:
+    assert str(BudgetSearch.default(by_own(50.0), linear().graph)) == "metric-drop=1.5"
+
+
+def test_trials_say_which_they_are_and_how_long_the_others_may_take() -> None:
+    stages: list[str] = []
+
+    def listen(stage: str, total: int) -> Any:
+        stages.append(stage)
+        return silent(stage, total)
+
+    dropped(replace(by_own(50.0), progress=listen), 2.0)
+    assert stages[:3] == ["own() of the original", "budget search, at most 6 trials", "trial 1 of at most 6"]
+    assert "own()" in stages and "trial 2 of at most 6, about 0 s left" in stages
