@@ -28,7 +28,9 @@ from ..compiler.errors import CompressError
 from ..compiler.graph.comparable import comparable_tensors
 from ..compiler.graph.io import Model
 from ..compiler.pipeline.data import Data, Feeds, Progress, silent
-from ..runtime.evaluate import class_scores
+from ..runtime.quality.comparison import chosen
+from ..runtime.quality.distances import RelativeError
+from ..runtime.quality.outputs import is_row
 from ..runtime.session import model_session
 
 BATCH = 16
@@ -71,25 +73,19 @@ class Comparison:
 class _Sums:
     """Streamed over the batches."""
 
-    distance: float = 0.0
-    energy: float = 0.0
+    relative: RelativeError = field(default_factory=RelativeError)
     largest: float = 0.0
     same: list[np.ndarray] = field(default_factory=list[np.ndarray])
 
     def add(self, a: np.ndarray, b: np.ndarray) -> None:
-        gap = a.astype(np.float64) - b
-        self.distance += float(np.square(gap).sum())
-        self.energy += float(np.square(a, dtype=np.float64).sum())
-        self.largest = max(self.largest, float(np.abs(gap).max(initial=0.0)))
-        one, two = class_scores(a), class_scores(b)
-        if one is not None and two is not None:
-            self.same.append(one.argmax(1) == two.argmax(1))
+        self.relative.add({"": a}, {"": b})
+        self.largest = max(self.largest, float(np.abs(a.astype(np.float64) - b).max(initial=0.0)))
+        if is_row(a):
+            self.same.append(chosen(a) == chosen(b))
 
     @property
     def error(self) -> float:
-        if self.energy == 0:
-            return 0.0 if self.distance == 0 else float("inf")
-        return float(np.sqrt(self.distance / self.energy))
+        return self.relative.result().value
 
 
 def compare_models(

@@ -12,8 +12,8 @@ from ..compiler.graph.gemms import find_gemms
 from ..compiler.pipeline.context import Context
 from ..compiler.report import QualityReport
 from ..compiler.report.sizes import seen, shown
-from ..runtime.evaluate import agreement
 from ..runtime.quality.judge import judge_of_run
+from ..runtime.quality.verdict import verdict_of_run
 from ..runtime.shapes import network_shapes
 from ..runtime.subsets import Slice
 
@@ -23,28 +23,25 @@ DESTROYED = 0.5
 
 def quality_report(original: gs.Graph, compressed: gs.Graph, ctx: Context) -> QualityReport | None:
     """None where there is nothing to judge by: no data, and no metric of the user's."""
-    data = ctx.judging or ctx.data
-    judge = judge_of_run(original, ctx, data)
-    if judge is None:
-        return None
     with ctx.progress("compare", 1) as advance:
-        judged = judge.judge(compressed)
-        alike = None if data is None else agreement(original, compressed, data, labels=data.labels)
-        fitted = None if judge.samples is None else _on_fitted(original, compressed, ctx)
+        verdict = verdict_of_run(original, compressed, ctx, ctx.judging or ctx.data)
+        if verdict is None:
+            return None
+        judged, accuracy = verdict.judged, verdict.accuracy
+        fitted = None if judged.samples is None else _on_fitted(original, compressed, ctx)
         advance()
-    before, after = (None, None) if alike is None or alike.correct is None else alike.correct
     return QualityReport(
         metric=judged.metric,
         value=judged.value,
         deviation=None if judged.deviation is None or isnan(judged.deviation) else judged.deviation,
         original=judged.original,
-        samples=judge.samples,
-        held_out=judge.samples is not None and ctx.judging is not None,
+        samples=judged.samples,
+        held_out=judged.samples is not None and ctx.judging is not None,
         fitted=fitted,
         agreement=judged.value if judged.metric == "agreement" else None,
-        output_error=None if alike is None else alike.error,
-        top1_before=before,
-        top1_after=after,
+        output_error=verdict.distance,
+        top1_before=None if accuracy is None else accuracy.original,
+        top1_after=None if accuracy is None else accuracy.value,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+SHARES = frozenset(("agreement", "pixels", "accuracy"))
+"""Metrics whose values are shares in [0, 1]; others have units of their own."""
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -21,6 +23,16 @@ def bytesize(count: float) -> str:
 
 def percent(share: float | None, digits: int = 2) -> str:
     return "" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def rated(metric: str, value: float | None, deviation: float | None = None) -> str:
+    """The value of a metric, with its standard error: `97.20 % ± 0.7`, `0.118 ± 0.004`."""
+    if value is None:
+        return ""
+    shares = metric in SHARES
+    if deviation is None or deviation != deviation:
+        return percent(value) if shares else f"{value:.4g}"
+    return f"{percent(value)} ± {100 * deviation:.2g}" if shares else f"{value:.3g} ± {deviation:.2g}"
 
 
 def milliseconds(value: float | None) -> str:

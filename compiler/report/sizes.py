@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .fields import QualityReport, Report
-from .formatting import milliseconds, percent, short
+from .formatting import milliseconds, percent, rated, short
 
 MEASURED = "measured_ms"
 NAMES = {
@@ -15,8 +15,6 @@ NAMES = {
     "error": "Error of the outputs, by channel",
     "accuracy": "Accuracy",
 }
-SHARES = frozenset(("agreement", "pixels", "accuracy"))
-"""Metrics whose values are shares, shown as percentages."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +72,12 @@ def measured_ms(report: Report) -> dict[str, float]:
 
 def shown(quality: QualityReport) -> str:
     """The value of the metric, with its standard error."""
-    value, deviation = quality["value"], quality["deviation"]
-    if quality["metric"] not in SHARES:
-        return f"{value:.4g}" if deviation is None else f"{value:.3g} ± {deviation:.2g}"
-    return percent(value) if deviation is None else f"{percent(value)} ± {100 * deviation:.2g}"
+    return rated(quality["metric"], quality["value"], quality["deviation"])
 
 
 def shown_before(quality: QualityReport) -> str:
     """The value of the original, where it has one."""
-    original = quality["original"]
-    if original is None:
-        return ""
-    return percent(original) if quality["metric"] in SHARES else f"{original:.4g}"
+    return rated(quality["metric"], quality["original"])
 
 
 def seen(quality: QualityReport) -> str:

@@ -51,8 +51,7 @@ from ...compiler.graph.copies import copy_graph
 from ...compiler.graph.shapes import static_shapes
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import ACTIVATIONS, Data, Feeds
-from ...runtime.evaluate import kullback_leibler
-from ...runtime.quality.comparison import NormalisedError
+from ...runtime.quality.distances import NormalisedError, kullback_leibler
 from ...runtime.quality.outputs import Kind, kind_of, scores
 from ...runtime.rows import Layer
 from ...runtime.segmented_executor import SegmentedExecutor

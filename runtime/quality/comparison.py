@@ -2,13 +2,10 @@
 
 agreement      share of samples with the class that the original chooses: of several outputs the mean
 pixels         share of positions with that class, the mean over samples
-error          per output and channel c: e_c = E|a - b|^2 / var(a), 1 at most, a of the original, variance over samples
-               and positions; of an output sqrt(mean_c e_c), of several outputs the mean
+accuracy       share of samples with the class that a label names, or with that among the k most likely
 
-The variance that errors are relative to is that of the channel, so that boxes and scores in one tensor count alike, and
-what is lost is lost. Channels that hardly move (classes that no sample shows) count against `FLOOR` of what the quieter
-channels move, the lower quartile. Standard errors are over samples: of a share that
-of a binomial, of means that of the samples' own values.
+Standard errors are over samples: of a share that of a binomial, of means that of the samples' own values. How far
+outputs are apart that choose nothing: `distances`.
 """
 
 from __future__ import annotations
@@ -20,10 +17,9 @@ from typing import Protocol
 
 import numpy as np
 
-from .outputs import Outputs, channel_axis, scores
+from ...compiler.errors import CompressError
+from .outputs import Outputs, is_numbers, is_row, scores
 
-FLOOR, QUIETER = 0.1, 0.25
-TINY = 1e-30
 Z = 1.645
 
 
@@ -77,7 +73,7 @@ class Agreement:
 
     def add(self, reference: Outputs, other: Outputs) -> None:
         for name, value in reference.items():
-            self._same.setdefault(name, []).append(_class_of(value) == _class_of(other[name]))
+            self._same.setdefault(name, []).append(chosen(value) == chosen(other[name]))
 
     def result(self) -> Judged:
         shares = {name: float(np.concatenate(same).mean()) for name, same in self._same.items()}
@@ -97,29 +93,51 @@ class PixelAgreement:
 
     def add(self, reference: Outputs, other: Outputs) -> None:
         ((name, value),) = reference.items()
-        same = _classes_of_map(value) == _classes_of_map(other[name])
+        same = chosen(value) == chosen(other[name])
         self._shares.append(same.reshape(len(same), -1).mean(axis=1))
 
     def result(self) -> Judged:
         shares = np.concatenate(self._shares)
         value = float(shares.mean())
-        return Judged(self.metric, value, 1 - value, len(shares), _deviation(shares))
+        return Judged(self.metric, value, 1 - value, len(shares), deviation_of(shares))
 
 
 class Accuracy:
-    """Of the class that a label names, in the first output; the loss is what the original has more."""
+    """Of the class that a label names, in the first output; the loss is what the original has more.
+
+    Args:
+        labels: (samples,) int.
+        among: how many classes may be named: with 5 the label has to be among the five most likely.
+
+    Attributes:
+        classes: how many the scores tell apart; 0 of class numbers.
+    """
 
     metric = "accuracy"
 
-    def __init__(self, labels: np.ndarray) -> None:
-        self._labels = labels
+    def __init__(self, labels: np.ndarray, among: int = 1) -> None:
+        self._labels, self._among, self.classes = labels, among, 0
         self._right: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, reference: Outputs, other: Outputs) -> None:
         name = next(iter(reference))
         seen = sum(len(first) for first, _ in self._right)
         labels = self._labels[seen : seen + len(reference[name])]
-        self._right.append((_class_of(reference[name]) == labels, _class_of(other[name]) == labels))
+        self._right.append((self._hits(reference[name], labels), self._hits(other[name], labels)))
+
+    def _hits(self, output: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        if is_numbers(output):
+            return chosen(output) == labels
+        rows = scores(output)
+        self.classes = rows.shape[1]
+        if labels.max(initial=0) >= self.classes:
+            what = f"expected labels 0 to {self.classes - 1}, found {labels.max()}"
+            raise CompressError(what, "--labels", "number from 0")
+        if self._among == 1:
+            return rows.argmax(axis=1) == labels
+        if self._among >= self.classes:
+            return np.ones(len(rows), bool)
+        return (np.argpartition(-rows, self._among - 1, axis=1)[:, : self._among] == labels[:, None]).any(axis=1)
 
     def result(self) -> Judged:
         before, after = (np.concatenate(side) for side in zip(*self._right, strict=True))
@@ -129,71 +147,15 @@ class Accuracy:
         return Judged(self.metric, value, was - value, len(after), deviation, original=was)
 
 
-class NormalisedError:
-    """Of every output and channel, relative to how much the original's moves."""
-
-    metric = "error"
-
-    def __init__(self) -> None:
-        self._outputs: dict[str, _OutputError] = {}
-
-    def add(self, reference: Outputs, other: Outputs) -> None:
-        for name, value in reference.items():
-            self._outputs.setdefault(name, _OutputError()).add(value, other[name])
-
-    def result(self) -> Judged:
-        found = {name: each.result() for name, each in self._outputs.items()}
-        value = float(np.mean([error for error, _, _ in found.values()]))
-        deviation = sqrt(sum(each**2 for _, each, _ in found.values())) / len(found)
-        errors = {name: error for name, (error, _, _) in found.items()} if len(found) > 1 else {}
-        samples = max(count for _, _, count in found.values())
-        return Judged(self.metric, value, value, samples, deviation, errors)
+def chosen(output: np.ndarray) -> np.ndarray:
+    """The class of every sample, (N,), or of every position of a map, (N, H, W)."""
+    if is_numbers(output):
+        return output.reshape(-1) if is_row(output) else output
+    return (scores(output) if is_row(output) else output).argmax(axis=1)
 
 
-class _OutputError:
-    """Sums by channel, and the squared errors of every sample."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._total: np.ndarray | float = 0.0
-        self._squares: np.ndarray | float = 0.0
-        self._errors: list[np.ndarray] = []
-
-    def add(self, reference: np.ndarray, other: np.ndarray) -> None:
-        a, b = (_by_channel(value) for value in (reference, other))
-        self._count += a.shape[0] * a.shape[2]
-        self._total = self._total + a.sum(axis=(0, 2))
-        self._squares = self._squares + np.square(a).sum(axis=(0, 2))
-        self._errors.append(np.square(a - b).mean(axis=2))
-
-    def result(self) -> tuple[float, float, int]:
-        """Error, its standard error, samples."""
-        errors = np.concatenate(self._errors)
-        mean = self._total / self._count
-        variance = np.maximum(self._squares / self._count - np.square(mean), 0.0)
-        floor = max(FLOOR * float(np.quantile(variance, QUIETER, method="lower")), TINY)
-        relative = (errors / np.maximum(np.maximum(variance, floor), errors.mean(axis=0))).mean(axis=1)
-        error = sqrt(float(relative.mean()))
-        return error, _deviation(relative) / (2 * error) if error else 0.0, len(relative)
-
-
-def _by_channel(output: np.ndarray) -> np.ndarray:
-    """(samples, channels, rest) float64."""
-    axis = channel_axis(output)
-    if axis is None:
-        return output.astype(np.float64).reshape(len(output), 1, -1)
-    return np.moveaxis(output, axis, 1).astype(np.float64).reshape(len(output), output.shape[axis], -1)
-
-
-def _class_of(output: np.ndarray) -> np.ndarray:
-    return output.reshape(-1) if output.dtype.kind in "iu" else scores(output).argmax(axis=1)
-
-
-def _classes_of_map(output: np.ndarray) -> np.ndarray:
-    return output if output.dtype.kind in "iu" else output.argmax(axis=1)
-
-
-def _deviation(values: np.ndarray) -> float:
+def deviation_of(values: np.ndarray) -> float:
+    """The standard error of the mean of values (samples,); NaN of a single one."""
     return float(values.std(ddof=1) / sqrt(len(values))) if len(values) > 1 else float("nan")
 
 

@@ -21,11 +21,12 @@ import onnx_graphsurgeon as gs
 from ...compiler.errors import CompressError
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data, Metric, Progress, silent
-from ..data import sized_batches
 from ..session import Session, comparable_session
-from .comparison import Accuracy, Agreement, Comparison, Judged, NormalisedError, PixelAgreement
-from .outputs import Kind, kind_of
+from .comparison import Accuracy, Agreement, Comparison, Judged, PixelAgreement
+from .distances import NormalisedError
+from .outputs import Kind, is_row, kind_of
 from .own_metric import own_metric
+from .walk import compared, numbers
 
 AUTO = "auto"
 Unlabelled = type[Agreement] | type[PixelAgreement] | type[NormalisedError]
@@ -102,56 +103,39 @@ class SampleJudge:
 
     Attributes:
         metric: what is measured.
+        labels: (samples,), where there are some and the first output is a row of class scores.
     """
 
     original: Session
     data: Data
     metric: str
     comparison: Callable[[], Comparison]
+    labels: np.ndarray | None = None
 
     @staticmethod
     def of(original: gs.Graph, data: Data, metric: str = AUTO) -> SampleJudge:
         """`CompressError` where the outputs do not have what the metric is about, or there are no labels."""
         session = comparable_session(original)
-        kind = _kind(original, session, data)
+        feeds = next(iter(data.batches(data.fixed_batch or 1)))
+        outputs = numbers(session.run(feeds))
+        kind, first = kind_of(original, feeds, outputs), next(iter(outputs.values()), None)
+        labels = data.labels if first is not None and is_row(first) else None
         if metric == Accuracy.metric:
-            labels = data.labels
-            if labels is None or kind != "classes":
-                what = "there are no labels" if labels is None else "the outputs hold no row of class scores"
+            if labels is None:
+                what = "there are no labels" if data.labels is None else "the first output is no row of class scores"
                 raise CompressError(f"accuracy cannot be measured: {what}", "metric", "give --labels, or use error")
-            return SampleJudge(session, data, metric, lambda: Accuracy(labels))
+            return SampleJudge(session, data, metric, lambda: Accuracy(labels), labels)
         comparison = OF_KIND[kind] if metric == AUTO else NAMED[metric]
-        judge = SampleJudge(session, data, comparison.metric, comparison)
-        if judge.metric not in (OF_KIND[kind].metric, NormalisedError.metric):
+        if comparison not in (OF_KIND[kind], NormalisedError):
             what = f"{metric} cannot be measured: the outputs are no {'row' if metric == 'agreement' else 'map'}"
             raise CompressError(f"{what} of class scores", "metric", f"use {OF_KIND[kind].metric}, or macs=")
-        return judge
+        return SampleJudge(session, data, comparison.metric, comparison, labels)
 
     @property
     def samples(self) -> int:
         return self.data.samples
 
-    def judge(self, network: gs.Graph | Session) -> Judged:
-        """How good a network with the same outputs is."""
-        other, comparison = network if isinstance(network, Session) else comparable_session(network), self.comparison()
-        for feeds in sized_batches(self.data):
-            wanted, found = (_numbers(side.run(feeds)) for side in (self.original, other))
-            shapes = [[value.shape for value in side.values()] for side in (wanted, found)]
-            if shapes[0] != shapes[1]:
-                raise CompressError(
-                    f"outputs differ in shape: {shapes[0]} and {shapes[1]}", "metric", "compare networks of one task"
-                )
-            comparison.add(wanted, dict(zip(wanted, found.values(), strict=True)))
-        return comparison.result()
-
-
-def _kind(graph: gs.Graph, session: Session, data: Data) -> Kind:
-    feeds = next(iter(data.batches(data.fixed_batch or 1)))
-    return kind_of(graph, feeds, _numbers(session.run(feeds)))
-
-
-def _numbers(outputs: Mapping[str, object]) -> dict[str, np.ndarray]:
-    """Without text, sequences and maps."""
-    return {
-        name: value for name, value in outputs.items() if isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
-    }
+    def judge(self, network: gs.Graph | Session, *beside: Comparison) -> Judged:
+        """How good a network with the same outputs is; the comparisons `beside` see the same outputs."""
+        other = network if isinstance(network, Session) else comparable_session(network)
+        return compared(self.original, other, self.data, self.comparison(), *beside)[0]

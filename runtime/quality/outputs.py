@@ -26,11 +26,25 @@ PASSES_ON = frozenset(("Identity", "Cast", "Resize", "Upsample", "Softmax", "Log
 def kind_of(graph: gs.Graph, feeds: Outputs, outputs: Outputs) -> Kind:
     """The kind of `outputs`, tensors of `graph` by name, as they are for `feeds`."""
     judged = list(outputs.values())
-    if judged and all(_is_row(value) for value in judged):
+    if judged and all(is_row(value) for value in judged):
         return "classes"
     if len(judged) == 1 and _is_map(graph, next(iter(outputs)), judged[0], feeds.values()):
         return "maps"
     return "values"
+
+
+def is_numbers(output: np.ndarray) -> bool:
+    """Whether it holds the numbers of classes, not their scores."""
+    return output.dtype.kind in "iu"
+
+
+def is_row(output: np.ndarray) -> bool:
+    """Whether it holds a row of class scores per sample, or a class number."""
+    if is_numbers(output):
+        return output.ndim == 1 or (output.ndim == 2 and output.shape[1] == 1)
+    spatial = output.shape[2:]
+    plain = output.ndim in (2, 4, 5) and all(size == 1 for size in spatial)
+    return output.dtype.kind == "f" and plain and output.shape[1] > 1
 
 
 def scores(output: np.ndarray) -> np.ndarray:
@@ -50,17 +64,9 @@ def channel_axis(output: np.ndarray) -> int | None:
     return 1
 
 
-def _is_row(output: np.ndarray) -> bool:
-    if output.dtype.kind in "iu":
-        return output.ndim == 1 or (output.ndim == 2 and output.shape[1] == 1)
-    spatial = output.shape[2:]
-    plain = output.ndim in (2, 4, 5) and all(size == 1 for size in spatial)
-    return output.dtype.kind == "f" and plain and output.shape[1] > 1
-
-
 def _is_map(graph: gs.Graph, name: str, output: np.ndarray, inputs: Iterable[np.ndarray]) -> bool:
     positions = max((value.shape[2] * value.shape[3] for value in inputs if value.ndim == 4), default=0)
-    if output.dtype.kind in "iu":
+    if is_numbers(output):
         return output.ndim >= 3 and output[0].size * STRIDE**2 >= positions > 0
     if output.dtype.kind != "f" or output.ndim != 4 or output.shape[1] < 2:
         return False

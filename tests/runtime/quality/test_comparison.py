@@ -13,9 +13,9 @@ from onnx_compress.runtime.quality.comparison import (
     Agreement,
     Comparison,
     Judged,
-    NormalisedError,
     PixelAgreement,
 )
+from onnx_compress.runtime.quality.distances import NormalisedError
 
 
 def judged(

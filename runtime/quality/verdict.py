@@ -1,0 +1,43 @@
+"""All that is said of a finished network, from one walk of it and the original over the samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_graphsurgeon as gs
+
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data
+from ..session import comparable_session
+from .comparison import Accuracy, Judged
+from .distances import RelativeError
+from .judge import SampleJudge, judge_of_run
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Beside the original.
+
+    Attributes:
+        judged: by the metric of the run.
+        distance: ||a - b|| / ||a|| over all outputs, a of the original; None without samples.
+        accuracy: where there are labels, and the first output is a row of class scores.
+    """
+
+    judged: Judged
+    distance: float | None = None
+    accuracy: Judged | None = None
+
+
+def verdict_of_run(original: gs.Graph, network: gs.Graph, ctx: Context, data: Data | None) -> Verdict | None:
+    """`CompressError` as in `judge_of_run`; None where there is nothing to judge by."""
+    judge = judge_of_run(original, ctx, data)
+    if data is None or judge is None:
+        return None if judge is None else Verdict(judge.judge(network))
+    walked = judge if isinstance(judge, SampleJudge) else SampleJudge.of(original, data)
+    distance, accuracy = RelativeError(), [] if walked.labels is None else [Accuracy(walked.labels)]
+    session = walked.original if network is original else comparable_session(network)
+    judged = walked.judge(session, distance, *accuracy)
+    if judge is not walked:
+        judged = judge.judge(network)
+    return Verdict(judged, distance.result().value, accuracy[0].result() if accuracy else None)

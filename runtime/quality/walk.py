@@ -1,0 +1,41 @@
+"""Two networks run over the same samples once, for all that is to be said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...compiler.errors import CompressError
+from ...compiler.pipeline.data import Data
+from ..data import sized_batches
+from ..session import Session
+from .comparison import Comparison, Judged
+
+
+def compared(reference: Session, other: Session, data: Data, *comparisons: Comparison) -> list[Judged]:
+    """What each of `comparisons` finds; outputs are paired by position. A session beside itself runs once.
+
+    Raises:
+        CompressError: the outputs differ in number or shape, or none of them holds numbers.
+    """
+    for feeds in sized_batches(data):
+        wanted = numbers(reference.run(feeds))
+        found = wanted if other is reference else numbers(other.run(feeds))
+        shapes = [[value.shape for value in side.values()] for side in (wanted, found)]
+        if shapes[0] != shapes[1]:
+            what = f"outputs differ in shape: {shapes[0]} and {shapes[1]}"
+            raise CompressError(what, "metric", "compare networks of one task")
+        if not wanted:
+            raise CompressError("no output is a tensor of numbers", "outputs", "give a network with such an output")
+        paired = dict(zip(wanted, found.values(), strict=True))
+        for comparison in comparisons:
+            comparison.add(wanted, paired)
+    return [comparison.result() for comparison in comparisons]
+
+
+def numbers(outputs: Mapping[str, object]) -> dict[str, np.ndarray]:
+    """Without text, sequences and maps."""
+    return {
+        name: value for name, value in outputs.items() if isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
+    }
