@@ -62,9 +62,9 @@ class FinetuningJob:
             return PassResult(notes=[NOTHING, *_untrained(self.graph)])
         goals = [self._objective(batch) for batch in self.examples]
         programs = [self._program(goal, batch) for goal, batch in zip(goals, self.examples, strict=True)]
-        checkpoint = cache_folder() / "finetune" / f"{self._digest(programs)}.npz"
         trained = [one for one in self.parameters if trained_name(one) in programs[0].parameters]
         judge = self._judge(trained, goals[0])
+        checkpoint = cache_folder() / "finetune" / f"{self._digest(programs, judge.names)}.npz"
         state = self._train(programs, trained, goals[0], judge, checkpoint)
         checkpoint.unlink(missing_ok=True)
         return self._result(state, trained, judge)
@@ -122,22 +122,21 @@ class FinetuningJob:
         shapes = {name: array.shape for name, array in batch.items()}
         return build(self.graph, self.parameters, finished(goal), shapes, goal.shapes)
 
-    def _digest(self, programs: Sequence[Program]) -> str:
+    def _digest(self, programs: Sequence[Program], names: Sequence[str]) -> str:
         total = hashlib.sha256()
         for program in programs:
             total.update(program.model.SerializeToString(deterministic=True))
         total.update(gs.export_onnx(self.original, do_type_check=False).SerializeToString(deterministic=True))
         for name, values in programs[0].parameters.items():
             total.update(name.encode() + np.ascontiguousarray(values).tobytes())
-        words = [str(self.options), self.ctx.options.seed, self.data.samples, self.data.digest]
+        words = [str(self.options), self.ctx.options.seed, self.data.samples, self.data.digest, names]
         total.update(repr(words).encode())
         return total.hexdigest()[:32]
 
     def _judge(self, trained: Sequence[TrainableParameter], goal: Objective) -> HeldOut:
-        held = self.rows[1]
-        labels = None if self.data.labels is None or not goal.labelled else self.data.labels[held]
-        distilled = self.options.temperature if "distill" in self.options.losses else None
-        return HeldOut(self.graph, trained, self.original, ChosenSamples(self.data, held), labels, distilled)
+        held = ChosenSamples(self.data, self.rows[1])
+        temperature = self.options.temperature if "distill" in self.options.losses else None
+        return HeldOut(self.graph, trained, self.original, held, self.ctx, goal.labelled, temperature)
 
     def _train(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builders
 import numpy as np
 import pytest
+from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.passes.finetuning.judge import HeldOut
 from onnx_compress.passes.finetuning.parameters import find_parameters
 from onnx_compress.passes.finetuning.program import trained_name
@@ -16,7 +17,8 @@ def scores(values: np.ndarray, labels: np.ndarray | None) -> tuple[HeldOut, tupl
     """Of `values` in the place of the weight, which `builders.normal(3, 4)` is."""
     graph = builders.model(TEXT, w=builders.normal(3, 4), b=np.zeros(3, np.float32)).graph
     parameters = find_parameters(graph)
-    judge = HeldOut(graph, parameters, graph.copy(), builders.Images(builders.normal(200, 4, seed=1)), labels, 4.0)
+    data = builders.Images(builders.normal(200, 4, seed=1), labels)
+    judge = HeldOut(graph, parameters, graph.copy(), data, Context(), labels is not None, temperature=4.0)
     trained = {trained_name(one): values if one.values.ndim > 1 else one.values for one in parameters}
     return judge, judge(trained)
 
@@ -30,7 +32,7 @@ def test_outputs_that_are_nearer_are_better_though_fewer_classes_agree() -> None
     figures = judge.figures(halved)
     assert figures["divergence"] > 0
     assert figures["agreement"] == 1.0
-    assert figures["error"] == pytest.approx(0.5, rel=1e-4)
+    assert figures["error"] == pytest.approx(0.5, rel=0.02)
 
 
 def test_with_labels_the_classes_decide() -> None:
