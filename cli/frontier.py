@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from ..compiler.report.frontier import Frontier
 
+COMPARED = ("agreement", "pixels", "error")
+"""Metrics that compare with the original, of which the original needs no mention."""
+
 
 @takes_options("frontier", data=...)
 def frontier(
@@ -34,7 +37,7 @@ def frontier(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure accuracy or agreement at several sizes, on samples that no fit has seen.
+    """Measure accuracy, or the metric, at several sizes, on samples that no fit has seen.
 
     Finished points are kept: an interrupted run goes on where it stopped.
     """
@@ -52,24 +55,26 @@ def frontier(
 
 
 def show(console: Console, found: Frontier, output: Path | None) -> None:
-    """A line per point; with the relative output error where the outputs are no class scores."""
-    from ..compiler.report.formatting import percent
+    """A line per point, and what was assumed."""
+    from ..compiler.report.formatting import percent, rated
+    from ..compiler.report.frontier import quantity
 
-    labelled = found["original"]["top1"] is not None
-    scores = labelled or any(point.get("agreement") is not None for point in found["points"])
-    word = "top-1" if labelled else "agreement" if scores else "error"
+    shown = quantity(found)
+    word = "top-1" if shown.key == "top1" else shown.metric
     console.print(f"{found['budget']:>8}  {'MACs':>8}  {'latency':>8}  {word:>9}")
     for point in found["points"]:
         share = percent(point.get("share", 0.0))
         if "unreachable" in point:
             console.print(f"{share:>8}  {point['unreachable']}", soft_wrap=True)
             continue
-        figures = [point.get("macs_kept"), point.get("latency_kept"), point.get("top1" if labelled else "agreement")]
-        cells = ["" if figure is None else percent(figure) for figure in figures]
-        cells[2] = cells[2] if scores else f"{point.get('output_error', 0.0):.3g}"
-        console.print(f"{share:>8}  {cells[0]:>8}  {cells[1]:>8}  {cells[2]:>9}")
-    top1 = found["original"]["top1"]
-    before = "" if top1 is None else f"; the original: top-1 {percent(top1)}"
+        deviation = point.get("deviation") if shown.key == "value" else None
+        cells = percent(point.get("macs_kept")), percent(point.get("latency_kept"))
+        value = rated(shown.metric, point.get(shown.key), deviation)
+        console.print(f"{share:>8}  {cells[0]:>8}  {cells[1]:>8}  {value:>9}")
+    whole = rated(shown.metric, found["original"][shown.key])
+    before = "" if shown.key == "value" and shown.metric in COMPARED else f"; the original: {word} {whole}"
     console.print(f"fitted on {found['fitted_on']} samples, judged on {found['judged_on']} others{before}")
+    for note in found["notes"]:
+        console.print(f"note: {note}", soft_wrap=True)
     if output is not None:
         console.print(f"wrote {output}, .csv and .svg", soft_wrap=True)

@@ -21,6 +21,7 @@ from ..compiler.pipeline.manager import PassManager
 from ..compiler.pipeline.options import RunOptions
 from ..compiler.report.frontier import SCHEMA, Frontier, to_csv, to_json, to_svg
 from ..compiler.versions import __version__
+from ..runtime.data import Samples
 from ..runtime.result_cache import ResultCache, cache_folder
 from ..runtime.subsets import halves
 from .paths import data_place, frontier_files, frontier_written
@@ -63,15 +64,17 @@ def run_frontier(
         raise UsageError("a frontier needs samples", "--data", "give some hundreds")
     held = _held_out(setup, request)
     sweep = _sweep(setup, setup.samples, held, request.budget)
+    notes = [*setup.notes, *setup.samples.notes, *(() if held is None else held.notes)]
     digests = [setup.samples.digest, None if held is None else held.digest]
-    key = [*digests, setup.spelled, request.budget, options.deciding(), __version__]
+    key = [*digests, setup.spelled, request.budget, options.deciding(), __version__, SCHEMA]
     found = _resumed(sweep, setup, shares, key)
+    found["notes"] = list(dict.fromkeys(notes))
     if options.output is not None:
         write_frontier(found, Path(options.output))
     return found
 
 
-def _held_out(setup: Setup, request: FrontierRequest) -> Data | None:
+def _held_out(setup: Setup, request: FrontierRequest) -> Samples | None:
     """Samples that are judged on alone, where they are given."""
     asked = replace(setup.options, data=request.eval_data, samples=None)
     return None if request.eval_data is None else samples_of(setup.source, asked)
@@ -109,6 +112,7 @@ def _resumed(sweep: FrontierSweep, setup: Setup, shares: Sequence[float], key: S
         for point in points(sweep, missing, ctx) if missing else ():
             cache.add(file, str(point.get("share")), point)
             advance()
+    metric, original = cache.get(file, "original", sweep.original)
     return Frontier(
         schema=SCHEMA,
         model=None if source is None else str(source),
@@ -118,8 +122,10 @@ def _resumed(sweep: FrontierSweep, setup: Setup, shares: Sequence[float], key: S
         latency="measured" if sweep.measured else "estimated",
         fitted_on=sweep.fitting.samples,
         judged_on=sweep.judged.samples,
-        original=cache.get(file, "original", sweep.original),
+        metric=metric,
+        original=original,
         points=[cache.known(file)[str(share)] for share in shares],
+        notes=[],
     )
 
 

@@ -30,7 +30,8 @@ from ..compiler.report.frontier import FrontierPoint, FrontierSize
 from ..passes.budgets.budget import LIMITS, SEARCHED, BudgetUnreachable
 from ..passes.decomposition.base import DecompositionPass
 from ..passes.decomposition.survey import Survey
-from ..runtime.evaluate import accuracy, agreement
+from ..runtime.quality.comparison import Agreement
+from ..runtime.quality.verdict import Verdict, verdict_of_run
 from ..runtime.shapes import network_shapes
 
 
@@ -95,12 +96,19 @@ class FrontierSweep:
         except UnknownShape:
             return None
 
-    def original(self) -> FrontierSize:
-        """Of the network itself."""
-        graph, labels = self.graph(), self.judged.labels
-        shapes = network_shapes(graph, self.context())
-        top1 = None if labels is None else accuracy(graph, self.judged, labels).top1
-        return FrontierSize(macs=graph_cost(graph, shapes).macs, latency_ms=self.latency(graph), top1=top1)
+    def verdict(self, original: gs.Graph, graph: gs.Graph, ctx: Context) -> Verdict:
+        found = verdict_of_run(original, graph, ctx, self.judged)
+        assert found is not None, "there are samples"
+        return found
+
+    def original(self) -> tuple[str, FrontierSize]:
+        """The metric that points are judged by, and the network itself."""
+        graph, ctx = self.graph(), self.context()
+        macs = graph_cost(graph, network_shapes(graph, ctx)).macs
+        found = self.verdict(graph, graph, ctx)
+        top1 = None if found.accuracy is None else found.accuracy.value
+        size = FrontierSize(macs=macs, latency_ms=self.latency(graph), top1=top1, value=found.judged.value)
+        return found.judged.metric, size
 
 
 def points(sweep: FrontierSweep, shares: Sequence[float], ctx: Context) -> Iterator[FrontierPoint]:
@@ -111,7 +119,9 @@ def points(sweep: FrontierSweep, shares: Sequence[float], ctx: Context) -> Itera
     graph = sweep.graph()
     found = first.surveyed(graph, surveyed)
     macs = found.original.get("macs")
-    whole = FrontierSize(macs=None if macs is None else int(macs), latency_ms=sweep.latency(graph), top1=None)
+    whole = FrontierSize(
+        macs=None if macs is None else int(macs), latency_ms=sweep.latency(graph), top1=None, value=None
+    )
     calls = ((share, (sweep, found, whole, share)) for share in shares)
     yield from (point for _, point in ctx.jobs.run(_point, calls))
 
@@ -131,7 +141,7 @@ def _point(sweep: FrontierSweep, found: Survey, original: FrontierSize, share: f
         ctx.running = entry.name
         entry.run(graph, ctx)
     point.update(_size(sweep, graph, original))
-    point.update(_quality(ctx.original, graph, sweep.judged))
+    point.update(_quality(sweep.verdict(ctx.original, graph, ctx)))
     return {**point, "seconds": round(time.perf_counter() - started, 1)}
 
 
@@ -146,7 +156,13 @@ def _share(after: float | None, before: float | None) -> float | None:
     return after / before if after is not None and before else None
 
 
-def _quality(original: gs.Graph, graph: gs.Graph, judged: Data) -> FrontierPoint:
-    alike = agreement(original, graph, judged, labels=judged.labels)
-    after = None if alike.correct is None else alike.correct[1]
-    return FrontierPoint(agreement=alike.top1, output_error=alike.error, top1=after)
+def _quality(found: Verdict) -> FrontierPoint:
+    judged, accuracy = found.judged, found.accuracy
+    return FrontierPoint(
+        metric=judged.metric,
+        value=judged.value,
+        deviation=judged.deviation,
+        agreement=judged.value if judged.metric == Agreement.metric else None,
+        output_error=found.distance,
+        top1=None if accuracy is None else accuracy.value,
+    )

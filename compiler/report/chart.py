@@ -21,10 +21,11 @@ text { fill: #e6edf3 } .grid { stroke: #373e47 } .line { stroke: #58a6ff } .poin
 
 @dataclass(frozen=True)
 class Series:
-    """Points (x, y, label) in percent, and the y of a dashed line, if any."""
+    """Points (x in percent, y in `unit`, label), and the y of a dashed line, if any."""
 
     points: Sequence[tuple[float, float, str]]
     whole: float | None = None
+    unit: str = "%"
 
 
 @dataclass(frozen=True)
@@ -89,15 +90,16 @@ def _panel(panel: Panel) -> Iterator[str]:
     y = round_axis(ups, HEIGHT - BOTTOM, TOP)
     yield from _grid(x, y)
     centre = (LEFT + WIDTH - RIGHT) / 2
-    yield f'<text x="{centre}" y="{HEIGHT - 14}" text-anchor="middle">{escape(panel.across)}, %</text>'
+    yield f'<text x="{centre}" y="{HEIGHT - 14}" text-anchor="middle">{escape(panel.across)}</text>'
     middle = (TOP + HEIGHT - BOTTOM) / 2
     turn = f'transform="rotate(-90 16 {middle})"'
-    yield f'<text x="16" y="{middle}" text-anchor="middle" {turn}>{escape(panel.up)}, %</text>'
+    yield f'<text x="16" y="{middle}" text-anchor="middle" {turn}>{escape(panel.up)}</text>'
     if whole is not None:
         yield f'<line class="whole" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y.at(whole)}" y2="{y.at(whole)}"/>'
     yield f'<polyline class="line" points="{" ".join(f"{x.at(a)},{y.at(b)}" for a, b, _ in points)}"/>'
     for a, b, label in points:
-        name = f"<title>{escape(label)}: {b:.2f} % at {a:.1f} %</title>"
+        height = f"{b:.2f} %" if panel.series.unit else f"{b:.4g}"
+        name = f"<title>{escape(label)}: {height} at {a:.1f} %</title>"
         yield f'<circle class="point" cx="{x.at(a)}" cy="{y.at(b)}" r="4">{name}</circle>'
 
 

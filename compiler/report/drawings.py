@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .fields import Report
-from .formatting import percent
-from .frontier import Frontier
+from .formatting import percent, rated
+from .frontier import Frontier, quantity
 from .plots import Bar, Drawing, Point, columns, scatter
 from .rows import Row
 
@@ -68,21 +68,20 @@ def search_drawings(report: Report) -> Iterator[Drawing]:
 
 def frontier_drawings(frontier: Frontier) -> Iterator[Drawing]:
     """How good the method is at several sizes."""
-    key = "agreement" if frontier["original"]["top1"] is None else "top1"
-    word = "agreement" if key == "agreement" else "top-1 accuracy"
-    whole = 1.0 if key == "agreement" else frontier["original"]["top1"]
+    shown = quantity(frontier)
     points: list[Point] = []
     for each in frontier["points"]:
-        macs, value = each.get("macs_kept"), each.get(key)
-        if macs is not None and isinstance(value, float):
-            title = f"{each.get('pipeline', '')}: {percent(value)} with {percent(macs, 1)} of the MACs"
-            points.append(Point(100 * macs, 100 * value, title))
+        macs, value = each.get("macs_kept"), each.get(shown.key)
+        height = shown.drawn(value)
+        if macs is not None and height is not None:
+            title = f"{each.get('pipeline', '')}: {rated(shown.metric, value)} with {percent(macs, 1)} of the MACs"
+            points.append(Point(100 * macs, height, title))
     if points:
         note = f"Judged on {frontier['judged_on']} samples that no fit has seen. Dashed: the original."
-        guide = None if whole is None else 100 * whole
+        guide = shown.drawn(frontier["original"][shown.key])
         ordered = sorted(points, key=lambda point: point.x)
-        svg = scatter("MACs kept, %", f"{word}, %", ordered, joined=True, guide=guide)
-        yield Drawing(f"Frontier of {frontier['method']}: {word}, %", note, svg)
+        svg = scatter("MACs kept, %", shown.axis, ordered, joined=True, guide=guide)
+        yield Drawing(f"Frontier of {frontier['method']}: {shown.axis}", note, svg)
 
 
 def training_drawings(report: Report) -> Iterator[Drawing]:

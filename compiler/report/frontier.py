@@ -1,10 +1,11 @@
 """A frontier: how good a network is at several sizes; as JSON, as a table (CSV) and as a drawing (SVG).
 
-    {"schema": 1, "model": "net.onnx", "method": "basis", "budget": "macs", "target": "xavier", "fitted_on": 1024,
-     "judged_on": 1024, "original": {...}, "points": [{"share": 0.5, "pipeline": "basis:macs=0.5", ...}, ...]}
+    {"schema": 2, "model": "net.onnx", "method": "basis", "budget": "macs", "target": "xavier", "fitted_on": 1024,
+     "judged_on": 1024, "metric": "agreement", "original": {...}, "points": [{"share": 0.5, ...}, ...]}
 
 Shares and accuracies lie in [0, 1]; `macs` are those of the Conv layers and `latency_ms` the time of one sample. A
-point that cannot be reached has its `share` and the reason in `unreachable`.
+point that cannot be reached has its `share` and the reason in `unreachable`. Schema 1 had no `metric`, `value`,
+`deviation` and `notes`.
 """
 
 from __future__ import annotations
@@ -13,23 +14,29 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from typing import TypedDict
+from dataclasses import dataclass
+from typing import Literal, TypedDict
 
 from .chart import Panel, Series, draw
+from .formatting import SHARES
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class FrontierSize(TypedDict):
-    """A network; `macs` and `latency_ms` are null where nothing tells them, `top1` without labels."""
+    """A network; `macs` and `latency_ms` are null where nothing tells them, `top1` without labels; `value` is that of
+    the metric."""
 
     macs: int | None
     latency_ms: float | None
     top1: float | None
+    value: float | None
 
 
 class FrontierPoint(TypedDict, total=False):
-    """A compressed network; `agreement` is with the original, null where the outputs are no class scores."""
+    """A compressed network; `value` is that of the metric, `deviation` its standard error, null where it is not known;
+    `agreement` the value where that is the metric; `output_error` the distance of all outputs relative to their size.
+    """
 
     share: float
     pipeline: str
@@ -37,15 +44,18 @@ class FrontierPoint(TypedDict, total=False):
     macs_kept: float | None
     latency_ms: float | None
     latency_kept: float | None
+    metric: str
+    value: float
+    deviation: float | None
     top1: float | None
     agreement: float | None
-    output_error: float
+    output_error: float | None
     seconds: float
     unreachable: str
 
 
 class Frontier(TypedDict):
-    """`fitted_on` and `judged_on` are numbers of samples; no sample is in both."""
+    """`fitted_on` and `judged_on` are numbers of samples; no sample is in both. `notes`: what was assumed."""
 
     schema: int
     model: str | None
@@ -55,8 +65,48 @@ class Frontier(TypedDict):
     latency: str
     fitted_on: int
     judged_on: int
+    metric: str
     original: FrontierSize
     points: list[FrontierPoint]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What networks of a frontier are shown by: top-1 where there are labels and classes, else the metric.
+
+    Attributes:
+        key: of the points and of the original.
+        name: in words.
+        metric: whose values these are.
+    """
+
+    key: Literal["top1", "value"]
+    name: str
+    metric: str
+
+    @property
+    def unit(self) -> str:
+        return "%" if self.metric in SHARES else ""
+
+    @property
+    def axis(self) -> str:
+        return f"{self.name}, {self.unit}" if self.unit else self.name
+
+    def drawn(self, value: float | None) -> float | None:
+        """In that unit."""
+        return value if value is None or not self.unit else 100 * value
+
+
+NAMES = {"agreement": "agreement with the original", "pixels": "pixels that agree", "error": "error of the outputs"}
+TOP1 = Quantity("top1", "top-1 accuracy", "accuracy")
+
+
+def quantity(frontier: Frontier) -> Quantity:
+    metric = frontier["metric"]
+    if frontier["original"]["top1"] is not None and metric in ("agreement", "accuracy"):
+        return TOP1
+    return Quantity("value", NAMES.get(metric, metric), metric)
 
 
 COLUMNS = [name for name in FrontierPoint.__annotations__ if name != "unreachable"]
@@ -76,15 +126,13 @@ def to_csv(frontier: Frontier) -> str:
 
 
 def to_svg(frontier: Frontier) -> str:
-    """Accuracy or, without labels, agreement against the MACs, and against the latency where it is known."""
-    labelled = frontier["original"]["top1"] is not None
-    word = "top-1 accuracy" if labelled else "agreement with the original"
-    whole = frontier["original"]["top1"] if labelled else 1.0
+    """Accuracy or, without labels, the metric against the MACs, and against the latency where it is known."""
+    shown = quantity(frontier)
     axes = {"MACs kept": "macs_kept", f"latency kept ({frontier['latency']})": "latency_kept"}
     panels = [
-        Panel(label, word, found)
+        Panel(f"{label}, %", shown.axis, found)
         for label, key in axes.items()
-        if (found := _series(_reached(frontier), key, "top1" if labelled else "agreement", whole)).points
+        if (found := _series(_reached(frontier), key, shown, frontier["original"][shown.key])).points
     ]
     return draw(f"{frontier['method']}: {frontier['model'] or 'model'}", panels)
 
@@ -93,8 +141,8 @@ def _reached(frontier: Frontier) -> list[FrontierPoint]:
     return [point for point in frontier["points"] if "unreachable" not in point]
 
 
-def _series(points: Sequence[FrontierPoint], across: str, up: str, whole: float | None) -> Series:
-    """Percentages, by what is kept; `whole` is the original's."""
-    pairs = [(point.get(across), point.get(up), str(point.get("pipeline"))) for point in points]
-    known = [(100 * float(str(x)), 100 * float(str(y)), label) for x, y, label in pairs if None not in (x, y)]
-    return Series(sorted(known), None if whole is None else 100 * whole)
+def _series(points: Sequence[FrontierPoint], across: str, up: Quantity, whole: float | None) -> Series:
+    """By what is kept, in percent; `whole` is the original's."""
+    pairs = [(point.get(across), up.drawn(point.get(up.key)), str(point.get("pipeline"))) for point in points]
+    known = [(100 * float(str(x)), float(str(y)), label) for x, y, label in pairs if None not in (x, y)]
+    return Series(sorted(known), up.drawn(whole), up.unit)

@@ -8,6 +8,7 @@ from typing import Any, cast
 from ..errors import CompressError
 from ..files import read_json
 from .fields import SCHEMA, Report
+from .frontier import SCHEMA as FRONTIER
 from .frontier import Frontier
 from .schema import problems
 
@@ -28,7 +29,10 @@ def load_frontier(path: Path) -> Frontier:
     """The frontier in a file; `CompressError` where it is none."""
     fix = "give the file that `onnx-compress frontier -o` wrote"
     value = _read(path, fix)
-    wrong = next(problems(value, Frontier, "frontier"), None)
+    found = cast("dict[str, Any]", value if isinstance(value, dict) else {})
+    if found.get("schema") == 1:
+        _from_first_frontier(found)
+    wrong = next(problems(cast("object", value), Frontier, "frontier"), None)
     if wrong is not None:
         raise CompressError(f"is not a frontier: {wrong}", str(path), fix)
     return cast("Frontier", value)
@@ -92,6 +96,19 @@ def _from_fourth(report: dict[str, Any]) -> None:
             "fitted": None,
             "original": None,
         } | found
+
+
+def _from_first_frontier(frontier: dict[str, Any]) -> None:
+    """Points were judged by agreement, and where there was none by the distance of the outputs."""
+    points = _records(frontier.get("points"))
+    known = any(point.get("agreement") is not None for point in points)
+    metric, key, whole = ("agreement", "agreement", 1.0) if known else ("error", "output_error", 0.0)
+    for point in points:
+        if point.get(key) is not None:
+            point |= {"metric": metric, "value": point[key], "deviation": None}
+    if isinstance(frontier.get("original"), dict):
+        frontier["original"]["value"] = whole
+    frontier |= {"schema": FRONTIER, "metric": metric, "notes": []}
 
 
 def _records(value: object) -> list[dict[str, Any]]:

@@ -96,8 +96,9 @@ def test_a_frontier_is_drawn():
         FrontierPoint(share=0.3, unreachable="too small"),
     ]
     found = Frontier(
-        schema=1, model="net", method="basis", budget="macs", target="xavier", latency="estimated", fitted_on=64,
-        judged_on=64, original=FrontierSize(macs=10, latency_ms=None, top1=0.92), points=points,
+        schema=2, model="net", method="basis", budget="macs", target="xavier", latency="estimated", fitted_on=64,
+        judged_on=64, metric="agreement", original=FrontierSize(macs=10, latency_ms=None, top1=0.92, value=1.0),
+        points=points, notes=[],
     )  # fmt: skip
     page = Page(to_html(reports.report(), found))
     assert "Frontier of basis: top-1 accuracy, %" in page.of("figcaption")
