@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def bisect(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file to compress.")],
     check: Annotated[
-        str, typer.Option(help="agreement>=X, accuracy>=X, error<=X, or a command that exits 0 where {} is good.")
+        str,
+        typer.Option(help="metric>=X, agreement>=X, accuracy>=X, error<=X, or a command; 0 says {} is good."),
     ],
     options: RunOptions,
     pipeline: Pipeline = "basis,quantize",
@@ -35,7 +36,10 @@ def bisect(
     if as_json:
         typer.echo(json.dumps({**found.figures(), "folder": str(written)}))
     else:
-        results().print(f"{sentence(found)}\n{written} holds both models", soft_wrap=True)
+        console = results()
+        console.print(f"{sentence(found)}\n{written} holds both models", soft_wrap=True)
+        for note in found.notes:
+            console.print(f"note: {note}", soft_wrap=True)
 
 
 def sentence(found: Culprit) -> str:

@@ -41,9 +41,13 @@ def compare(
     with progress_bars(quiet=as_json) as progress:
         comparison = compare_models(one, two, found, origins, progress=progress)
     if as_json:
-        typer.echo(json.dumps({"first": str(first), "second": str(second), **dataclasses.asdict(comparison)}))
-    else:
-        show(results(), comparison, top)
+        figures = dataclasses.asdict(comparison)
+        typer.echo(json.dumps({"first": str(first), "second": str(second), **figures, "notes": found.notes}))
+        return
+    console = results()
+    show(console, comparison, top)
+    for note in found.notes:
+        console.print(f"note: {note}", soft_wrap=True)
 
 
 def read_origins(report: Path | None) -> dict[str, str]:

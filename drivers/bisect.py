@@ -45,8 +45,9 @@ def run_bisect(
     check_folder(folder)
     setup = set_up(model, pipeline, options, progress, partial(bisection_written, folder))
     source, passes, ctx = setup.source, setup.pipeline(), setup.ctx
-    judge = parse_check(check, replace(source, graph=copy_graph(source.graph)), ctx.judging or ctx.data)
-    culprit = bisect(source, passes, ctx, judge, [Baseline(setup.prepared)])
+    judge = parse_check(check, replace(source, graph=copy_graph(source.graph)), ctx)
+    found = bisect(source, passes, ctx, judge, [Baseline(setup.prepared)])
+    culprit = replace(found, notes=(*setup.notes, *(() if setup.samples is None else setup.samples.notes)))
     return culprit, write_culprit(culprit, source, passes, ctx, check, folder)
 
 

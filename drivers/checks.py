@@ -1,8 +1,9 @@
-"""Whether a model is still good enough: `agreement>=0.95`, `accuracy>=0.9`, `error<=0.1`, or a shell command.
+"""Whether a model is still good enough: `metric>=0.9`, `agreement>=0.95`, `accuracy>=0.9`, `error<=0.1`, or a command.
 
-agreement   share of samples with the class that the original chooses
+metric      the figure that the run judges networks by (`--metric`); `metric<=` where it is an error
+agreement   share of samples, or of their pixels, with the class that the original chooses
 accuracy    share of samples with the right class; wants labels
-error       ||a - b|| / ||a|| over all outputs, a of the original
+error       error of the outputs, each channel relative to its variance (`runtime.quality.distances`)
 a command   `{}` stands for the model's file; exit code 0 means that it is good, 1 to 125 that it is not, and 126 and
             above (not found, killed) stop the search
 """
@@ -13,27 +14,32 @@ import operator
 import re
 import shlex
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..compiler.errors import CompressError, UsageError, check_type
 from ..compiler.graph.io import Model, save
-from ..compiler.pipeline.data import Data
+from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.ranges import parse_range
 from ..compiler.processes import run
-from ..runtime.evaluate import accuracy, agreement
-from ..runtime.session import comparable_session, model_session
+from ..runtime.quality.judge import AUTO, Judge, SampleJudge, judge_of_run
 
 Check = Callable[[Model], bool]
-FIGURES = {"agreement": ">=", "accuracy": ">=", "error": "<="}
-RANGES = {"agreement": "(0, 1]", "accuracy": "(0, 1]", "error": "[0, inf)"}
+METRIC = "metric"
+SIGNS: Mapping[str, Sequence[str]] = {
+    METRIC: (">=", "<="),
+    "agreement": (">=",),
+    "accuracy": (">=",),
+    "error": ("<=",),
+}
+RANGES = {METRIC: "(-inf, inf)", "agreement": "(0, 1]", "accuracy": "(0, 1]", "error": "[0, inf)"}
 _BOUND = re.compile(r"\s*([a-z-]+)\s*(>=|<=|==|>|<|=)\s*(\S+)\s*")
-EXAMPLES = "for example: agreement>=0.95, accuracy>=0.9, error<=0.1, or './good.sh {}'"
+EXAMPLES = "for example: agreement>=0.95, accuracy>=0.9, error<=0.1, metric>=0.5, or './good.sh {}'"
 CANNOT_RUN = 126
 
 
-def parse_check(text: str, original: Model, data: Data | None) -> Check:
-    """The check that `text` describes; `original` is what agreement and error refer to.
+def parse_check(text: str, original: Model, ctx: Context) -> Check:
+    """The check that `text` describes; `original` is what figures refer to, `ctx` of the run.
 
     Raises:
         UsageError: it cannot be read, or wants data or labels that are not there.
@@ -45,36 +51,33 @@ def parse_check(text: str, original: Model, data: Data | None) -> Check:
             raise UsageError(f"'{text}' is neither a bound nor a command with {{}}", "--check", EXAMPLES)
         return lambda model: _runs_well(text, model)
     name, sign, value = bound.groups()
-    if FIGURES.get(name) != sign:
-        known = ", ".join(f"{figure}{way}" for figure, way in FIGURES.items())
+    if sign not in SIGNS.get(name, ()):
+        known = ", ".join(f"{figure}{way}" for figure, ways in SIGNS.items() for way in ways)
         raise UsageError(f"no check '{name}{sign}'; known: {known}", "--check", EXAMPLES)
     limit, allowed = _number(value), parse_range(RANGES[name])
     if limit not in allowed:
         raise UsageError(f"{name}{sign}{value}: expected {allowed}", "--check", EXAMPLES)
-    measure = _measure(name, original, data)
+    judge = _judge(name, original, ctx)
+    way = "<=" if judge.metric == "error" else ">="
+    if sign != way:
+        raise UsageError(f"{judge.metric} is good where {name}{way}", "--check", f"{name}{way}{value}")
     holds = operator.ge if sign == ">=" else operator.le
-    return lambda model: holds(measure(model), limit)
+    return lambda model: holds(judge.judge(model.graph).value, limit)
 
 
-def _measure(name: str, original: Model, data: Data | None) -> Callable[[Model], float]:
+def _judge(name: str, original: Model, ctx: Context) -> Judge:
+    data = ctx.judging or ctx.data
+    judge = judge_of_run(original.graph, ctx) if name == METRIC else None
+    if judge is not None:
+        return judge
     if data is None:
         raise UsageError(f"{name} needs samples", "--check", "give --data")
-    if name == "accuracy":
-        labels = data.labels
-        if labels is None:
-            raise UsageError("accuracy needs labels", "--check", "--labels KEY, or agreement>=")
-        return lambda model: accuracy(model_session(model), data, labels).top1
-    reference = comparable_session(original)
-
-    def measured(model: Model) -> float:
-        found = agreement(reference, comparable_session(model), data)
-        if name == "error":
-            return found.error
-        if found.top1 is None:
-            raise UsageError("the first output holds no classes", "--check", "error<=0.1")
-        return found.top1
-
-    return measured
+    if name == "accuracy" and data.labels is None:
+        raise UsageError("accuracy needs labels", "--check", "--labels KEY, or agreement>=")
+    judge = SampleJudge.of(original.graph, data, AUTO if name == "agreement" else name)
+    if name == "agreement" and judge.metric == "error":
+        raise UsageError("the outputs hold no classes", "--check", "error<=0.1")
+    return judge
 
 
 def _number(text: str) -> float:

@@ -37,6 +37,7 @@ class Culprit:
         good, bad: the last good graph and the first bad one; they differ by that node, or by the pass.
         origins: of the nodes of `bad`.
         checks: how many models were checked.
+        notes: what was assumed about the model and the samples.
     """
 
     position: int
@@ -49,11 +50,12 @@ class Culprit:
     bad: gs.Graph
     origins: dict[str, str]
     checks: int
+    notes: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, Any]:
         """As JSON can hold it."""
         known = {"position": self.position, "pass": str(self.entry), "node": self.node, "number": self.number}
-        return {**known, "nodes": self.nodes, "reason": self.reason, "checks": self.checks}
+        return {**known, "nodes": self.nodes, "reason": self.reason, "checks": self.checks, "notes": list(self.notes)}
 
 
 def write_culprit(found: Culprit, model: Model, passes: Sequence[Pass], ctx: Context, check: str, parent: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,14 +21,17 @@ from onnx_compress.compiler.graph.io import Model, load
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.pipeline.base import Decision, Pass, PassResult
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.drivers.bisect import bisect, first_bad
 from onnx_compress.drivers.checks import parse_check
 from onnx_compress.drivers.culprit import write_culprit
 from onnx_compress.passes.basis import Basis
 from onnx_compress.runtime.data import Samples
-from onnx_compress.runtime.evaluate import agreement
+from onnx_compress.runtime.quality.judge import SampleJudge
 
 SIZE, CONVS = 8, 5
+INPUT = normal(32, SIZE, 6, 6)
+SOME = Context(data=Samples({"t0": INPUT}, 32, None, "x"))
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,8 @@ def test_a_decomposition_is_held_without_dividing_its_budget_anew(tmp_path: Path
     source = network()
     whole = source.graph.copy()
     entry.run(whole, Context(data=data))
-    limit = 0.6 * agreement(network().graph, whole, data).error
-    check = parse_check(f"error<={limit}", network(), Samples({"t0": data.x}, 32, None, "x"))
+    limit = 0.6 * SampleJudge.of(network().graph, data, "error").judge(whole).value
+    check = parse_check(f"error<={limit}", network(), Context(data=Samples({"t0": data.x}, 32, None, "x")))
     found = bisect(source, [entry], ctx, check)
     assert found.node is not None and 1 < found.number <= found.nodes
     good, bad = listing(found.good), listing(found.bad)
@@ -138,16 +141,40 @@ def test_a_decomposition_is_held_without_dividing_its_budget_anew(tmp_path: Path
 )
 def test_wrong_checks(check: str, words: str):
     with pytest.raises(UsageError, match=words):
-        parse_check(check, network(), Samples({"t0": normal(2, SIZE, 6, 6)}, 2, None, "x"))
+        parse_check(check, network(), SOME)
 
 
-def test_figures_want_data():
+@pytest.mark.parametrize("check", ["agreement>=0.5", "metric>=0.5"])
+def test_figures_want_data(check: str):
     with pytest.raises(UsageError, match="needs samples"):
-        parse_check("agreement>=0.5", network(), None)
+        parse_check(check, network(), Context())
+
+
+@pytest.mark.parametrize("check", ["metric>=0.95", "agreement>=0.95", "error<=0.3"])
+def test_figures_are_those_of_the_run(check: str):
+    holds = parse_check(check, network(), SOME)
+    assert holds(network())
+    other = network()
+    Shrink(-0.5).run(other.graph, Context())
+    assert not holds(other)
+
+
+def test_a_metric_is_good_in_one_direction():
+    with pytest.raises(UsageError, match=r"pixels is good where metric>= .metric>=0.5"):
+        parse_check("metric<=0.5", network(), SOME)
+    with pytest.raises(UsageError, match="error is good where metric<="):
+        parse_check("metric>=0.5", network(), replace(SOME, options=RunOptions(metric="error")))
+
+
+def test_the_metric_may_be_the_users_own():
+    ctx = Context(RunOptions(metric=lambda predict: float(np.abs(predict({"t0": INPUT})[f"t{CONVS}"]).sum())))
+    whole = float(np.abs(run(network(), t0=INPUT)[f"t{CONVS}"]).sum())
+    assert parse_check(f"metric>={0.9 * whole}", network(), ctx)(network())
+    assert not parse_check(f"metric>={1.1 * whole}", network(), ctx)(network())
 
 
 def test_a_command_says_yes_or_no():
-    assert parse_check("test -s {}", network(), None)(network())
-    assert not parse_check("test ! -s {}", network(), None)(network())
+    assert parse_check("test -s {}", network(), Context())(network())
+    assert not parse_check("test ! -s {}", network(), Context())(network())
     with pytest.raises(CompressError, match="exit code 127"):
-        parse_check("no-such-command {}", network(), None)(network())
+        parse_check("no-such-command {}", network(), Context())(network())

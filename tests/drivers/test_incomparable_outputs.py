@@ -10,6 +10,7 @@ import pytest
 from builders import normal, proto
 from onnx_compress import compress
 from onnx_compress.compiler.errors import CompressError
+from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.drivers.checks import parse_check
 from onnx_compress.drivers.compare import compare_models
 from onnx_compress.runtime.data import Input, load_data
@@ -100,9 +101,10 @@ def test_a_detector_is_judged_by_what_its_boxes_are_made_of(images: Path):
     other.graph.initializer.append(changed)
     first, second = (compress(each, [], legalize=False).model for each in (original, other))
     data = load_data(images, [X])
-    assert parse_check("error<=1e-6", first, data)(first)
-    assert not parse_check("error<=0.1", first, data)(second)
-    assert parse_check("error<=0.6", first, data)(second)
+    ctx = Context(data=data)
+    assert parse_check("error<=1e-6", first, ctx)(first)
+    assert not parse_check("error<=0.1", first, ctx)(second)
+    assert parse_check("error<=0.6", first, ctx)(second)
     found = compare_models(first, second, data)
     assert [entry.tensor for entry in found.outputs] == ["boxes", "scores", "bx"]
     assert found.outputs[0].error == pytest.approx(0.5, rel=1e-3)
