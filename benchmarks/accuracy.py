@@ -41,10 +41,17 @@ ABLATIONS: list[tuple[str, str, float | None, float | None]] = [
 ]
 
 
+def top1(session: Any, test: Any) -> float:
+    """Percent of the labelled samples that a session gets right."""
+    from onnx_compress.runtime.quality.comparison import Accuracy
+    from onnx_compress.runtime.quality.walk import compared
+
+    return round(100 * compared(session, session, test, Accuracy(test.labels))[0].value, 2)
+
+
 def measure(network: str, pipeline: str, assets: str, samples: int, target: str) -> dict[str, Any]:
     """Compress one network and score it; runs in a fresh process."""
     from onnx_compress.api import compress, load_samples
-    from onnx_compress.runtime.evaluate import accuracy
     from onnx_compress.runtime.session import Session
 
     folder = Path(assets)
@@ -59,9 +66,9 @@ def measure(network: str, pipeline: str, assets: str, samples: int, target: str)
     )
     elapsed, peak = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     test = load_samples(result.graph, folder / "data" / "cifar10_test.npz", PREPROCESS)
-    top1 = round(100 * accuracy(result.proto, test, test.labels).top1, 2)
+    right = top1(Session(result.proto), test)
     integer = "quantize" in pipeline
-    fused = round(100 * accuracy(Session(result.proto, fused=True), test, test.labels).top1, 2) if integer else top1
+    fused = top1(Session(result.proto, fused=True), test) if integer else right
     before, after = result.report["before"], result.report["after"]
     metrics = [record.result.metrics for record in result.records]
     return {
@@ -72,7 +79,7 @@ def measure(network: str, pipeline: str, assets: str, samples: int, target: str)
         "samples": samples,
         "macs": round(after["macs"] / before["macs"], 4),
         "params": round(after["params"] / before["params"], 4),
-        "top1": top1,
+        "top1": right,
         "top1_fused": fused,
         "original": ORIGINAL.get(network),
         "seconds": round(sum(record.seconds for record in result.records), 1),

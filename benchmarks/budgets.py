@@ -22,7 +22,8 @@ from accuracy import ASSETS, PREPROCESS
 def measure(network: str, pipeline: str, assets: Path, samples: int) -> dict[str, Any]:
     """Compress, then compare on the images that were not used."""
     from onnx_compress.api import compress
-    from onnx_compress.runtime.evaluate import agreement
+    from onnx_compress.runtime.quality.comparison import Accuracy, Agreement
+    from onnx_compress.runtime.quality.walk import compared
     from onnx_compress.runtime.session import Session
 
     stored = np.load(assets / "data" / "cifar10_test.npz")
@@ -34,8 +35,8 @@ def measure(network: str, pipeline: str, assets: Path, samples: int) -> dict[str
     )
     elapsed = time.perf_counter() - started
     rest = _rest(result.graph, images[samples:])
-    alike = agreement(Session(_original(path)), Session(result.proto), rest, labels=labels[samples:])
-    before, after = alike.correct or (0.0, 0.0)
+    sessions = Session(_original(path)), Session(result.proto)
+    alike, right = compared(*sessions, rest, Agreement(), Accuracy(labels[samples:]))
     found = result.records[-1]
     return {
         "benchmark": "budgets",
@@ -43,8 +44,8 @@ def measure(network: str, pipeline: str, assets: Path, samples: int) -> dict[str
         "pipeline": pipeline,
         "samples": samples,
         "macs": round(result.report["after"]["macs"] / result.report["before"]["macs"], 4),
-        "agreement": round(100 * (alike.top1 or 0.0), 2),
-        "top1": [round(100 * before, 2), round(100 * after, 2)],
+        "agreement": round(100 * (alike.value), 2),
+        "top1": [round(100 * (right.original or 0.0), 2), round(100 * right.value, 2)],
         "judged": {name: round(value, 4) for name, value in found.result.metrics.items() if "kept" not in name},
         "notes": found.result.notes,
         "seconds": round(sum(record.seconds for record in result.records), 1),

@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from accuracy import top1
+
 ASSETS = Path(__file__).resolve().parents[2] / "shared"
 PREPROCESS = "mean=0.485,0.456,0.406:std=0.229,0.224,0.225"
 ROWS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
@@ -43,7 +45,7 @@ CURVE = ("loss", "divergence", "agreement")
 def measure(row: str, data: str, assets: str, epochs: int | None, options: str, steps: str) -> dict[str, Any]:
     import onnx
     from onnx_compress.api import compress, load_samples
-    from onnx_compress.runtime.evaluate import accuracy
+    from onnx_compress.runtime.session import Session
 
     network, before, known, behind = ROWS[row]
     rounds = [f"finetune:{settings}{options}" for settings in ((f"epochs={epochs}",) if epochs else known)]
@@ -54,9 +56,8 @@ def measure(row: str, data: str, assets: str, epochs: int | None, options: str, 
 
     folder = Path(steps) / row
 
-    def top1(behind: str) -> float:
-        model = max(folder.glob(f"*-{behind}.onnx"))
-        return round(100 * accuracy(onnx.load(model), test, test.labels).top1, 2)
+    def after(behind: str) -> float:
+        return top1(Session(onnx.load(max(folder.glob(f"*-{behind}.onnx")))), test)
 
     result = compress(source, pipeline, dump_dir=folder, **given)
     trained = [record for record in result.records if record.name == "finetune"]
@@ -69,9 +70,9 @@ def measure(row: str, data: str, assets: str, epochs: int | None, options: str, 
         "pipeline": pipeline,
         "macs": round(costs[0]["macs"] / costs[1]["macs"], 4),
         "params": round(costs[0]["params"] / costs[1]["params"], 4),
-        "plain": top1(before.partition(":")[0]),
-        "tuned": top1("finetune"),
-        "top1": round(100 * accuracy(result.proto, test, test.labels).top1, 2),
+        "plain": after(before.partition(":")[0]),
+        "tuned": after("finetune"),
+        "top1": top1(Session(result.proto), test),
         "steps": int(sum(one.get("steps", 0) for one in figures)),
         "minutes": round(sum(record.seconds for record in trained) / 60, 1),
         "seconds_per_step": round(max(one.get("seconds_per_step", 0.0) for one in figures), 3),

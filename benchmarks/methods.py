@@ -24,6 +24,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from accuracy import top1
+
 ASSETS = Path(__file__).resolve().parents[2] / "shared"
 PREPROCESS = "mean=0.485,0.456,0.406:std=0.229,0.224,0.225"
 METHODS = {
@@ -43,7 +45,7 @@ def measure(network: str, pipeline: str, assets: str, samples: int) -> dict[str,
     """Compress one network and score it; runs in a fresh process. `samples` 0: without data."""
     from onnx_compress.api import compress, load_samples
     from onnx_compress.compiler.errors import CompressError
-    from onnx_compress.runtime.evaluate import accuracy
+    from onnx_compress.runtime.session import Session
 
     folder = Path(assets)
     source = folder / "models" / f"{network}.onnx"
@@ -65,7 +67,7 @@ def measure(network: str, pipeline: str, assets: str, samples: int) -> dict[str,
         "macs": round(after["macs"] / before["macs"], 4),
         "params": round(after["params"] / before["params"], 4),
         "file": round(stored / source.stat().st_size, 4),
-        "top1": round(100 * accuracy(result.proto, test, test.labels).top1, 2),
+        "top1": top1(Session(result.proto), test),
         "seconds": round(sum(record.seconds for record in result.records), 1),
         "cpu_seconds": round(used, 1),
         "errors": {

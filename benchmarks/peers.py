@@ -45,7 +45,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from accuracy import ASSETS, PREPROCESS
+from accuracy import ASSETS, PREPROCESS, top1
 
 SHARE = 0.5
 WITHOUT_DATA = "without data"
@@ -373,22 +373,24 @@ def judge(source: str, small: str, test: str, images: int) -> dict[str, Any]:
     import onnx
     from onnx_compress.api import load_samples
     from onnx_compress.compiler.graph.io import load
-    from onnx_compress.runtime.evaluate import accuracy, agreement
     from onnx_compress.runtime.kernel_timing import processor
+    from onnx_compress.runtime.quality.comparison import Accuracy, Agreement
+    from onnx_compress.runtime.quality.distances import RelativeError
+    from onnx_compress.runtime.quality.walk import compared
     from onnx_compress.runtime.session import Session
 
     data = load_samples(load(source).graph, Path(test), PREPROCESS, images)
     model = onnx.load(small)
     integer = any(node.op_type == "DequantizeLinear" for node in model.graph.node)
-    alike = agreement(Session(onnx.load(source)), Session(model), data, labels=data.labels)
-    top1 = alike.correct[1]
-    fused = accuracy(Session(model, fused=True), data, data.labels).top1 if integer else top1
+    figures = Agreement(), RelativeError(), Accuracy(data.labels)
+    alike, distance, right = compared(Session(onnx.load(source)), Session(model), data, *figures)
+    fused = top1(Session(model, fused=True), data) if integer else round(100 * right.value, 2)
     whole, kept = macs(source), macs(small)
     return {
-        "top1": round(100 * top1, 2),
-        "top1_fused": round(100 * fused, 2),
-        "agreement": round(100 * alike.top1, 2),
-        "output_error": round(alike.error, 4),
+        "top1": round(100 * right.value, 2),
+        "top1_fused": fused,
+        "agreement": round(100 * alike.value, 2),
+        "output_error": round(distance.value, 4),
         "bytes": Path(small).stat().st_size,
         "macs": None if whole is None or kept is None else round(kept / whole, 4),
         **in_turns(onnx.load(source), model, next(iter(data.batches(1)))),

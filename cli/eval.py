@@ -1,72 +1,89 @@
-"""`onnx-compress eval MODEL --data D`: accuracy where labels exist, agreement with another model otherwise."""
+"""`onnx-compress eval MODEL --data D`: accuracy where labels exist, and how far it is from another model."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
-from ..compiler.errors import UsageError
-from .options import AsJson, Data, Preprocess
+from .options import AsJson, MaybeData, Metric, Preprocess
 
-if TYPE_CHECKING:
-    from ..compiler.graph.io import Model
-    from ..runtime.data import Samples
+NOTHING = (
+    "how good they are takes --labels KEY, or --against OTHER.onnx, or a --metric of your own; of a folder of images "
+    "--labels folders"
+)
+UNUSED = "the labels are not used: the first output is no row of class scores"
 
 
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The ONNX file to measure.")],
-    data: Data,
+    data: MaybeData = None,
     against: Annotated[str | None, typer.Option(help="The model to compare with: the original.")] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="How many samples, from the first; default: all.")] = None,
     labels: Annotated[str | None, typer.Option(help="The array of the labels.")] = None,
+    metric: Metric = "auto",
     preprocess: Preprocess = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model: top-1 and top-5, or its agreement with another."""
+    """Measure a model: top-1 and top-5, its distance from another, or a metric of your own."""
     from ..compiler.graph.io import load
+    from ..drivers.evaluate import evaluate_model
     from ..runtime.data import load_samples
 
     loaded = load(model)
-    found = load_samples(loaded.graph, data, preprocess, samples, labels)
-    if found.labels is None and against is None:
-        fix = "--labels KEY, or --against OTHER.onnx; of a folder of images --labels folders"
-        raise UsageError("no labels to measure accuracy with", data, fix)
+    found = None if data is None else load_samples(loaded.graph, data, preprocess, samples, labels)
     other = None if against is None else load(against)
-    figures = {"model": model, "data": data, "samples": found.samples, **measure(loaded, other, found)}
+    count, notes = (None, ()) if found is None else (found.samples, found.notes)
+    figures = {"model": model, "data": data, "samples": count, **evaluate_model(loaded, other, found, metric)}
+    if found is not None and found.labels is not None and "top1" not in figures:
+        notes = (*notes, UNUSED)
     if as_json:
-        typer.echo(json.dumps(figures))
+        typer.echo(json.dumps({**figures, "notes": notes}))
     else:
-        _show(figures, found.notes)
+        _show(figures, notes)
 
 
-def measure(model: Model, other: Model | None, data: Samples) -> dict[str, Any]:
-    """The figures that `data` allows, as shares in [0, 1]; `other` is the reference."""
-    from ..runtime.evaluate import accuracy, agreement
-    from ..runtime.session import comparable_session, model_session
-
-    figures: dict[str, Any] = {}
-    if data.labels is not None:
-        own = accuracy(model_session(model), data, data.labels)
-        figures.update(top1=own.top1, top5=own.top5)
-    if other is not None and data.labels is not None:
-        figures.update(against_top1=accuracy(model_session(other), data, data.labels).top1)
-    if other is not None:
-        alike = agreement(comparable_session(other), comparable_session(model), data)
-        figures.update(agreement=alike.top1, output_error=alike.error)
-    return figures
-
-
-def _show(figures: dict[str, Any], notes: tuple[str, ...]) -> None:
-    from ..compiler.report.formatting import percent
+def _show(figures: Mapping[str, Any], notes: Sequence[str]) -> None:
     from .console import results
 
-    words = {"top1": "top-1", "top5": "top-5", "against_top1": "top-1 of the other", "agreement": "agreement"}
     console = results()
-    parts = [f"{word} {percent(figures[key])}" for key, word in words.items() if figures.get(key) is not None]
-    if "output_error" in figures:
-        parts.append(f"relative output error {figures['output_error']:.3g}")
-    console.print(f"{figures['model']}: {', '.join(parts)} on {figures['samples']} samples", soft_wrap=True)
-    for note in notes:
+    seen = "" if figures["samples"] is None else f" on {figures['samples']} samples"
+    console.print(f"{figures['model']}: {', '.join(_parts(figures))}{seen}", soft_wrap=True)
+    for name, loss in figures.get("by_output", {}).items():
+        console.print(f"  {name}: {_lost(figures['metric'], loss)}", soft_wrap=True)
+    for name, output in figures.get("outputs", {}).items():
+        console.print(f"  {name}: {_described(output)}", soft_wrap=True)
+    for note in (*notes, *([NOTHING] if "outputs" in figures else [])):
         console.print(f"note: {note}", soft_wrap=True)
+
+
+def _parts(figures: Mapping[str, Any]) -> Iterator[str]:
+    from ..compiler.report.formatting import percent, rated
+
+    words = {"top1": "top-1", "top5": "top-5", "against_top1": "top-1 of the other"}
+    yield from (f"{word} {percent(figures[key])}" for key, word in words.items() if figures.get(key) is not None)
+    if "metric" in figures:
+        whole = rated(figures["metric"], figures.get("original"))
+        value = rated(figures["metric"], figures["value"], figures["deviation"])
+        yield f"{figures['metric']} {value}{f' ({whole} of the other)' if whole else ''}"
+    if "output_error" in figures:
+        yield f"relative output error {figures['output_error']:.3g}"
+    if "outputs" in figures:
+        yield "outputs"
+
+
+def _lost(metric: str, loss: float) -> str:
+    from ..compiler.report.formatting import rated
+
+    return f"error {rated(metric, loss)}" if metric == "error" else f"{metric} {rated(metric, 1 - loss)}"
+
+
+def _described(output: Mapping[str, Any]) -> str:
+    from ..compiler.report.formatting import percent
+
+    shape = " x ".join(map(str, output["shape"])) or "a number"
+    if "chosen" in output:
+        return f"{shape}, {output['chosen']} classes are chosen, the most frequent for {percent(output['most'])}"
+    return f"{shape}, mean {output['mean']:.3g}, standard deviation {output['deviation']:.3g}"

@@ -49,12 +49,14 @@ COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
 }
 
 Data = Annotated[str, typer.Option(help=flag_of(FIELDS["data"]).help, rich_help_panel=DATA)]
+MaybeData = Annotated[str | None, typer.Option(help=flag_of(FIELDS["data"]).help, rich_help_panel=DATA)]
 Pipeline = Annotated[
     str,
     typer.Option(
         "--pipeline", "-p", help="Passes and options, or a recipe: basis:macs=0.5,quantize.", autocompletion=_pipelines
     ),
 ]
+Metric = Annotated[str, typer.Option(help=flag_of(FIELDS["metric"]).help, rich_help_panel=DATA)]
 Preprocess = Annotated[
     str | None, typer.Option(help=flag_of(FIELDS["preprocess"]).help, autocompletion=_presets, rich_help_panel=DATA)
 ]

@@ -6,13 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from onnx_compress import compress
 from onnx_compress.api import load_samples
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import load
-from onnx_compress.runtime.evaluate import accuracy
+from onnx_compress.compiler.pipeline.data import Data
+from onnx_compress.runtime.quality.comparison import Accuracy
+from onnx_compress.runtime.quality.walk import compared
+from onnx_compress.runtime.session import Session, graph_session
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORK = ROOT / "models" / "resnet20_cifar10.onnx"
@@ -23,8 +25,12 @@ SHARED = ROOT.parent / "shared"
 
 def top1(path: Path) -> float:
     test = load_samples(load(path).graph, SAMPLE, "cifar10")
+    return right(graph_session(load(path).graph), test)
+
+
+def right(session: Session, test: Data) -> float:
     assert test.labels is not None
-    return accuracy(load(path).graph, test, test.labels).top1
+    return compared(session, session, test, Accuracy(test.labels))[0].value
 
 
 def test_the_shipped_network_is_as_good_as_its_readme_says() -> None:
@@ -97,5 +103,4 @@ def test_third_party_networks_stay_above_the_floor(network: str, pipeline: str, 
     data = SHARED / "data" / "cifar10_train10k.npz"
     result = compress(SHARED / "models" / f"{network}.onnx", pipeline, data=data, preprocess=preprocess, samples=512)
     test = load_samples(result.graph, SHARED / "data" / "cifar10_test.npz", preprocess)
-    assert test.labels is not None
-    assert 100 * accuracy(result.proto, test, np.asarray(test.labels)).top1 >= floor
+    assert 100 * right(Session(result.proto), test) >= floor

@@ -159,25 +159,6 @@ def test_every_pass_explains_itself(name: str, capsys: pytest.CaptureFixture[str
     assert len(capsys.readouterr().out.splitlines()) > 5
 
 
-def test_eval_with_labels(model: Path, data: Path, capsys: pytest.CaptureFixture[str]):
-    assert call("eval", model, "--data", data, "--preprocess", "unit", "--json") == 0
-    figures = json.loads(capsys.readouterr().out)
-    assert figures["samples"] == 16 and 0 <= figures["top1"] <= figures["top5"] <= 1
-
-
-def test_eval_against_another(model: Path, data: Path, capsys: pytest.CaptureFixture[str]):
-    assert call("eval", model, "--data", f"{data}#images", "--against", model, "--json") == 0
-    figures = json.loads(capsys.readouterr().out)
-    assert figures["agreement"] == 1.0 and figures["output_error"] == 0.0 and "top1" not in figures
-    assert call("eval", model, "--data", data, "--against", model) == 0
-    assert "agreement 100.00 %" in capsys.readouterr().out
-
-
-def test_eval_without_anything_to_compare_with(model: Path, data: Path, capsys: pytest.CaptureFixture[str]):
-    assert call("eval", model, "--data", f"{data}#images") == 2
-    assert "--labels KEY, or --against OTHER.onnx" in capsys.readouterr().err
-
-
 def test_no_arguments_shows_help(capsys: pytest.CaptureFixture[str]):
     assert call() == 2
     assert "Usage" in capsys.readouterr().out

@@ -19,7 +19,7 @@ from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.passes.codebook import Codebook
 from onnx_compress.passes.quantize import Quantize
 from onnx_compress.runtime import rows
-from onnx_compress.runtime.evaluate import accuracy
+from onnx_compress.runtime.quality.judge import SampleJudge
 
 NETWORK = """g (float[N,3,8,8] x) => (float[N,10] y) {
     a = Conv<pads=[1,1,1,1]>(x, w1, b1)
@@ -183,5 +183,5 @@ def test_four_bits_a_weight_without_data_keep_resnet20() -> None:
     apply(model, Codebook(entries=16))
     preprocess = "mean=0.485,0.456,0.406:std=0.229,0.224,0.225"
     test = load_samples(model.graph, SHARED / "data" / "cifar10_test.npz", preprocess, samples=500)
-    assert accuracy(model.graph, test, test.labels).top1 > 0.87
+    assert SampleJudge.of(model.graph, test, "accuracy").judge(model.graph).value > 0.87
     assert to_proto(model).ByteSize() < 0.16 * (SHARED / "models" / "resnet20.onnx").stat().st_size

@@ -15,7 +15,7 @@ from onnx_compress.compiler.graph.io import from_proto
 from onnx_compress.drivers.compare import compare_models
 from onnx_compress.drivers.compress import Compressed
 from onnx_compress.runtime.data import load_samples
-from onnx_compress.runtime.evaluate import accuracy, agreement
+from onnx_compress.runtime.quality.judge import SampleJudge
 from onnx_compress.runtime.shapes import largest_shapes
 from onnx_compress.runtime.training.environment import VARIABLE
 from ort_environment import FOLDER
@@ -169,5 +169,6 @@ def test_memory_is_that_of_the_largest():
 def test_two_networks_are_compared_on_all_shapes():
     model = from_proto(classifier())
     data = load_samples(model.graph, lines)
-    assert agreement(model.graph, model.graph, data).samples == accuracy(model.graph, data, data.labels).samples == 94
+    found = [SampleJudge.of(model.graph, data, metric).judge(model.graph) for metric in ("agreement", "accuracy")]
+    assert [each.samples for each in found] == [94, 94]
     assert all(layer.error == 0 for layer in compare_models(model, model, data).layers)
