@@ -73,7 +73,8 @@ def show(console: Console, found: Frontier, output: Path | None) -> None:
         console.print(f"{share:>8}  {cells[0]:>8}  {cells[1]:>8}  {value:>9}")
     whole = rated(shown.metric, found["original"][shown.key])
     before = "" if shown.key == "value" and shown.metric in COMPARED else f"; the original: {word} {whole}"
-    console.print(f"fitted on {found['fitted_on']} samples, judged on {found['judged_on']} others{before}")
+    judged = "samples of the metric's own" if shown.own else f"{found['judged_on']} others"
+    console.print(f"fitted on {found['fitted_on']} samples, judged on {judged}{before}")
     for note in found["notes"]:
         console.print(f"note: {note}", soft_wrap=True)
     if output is not None:

@@ -25,7 +25,7 @@ from ..compiler.report import Report
 from ..compiler.report.page import overview, written_as
 from ..runtime.engine_check import EngineCheck
 from ..runtime.quality.after_passes import JudgeAfterPasses
-from ..runtime.quality.own_metric import metric_file
+from ..runtime.quality.own_metric import metric_source
 from ..runtime.verify import Verify
 from .paths import MODEL, model_places, written_by
 from .reporting import FinishedRun
@@ -128,9 +128,7 @@ def identity(model: Model, ctx: Context) -> list[object]:
     """All that decides what comes out, but for the passes: model, samples, options, the user's metric, versions."""
     known = [data for data in (ctx.data, ctx.judging, ctx.training) if data is not None]
     rows = [(data.digest, data.largest_batch, None if data.labels is None else data.labels.tobytes()) for data in known]
-    metric = metric_file(ctx.options.metric)
-    source = b"" if metric is None else metric.read_bytes()
-    return [digest(model), rows, ctx.options.deciding(), source, versions()]
+    return [digest(model), rows, ctx.options.deciding(), metric_source(ctx.options.metric), versions()]
 
 
 def _write(result: Compressed, options: RunOptions) -> None:

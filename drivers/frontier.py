@@ -22,6 +22,7 @@ from ..compiler.pipeline.options import RunOptions
 from ..compiler.report.frontier import SCHEMA, Frontier, to_csv, to_json, to_svg
 from ..compiler.versions import __version__
 from ..runtime.data import Samples
+from ..runtime.quality.own_metric import metric_source
 from ..runtime.result_cache import ResultCache, cache_folder
 from ..runtime.subsets import halves
 from .paths import data_place, frontier_files, frontier_written
@@ -65,13 +66,18 @@ def run_frontier(
     held = _held_out(setup, request)
     sweep = _sweep(setup, setup.samples, held, request.budget)
     notes = [*setup.notes, *setup.samples.notes, *(() if held is None else held.notes)]
-    digests = [setup.samples.digest, None if held is None else held.digest]
+    digests = [*(_digests(data) for data in (setup.samples, held) if data is not None), metric_source(options.metric)]
     key = [*digests, setup.spelled, request.budget, options.deciding(), __version__, SCHEMA]
     found = _resumed(sweep, setup, shares, key)
     found["notes"] = list(dict.fromkeys(notes))
     if options.output is not None:
         write_frontier(found, Path(options.output))
     return found
+
+
+def _digests(data: Data) -> list[str]:
+    """Of the samples and of their labels."""
+    return [data.digest, "" if data.labels is None else hashlib.sha256(data.labels.tobytes()).hexdigest()]
 
 
 def _held_out(setup: Setup, request: FrontierRequest) -> Samples | None:
@@ -87,7 +93,8 @@ def _sweep(setup: Setup, data: Data, held: Data | None, unit: str) -> FrontierSw
     network = to_proto(setup.source).SerializeToString(deterministic=True)
     plain, ctx = replace(options, data=None, labels=None), setup.ctx
     passes = tuple(setup.passes)
-    return FrontierSweep(network, passes, unit, fitting, judge, plain, ctx.overrides, ctx.activation_bytes)
+    whole = None if ctx.metric is None else ctx.metric.original(setup.source.graph)
+    return FrontierSweep(network, passes, unit, fitting, judge, plain, ctx.overrides, ctx.activation_bytes, whole)
 
 
 def split(data: Data, judged: Data | None) -> tuple[Data, Data]:

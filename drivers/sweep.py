@@ -31,6 +31,8 @@ from ..passes.budgets.budget import LIMITS, SEARCHED, BudgetUnreachable
 from ..passes.decomposition.base import DecompositionPass
 from ..passes.decomposition.survey import Survey
 from ..runtime.quality.comparison import Agreement
+from ..runtime.quality.judge import CHOICES
+from ..runtime.quality.own_metric import own_metric
 from ..runtime.quality.verdict import Verdict, verdict_of_run
 from ..runtime.shapes import network_shapes
 
@@ -46,6 +48,7 @@ class FrontierSweep:
         fitting, judged: samples for the fits, and others that points are judged on.
         options: of the run, without its data.
         overrides, activation_bytes: see `Context`.
+        whole: the value of the original by a metric of the user's, where the run has one.
     """
 
     network: bytes
@@ -56,6 +59,7 @@ class FrontierSweep:
     options: RunOptions = field(default_factory=RunOptions)
     overrides: tuple[Override, ...] = ()
     activation_bytes: int = ACTIVATIONS
+    whole: float | None = None
 
     def __post_init__(self) -> None:
         first = self.passes[0]
@@ -73,6 +77,7 @@ class FrontierSweep:
     def context(self) -> Context:
         ctx = Context(self.options, self.fitting, overrides=self.overrides, activation_bytes=self.activation_bytes)
         ctx.running = self.passes[0].name
+        ctx.metric = own_metric(self.options.metric, CHOICES, self.whole)
         return ctx
 
     def graph(self) -> gs.Graph:

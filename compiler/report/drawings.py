@@ -77,7 +77,10 @@ def frontier_drawings(frontier: Frontier) -> Iterator[Drawing]:
             title = f"{each.get('pipeline', '')}: {rated(shown.metric, value)} with {percent(macs, 1)} of the MACs"
             points.append(Point(100 * macs, height, title))
     if points:
-        note = f"Judged on {frontier['judged_on']} samples that no fit has seen. Dashed: the original."
+        samples = (
+            "samples of the metric's own" if shown.own else f"{frontier['judged_on']} samples that no fit has seen"
+        )
+        note = f"Judged on {samples}. Dashed: the original."
         guide = shown.drawn(frontier["original"][shown.key])
         ordered = sorted(points, key=lambda point: point.x)
         svg = scatter("MACs kept, %", shown.axis, ordered, joined=True, guide=guide)

@@ -90,6 +90,11 @@ class Quantity:
         return "%" if self.metric in SHARES else ""
 
     @property
+    def own(self) -> bool:
+        """Whether it is the user's, who brings samples for it."""
+        return self.metric not in (*SHARES, "error")
+
+    @property
     def axis(self) -> str:
         return f"{self.name}, {self.unit}" if self.unit else self.name
 

@@ -56,6 +56,7 @@ class OwnMetric:
         """Of the network that a run begins with, which is measured once."""
         if self._original is None:
             self._original = self.value(network)
+        self._values.setdefault(graph_digest(network), self._original)
         return self._original
 
     def value(self, network: gs.Graph) -> float:
@@ -66,23 +67,27 @@ class OwnMetric:
         return self._values[key]
 
 
-def own_metric(metric: str | MetricFunction, known: tuple[str, ...]) -> OwnMetric | None:
+def own_metric(metric: str | MetricFunction, known: tuple[str, ...], original: float | None = None) -> OwnMetric | None:
     """The metric that `--metric` describes; None for one of those `known`.
+
+    Args:
+        original: its value for the network that a run begins with, where that is known.
 
     Raises:
         UsageError: it is neither; there is no such file or function, or it fails on import.
     """
     if not isinstance(metric, str):
         name = getattr(metric, "__name__", type(metric).__name__)
-        return OwnMetric(f"{name}()", _Function(metric, f"the metric {name}"))
+        return OwnMetric(f"{name}()", _Function(metric, f"the metric {name}"), {}, original)
     if metric in known:
         return None
     if FILE in metric:
-        return OwnMetric("the command's number", _Command(metric))
+        return OwnMetric("the command's number", _Command(metric), {}, original)
     if ":" not in metric:
         raise UsageError(f"no metric '{metric}'", OPTION, f"{nearest(metric, known)}; {EXAMPLES}")
     source, _, name = metric.rpartition(":")
-    return OwnMetric(f"{Path(source).name}:{name}", _Function(import_function(metric, "the metric", OPTION), metric))
+    function = _Function(import_function(metric, "the metric", OPTION), metric)
+    return OwnMetric(f"{Path(source).name}:{name}", function, {}, original)
 
 
 def metric_file(metric: str | MetricFunction) -> Path | None:
@@ -91,6 +96,12 @@ def metric_file(metric: str | MetricFunction) -> Path | None:
         code = getattr(metric, "__code__", None)
         return None if code is None else source_file(code.co_filename)
     return source_file(metric) if ":" in metric and FILE not in metric else None
+
+
+def metric_source(metric: str | MetricFunction) -> bytes:
+    """What that file holds; nothing where there is none."""
+    file = metric_file(metric)
+    return b"" if file is None else file.read_bytes()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import onnx
 import pytest
 from front import call
 from onnx_compress.drivers import sweep
+from onnx_compress.runtime.session import Session
 
 NETWORK = f"""g (float[N,3,8,8] x) => (float[N,{front.CLASSES}] y) {{
     t = Conv<pads=[1,1,1,1]>(x, w1)
@@ -54,7 +55,9 @@ def test_points_are_within_budget_and_judged_on_other_samples(model: Path, data:
     assert [point["share"] for point in found["points"]] == [0.4, 0.65, 0.9]
     assert all(point["macs_kept"] <= point["share"] for point in found["points"])
     assert all(0 <= point["agreement"] <= 1 and point["top1"] is None for point in found["points"])
+    assert all(point["value"] == point["agreement"] and point["deviation"] > 0 for point in found["points"])
     assert (found["fitted_on"], found["judged_on"]) == (48, 48)
+    assert (found["metric"], found["original"]["value"], found["schema"]) == ("agreement", 1.0, 2)
     assert found["points"][0]["pipeline"] == "basis:macs=0.4" and found["original"]["latency_ms"] > 0
 
 
@@ -71,6 +74,50 @@ def test_outputs_that_are_no_class_scores_are_judged_by_their_error(
     assert head.split() == ["macs", "MACs", "latency", "error"]
     value, deviation = line.split()[-3::2]
     assert 0 < float(value) < 1 and 0 < float(deviation) < 0.1
+
+
+def test_a_metric_may_be_named(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = points(model, f"{data}#images", "--metric", "error")
+    assert found["metric"] == "error" and found["original"]["value"] == 0.0
+    assert all(point["agreement"] is None and 0 < point["value"] < 1 for point in found["points"])
+    assert found["points"][0]["value"] > found["points"][-1]["value"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_users_own_metric_measures_each_network_once(model: Path, data: Path, jobs: int) -> None:
+    calls, own = model.parent / "calls", model.parent / "own.py"
+    own.write_text(
+        "import numpy as np\n\n"
+        "def most(predict):\n"
+        f"    open({str(calls)!r}, 'a').write('x')\n"
+        "    return float(predict({'x': np.ones((1, 3, 8, 8), np.float32)})['y'].max())\n"
+    )
+    found = points(model, f"{data}#images", "--metric", f"{own}:most", jobs=jobs)
+    assert calls.read_text() == "xxxx", "the original and three points"
+    session = Session(onnx.load(model))
+    whole = session.run({"x": np.ones((1, 3, 8, 8), np.float32)})["y"].max()
+    assert (found["metric"], found["original"]["value"]) == ("own.py:most", pytest.approx(whole))
+    assert all(point["value"] != found["original"]["value"] for point in found["points"])
+    rows = list(csv.DictReader((model.parent / "f0.csv").open()))
+    assert [(row["metric"], float(row["value"])) for row in rows] == [
+        (point["metric"], point["value"]) for point in found["points"]
+    ]
+    assert "own.py:most" in (model.parent / "f0.svg").read_text()
+    own.write_text(own.read_text().replace("max()", "min()"))
+    assert points(model, f"{data}#images", "--metric", f"{own}:most", jobs=jobs)["points"] != found["points"]
+
+
+def test_points_without_labels_are_not_those_with_them(model: Path, data: Path) -> None:
+    assert points(model, f"{data}#images")["original"]["top1"] is None
+    found = points(model, data)
+    assert found["original"]["top1"] is not None and all(point["top1"] is not None for point in found["points"])
+
+
+def test_what_was_assumed_is_said(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = model.parent / "out.json"
+    assert call("frontier", model, "--data", data, "--points", 1, "--low", 0.5, "--jobs", 1, "-o", output) == 0
+    assert "note: no --preprocess given" in capsys.readouterr().out
+    assert any("no --preprocess given" in note for note in json.loads(output.read_text())["notes"])
 
 
 def test_options_of_single_nodes_hold_at_every_point(model: Path, data: Path) -> None:
