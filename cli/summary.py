@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ..compiler.report import LatencyReport, PassReport, QualityReport, Report, events, notes
 from ..compiler.report.formatting import percent, short
-from ..compiler.report.sizes import seen, shown, shown_before
+from ..compiler.report.sizes import checked, seen, shown, shown_before
 
 
 def print_summary(console: Console, report: Report, verbose: bool, page: str | None = None) -> None:
@@ -20,7 +20,7 @@ def print_summary(console: Console, report: Report, verbose: bool, page: str | N
     for event in events(report):
         console.print(f"warning: {event}", soft_wrap=True)
     console.print(_sizes(report))
-    console.print(_passes([entry for entry in report["passes"] if verbose or entry["changed"] or entry["decisions"]]))
+    console.print(_passes(report, verbose))
     if verbose:
         for entry in report["passes"]:
             _print_decisions(console, entry)
@@ -61,7 +61,7 @@ def _add_latency(table: Table, before: LatencyReport, after: LatencyReport) -> N
 
 
 def _add_quality(table: Table, quality: QualityReport) -> None:
-    if quality["top1_after"] is not None:
+    if quality["top1_after"] is not None and quality["metric"] != "accuracy":
         scope = f"({quality['samples']} samples)"
         table.add_row(f"top-1 {scope}", percent(quality["top1_before"]), percent(quality["top1_after"]), "")
     table.add_row(quality["metric"], shown_before(quality), shown(quality), seen(quality))
@@ -69,10 +69,11 @@ def _add_quality(table: Table, quality: QualityReport) -> None:
         table.add_row("relative output error", "", f"{quality['output_error']:.3g}", "")
 
 
-def _passes(passes: list[PassReport]) -> Table:
+def _passes(report: Report, verbose: bool) -> Table:
     table = _table("pass", "s", "nodes", "checked")
-    for entry in passes:
-        table.add_row(entry["spec"], f"{entry['seconds']:.1f}", _counts(entry), _figures(entry["figures"]))
+    for entry in report["passes"]:
+        if verbose or entry["changed"] or entry["decisions"]:
+            table.add_row(entry["spec"], f"{entry['seconds']:.1f}", _counts(entry), checked(report, entry))
     return table
 
 

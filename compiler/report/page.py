@@ -12,12 +12,12 @@ from typing import Any
 
 from . import events, notes, to_json
 from .drawings import frontier_drawings, layer_drawings, search_drawings, training_drawings
-from .fields import PassReport, Report
+from .fields import Report
 from .formatting import figure, humanized, milliseconds, percent, short
 from .frontier import Frontier
 from .plots import error_axes
 from .rows import rows
-from .sizes import SizeLine, size_lines
+from .sizes import SizeLine, checked, size_lines
 from .thumbnails import Thumbnail, curve_drawings, forms, spread_drawings
 
 FIRST = 12
@@ -80,7 +80,7 @@ def _values(report: Report, frontier: Frontier | None) -> dict[str, Any]:
         "rows": table,
         "columns": _columns(table),
         "actions": sorted({action for row in table for action in row.actions}),
-        "passes": [(entry, _measured(entry)) for entry in report["passes"]],
+        "passes": [(entry, checked(report, entry)) for entry in report["passes"]],
         "first": FIRST,
     }
 
@@ -114,8 +114,3 @@ def _columns(table: list[Any]) -> set[str]:
     """The columns that have something in them."""
     optional = ("form", "size", "error", "int8_error", "ms_before", "ms_after", "measured", "macs_before")
     return {name for name in optional if any(getattr(row, name) not in (None, "") for row in table)}
-
-
-def _measured(entry: PassReport) -> str:
-    """What the instruments found, in words."""
-    return ", ".join(f"{humanized(key)} {figure(value)}" for key, value in entry["figures"].items())

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .fields import QualityReport, Report
-from .formatting import milliseconds, percent, rated, short
+from .fields import PassReport, QualityReport, Report
+from .formatting import figure, humanized, milliseconds, percent, rated, short
 
 MEASURED = "measured_ms"
+MOVED = "relative_error"
+"""How far a pass moved the outputs, alone or with the name of one."""
 NAMES = {
     "agreement": "Agreement with the original",
     "pixels": "Pixels that agree with the original",
@@ -80,6 +82,17 @@ def shown_before(quality: QualityReport) -> str:
     return rated(quality["metric"], quality["original"])
 
 
+def checked(report: Report, entry: PassReport) -> str:
+    """What the instruments found after a pass, in words: the metric where they judged by it, and how far the outputs
+    moved where they did not."""
+    figures, metric = entry["figures"], report["quality"]["metric"] if report["quality"] else ""
+    if metric not in figures:
+        return ", ".join(f"{humanized(name)} {figure(value)}" for name, value in figures.items())
+    others = {name: value for name, value in figures.items() if name != metric and not name.startswith(MOVED)}
+    words = [f"{metric} {rated(metric, figures[metric])}"]
+    return ", ".join([*words, *(f"{humanized(name)} {figure(value)}" for name, value in others.items())])
+
+
 def seen(quality: QualityReport) -> str:
     """On which samples."""
     if quality["samples"] is None:
@@ -89,7 +102,7 @@ def seen(quality: QualityReport) -> str:
 
 def _quality(quality: QualityReport) -> Iterator[SizeLine]:
     remark = seen(quality)
-    if quality["top1_after"] is not None:
+    if quality["top1_after"] is not None and quality["metric"] != "accuracy":
         yield SizeLine("Top-1 accuracy", percent(quality["top1_before"]), percent(quality["top1_after"]), None, remark)
     metric = quality["metric"]
     yield SizeLine(NAMES.get(metric, metric), shown_before(quality), shown(quality), None, remark)

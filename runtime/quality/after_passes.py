@@ -1,4 +1,5 @@
-"""How good the network is after every pass: on the samples that no fit has seen, or by a metric of the user's."""
+"""How good the network is after every pass: on the samples that no fit has seen, all where none are held out, or by a
+metric of the user's."""
 
 from __future__ import annotations
 
@@ -21,11 +22,10 @@ class JudgeAfterPasses(Instrument):
         self._exact = entry.exact
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
-        unseen = ctx.judging is not None or ctx.metric is not None
-        if self._exact or not record.result.changed or not unseen or ctx.original is None:
+        if self._exact or not record.result.changed or ctx.original is None:
             return
         try:
-            self._judge = self._judge or judge_of_run(ctx.original, ctx, ctx.judging)
+            self._judge = self._judge or judge_of_run(ctx.original, ctx)
             if self._judge is None:
                 return
             found = self._judge.judge(model.graph)

@@ -15,6 +15,7 @@ from onnx_compress.compiler.pipeline.traces import ErrorCurve, Traces
 from onnx_compress.compiler.report import SCHEMA, Report, count_actions, pass_report, to_json
 from onnx_compress.compiler.report.loading import checked, load_frontier, load_report
 from onnx_compress.compiler.report.schema import json_schema, problems
+from onnx_compress.compiler.report.sizes import checked as said
 
 SHIPPED = json.loads((Path(package.__file__).parent / "schema.json").read_text())
 
@@ -119,6 +120,28 @@ def test_what_is_no_report(tmp_path: Path, text: str, said: str):
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(CompressError, match=said):
         load_report(tmp_path / "r.json")
+
+
+def test_after_a_pass_the_metric_is_said_or_else_how_far_the_outputs_moved():
+    report = reports.report()
+    entry, quality = report["passes"][3], report["quality"]
+    assert quality is not None
+    entry["figures"] = {"relative_error": 0.25, "relative_error:y": 0.125, "agreement": 0.975, "engine_error": 1e-6}
+    assert said(report, entry) == "agreement 97.50 %, engine error 1e-06"
+    del entry["figures"]["agreement"]
+    assert said(report, entry) == "relative error 0.25, relative error:y 0.125, engine error 1e-06"
+    quality["metric"], entry["figures"]["map.py:map50"] = "map.py:map50", 47.25
+    assert said(report, entry) == "map.py:map50 47.25, engine error 1e-06"
+
+
+def test_a_frontier_of_the_first_schema(tmp_path: Path):
+    first = {"schema": 1, "model": None, "method": "basis", "budget": "macs", "target": "xavier", "fitted_on": 8}
+    first |= {"latency": "estimated", "judged_on": 8, "original": {"macs": 9, "latency_ms": None, "top1": None}}
+    points = [{"share": 0.5, "agreement": 0.75, "output_error": 0.1}, {"share": 0.1, "unreachable": "too small"}]
+    (tmp_path / "f.json").write_text(json.dumps({**first, "points": points}))
+    found = load_frontier(tmp_path / "f.json")
+    assert (found["metric"], found["original"]["value"], found["notes"]) == ("agreement", 1.0, [])
+    assert (found["points"][0].get("value"), found["points"][1].get("value")) == (0.75, None)
 
 
 def test_what_is_no_frontier(tmp_path: Path):
