@@ -48,6 +48,7 @@ class HeldOut:
     """See `runtime.training.loop.Judge`.
 
     Attributes:
+        parameters: that are trained.
         names: the parts of a score, the first of which decides: of the user's own metric its value, else `DECIDING`;
             (accuracy, error) where labels are trained on, (error, agreement) of class scores that are not.
 
@@ -67,7 +68,7 @@ class HeldOut:
         labelled: bool = False,
         temperature: float | None = None,
     ):
-        self._graph, self._parameters = graph, parameters
+        self._graph, self.parameters = graph, parameters
         self._model = with_outputs(gs.export_onnx(graph, do_type_check=False), comparable_tensors(graph))
         self._stored = {constant.name: constant for constant in self._model.graph.initializer}
         judge = judge_of_run(original, ctx, data)
@@ -82,7 +83,7 @@ class HeldOut:
         self.names = (*(() if self._own is None else (self._own.metric,)), *names)
 
     def __call__(self, values: Mapping[str, np.ndarray]) -> tuple[float, ...]:
-        stored = {one.name: one.stored(values[trained_name(one)]) for one in self._parameters}
+        stored = {one.name: one.stored(values[trained_name(one)]) for one in self.parameters}
         for name, array in stored.items():
             self._stored[name].CopyFrom(numpy_helper.from_array(array, name))
         own = [] if self._own is None else [self._own.judge(self._trained(stored))]

@@ -33,7 +33,7 @@ def test_bench_refuses(models: tuple[Path, Path], option: str, value: object) ->
 
 def test_two_models_are_compared(models: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez(tmp_path / "d.npz", images=images(6))
-    data = ("--data", tmp_path / "d.npz", "--preprocess", "unit")
+    data = ("--data", tmp_path / "d.npz")
     assert call("compare", *models, *data, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["samples"], [entry["tensor"] for entry in found["outputs"]]) == (6, ["y"])
@@ -42,6 +42,7 @@ def test_two_models_are_compared(models: tuple[Path, Path], tmp_path: Path, caps
     assert call("compare", *models, *data, "--top", 1) == 0
     shown = capsys.readouterr().out
     assert "output y: relative error" in shown and "and 3 more" in shown
+    assert "note: no --preprocess given" in shown and any("no --preprocess" in note for note in found["notes"])
 
 
 def test_a_report_has_to_be_one(models: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
