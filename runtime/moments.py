@@ -2,11 +2,11 @@
 
 With x the input row (a patch, a 1 appended for the bias) and y the wanted output, streamed over samples:
 
-    XX = E[x x^T]    YX = E[y x^T]    P = E|y|^2        per group of the layer
+    XX = E[x x^T]    YX = E[y x^T]    P_n = E y_n^2     per group of the layer
 
-so that  E|y - W x|^2 = P - 2 tr(W YX^T) + tr(W XX W^T)  for any W (N, d + 1).
+so that  E|y_n - w x|^2 = P_n - 2 w YX_n^T + w XX w^T  for any row w (d + 1) of a weight, and of a whole weight the sum.
 
-Where y is what the layer itself computes, y = W0 x, the inputs say it all: YX = W0 XX, P = tr(W0 XX W0^T).
+Where y is what the layer itself computes, y = W0 x, the inputs say it all: YX = W0 XX, P = diag(W0 XX W0^T).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Moments:
     Attributes:
         xx: (g, d + 1, d + 1); the last row and column hold the mean of x, and 1.
         yx: (g, n, d + 1); the last column is the mean of y.
-        power: (g,), the mean of |y|^2.
+        squares: (g, n), the mean of y^2.
         count: rows that were averaged.
         rows: those of them that were kept, if any were asked for.
         own: y is what the layer itself computes.
@@ -55,16 +55,31 @@ class Moments:
 
     xx: np.ndarray
     yx: np.ndarray
-    power: np.ndarray
+    squares: np.ndarray
     count: int
     rows: SampledRows | None = None
     own: bool = False
     parts: tuple[Moments, Moments] | None = None
 
     @property
+    def power(self) -> np.ndarray:
+        """(g,), the mean of |y|^2."""
+        return self.squares.sum(axis=1)
+
+    @property
+    def variance(self) -> np.ndarray:
+        """(g, n), of y."""
+        return np.maximum(self.squares - self.yx[:, :, -1] ** 2, 0.0)
+
+    @property
     def signal(self) -> float:
         """Total variance of y over all outputs: what relative errors are relative to."""
-        return float(self.power.sum() - (self.yx[:, :, -1] ** 2).sum())
+        return float(self.squares.sum() - (self.yx[:, :, -1] ** 2).sum())
+
+    def errors(self, weight: np.ndarray) -> np.ndarray:
+        """(g, n), the mean squared error of every output under another weight (g, n, d + 1), its biases included."""
+        explained = 2 * self.yx - weight @ self.xx
+        return np.maximum(self.squares - np.einsum("gnd,gnd->gn", explained, weight), 0.0)
 
 
 class InputSum:
@@ -99,7 +114,7 @@ class MomentSum:
     def __init__(self, group: int, fan_in: int, outputs: int):
         self._inputs = InputSum(group, fan_in)
         self._yx = np.zeros((group, outputs, fan_in + 1))
-        self._power = np.zeros(group)
+        self._squares = np.zeros((group, outputs))
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
         """Rows x (samples, g, d) and y (samples, g, n), float32."""
@@ -107,21 +122,21 @@ class MomentSum:
         for g, total in enumerate(self._yx):
             total[:, :-1] += y[:, g].T @ x[:, g]
             total[:, -1] += _column_sums(y[:, g])
-        self._power += np.einsum("sgn,sgn->g", y, y, dtype=np.float64)
+        self._squares += np.einsum("sgn,sgn->gn", y, y, dtype=np.float64)
 
     def result(self) -> Moments:
         xx, count = self._inputs.result()
         most = max(1, count)
-        return Moments(xx, self._yx / most, self._power / most, count)
+        return Moments(xx, self._yx / most, self._squares / most, count)
 
 
 def joined(first: Moments, second: Moments) -> Moments:
     """Of the rows of both, which stay `parts` where there are some of each."""
     count = max(1, first.count + second.count)
     share, rest = first.count / count, second.count / count
-    xx, yx, power = (share * getattr(first, name) + rest * getattr(second, name) for name in ("xx", "yx", "power"))
+    xx, yx, squares = (share * getattr(first, name) + rest * getattr(second, name) for name in ("xx", "yx", "squares"))
     return Moments(
-        xx, yx, power, first.count + second.count, parts=(first, second) if first.count and second.count else None
+        xx, yx, squares, first.count + second.count, parts=(first, second) if first.count and second.count else None
     )
 
 
@@ -152,7 +167,7 @@ def own_moments(inputs: tuple[np.ndarray, int], weight: np.ndarray, bias: np.nda
     xx, count = inputs
     whole = np.concatenate([weight, bias[:, :, None]], axis=2).astype(np.float64)
     yx = whole @ xx
-    return Moments(xx, yx, np.einsum("gnd,gnd->g", yx, whole), count, own=True)
+    return Moments(xx, yx, np.einsum("gnd,gnd->gn", yx, whole), count, own=True)
 
 
 def _add_lower_gram(lower: np.ndarray, rows: np.ndarray) -> None:

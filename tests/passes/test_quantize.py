@@ -21,9 +21,12 @@ from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.manager import PassManager
 from onnx_compress.compiler.pipeline.options import RunOptions
+from onnx_compress.compiler.pipeline.overrides import parse_override
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.compiler.targets import TARGETS
+from onnx_compress.passes.quantization.quantizer import loss
 from onnx_compress.passes.quantize import SINGLE_PRECISION, WITHOUT_DATA, Quantize
+from onnx_compress.runtime.moments import MomentSum
 from onnx_compress.runtime.session import Session
 
 IMAGES = Images(normal(40, 4, 8, 8, seed=9))
@@ -489,6 +492,52 @@ def test_same_seed_same_bytes():
     assert once() == once()
 
 
+GATED = TEXT % "a = Conv(x, w, b) s = Sigmoid(a) m = Mul(a, s) c = Conv<group=4>(m, d) y = Conv(c, v)"
+
+
+def gated(ranges: float) -> Model:
+    """A depthwise Conv behind a SiLU whose channels have ranges from 1 to `ranges`."""
+    gains = np.geomspace(1, ranges, 4, dtype=np.float32)
+    depthwise = np.random.default_rng(3).standard_normal((4, 1, 3, 3)).astype(np.float32)
+    shaped = gains.reshape(4, 1, 1, 1)
+    weights = {"w": np.abs(WEIGHTS["w"]) * shaped, "b": np.abs(WEIGHTS["b"]) * gains, "d": depthwise / shaped}
+    return model(GATED, **weights, v=WEIGHTS["v"])
+
+
+def test_layers_that_lose_too_much_stay_in_float():
+    before, after, whole = (gated(1000) for _ in range(3))
+    result = quantize(after)
+    assert [node for node, reason in reasons(result).items() if "stays in float" in reason] == ["Conv_3"]
+    assert "1 layer stays in float" in result.notes[-1] and "'Conv_3'" in result.notes[-1]
+    assert not any("float" in note for note in quantize(whole, noise=1.0).notes)
+    assert error(before, after) < 0.1 * error(before, whole)
+    assert_pairs_are_sound(after.graph, unsigned=False)
+
+
+def test_layers_that_lose_little_are_quantized():
+    result = quantize(gated(1))
+    assert not result.notes and reasons(result) == {}
+
+
+def test_a_layer_may_lose_what_is_set_for_it():
+    ctx = Context(data=IMAGES, overrides=(parse_override("Conv_3:quantize.noise=1", [Quantize()]),), running="quantize")
+    assert reasons(Quantize().run(gated(1000).graph, ctx)) == {}
+
+
+def test_what_a_layer_loses_is_the_share_of_every_channel():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1000, 1, 5)).astype(np.float32)
+    weight, other = rng.standard_normal((2, 1, 4, 5)).astype(np.float32)
+    y = np.einsum("gnd,sgd->sgn", weight, x) * np.float32([1, 10, 100, 0]) + 3
+    total = MomentSum(1, 5, 4)
+    total.add(x, y)
+    expected = np.square(y - np.einsum("gnd,sgd->sgn", other, x)).mean(axis=0)
+    against = np.maximum(np.maximum(y.var(axis=0), 1e-2 * np.square(y).mean(axis=0)), 1e-4 * np.square(y).mean())
+    assert loss(total.result(), other[0], 0.0) == pytest.approx(
+        (expected / np.maximum(against, expected)).mean(), rel=1e-3
+    )
+
+
 UNEVEN = (np.float32(10.0) ** np.linspace(0, -3, 4, dtype=np.float32)).reshape(4, 1, 1, 1)
 
 
@@ -499,7 +548,7 @@ def test_balance_changes_nothing_in_float_and_helps_in_int8(between: str, data: 
     weights = {"w": WEIGHTS["w"] * UNEVEN, "b": WEIGHTS["b"] * UNEVEN.reshape(-1)}
     weights["v"] = WEIGHTS["v"] / UNEVEN.reshape(1, 4, 1, 1)
     before, plain, even = (model(TEXT % body, **weights) for _ in range(3))
-    with_rounding = {"weights": "nearest", "bias_correction": False}
+    with_rounding = {"weights": "nearest", "bias_correction": False, "noise": 1.0}
     quantize(plain, balance="none", data=data, **with_rounding)
     quantize(even, data=data, **with_rounding)
     assert error(before, even) < (0.5 if data else 1.01) * error(before, plain)
