@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from .comparison import Judged, deviation_of
-from .outputs import Outputs, channel_axis, scores
+from .outputs import Outputs, channel_axes, scores
 
 FLOOR, QUIETER = 0.1, 0.25
 TINY = 1e-30
@@ -91,7 +91,25 @@ def kullback_leibler(a: np.ndarray, b: np.ndarray, temperature: float = 1.0) -> 
 
 
 class _OutputError:
-    """Sums by channel, and the squared errors of every sample."""
+    """By the axis of its channels: of those that may be it, the first whose size all batches share."""
+
+    def __init__(self) -> None:
+        self._axes: dict[int | None, _Sums] = {}
+
+    def add(self, reference: np.ndarray, other: np.ndarray) -> None:
+        self._axes = self._axes or {axis: _Sums() for axis in channel_axes(reference)}
+        for axis, sums in list(self._axes.items()):
+            a, b = (_by_channel(value, axis) for value in (reference, other))
+            if not sums.add(a, b):
+                del self._axes[axis]
+
+    def result(self) -> tuple[float, float, int]:
+        """Error, its standard error, samples."""
+        return next(iter(self._axes.values())).result()
+
+
+class _Sums:
+    """By channel, and the squared errors of every sample."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -99,15 +117,17 @@ class _OutputError:
         self._squares: np.ndarray | float = 0.0
         self._errors: list[np.ndarray] = []
 
-    def add(self, reference: np.ndarray, other: np.ndarray) -> None:
-        a, b = (_by_channel(value) for value in (reference, other))
+    def add(self, a: np.ndarray, b: np.ndarray) -> bool:
+        """Arrays (samples, channels, rest); False where the channels are not as many as before."""
+        if self._errors and self._errors[0].shape[1] != a.shape[1]:
+            return False
         self._count += a.shape[0] * a.shape[2]
         self._total = self._total + a.sum(axis=(0, 2))
         self._squares = self._squares + np.square(a).sum(axis=(0, 2))
         self._errors.append(np.square(a - b).mean(axis=2))
+        return True
 
     def result(self) -> tuple[float, float, int]:
-        """Error, its standard error, samples."""
         errors = np.concatenate(self._errors)
         mean = self._total / self._count
         variance = np.maximum(self._squares / self._count - np.square(mean), 0.0)
@@ -117,9 +137,9 @@ class _OutputError:
         return error, deviation_of(relative) / (2 * error) if error else 0.0, len(relative)
 
 
-def _by_channel(output: np.ndarray) -> np.ndarray:
+def _by_channel(output: np.ndarray, axis: int | None) -> np.ndarray:
     """(samples, channels, rest) float64."""
-    axis = channel_axis(output)
+    values = np.atleast_1d(output).astype(np.float64)
     if axis is None:
-        return output.astype(np.float64).reshape(len(np.atleast_1d(output)), 1, -1)
-    return np.moveaxis(output, axis, 1).astype(np.float64).reshape(len(output), output.shape[axis], -1)
+        return values.reshape(len(values), 1, -1)
+    return np.moveaxis(values, axis, 1).reshape(len(values), values.shape[axis], -1)

@@ -52,16 +52,17 @@ def scores(output: np.ndarray) -> np.ndarray:
     return output.reshape(output.shape[:2])
 
 
-def channel_axis(output: np.ndarray) -> int | None:
-    """The axis of an output whose entries mean different things: boxes and scores, classes; None where none does.
+def channel_axes(output: np.ndarray) -> tuple[int | None, ...]:
+    """The axes of an output whose entries may mean different things (boxes and scores, classes), the likeliest first;
+    None: those of no axis do.
 
     Axis 1 of (N, C) and of maps; of (N, A, K) the shorter of the two: anchors are many, what is said of each is less.
     """
     if output.ndim < 2:
-        return None
+        return (None,)
     if output.ndim == 3:
-        return 1 if output.shape[1] < output.shape[2] else 2
-    return 1
+        return (1, 2, None) if output.shape[1] < output.shape[2] else (2, 1, None)
+    return (1, None)
 
 
 def _is_map(graph: gs.Graph, name: str, output: np.ndarray, inputs: Iterable[np.ndarray]) -> bool:

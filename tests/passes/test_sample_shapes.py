@@ -172,3 +172,17 @@ def test_two_networks_are_compared_on_all_shapes():
     found = [SampleJudge.of(model.graph, data, metric).judge(model.graph) for metric in ("agreement", "accuracy")]
     assert [each.samples for each in found] == [94, 94]
     assert all(layer.error == 0 for layer in compare_models(model, model, data).layers)
+
+
+def test_lines_of_more_and_of_fewer_steps_than_classes():
+    text = """g (float[N,3,8,W] x) => (float[N,T,30] y) {
+        c = Conv<pads=[1,1,1,1]>(x, w)
+        r = Relu(c)
+        d = Conv(r, u)
+        s = Squeeze(d, axes)
+        y = Transpose<perm=[0,2,1]>(s)
+    }"""
+    model = proto(text, w=normal(16, 3, 3, 3), u=normal(30, 16, 8, 1), axes=np.array([2]))
+    data = [normal(6, 3, 8, width, seed=width) for width in (8, 20, 12, 40)]
+    quality = compress(model, "basis:macs=0.6,quantize", data=data).report["quality"]
+    assert quality is not None and quality["metric"] == "error" and 0 < quality["value"] < 1

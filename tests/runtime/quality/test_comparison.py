@@ -101,3 +101,28 @@ def test_the_original_loses_nothing(make: Callable[[], Comparison]) -> None:
 def test_a_constant_output_that_stays_constant_loses_nothing() -> None:
     a = np.ones((10, 4), np.float32)
     assert judged(NormalisedError(), {"y": a}, {"y": a}).value == 0
+
+
+def test_channels_are_those_of_the_axis_that_all_batches_share() -> None:
+    """Lines of text of many widths: fewer steps than classes in some, more in others."""
+    comparison, shapes = NormalisedError(), [(4, 5, 12), (4, 30, 12), (4, 9, 12)]
+    for seed, shape in enumerate(shapes):
+        batch = np.where(np.arange(12) < 4, 100, 1) * normal(*shape, seed=seed)
+        comparison.add({"y": batch}, {"y": np.where(np.arange(12) == 11, 0, batch)})
+    found = comparison.result()
+    assert found.value == pytest.approx(sqrt(1 / 12), rel=0.1) and found.samples == 12
+
+
+def test_outputs_of_no_common_size_have_one_channel() -> None:
+    comparison = NormalisedError()
+    for seed, shape in enumerate([(4, 5, 12), (4, 6, 11), (4, 7, 10)]):
+        a = normal(*shape, seed=seed)
+        comparison.add({"y": a}, {"y": 0.5 * a})
+    assert comparison.result().value == pytest.approx(0.5, rel=0.05)
+
+
+def test_numbers_without_axes_are_compared_too() -> None:
+    comparison = NormalisedError()
+    for value in (1.0, 3.0):
+        comparison.add({"y": np.array(value)}, {"y": np.array(value + 0.5)})
+    assert comparison.result().value == pytest.approx(0.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from builders import model, normal
-from onnx_compress.runtime.quality.outputs import Kind, channel_axis, kind_of
+from onnx_compress.runtime.quality.outputs import Kind, channel_axes, kind_of
 from onnx_compress.runtime.session import comparable_session
 
 WEIGHTS = {"w": normal(8, 3, 1, 1), "p": normal(3, 3, 1, 1), "m": normal(8, 5), "to": np.array([0, 8, -1])}
@@ -54,4 +54,4 @@ def test_a_map_far_coarser_than_the_input_is_none_of_classes() -> None:
     ("shape", "axis"), [((4,), None), ((4, 7), 1), ((2, 3549, 85), 2), ((2, 84, 8400), 1), ((2, 85, 22, 22), 1)]
 )
 def test_the_axis_of_channels(shape: tuple[int, ...], axis: int | None) -> None:
-    assert channel_axis(np.zeros(shape)) == axis
+    assert channel_axes(np.zeros(shape))[0] == axis
