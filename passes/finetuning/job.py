@@ -38,6 +38,7 @@ MOST_HELD = 1024
 MOST_SHAPES = 16
 NOTHING = "no weight can be trained"
 HALF = "{count} weights are {kind}, and only those in float32 are trained: convert the network after fine-tuning"
+NO_FLOATS = "no output is in floating point: nothing says in which direction the network is to learn"
 NO_GAIN = "no epoch was better on the held-out samples than what went in, which is kept"
 
 
@@ -112,6 +113,8 @@ class FinetuningJob:
         here = graph_session(self.graph, [*names, *features]).run(batch)
         there = graph_session(self.original, [*names, *features]).run(batch)
         outputs = {name: there[name].shape for name in names if here[name].dtype.kind == "f"}
+        if not outputs:
+            raise Unavailable(NO_FLOATS, "finetune", "export it with its scores, without ArgMax at the end")
         same = {name: there[name].shape for name in features if here[name].shape == there[name].shape}
         found = objective(self.graph, self.options.losses, outputs, same, self.options.temperature)
         if found.labelled and self.data.labels is None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from builders import normal, proto
+from builders import normal, proto, run
 from onnx import numpy_helper
 from onnx_compress.api import compress
 from onnx_compress.compiler.errors import CompressError, UsageError
@@ -215,3 +215,40 @@ def test_an_interrupted_run_goes_on(engine, cache, monkeypatch):
     assert not list(cache.glob("*"))
     for name, array in weights(whole).items():
         np.testing.assert_allclose(weights(resumed)[name], array, rtol=1e-5, atol=1e-6)
+
+
+def test_class_numbers_teach_nothing(engine):
+    numbers = network()
+    numbers.graph.node.append(onnx.helper.make_node("ArgMax", ["y"], ["n"], axis=1, keepdims=0))
+    del numbers.graph.output[:]
+    numbers.graph.output.append(onnx.helper.make_tensor_value_info("n", onnx.TensorProto.INT64, ["N"]))
+    with pytest.raises(CompressError, match="no output is in floating point"):
+        compress(numbers, f"{CRUDE},finetune:engine={engine}:{OPTIONS}", target="ort", data=IMAGES, samples=64)
+
+
+def test_of_a_map_the_best_epoch_is_that_of_most_pixels(engine):
+    text = """g (float[N,3,8,8] x) => (float[N,6,8,8] y) {
+        a = Conv<pads=[1,1,1,1]>(x, w) r = Relu(a) y = Conv<pads=[1,1,1,1]>(r, v) }"""
+    model = proto(text, w=normal(16, 3, 3, 3), v=normal(6, 16, 3, 3, seed=1))
+    options = f"{CRUDE},finetune:engine={engine}:threads=1:{OPTIONS}"
+    metrics = record(compress(model, options, target="ort", data=IMAGES, samples=64)).result.metrics
+    epochs = [(metrics[f"pixels_{number}"], -metrics[f"error_{number}"]) for number in (1, 2, 3)]
+    assert (metrics["pixels"], -metrics["error"]) == max(epochs)
+
+
+def test_a_metric_of_the_users_chooses_the_epoch(engine):
+    """One that every step of training makes worse: what went in is kept."""
+    before = weights(tuned(CRUDE))
+
+    def near(predict) -> float:
+        return -float(np.abs(predict({"x": IMAGES[:1]})["y"] - first).sum())
+
+    first = predicted(tuned(CRUDE).proto)
+    result = tuned(f"{CRUDE},finetune:engine={engine}:threads=1:{OPTIONS}", metric=near)
+    assert not record(result).result.changed
+    assert record(result).result.metrics["near()"] == pytest.approx(0, abs=1e-3)
+    assert all(np.array_equal(value, before[name]) for name, value in weights(result).items())
+
+
+def predicted(model: onnx.ModelProto) -> np.ndarray:
+    return run(model, x=IMAGES[:1])["y"]
