@@ -2,8 +2,8 @@
 
 A histogram has `BINS` equal bins whose width is a power of two. When a value lies beyond the last bin, neighbouring
 bins are merged until it fits, which is exact: one run over the data is enough, at least half of the bins are always
-in use, and histograms of different tensors can be added. Of a large tensor every k-th value is counted (k odd); the
-peak sees all values.
+in use, and histograms of different tensors can be added. Of a large tensor every k-th value is counted (k odd), about
+`COUNTED` of every sample; the peak sees all values.
 
 Samples go through the network in batches sized to `MEMORY` bytes of observed tensors.
 """
@@ -22,8 +22,8 @@ from .data import one_of_each_shape
 from .session import graph_session
 
 BINS = 4096
-COUNTED = 1 << 18
-MEMORY = 128 << 20
+COUNTED = 1 << 13
+MEMORY = 32 << 20
 BATCH = 64
 
 
@@ -58,8 +58,8 @@ class Histogram:
             raise ValueError("not finite")
         self._reach(peak)
         self.low = min(self.low, low)
-        step = 2 * (flat.size // COUNTED // 2) + 1
-        bins = (np.abs(flat[::step]) * np.float32(1 / self.width)).astype(np.int32)
+        step = 2 * (flat.size // (COUNTED * max(1, len(values))) // 2) + 1
+        bins = (np.abs(flat[::step]) * np.float32(1 / self.width)).astype(np.intp)
         self.counts += np.bincount(bins, minlength=BINS)
 
     def merge(self, other: Histogram) -> None:
@@ -134,7 +134,7 @@ def observe(
     """The named tensors of `graph` (or model inputs), batch by batch, over the first `samples` of `data`."""
     inputs = {tensor.name for tensor in graph.inputs}
     wanted = [name for name in dict.fromkeys(names) if name not in inputs]
-    run = graph_session(graph, wanted).run if wanted else _nothing
+    run = graph_session(graph, wanted, arena=True).run if wanted else _nothing
     size = fixed_batch(graph) or _batch_size(run, data)
     with progress(stage, -(-min(samples, data.samples) // size)) as advance:
         for feeds in first_samples(data, size, samples, fixed_batch(graph) is not None):

@@ -67,19 +67,9 @@ class Moments:
         return self.squares.sum(axis=1)
 
     @property
-    def variance(self) -> np.ndarray:
-        """(g, n), of y."""
-        return np.maximum(self.squares - self.yx[:, :, -1] ** 2, 0.0)
-
-    @property
     def signal(self) -> float:
         """Total variance of y over all outputs: what relative errors are relative to."""
         return float(self.squares.sum() - (self.yx[:, :, -1] ** 2).sum())
-
-    def errors(self, weight: np.ndarray) -> np.ndarray:
-        """(g, n), the mean squared error of every output under another weight (g, n, d + 1), its biases included."""
-        explained = 2 * self.yx - weight @ self.xx
-        return np.maximum(self.squares - np.einsum("gnd,gnd->gn", explained, weight), 0.0)
 
 
 class InputSum:

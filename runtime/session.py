@@ -52,6 +52,8 @@ class Session:
         fused: Q/DQ pairs become INT8 kernels, see the module docstring.
         weights: those that the model leaves out (`compiler.graph.weightless`).
         optimized: rewritten for speed first, which takes longer than a few samples do.
+        arena: memory that a run gives back is kept for the next, which saves half of the time where many tensors are
+            outputs; it rounds up, and what it holds is of no use to the next session.
 
     Raises:
         CompressError: onnxruntime is missing or cannot load the model (a custom op, say).
@@ -64,13 +66,14 @@ class Session:
         fused: bool = False,
         weights: Weights | None = None,
         optimized: bool = True,
+        arena: bool = False,
     ):
         runtime = import_onnxruntime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4
         if not optimized:
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.enable_cpu_mem_arena = False  # it rounds up, and what it holds is of no use to the next session
+        options.enable_cpu_mem_arena = arena
         options.add_session_config_entry(UNFUSED, "0" if fused else "1")
         threads = threads or inner_threads()
         if threads is not None:
@@ -108,9 +111,9 @@ class Session:
         return dict(zip(self.outputs, values, strict=True))
 
 
-def graph_session(graph: gs.Graph, outputs: Sequence[str] | None = None) -> Session:
+def graph_session(graph: gs.Graph, outputs: Sequence[str] | None = None, arena: bool = False) -> Session:
     """A session over a whole graph that returns the named tensors, each once (default: the graph's outputs)."""
-    return _session(*export_weightless(graph, LARGE), outputs)
+    return _session(*export_weightless(graph, LARGE), outputs, arena=arena)
 
 
 def model_session(
@@ -143,9 +146,10 @@ def _session(
     outputs: Sequence[str] | None,
     optimized: bool = True,
     fused: bool = False,
+    arena: bool = False,
 ) -> Session:
     whole = proto if outputs is None else with_outputs(proto, outputs)
-    return Session(whole, weights=weights, optimized=optimized, fused=fused)
+    return Session(whole, weights=weights, optimized=optimized, fused=fused, arena=arena)
 
 
 def with_outputs(proto: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:

@@ -1,17 +1,22 @@
 """Weights from a small set of allowed values, chosen so that the error is small in the metric and not entry by entry.
 
-    compensate_errors    columns are rounded one after another; the error of column j is made up for by the columns
-                         still to come:
+    compensate_errors    columns are rounded one after another, each to what makes up best for the errors D = Q - W of
+                         those before it, while those after it are free to do the same:
 
-                             e_j = (w_j - q_j) / R_jj,   w_k -= e_j R_jk  (k > j),   R^T R = M^-1,  R upper triangular
+                             (Q - W) M (Q - W)^T = sum_j L_jj^2 (q_j - t_j)^2        M = L L^T
+                             t_j = w_j - sum_{k before j} L_kj D_k / L_jj,   q_j = the allowed value nearest to t_j
+
+                         where L is lower triangular in the reverse of that order, so that "before" is below.
 
     coordinate_descent   every entry in turn takes the allowed value that is best while the others stay: with the gap
                          D = (Q - W*) M, that is the value nearest to q_nj - D_nj / M_jj. The error never grows.
 
 What is allowed may differ by row: `Nearest` maps a column (n,) to the nearest allowed values (n,).
 
-Sources: Frantar et al. 2022, GPTQ, algorithm 1 (`compensate_errors`); Behdin et al. 2023, QuantEase, section 3
-(`coordinate_descent`).
+The factor of M itself is all that is needed: errors carried forward by the factor of its inverse give the same values.
+
+Sources: Frantar et al. 2022, GPTQ, algorithm 1 (`compensate_errors`), here as Babai's nearest plane, see Chen et al.
+2025, "The geometry of LLM quantization"; Behdin et al. 2023, QuantEase, section 3 (`coordinate_descent`).
 """
 
 from __future__ import annotations
@@ -19,27 +24,35 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import cholesky
 
 from .fit import Array
 
 Nearest = Callable[[Array], Array]
 BLOCK = 32
+COMPENSATED = 128
 
 
-def compensate_errors(weight: Array, metric: Array, nearest: Nearest) -> Array:
-    """Allowed values (n, d) near `weight` (n, d) in `metric` (d, d), columns in the order of falling energy."""
-    order = np.argsort(-np.diag(metric), kind="stable")
-    factor = _inverse_factor(metric[np.ix_(order, order)])
-    rest = weight[:, order].astype(np.float64)
-    rounded = np.empty_like(rest)
-    for start in range(0, rest.shape[1], BLOCK):
-        columns = slice(start, start + BLOCK)
-        rounded[:, columns], carried = _compensate_block(rest[:, columns], factor[columns, columns], nearest)
-        rest[:, start + BLOCK :] -= carried @ factor[columns, start + BLOCK :]
+def compensate_errors(weight: np.ndarray, metric: np.ndarray, nearest: Nearest) -> np.ndarray:
+    """Allowed values (..., n, d) near `weight` (..., n, d) in `metric` (..., d, d), by the type of the metric.
+
+    Columns go in the order of falling energy. Leading axes are those of groups, which are rounded at once: `nearest`
+    gets a column (..., n) of all of them.
+    """
+    order = np.argsort(-np.diagonal(metric, axis1=-2, axis2=-1), axis=-1, kind="stable")[..., ::-1]
+    upper = _transposed_factor(np.take_along_axis(_rows_by(metric, order), order[..., None, :], axis=-1))
+    wanted = _rows_by(np.swapaxes(weight, -1, -2), order).astype(metric.dtype)
+    errors, rounded = np.empty_like(wanted), np.empty_like(wanted)
+    size = wanted.shape[-2]
+    for stop in range(size, 0, -COMPENSATED):
+        start = max(0, stop - COMPENSATED)
+        scales = np.diagonal(upper, axis1=-2, axis2=-1)[..., start:stop, None]
+        target = wanted[..., start:stop, :] - upper[..., start:stop, stop:] @ errors[..., stop:, :] / scales
+        factor, rows = upper[..., start:stop, start:stop] / scales, np.s_[..., start:stop, :]
+        _compensate_block(target, factor, nearest, wanted[rows], rounded[rows], errors[rows])
     result = np.empty_like(rounded)
-    result[:, order] = rounded
-    return result
+    np.put_along_axis(result, order[..., None], rounded, axis=-2)
+    return np.swapaxes(result, -1, -2)
 
 
 def coordinate_descent(weight: Array, start: Array, metric: Array, nearest: Nearest) -> Array:
@@ -54,21 +67,31 @@ def coordinate_descent(weight: Array, start: Array, metric: Array, nearest: Near
     return rounded
 
 
-def _inverse_factor(metric: Array) -> Array:
-    """Upper triangular R with R^T R = metric^-1."""
-    # Reversed in rows and columns, the Cholesky factor of the metric is upper triangular, and its inverse is R.
-    upper = cholesky(metric[::-1, ::-1], lower=True)[::-1, ::-1]
-    return solve_triangular(upper, np.eye(len(metric)), lower=False)
+def _rows_by(matrix: np.ndarray, order: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(matrix, order[..., None], axis=-2)
 
 
-def _compensate_block(rest: Array, factor: Array, nearest: Nearest) -> tuple[Array, Array]:
-    """Allowed values of some columns, and the scaled errors that later columns must absorb. `rest` is used up."""
-    rounded, carried = np.empty_like(rest), np.empty_like(rest)
-    for j in range(rest.shape[1]):
-        rounded[:, j] = nearest(rest[:, j])
-        carried[:, j] = (rest[:, j] - rounded[:, j]) / factor[j, j]
-        rest[:, j + 1 :] -= np.outer(carried[:, j], factor[j, j + 1 :])
-    return rounded, carried
+def _transposed_factor(metric: np.ndarray) -> np.ndarray:
+    """L^T, upper triangular, of `metric` = L L^T, which is used up; what is below its diagonal is not defined."""
+    if metric.ndim > 2:
+        return np.swapaxes(np.linalg.cholesky(metric), -1, -2)
+    # The transposed view lies as LAPACK wants it, so that the factor takes the metric's place.
+    return cholesky(metric.T, lower=True, overwrite_a=True, check_finite=False).T
+
+
+def _compensate_block(
+    target: np.ndarray,
+    factor: np.ndarray,
+    nearest: Nearest,
+    wanted: np.ndarray,
+    rounded: np.ndarray,
+    errors: np.ndarray,
+) -> None:
+    """Round the rows of `target`, the last first, into `rounded`; `errors`: their distances from `wanted`."""
+    for j in reversed(range(target.shape[-2])):
+        carried = factor[..., j, None, j + 1 :] @ errors[..., j + 1 :, :]
+        rounded[..., j, :] = nearest(target[..., j, :] - carried[..., 0, :])
+        errors[..., j, :] = rounded[..., j, :] - wanted[..., j, :]
 
 
 def _descent_block(values: Array, gap: Array, metric: Array, nearest: Nearest) -> Array:

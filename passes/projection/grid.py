@@ -4,10 +4,9 @@ A filter w (one row of W, N x d) becomes s * q with integers q in [-128, 127] an
 b than 8 they are in [-h - 1, h], h = 2^(b - 1) - 1.
 
     nearest     q = clip(round(w / s)),   s = c max|w| / h,   c = argmin over clip ratios of sum_j M_jj (w_j - s q_j)^2
-    feedback    as above, but the columns are rounded one after another and the error made on column j is carried to the
-                columns still to come, so that w - s q is small in the metric M and not entry by entry:
-
-                    e_j = (w_j - s q_j) / R_jj,   w_k -= e_j R_jk  (k > j),   R^T R = M^-1,  R upper triangular
+    feedback    as above, but the columns are rounded one after another, each to what makes up best for the errors of
+                those before it, so that w - s q is small in the metric M and not entry by entry
+                (`projection.error_compensation`)
 
 Where a row has a zero point z, its codes are unsigned and its grid reaches from its least entry to its greatest:
 
@@ -39,12 +38,13 @@ import numpy as np
 
 from .blocks import row_blocks
 from .error_compensation import compensate_errors
-from .fit import ridged
+from .fit import TINY as LEAST_RIDGE
 
 BITS, HIGH = 8, 127
 CODES = 2**BITS - 1
 SPREAD = 1e-6
 TINY = 1e-12
+STABLE = 1e-6
 BIAS_CODES = 2**30
 RATIOS = np.linspace(1.0, 0.7, 13)
 NONE = np.zeros((), np.float32)
@@ -91,7 +91,7 @@ def to_grid(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Codes (N, d) and scales (N,), none below `least`, of `weight`, in the metric of its inputs if known.
 
-    `compensate`: with feedback.
+    `metric`: (d, d), or (g, d, d) where the rows are those of g groups; `compensate`: with feedback.
     """
     scale = np.maximum(search_scale(weight, metric, bits), least)
     if metric is None or not compensate:
@@ -124,17 +124,29 @@ def unsigned_error(weight: np.ndarray, codes: np.ndarray, scale: np.ndarray, zer
     return lost / total if total > 0 else 0.0
 
 
-def relative_error(weight: np.ndarray, rounded: np.ndarray, metric: np.ndarray | None) -> float:
-    """The part of the output energy that rounding loses."""
-    total = float(metric_error(weight, metric).sum())
-    return float(metric_error(weight - rounded, metric).sum()) / total if total > 0 else 0.0
+def relative_error(weight: np.ndarray, rounded: np.ndarray, inputs: np.ndarray | None = None) -> float:
+    """The part of the output energy that rounding loses, on the centred `inputs` (g, n, d), if there are any."""
+    total = _output_energy(weight, inputs)
+    return _output_energy(weight - rounded, inputs) / total if total > 0 else 0.0
 
 
-def input_metric(moments: np.ndarray, ridge: float) -> np.ndarray:
-    """M = C + l I, (d, d), from E[x x^T] (d + 1, d + 1) with a 1 as the last input; l: see `ridged`."""
-    mean = moments[-1, :-1]
-    centred = moments[:-1, :-1] - np.outer(mean, mean)
-    return ridged(moments, centred, ridge)[0]
+def _output_energy(weight: np.ndarray, inputs: np.ndarray | None) -> float:
+    if inputs is None:
+        return float(metric_error(weight, None).sum())
+    outputs = inputs @ np.swapaxes(weight.reshape(len(inputs), -1, weight.shape[1]), 1, 2)
+    return float(np.square(outputs, dtype=np.float64).sum())
+
+
+def input_metric(inputs: np.ndarray, ridge: float) -> np.ndarray:
+    """M = C + l I, (g, d, d), of the centred `inputs` (g, n, d), by their type; l = ridge * mean diagonal of C."""
+    metric = np.swapaxes(inputs, 1, 2) @ inputs
+    metric /= max(1, inputs.shape[1])
+    diagonal = np.einsum("gdd->gd", metric)
+    mean = diagonal.mean(axis=1, keepdims=True)
+    if not np.isfinite(mean).all():
+        raise FloatingPointError("the squares of what the layer reads overflow")
+    diagonal += np.maximum(ridge * mean, LEAST_RIDGE)
+    return metric
 
 
 def metric_error(error: np.ndarray, metric: np.ndarray | None) -> np.ndarray:
@@ -145,26 +157,42 @@ def metric_error(error: np.ndarray, metric: np.ndarray | None) -> np.ndarray:
 
 def search_scale(weight: np.ndarray, metric: np.ndarray | None = None, bits: int = BITS) -> np.ndarray:
     """The scale per row, of `RATIOS` of the full one, whose nearest rounding errs least in the metric's diagonal."""
-    weights = np.ones(weight.shape[1]) if metric is None else np.diagonal(metric)
+    energies = np.ones((1, weight.shape[1])) if metric is None else np.diagonal(_by_group(metric), axis1=1, axis2=2)
+    group = np.arange(len(weight)) * len(energies) // len(weight)
     full = row_scale(weight, bits)
     scales = [safe_scale(full * ratio) for ratio in RATIOS]
     errors = np.empty((len(scales), len(full)))
     for rows in row_blocks(weight):
+        weights = energies[group[rows]]
         for index, scale in enumerate(scales):
             rounded = from_grid(round_to_grid(weight[rows], scale[rows], bits), scale[rows])
             with np.errstate(over="ignore", invalid="ignore"):  # the full scale is best where no error can be told
-                errors[index, rows] = np.square(weight[rows] - rounded) @ weights
+                errors[index, rows] = np.einsum("nd,nd->n", np.square(weight[rows] - rounded), weights)
     return np.choose(np.fmin(errors, np.inf).argmin(axis=0), scales)
 
 
 def feedback(weight: np.ndarray, scale: np.ndarray, metric: np.ndarray, bits: int = BITS) -> np.ndarray:
-    """Codes (N, d) whose error is small in `metric` (d, d); see the module docstring.
+    """Codes (N, d) whose error is small in `metric`, (d, d) or (g, d, d); see the module docstring.
 
-    Columns go in the order of falling energy. It must be positive definite.
+    It must be positive definite.
     """
+    groups = _by_group(metric)
+    steps, high = scale.reshape(len(groups), -1), highest(bits)
 
     def nearest(column: np.ndarray) -> np.ndarray:
-        return round_to_grid(column[:, None], scale, bits)[:, 0] * scale
+        return np.clip(np.rint(column / steps), -high - 1, high) * steps
 
-    rounded = compensate_errors(weight, metric, nearest)
+    grouped = weight.reshape(*steps.shape, -1)
+    if len(groups) == 1:  # a single large one is factored in place
+        grouped, groups, steps = grouped[0], groups[0], steps[0]
+    while True:
+        try:
+            rounded = compensate_errors(grouped, groups, nearest).reshape(weight.shape)
+            break
+        except np.linalg.LinAlgError:  # of float32, where a few directions hold nearly all of the energy
+            groups = groups + STABLE * np.trace(groups, axis1=-2, axis2=-1)[..., None, None] * np.eye(weight.shape[1])
     return np.rint(rounded / scale[:, None]).astype(np.int8)
+
+
+def _by_group(metric: np.ndarray) -> np.ndarray:
+    return metric if metric.ndim == 3 else metric[None]

@@ -1,6 +1,6 @@
 """The numbers of `quantize`: calibrates and rounds, then writes the pairs that `graph.quantization.qdq` places.
 
-What a layer loses in INT8 follows from its moments, with hat W its rounded weight and x its rounded input: the share of
+What a layer loses in INT8 is seen on sampled rows, with hat W its rounded weight and x its rounded input: the share of
 the variance of an output channel, E (y_n - hat w_n x)^2 / var(y_n), 1 at most, and of a layer the mean over channels.
 Most layers of real networks lose 1e-4 to 1e-3; far more where one scale serves channels of very different ranges, as
 between a SiLU and a depthwise Conv.
@@ -25,8 +25,7 @@ from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Spread, gathered, weight_spread
 from ...runtime.calibration import Histogram, histograms
-from ...runtime.moments import Moments
-from ...runtime.quantized_moments import measurable, quantized_moments
+from ...runtime.rounded_inputs import RoundedInputs, measurable, rounded_inputs
 from ..projection.grid import (
     BITS,
     from_grid,
@@ -42,7 +41,6 @@ from ..projection.grid import (
 from ..projection.ranges import Method, bottom, symmetric, threshold, with_zero_point
 from .weight_only import LayerReport, channel_rows
 
-ROWS = 2**12
 METRIC_SAMPLES = 128
 RIDGE = 1e-2
 QUIET, CONSTANT = 1e-4, 1e-2
@@ -95,12 +93,15 @@ class Quantizer:
     def round(self, accepts: Accepts) -> None:
         """Find the numbers of all accepted layers; `graph` stays as it is."""
         placement = self._place(self.graph, accepts)
-        moments: Mapping[str, Moments] = {}
+        inputs: dict[str, RoundedInputs] = {}
         if self.ctx.data is not None:
             self._calibrate(placement, self.ctx.data)
-            moments = self._moments(accepts, self.ctx.data)
-        for entry in placement.weights:
-            self._weights[_key(entry)] = self._rounded(entry, moments)
+            inputs = self._inputs(accepts, self.ctx.data)
+        with self.ctx.progress("round", len(placement.weights)) as advance:
+            for entry in placement.weights:
+                seen = {node.name: inputs.pop(node.name) for node, _ in entry.slots if node.name in inputs}
+                self._weights[_key(entry)] = self._rounded(entry, seen)
+                advance()
 
     def losses(self, nodes: Iterable[gs.Node]) -> dict[str, float]:
         """Of rounded layers, by name, what they lose in INT8, as far as it is known."""
@@ -174,42 +175,43 @@ class Quantizer:
             found |= self.ctx.settings(node.name)
         return found
 
-    def _moments(self, accepts: Accepts, data: Data) -> Mapping[str, Moments]:
+    def _inputs(self, accepts: Accepts, data: Data) -> dict[str, RoundedInputs]:
         ctx, layers, samples = self.ctx, measurable(self.graph, accepts), min(self.samples, METRIC_SAMPLES)
-        return quantized_moments(self.graph, layers, self._grids, data, samples, ROWS, ctx.rng(), ctx.progress)
+        return rounded_inputs(self.graph, layers, self._grids, data, samples, ctx.rng(), ctx.progress)
 
-    def _rounded(self, entry: QuantizedTensor, moments: Mapping[str, Moments]) -> RoundedWeight:
+    def _rounded(self, entry: QuantizedTensor, seen: Mapping[str, RoundedInputs]) -> RoundedWeight:
         """The weight rounded, and the biases of the layers that read it corrected."""
         nodes = [node for node, _ in entry.slots]
         rows, _ = channel_rows(entry, channel_axis(nodes[0]))
-        measured = {node.name: moments[node.name] for node in nodes if node.name in moments}
-        metrics = _metrics(list(measured.values()))
+        metric = input_metric(_centred(each.values() for each in seen.values()), RIDGE) if seen else None
         compensate = self._settings([entry]).get("weights", "feedback" if self.compensate else "nearest") == "feedback"
-        codes, scale = self._round(rows, metrics, compensate, self._least(nodes, len(rows)))
+        codes, scale = self._round(rows, metric, compensate, self._least(nodes, len(rows)))
+        del metric
         rounded = from_grid(codes, np.broadcast_to(scale, len(rows)))
-        biases = self._shifted_biases([node for node in nodes if node.name in measured], rounded, measured)
+        biases = self._shifted_biases([node for node in nodes if node.name in seen], rounded, seen)
         losses = [
             loss(known, rounded, biases.get(node.name, _stored_bias(node)))
             for node in nodes
-            if (known := measured.get(node.name)) is not None
+            if (known := seen.get(node.name)) is not None
         ]
-        inputs = {node.name: self._grids.get(node.inputs[0].name) for node in nodes}
+        error = relative_error(rows, rounded, _centred(each.judged() for each in seen.values()) if seen else None)
+        grids = {node.name: self._grids.get(node.inputs[0].name) for node in nodes}
         return RoundedWeight(
             codes,
             scale,
             biases,
             max(losses, default=None),
-            {node.name: _figures(rows, rounded, metrics, inputs[node.name]) for node in nodes},
+            {node.name: _figures(len(rows), error, grids[node.name]) for node in nodes},
             weight_spread(nodes[0].name, rows, scale * highest(self._bits)),
         )
 
     def _shifted_biases(
-        self, nodes: Sequence[gs.Node], rounded: np.ndarray, moments: Mapping[str, Moments]
+        self, nodes: Sequence[gs.Node], rounded: np.ndarray, seen: Mapping[str, RoundedInputs]
     ) -> dict[str, np.ndarray]:
         """Of nodes that read one weight; those that share a bias share the new one."""
         found: dict[str, np.ndarray] = {}
         for alike in same_stored(nodes, 2) if self.shift_bias else ():
-            mean = np.stack([_bias(rounded, moments[node.name]) for node in alike]).mean(axis=0).astype(np.float32)
+            mean = np.stack([_bias(rounded, seen[node.name]) for node in alike]).mean(axis=0).astype(np.float32)
             found.update((node.name, mean) for node in alike)
         return found
 
@@ -242,27 +244,24 @@ class Quantizer:
         return None if stored is None else float(stored.min())
 
     def _round(
-        self, rows: np.ndarray, metrics: Sequence[np.ndarray | None], compensate: bool, least: np.ndarray
+        self, rows: np.ndarray, metric: np.ndarray | None, compensate: bool, least: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Codes (N, d), and scales (N,) or () for a weight whose groups have the given metrics."""
+        """Codes (N, d), and scales (N,) or () for a weight whose groups have the given metrics (g, d, d)."""
         if not self.per_channel:
             scale = np.maximum(row_scale(rows.reshape(1, -1), self._bits)[0], least.max(initial=0.0))
             return round_to_grid(rows, np.full(len(rows), scale), self._bits), np.asarray(scale)
-        groups = zip(np.split(rows, len(metrics)), metrics, np.split(least, len(metrics)), strict=True)
-        parts = [to_grid(part, metric, compensate, self._bits, floor) for part, metric, floor in groups]
-        codes, scales = zip(*parts, strict=True)
-        return np.concatenate(codes), np.concatenate(scales)
+        return to_grid(rows, metric, compensate, self._bits, least)
 
 
-def loss(moments: Moments, rounded: np.ndarray, bias: np.ndarray | float) -> float:
+def loss(inputs: RoundedInputs, rounded: np.ndarray, bias: np.ndarray | float) -> float:
     """What a layer loses by a rounded weight (N, d) with its bias (N,) on rounded inputs, see the module docstring."""
-    shape, squares = moments.squares.shape, moments.squares
-    weight = np.concatenate([rounded.reshape(*shape, -1), np.broadcast_to(bias, squares.size).reshape(*shape, 1)], 2)
-    errors = moments.errors(weight)
+    wanted, rows = inputs.outputs.astype(np.float64), inputs.judged()
+    made = rows @ np.swapaxes(rounded.reshape(*inputs.mean_y.shape, -1), 1, 2)
+    made += np.broadcast_to(bias, rounded.shape[:1]).reshape(len(rows), 1, -1)
+    errors, squares = np.square(wanted - made).mean(axis=1), np.square(wanted).mean(axis=1)
     least = max(QUIET * float(squares.mean()), float(np.finfo(np.float32).tiny))
-    return float(
-        (errors / np.max([moments.variance, CONSTANT * squares, errors, np.full(shape, least)], axis=0)).mean()
-    )
+    scales = [wanted.var(axis=1), CONSTANT * squares, errors, np.full(errors.shape, least)]
+    return float((errors / np.max(scales, axis=0)).mean())
 
 
 def activation_spread(tensor: str, seen: Histogram, reach: float) -> Spread:
@@ -271,12 +270,11 @@ def activation_spread(tensor: str, seen: Histogram, reach: float) -> Spread:
     return Spread(tensor, "activation", counts, top, reach, reach)
 
 
-def _metrics(moments: Sequence[Moments]) -> Sequence[np.ndarray | None]:
-    """One metric per group: the mean over the layers that share the weight; [None] without moments."""
-    if not moments:
-        return [None]
-    total = sum(entry.xx for entry in moments[1:]) + moments[0].xx
-    return [input_metric(xx, RIDGE) for xx in total / len(moments)]
+def _centred(rows: Iterable[np.ndarray]) -> np.ndarray:
+    """Rows (g, n, d) of all layers that share a weight, without their mean."""
+    values = np.concatenate(list(rows), axis=1)
+    values -= values.mean(axis=1, keepdims=True)
+    return values
 
 
 def _largest_bias(node: gs.Node, rows: int) -> np.ndarray | None:
@@ -311,19 +309,12 @@ def _bias_tensor(node: gs.Node) -> gs.Tensor | None:
     return next((tensor for tensor in reader.inputs if tensor is not node.outputs[0]), None)
 
 
-def _bias(rounded: np.ndarray, moments: Moments) -> np.ndarray:
+def _bias(rounded: np.ndarray, inputs: RoundedInputs) -> np.ndarray:
     """E[y] - W E[x], (N,) float32."""
-    mean_x, mean_y = moments.xx[:, -1, :-1], moments.yx[:, :, -1]
-    grouped = rounded.reshape(*mean_y.shape, -1)
-    return (mean_y - np.einsum("gnd,gd->gn", grouped, mean_x)).reshape(-1).astype(np.float32)
+    grouped = rounded.reshape(*inputs.mean_y.shape, -1)
+    return (inputs.mean_y - np.einsum("gnd,gd->gn", grouped, inputs.mean_x)).reshape(-1).astype(np.float32)
 
 
-def _figures(
-    rows: np.ndarray, rounded: np.ndarray, metrics: Sequence[np.ndarray | None], grid: Grid | None
-) -> LayerReport:
-    parts = zip(np.split(rows, len(metrics)), np.split(rounded, len(metrics)), metrics, strict=True)
-    error = float(np.mean([relative_error(*part) for part in parts]))
-    figures: LayerReport = {"channels": len(rows), "weight_error": error}
-    if grid is not None:
-        figures["input_scale"] = grid.scale
-    return figures
+def _figures(channels: int, error: float, grid: Grid | None) -> LayerReport:
+    figures: LayerReport = {"channels": channels, "weight_error": error}
+    return figures if grid is None else figures | {"input_scale": grid.scale}

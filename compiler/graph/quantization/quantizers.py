@@ -31,11 +31,18 @@ class Grid:
     scale: float
     zero: np.int8 | np.uint8 = SYMMETRIC
 
-    def rounded(self, x: np.ndarray) -> np.ndarray:
-        """What a Q/DQ pair makes of `x`."""
-        codes, scale = np.iinfo(self.zero.dtype), np.float32(self.scale)
-        low, high = codes.min - int(self.zero), codes.max - int(self.zero)
-        return np.clip(np.rint(x / scale), low, high) * scale
+    def codes(self, x: np.ndarray) -> np.ndarray:
+        """Of `x`, in the type of `zero`."""
+        kind, zero = np.iinfo(self.zero.dtype), int(self.zero)
+        steps = np.rint(x / np.float32(self.scale))
+        return (np.clip(steps, kind.min - zero, kind.max - zero, out=steps) + np.float32(zero)).astype(self.zero.dtype)
+
+    def values(self, codes: np.ndarray) -> np.ndarray:
+        """What `codes` stand for, float32, in memory in the order of their axes."""
+        values = codes.astype(np.float32, "C")
+        values -= np.float32(self.zero)
+        values *= np.float32(self.scale)
+        return values
 
 
 def quantize_activation(rewriter: Rewriter, entry: QuantizedTensor, grid: Grid) -> None:

@@ -45,7 +45,8 @@ def test_fewer_bits_have_fewer_codes(compensate: bool):
     codes, scale = to_grid(weight, metric, compensate, bits=7)
     assert -64 <= codes.min() <= codes.max() <= 63
     assert np.abs(codes.astype(int)).max() >= 63
-    assert relative_error(weight, from_grid(codes, scale), metric) < 1e-3
+    lost = metric_error(weight - from_grid(codes, scale), metric).sum()
+    assert lost < 1e-3 * metric_error(weight, metric).sum()
 
 
 def test_row_scale_reaches_the_largest_entry():
@@ -156,22 +157,42 @@ def test_feedback_against_all_roundings():
 
 
 def test_input_metric_is_the_covariance_with_a_ridge():
-    x = RNG.standard_normal((500, 4)) + 3
-    rows = np.hstack([x, np.ones((500, 1))])
-    covariance = np.cov(x.T, bias=True)
-    expected = covariance + 0.1 * np.trace(covariance) / 4 * np.eye(4)
-    np.testing.assert_allclose(input_metric(rows.T @ rows / 500, 0.1), expected, atol=1e-9)
+    x = RNG.standard_normal((2, 500, 4)) + 3
+    x -= x.mean(axis=1, keepdims=True)
+    for rows, found in zip(x, input_metric(x, 0.1), strict=True):
+        covariance = np.cov(rows.T, bias=True)
+        np.testing.assert_allclose(found, covariance + 0.1 * np.trace(covariance) / 4 * np.eye(4), atol=1e-9)
 
 
 def test_input_metric_of_dead_inputs_is_definite():
-    assert np.linalg.eigvalsh(input_metric(np.zeros((4, 4)), 0.1)).min() > 0
+    assert np.linalg.eigvalsh(input_metric(np.zeros((1, 7, 4)), 0.1)).min() > 0
 
 
-def test_input_metric_of_many_inputs_that_hardly_vary_is_definite():
-    x = (1 + 1e-4 * RNG.standard_normal((200, 1200))).astype(np.float32)
-    rows = np.hstack([x, np.ones((200, 1), np.float32)])
-    moments = (rows.T @ rows / np.float32(200)).astype(np.float64)
-    assert np.linalg.eigvalsh(input_metric(moments, 0)).min() > 0
+def test_inputs_whose_squares_overflow_have_no_metric():
+    with pytest.raises(FloatingPointError, match="overflow"), np.errstate(over="ignore"):
+        input_metric(np.full((1, 3, 2), 1e30, np.float32), 0.1)
+
+
+def test_feedback_in_a_metric_that_float32_cannot_factor():
+    direction = RNG.standard_normal((1, 300))
+    metric = (direction.T @ direction).astype(np.float32)
+    weight = RNG.standard_normal((4, 300)).astype(np.float32)
+    scale = row_scale(weight)
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(metric)
+    nearest = metric_error(weight - from_grid(round_to_grid(weight, scale), scale), metric).sum()
+    assert metric_error(weight - from_grid(feedback(weight, scale, metric), scale), metric).sum() < 0.1 * nearest
+
+
+def test_groups_are_rounded_as_if_alone():
+    metric = np.stack([correlated(40) + 0.1 * np.eye(40) for _ in range(3)])
+    weight = RNG.standard_normal((6, 40))
+    codes, scale = to_grid(weight, metric, compensate=True)
+    for group in range(3):
+        rows = slice(2 * group, 2 * group + 2)
+        alone, own = to_grid(weight[rows], metric[group], compensate=True)
+        np.testing.assert_array_equal(codes[rows], alone)
+        np.testing.assert_array_equal(scale[rows], own)
 
 
 def test_relative_error():
@@ -179,3 +200,14 @@ def test_relative_error():
     assert relative_error(weight, weight, None) == 0
     assert relative_error(weight, np.zeros((3, 4)), None) == pytest.approx(1)
     assert relative_error(np.zeros((3, 4)), np.zeros((3, 4)), None) == 0
+
+
+def test_relative_error_of_outputs():
+    weight, inputs = RNG.standard_normal((4, 5)), RNG.standard_normal((2, 30, 5))
+    inputs[:, :, 0] = 0
+    other = weight.copy()
+    other[:, 0] += 1
+    assert relative_error(weight, other, inputs) == 0
+    lost = np.square(inputs[0] @ (0.1 * weight[:2]).T).sum() + np.square(inputs[1] @ (0.1 * weight[2:]).T).sum()
+    total = sum(np.square(inputs[g] @ weight[2 * g : 2 * g + 2].T).sum() for g in range(2))
+    assert relative_error(weight, 0.9 * weight, inputs) == pytest.approx(lost / total)
