@@ -42,8 +42,8 @@ from .setup import Setup
 ABSENT = "--plugin-op {}: no node has this operator"
 COMPARED = 2**26
 WITHOUT_DATA = (
-    "without data only the weights decide: --data with a few hundred unlabelled inputs adds factors fitted to them, "
-    "INT8 activations and a measured agreement"
+    "without data only the weights decide; give --data, a few hundred unlabelled inputs: INT8 kernels{}, factors "
+    "fitted to what layers see, and a measured agreement"
 )
 OUTGROWN = "bytes={:g} was kept by {}, but the file written has {:.3f}: what the passes behind it store comes on top"
 
@@ -100,10 +100,17 @@ class FinishedRun:
                 *self._events(),
                 *self._outgrown(),
                 *self._absent(original),
-                *([WITHOUT_DATA] if data is None else data.notes),
+                *([self._without_data(before)] if data is None else data.notes),
                 *not_counted(before, after),
             ],
         )
+
+    def _without_data(self, before: Costed) -> str:
+        """What data would buy; in milliseconds, where they are known."""
+        faster = None if before.latency is None else self._costed(before.graph, in_int8=True).latency
+        if before.latency is None or faster is None or faster.ms >= before.latency.ms:
+            return WITHOUT_DATA.format("")
+        return WITHOUT_DATA.format(f" (by estimate {faster.ms:.3g} ms instead of {before.latency.ms:.3g}, at best)")
 
     def _outgrown(self) -> list[str]:
         """Budgets of bytes that a pass has kept and the file does not, as passes behind it have added to it."""

@@ -91,10 +91,7 @@ SINGLE_PRECISION = (
     "the network was in half precision: the file holds float32 now, which Q/DQ pairs need; its inputs and outputs are "
     "what they were, and the engine chooses where it computes in half"
 )
-WITHOUT_DATA = (
-    "weights only, activations stay in float: calibration data (--data, about 500 unlabelled samples) would give INT8 "
-    "activations, which engines need to run INT8 kernels"
-)
+WITHOUT_DATA = "weights only: activations stay in float, and so do the engine's kernels"
 
 
 @register

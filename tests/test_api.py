@@ -28,7 +28,8 @@ def test_a_loaded_model_goes_in_and_out():
     result = compress(front.classifier(), "cleanup")
     onnx.checker.check_model(result.proto)
     assert result.report["schema"] == SCHEMA and result.report["model"] is None
-    assert result.report["notes"][-1] == WITHOUT_DATA and result.report["quality"] is None
+    assert result.report["notes"][-1].startswith(WITHOUT_DATA.split("{}")[0]) and result.report["quality"] is None
+    assert "ms instead of" in result.report["notes"][-1]
     assert [record.name for record in result.records] == ["cleanup", "fold-batchnorm", "cleanup", "cleanup", "legalize"]
 
 

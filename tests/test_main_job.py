@@ -73,8 +73,9 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_without_data_the_default_pipeline_keeps_the_accuracy(tmp_path: Path) -> None:
     path = tmp_path / "small.onnx"
     result = compress(NETWORK, output=path)
-    assert result.report["after"]["macs"] < result.report["before"]["macs"]
-    assert top1(path) > top1(NETWORK) - 0.03
+    before, after = result.report["before"]["latency"], result.report["after"]["latency"]
+    assert before is not None and after is not None and after["ms"] <= before["ms"]
+    assert top1(path) > top1(NETWORK) - 0.005
 
 
 @pytest.mark.slow

@@ -15,12 +15,12 @@ from ...compiler.errors import CompressError, Unavailable
 from ...compiler.pipeline.base import Pass, PassResult, option
 from ...compiler.pipeline.context import Context
 from ...runtime.shapes import network_shapes
-from .budget import DEFAULT_ENERGY, LIMITS, SEARCHED, Budget
+from .budget import FREE, LIMITS, SEARCHED, Budget
 from .search import ENOUGH, BudgetSearch, SearchOutcome
 
 UNTOUCHED = "left as it is: the default budget cannot be reached, or not judged"
 TOO_FEW = f"too few samples to judge a loss by (at least {ENOUGH}): layers stay as they are, unless a budget is named"
-NO_BUDGET = f"without data and without a budget, every layer keeps {DEFAULT_ENERGY:.0%} of its weights' energy"
+NO_BUDGET = f"no budget and no data: layers lose at most {1 - FREE:.0e} of their weights' energy, next to nothing"
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,14 @@ class BudgetedPass(Pass):
         return Budget.of(**{name: getattr(self, name) for name in (*LIMITS, *self.rules, *SEARCHED)})
 
     def _budget(self, graph: gs.Graph, ctx: Context, notes: list[str]) -> Budget:
-        """What is given, or the default with a note: as small as the outputs allow; without data, by energy; no budget
-        at all where samples are too few to judge by."""
+        """What is given, or the default with a note: as small as the outputs allow; without data, what is free; no
+        budget at all where samples are too few to judge by."""
         given = self._given()
         if given is not None:
             return given
-        if ctx.data is None:
-            notes.append(NO_BUDGET)
-            return Budget(rule="energy", value=DEFAULT_ENERGY)
-        found = BudgetSearch.default(ctx, graph)
-        if found is None:
-            notes.append(TOO_FEW)
+        found = BudgetSearch.default(ctx, graph) if ctx.data is not None else Budget(rule="energy", value=FREE)
+        if ctx.data is None or found is None:
+            notes.append(NO_BUDGET if found else TOO_FEW)
         return found or Budget()
 
     def _countable(self, graph: gs.Graph, ctx: Context, budget: Budget, notes: list[str]) -> Budget:
@@ -98,7 +95,7 @@ class BudgetedPass(Pass):
 
         `CompressError` where a budget that is asked for cannot be counted.
         """
-        timed = self._pricing(ctx, budget) if "latency" in budget.limits else None
+        timed = self._pricing(ctx, budget) if "latency" in budget.units else None
         if timed is None and "macs" not in budget.limits and budget.rule not in SEARCHED:
             return budget
         try:
@@ -110,7 +107,7 @@ class BudgetedPass(Pass):
         except UnknownShape as error:
             if self._given() is not None:
                 raise Unavailable(f"{budget} cannot be counted: {error.what}", "budget", error.fix) from error
-            notes.append(f"{budget} cannot be searched for: {error.what}; every layer is left as it is")
+            notes.append(f"without a budget every layer is left as it is: {error.what}; {error.fix}")
             return Budget()
         return budget
 

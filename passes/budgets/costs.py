@@ -34,11 +34,13 @@ class CostEvaluator:
     Attributes:
         latency_model: of latency; a Conv has one where its shapes are known.
         timed: the network has one, too.
+        others: models by which a rewrite has to be `faster`, too.
     """
 
     shapes: Shapes
     latency_model: LatencyModel | None = None
     timed: bool = False
+    others: Sequence[LatencyModel] = ()
 
     def geometry(self, conv: Conv) -> tuple[Hashable, ...]:
         """All that a price of `conv` and of its rewrites hangs on: everything but the values of its weight."""
@@ -58,6 +60,14 @@ class CostEvaluator:
         total = {unit: sum(each[unit] for each in costs) for unit in costs[0] if all(unit in each for each in costs)}
         again = (len(chains) - 1) * _stored(chains[0])
         return {**total, "params": costs[0]["params"], "bytes": total["bytes"] - again}
+
+    def faster(self, conv: Conv, chain: Callable[[Conv], Sequence[ConvWorkload]]) -> bool:
+        """Whether what stands in the place of a Conv whose shapes are known takes less time by each of `others`."""
+
+        def saved(price: Callable[[ConvWorkload], float], use: Conv) -> float:
+            return price(conv_workload(use, self.shapes)) - sum(map(price, chain(use)))
+
+        return all(sum(saved(model.conv, use) for use in conv.uses) > 0 for model in self.others)
 
     def network(self, graph: gs.Graph) -> Costs:
         """The whole of `graph`, whose tensors have `shapes`; without what cannot be counted, since a shape is unknown.

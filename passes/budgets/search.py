@@ -1,4 +1,4 @@
-"""The smallest network that is still good enough: a search over the share of MACs.
+"""The smallest network that is still good enough: a search over the share of MACs, or of the time (`Budget.cost`).
 
     agreement       loss = share of samples, or of their pixels, for which original and trial choose different classes
     accuracy-drop   loss = top-1 of the original - top-1 of the trial, on labelled samples
@@ -11,7 +11,8 @@ the data, and the final network is the last of them that passed, which needs no 
 
 Between a share that fails and one that passes the next trial is placed by interpolating log(loss), which falls about
 linearly with the share; the search ends when the loss is within `NEAR` of what is allowed, the shares are `CLOSE`, or
-after `TRIALS`. Losses are relative to `BudgetSearch.unit`: 1 where they are shares, of the user's own metric the value
+after `TRIALS`. Where a result has to be worth something, the first trial saves just that, and the search ends where it
+fails. Losses are relative to `BudgetSearch.unit`: 1 where they are shares, of the user's own metric the value
 of the original.
 
 Judging on n samples has an error: `bound` is what the loss is at most, with 95 % confidence. That of the user's own
@@ -39,12 +40,14 @@ from .budget import DEFAULT_AGREEMENT, DEFAULT_DROP, DEFAULT_ERROR, Budget, Budg
 TRIALS = 6
 FIRST = 0.6
 NEAR, CLOSE = 0.003, 0.015
+WORTH = 0.05
+"""What the default has to save: its bound allows losses, and the estimate of a time may be wrong by as much."""
 ASSUMED = 100
 """Samples of the user's own metric, whose number is not known."""
 FEWEST = 24
 ENOUGH = 64
 """Samples of which, once some are held out from all fits, both halves of the others have `FEWEST`."""
-Attempt = Callable[[gs.Graph, float, Data | None], None]
+Attempt = Callable[[gs.Graph, float, Data | None], float]
 METRICS = {"agreement": AUTO, "accuracy_drop": "accuracy", "error": "error"}
 DEFAULTS: Mapping[str, tuple[str, float]] = {
     "agreement": ("agreement", DEFAULT_AGREEMENT),
@@ -66,11 +69,12 @@ OWN = "metric-drop is in the units of a metric of your own"
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """A trial: its share of MACs, its loss, and what the loss is at most (95 %)."""
+    """A trial: its share of the cost, its loss, what the loss is at most (95 %), and its share of the MACs."""
 
-    macs: float
+    share: float
     loss: float
     bound: float
+    macs: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +87,7 @@ class BudgetSearch:
         fitting: samples that trials are fitted on.
         judge: beside the original, on others.
         unit: a loss that leaves nothing.
+        cost, worth: see `Budget`.
     """
 
     rule: str
@@ -90,14 +95,17 @@ class BudgetSearch:
     fitting: Data | None
     judge: Judge
     unit: float = 1.0
+    cost: str = "macs"
+    worth: float = 0.0
 
     @staticmethod
     def of(budget: Budget, ctx: Context, graph: gs.Graph) -> BudgetSearch:
         """`CompressError` where there is not enough to judge by; `graph`: the original where the context has none."""
         if budget.rule == "metric_drop" and ctx.options.metric == "accuracy":
             budget = replace(budget, rule="accuracy_drop")
+        saved = budget.cost, budget.worth
         if budget.rule == "metric_drop":
-            return BudgetSearch._of_own(budget, ctx, graph)
+            return BudgetSearch._of_own(budget, ctx, graph, *saved)
         option = budget.rule.replace("_", "-")
         if ctx.data is None:
             raise CompressError(f"{option} needs data", "budget", "give --data, or a budget such as macs=0.5")
@@ -111,10 +119,10 @@ class BudgetSearch:
             raise CompressError(
                 "the outputs hold no class scores", option, "give error=0.1, or macs=, params=, latency="
             )
-        return BudgetSearch(budget.rule, ALLOWED[budget.rule](budget.value), fitting, judge)
+        return BudgetSearch(budget.rule, ALLOWED[budget.rule](budget.value), fitting, judge, 1.0, *saved)
 
     @staticmethod
-    def _of_own(budget: Budget, ctx: Context, graph: gs.Graph) -> BudgetSearch:
+    def _of_own(budget: Budget, ctx: Context, graph: gs.Graph, cost: str, worth: float) -> BudgetSearch:
         judge = judge_of_run(ctx.original or graph, ctx)
         if not isinstance(judge, OwnJudge):
             rule, value = DEFAULTS["agreement" if judge is None else judge.metric]
@@ -124,18 +132,19 @@ class BudgetSearch:
         if allowed >= original > 0:
             what = f"{judge.metric} of the original is {original:.4g}, and nothing would be left"
             raise UsageError(what, str(budget), f"give it in the same units: metric-drop={original / 50:.2g}")
-        return BudgetSearch("metric_drop", allowed, ctx.data, judge, max(abs(original), 2 * allowed) or 1.0)
+        unit = max(abs(original), 2 * allowed) or 1.0
+        return BudgetSearch("metric_drop", allowed, ctx.data, judge, unit, cost, worth)
 
     @staticmethod
     def default(ctx: Context, graph: gs.Graph) -> Budget | None:
         """What is searched for where nothing is asked for, by the metric of the run; None where samples are too few."""
         judge = judge_of_run(ctx.original or graph, ctx, ctx.data)
         if isinstance(judge, OwnJudge):
-            return Budget(rule="metric_drop", value=(1 - DEFAULT_AGREEMENT) * abs(judge.original))
+            return Budget(rule="metric_drop", value=(1 - DEFAULT_AGREEMENT) * abs(judge.original), worth=WORTH)
         if judge is None or ctx.data is None or halves(ctx.data)[1].samples < FEWEST:
             return None
         rule, value = DEFAULTS[judge.metric]
-        return Budget(rule=rule, value=value)
+        return Budget(rule=rule, value=value, worth=WORTH)
 
     @property
     def samples(self) -> int:
@@ -151,9 +160,9 @@ class BudgetSearch:
         """A loss of 0 on these samples may be as much, as a share of `unit`."""
         return 0.5 / (self.samples or ASSUMED)
 
-    def judged(self, macs: float, trial: gs.Graph) -> TrialOutcome:
+    def judged(self, share: float, macs: float, trial: gs.Graph) -> TrialOutcome:
         found = self.judge.judge(trial)
-        return TrialOutcome(macs, found.loss, found.bound)
+        return TrialOutcome(share, found.loss, found.bound, macs)
 
     def within(self, judged: TrialOutcome) -> bool:
         return judged.loss <= self.allowed + 1e-9
@@ -166,17 +175,18 @@ class BudgetSearch:
 
 
 def search_smallest(graph: gs.Graph, ctx: Context, search: BudgetSearch, attempt: Attempt) -> SearchOutcome:
-    """Searches; `attempt` rewrites a copy of `graph` to a share of MACs, fitted on given samples."""
+    """Searches; `attempt` rewrites a copy of `graph` to a share of the cost, fitted on given samples, and returns the
+    share of the MACs that is left."""
     unit = search.unit
-    failed, passed = TrialOutcome(0.0, unit, unit), TrialOutcome(1.0, unit * search.least, unit)
+    failed, passed = TrialOutcome(0.0, unit, unit, 0.0), TrialOutcome(1.0, unit * search.least, unit, 1.0)
     trials: list[TrialOutcome] = []
     started = perf_counter()
     with ctx.progress(f"budget search, at most {TRIALS} trials", TRIALS) as advance:
-        while len(trials) < TRIALS and passed.macs - failed.macs > CLOSE:
-            macs = _next(failed, passed, trials, search)
+        while len(trials) < TRIALS and passed.share - failed.share > CLOSE and failed.share < 1 - search.worth:
+            share = _next(failed, passed, trials, search)
             with ctx.progress(_stage(len(trials), perf_counter() - started), 1) as judge:
-                judged = _tried(graph, macs, search, attempt)
-                judge(f"macs={macs:.3f}")
+                judged = _tried(graph, share, search, attempt)
+                judge(f"{search.cost}={share:.3f}")
             trials.append(judged)
             advance()
             failed, passed = (failed, judged) if search.within(judged) else (judged, passed)
@@ -198,7 +208,8 @@ class SearchOutcome:
         wanted = self._figure(self.search.allowed)
         if self.best is None:
             return f"{wanted} cannot be reached: {self._nearest()}; every layer is left as it is"
-        tried = f"{wanted}: macs={self.best.macs:.3f} by {len(self.trials)} trials, judged {self.search.how()}"
+        share = f"{self.search.cost}={self.best.share:.3f}"
+        tried = f"{wanted}: {share} by {len(self.trials)} trials, judged {self.search.how()}"
         found = f"{tried}: {self._figure(self.best.loss)}"
         if not self.search.samples:
             return found
@@ -227,9 +238,10 @@ class SearchOutcome:
         return Trials(self.search.rule, self._value(self.search.allowed), tuple(tried))
 
     def _nearest(self) -> str:
-        nearest = min(self.trials, key=lambda judged: (judged.loss, judged.macs))
-        figure = f"{self._figure(nearest.loss)} with macs={nearest.macs:.3f} ({self.search.how().removeprefix('on ')})"
-        return f"the nearest of {len(self.trials)} trials is {figure}"
+        nearest = min(self.trials, key=lambda judged: (judged.loss, judged.share))
+        figure = f"{self._figure(nearest.loss)} with {self.search.cost}={nearest.share:.3f}"
+        how = self.search.how().removeprefix("on ")
+        return f"the nearest of {len(self.trials)} trials is {figure} ({how})"
 
     def _value(self, loss: float) -> float:
         return SHOWN[self.search.rule](loss)
@@ -238,27 +250,27 @@ class SearchOutcome:
         return f"{self.search.rule.replace('_', '-')}={self._value(loss):.4g}"
 
 
-def _tried(graph: gs.Graph, macs: float, search: BudgetSearch, attempt: Attempt) -> TrialOutcome:
+def _tried(graph: gs.Graph, share: float, search: BudgetSearch, attempt: Attempt) -> TrialOutcome:
     trial = copy_graph(graph)
     try:
-        attempt(trial, macs, search.fitting)
+        macs = attempt(trial, share, search.fitting)
     except BudgetUnreachable:
-        return TrialOutcome(macs, search.unit, search.unit)
-    return search.judged(macs, trial)
+        return TrialOutcome(share, search.unit, search.unit, share)
+    return search.judged(share, macs, trial)
 
 
 def _next(failed: TrialOutcome, passed: TrialOutcome, trials: Sequence[TrialOutcome], search: BudgetSearch) -> float:
     """Where log(loss), linear between the two, is what is allowed; not too near to either. Half-way after two trials on
     the same side, as a line that fits badly comes nearer from that side only."""
     if not trials:
-        return FIRST
-    width = passed.macs - failed.macs
+        return 1 - search.worth if search.worth else FIRST
+    width = passed.share - failed.share
     if len({search.within(each) for each in trials[-2:]}) < len(trials[-2:]):
-        return failed.macs + width / 2
+        return failed.share + width / 2
     least = search.least
     high, low, allowed = (log(max(loss / search.unit, least)) for loss in (failed.loss, passed.loss, search.allowed))
     share = (high - allowed) / max(high - low, 1e-9)
-    return failed.macs + width * min(max(share, 0.15), 0.85)
+    return failed.share + width * min(max(share, 0.15), 0.85)
 
 
 def _stage(done: int, seconds: float) -> str:

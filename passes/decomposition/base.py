@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
+from ...compiler.costs.cost_model import device_latency_model
 from ...compiler.costs.workload import LatencyModel
 from ...compiler.graph.convs import Conv
 from ...compiler.jobs import check_threads
@@ -30,6 +31,9 @@ from .candidates import choose
 from .forms import Form
 from .rewrite import rewrite
 from .survey import Survey, SurveyOptions, survey
+
+ONLY_FASTER = "no budget: Convs are rewritten only where that saves time on the target; macs= saves MACs all the same"
+UNTIMED = "no budget, and no times of the target are known: fewer MACs are taken for less time"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class DecompositionPass(BudgetedPass):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.rank, float) and self.rank > 1:
+            raise ValueError(f"rank={self.rank}: expected a count, or a fraction of at most 1")
         if self.clock == "measured":
             check_threads(self.threads, f"pass '{self.name}'")
 
@@ -88,7 +94,7 @@ class DecompositionPass(BudgetedPass):
         data = ctx.data if search is None else search.fitting
         found = self._survey(graph, ctx, budget, data)
         if not found.candidates:
-            result.notes.append("no Conv can be rewritten")
+            result.notes += [] if budget.cost == "latency" else ["no Conv can be rewritten"]
             self.choose(Budget(budget.limits), found)
             result.notes += slack_notes(budget, found.kept([]), changed=False)
             return replace(result, decisions=found.skipped)
@@ -124,6 +130,15 @@ class DecompositionPass(BudgetedPass):
             MeasuredLatencyModel(self.batch, self.threads) if self.clock == "measured" else super().latency_model(ctx)
         )
 
+    def _budget(self, graph: gs.Graph, ctx: Context, notes: list[str]) -> Budget:
+        """The default saves time, where it is known."""
+        budget = super()._budget(graph, ctx, notes)
+        if self._given() is not None or not budget.rule:
+            return budget
+        timed = self.latency_model(ctx) is not None
+        notes.append(ONLY_FASTER if timed else UNTIMED)
+        return replace(budget, cost="latency" if timed else "macs")
+
     def _multiple(self, ctx: Context) -> int:
         multiple = super()._multiple(ctx)
         return lcm(multiple, MULTIPLE) if self.clock == "measured" else multiple
@@ -131,7 +146,10 @@ class DecompositionPass(BudgetedPass):
     def _survey(self, graph: gs.Graph, ctx: Context, budget: Budget, data: Data | None) -> Survey:
         pricing, meter = self._pricing(ctx, budget), self._meter(ctx)
         align, units = self._multiple(ctx), budget.units
-        options = SurveyOptions(self.check, self.forms(), units, align, self.ridge, pricing, data, meter)
+        others = self._others(ctx, budget)
+        options = SurveyOptions(
+            self.check, self.forms(), units, align, self.ridge, pricing, data, meter, others, budget.worth
+        )
         names = [form.name for form in options.forms]
         meter.prepare(
             graph, ctx, data, {"pass": self.name, "forms": names, "options": [align, self.ridge, list(units)]}
@@ -139,6 +157,13 @@ class DecompositionPass(BudgetedPass):
         found = survey(graph, ctx, options)
         candidates = [each.narrowed(**_settings(each.conv, ctx)) for each in found.candidates]
         return replace(found, candidates=candidates)
+
+    def _others(self, ctx: Context, budget: Budget) -> list[LatencyModel]:
+        """By which a rewrite has to be faster, too, where no budget is given: with data the engine may run INT8."""
+        if not budget.rule or budget.cost != "latency" or ctx.data is None or self.clock == "measured":
+            return []
+        model = device_latency_model(ctx.target, "int8", self.power or ctx.options.power_mode)
+        return [] if model is None else [model]
 
     def _meter(self, ctx: Context) -> SensitivityMeter:
         """The run's table is measured where it is not there; the pass's own only with sensitivity=output."""
@@ -151,13 +176,14 @@ class DecompositionPass(BudgetedPass):
         """The limit found; an empty budget where nothing passes."""
         free = replace(ctx, held=frozenset())
 
-        def attempt(trial: gs.Graph, macs: float, data: Data | None) -> None:
-            chosen = self.choose(Budget({"macs": macs}), found)
+        def attempt(trial: gs.Graph, share: float, data: Data | None) -> float:
+            chosen = self.choose(Budget({search.cost: share}), found)
             self._write(trial, free, found, chosen, data, search.rows(ROWS))
+            return found.kept(chosen)["macs"]
 
         outcome = search_smallest(graph, ctx, search, attempt)
         self._record(outcome, result)
-        return Budget() if outcome.best is None else Budget({"macs": outcome.best.macs})
+        return Budget() if outcome.best is None else Budget({search.cost: outcome.best.share})
 
     def _rewrite(self, graph: gs.Graph, ctx: Context, found: Survey, budget: Budget, result: PassResult) -> None:
         chosen: list[Choice] = []

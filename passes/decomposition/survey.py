@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.workload import LatencyModel, positions
+from ...compiler.costs.workload import ConvWorkload, LatencyModel, positions
 from ...compiler.graph.convs import Conv, find_convs, unsupported_convs
 from ...compiler.graph.shapes import Shapes
 from ...compiler.graph.ties import refusal, tie
@@ -25,6 +25,8 @@ from ..projection.fit import Fit, total_signal
 from ..sensitivity.measure import SensitivityMeter
 from .candidates import RewriteCandidate
 from .forms import Form
+
+COSTS = {"macs": "MACs", "latency": "time"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,8 @@ class SurveyOptions:
         latency_model: of latency, if there is any.
         data: samples for the error curves; None compares weights.
         meter: of what each Conv's error counts; None counts all the same.
+        others: models by which a rewrite under "latency" has to be faster, too.
+        worth: the share of the original's first unit that all rewrites together have to save; else none is offered.
     """
 
     check: Callable[[Conv], str | None]
@@ -74,12 +78,18 @@ class SurveyOptions:
     latency_model: LatencyModel | None = None
     data: Data | None = None
     meter: SensitivityMeter | None = None
+    others: Sequence[LatencyModel] = ()
+    worth: float = 0.0
 
 
 def survey(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> Survey:
     """Check every Conv of `graph`, and draw the error curve of those that may be rewritten."""
     evaluator, before = _evaluator(graph, ctx, options), _evaluator(ctx.original or graph, ctx, options)
+    original = before.network(ctx.original or graph)
     offered, skipped = _offered(graph, ctx, evaluator, options)
+    if options.worth:
+        offered, spared = _worth_it(offered, ctx, original, options)
+        skipped += spared
     candidates = list(_with_errors(graph, ctx, offered, evaluator.shapes, options))
     gains = {} if options.meter is None else options.meter.gains()
     candidates = [replace(each, gain=gains.get(each.conv.name, 1.0)) for each in candidates]
@@ -87,13 +97,13 @@ def survey(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> Survey:
         unit: total - sum(candidate.dense.costs[unit] for candidate in candidates)
         for unit, total in evaluator.network(graph).items()
     }
-    original = before.network(ctx.original or graph)
     original["bytes"] = original_bytes(ctx, ctx.original or graph)
     return Survey(candidates, skipped, CostShares(fixed, {unit: original[unit] for unit in original if unit in fixed}))
 
 
 def _evaluator(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> CostEvaluator:
-    return CostEvaluator(network_shapes(graph, ctx), options.latency_model, "latency" in options.units)
+    timed = "latency" in options.units
+    return CostEvaluator(network_shapes(graph, ctx), options.latency_model, timed, options.others)
 
 
 def _offered(
@@ -104,10 +114,11 @@ def _offered(
     offered: list[RewriteCandidate] = []
     alike: dict[Hashable, list[Choice]] = {}
     every, forms = tie(find_convs(graph)), {form.name: form for form in options.forms}
+    named = replace(options, units=("macs",)) if options.units == ("latency",) else options
     with ctx.progress("costs", len(every)) as advance:
         for conv in every:
             reason = _reason(conv, ctx, options)
-            choices = [] if reason else _choices(conv, evaluator, options, alike)
+            choices = [] if reason else _choices(conv, evaluator, named if _sized(conv, ctx) else options, alike)
             advance()
             if len(choices) > 1:
                 offered.append(RewriteCandidate(conv, choices, forms))
@@ -115,6 +126,25 @@ def _offered(
                 why = reason or _too_small(choices[0], options)
                 skipped += [Decision(use.name, "skipped", why) for use in conv.uses]
     return offered, skipped
+
+
+def _sized(conv: Conv, ctx: Context) -> bool:
+    """Whether its size is asked for by name, whatever it saves."""
+    return any(ctx.settings(use.name) for use in conv.uses)
+
+
+def _worth_it(
+    offered: list[RewriteCandidate], ctx: Context, original: Mapping[str, float], options: SurveyOptions
+) -> tuple[list[RewriteCandidate], list[Decision]]:
+    """What is offered; where all that it could save is too little, what is asked for by name, and a decision for each
+    of the others."""
+    unit = options.units[0]
+    saved = sum(each.dense.costs[unit] - min(choice.costs[unit] for choice in each.choices) for each in offered)
+    if saved >= options.worth * original[unit]:
+        return offered, []
+    why = f"all that could be rewritten would save less than {options.worth:.0%} of the {COSTS[unit]}"
+    spared = [use.name for each in offered if not _sized(each.conv, ctx) for use in each.conv.uses]
+    return [each for each in offered if _sized(each.conv, ctx)], [Decision(name, "skipped", why) for name in spared]
 
 
 def _reason(conv: Conv, ctx: Context, options: SurveyOptions) -> str | None:
@@ -144,7 +174,7 @@ def _choices(
 ) -> list[Choice]:
     """Dense first; those of a Conv of the same geometry in `alike`, or new ones, which are added to it."""
     forms = [form for form in options.forms if not any(map(form.check, conv.uses))]
-    key = (tuple(form.name for form in forms), *evaluator.geometry(conv))
+    key = (tuple(form.name for form in forms), *options.units, *evaluator.geometry(conv))
     if key not in alike:
         dense = Choice(evaluator.dense(conv), 0.0)
         cheaper = [choice for form in forms for choice in _sizes(conv, form, dense.costs, evaluator, options)]
@@ -164,11 +194,16 @@ def _sizes(
     asked = [unit if unit in dense or unit == "latency" else "params" for unit in asked]
     sizes: list[Choice] = []
     for size in range(options.align, form.limit(conv) + 1, options.align):
-        costs = evaluator.rewritten(conv, lambda use, size=size: form.workloads(use, size, evaluator.shapes))
+
+        def chain(use: Conv, size: int = size) -> Sequence[ConvWorkload]:
+            return form.workloads(use, size, evaluator.shapes)
+
+        costs = evaluator.rewritten(conv, chain)
         if counted not in costs or costs[counted] > dense[counted]:
             break
         if any(costs[unit] < dense[unit] for unit in asked if unit in dense):
-            sizes.append(Choice(costs, 0.0, size, form.name))
+            if "latency" not in asked or evaluator.faster(conv, chain):
+                sizes.append(Choice(costs, 0.0, size, form.name))
         elif "latency" not in asked:
             break
     return sizes
@@ -178,6 +213,8 @@ def _with_errors(
     graph: gs.Graph, ctx: Context, candidates: list[RewriteCandidate], shapes: Shapes, options: SurveyOptions
 ) -> Iterator[RewriteCandidate]:
     """The candidates with the errors of their choices; measured where there is a meter that measures."""
+    if not candidates:
+        return
     convs = [candidate.conv for candidate in candidates]
     fewest = min((positions(use.output, shapes) or 1 for conv in convs for use in conv.uses), default=1)
     with ctx.progress("error curves", len(convs)) as advance:

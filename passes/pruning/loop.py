@@ -34,19 +34,21 @@ def search_units(
 ) -> tuple[list[int] | None, SearchOutcome]:
     """Units gone per candidate, None where nothing passes; `each` group on its own, or all together only."""
 
-    def attempt(trial: gs.Graph, macs: float, data: Data | None) -> None:
+    def attempt(trial: gs.Graph, macs: float, data: Data | None) -> float:
         gone = problem.divide(division, Budget({"macs": macs}))
         prune(trial, problem.ctx, problem.shapes, problem.kept(gone), repair, data)
+        return problem.shares()["macs"]
 
     def judge(gone: list[int]) -> TrialOutcome:
         trial = copy_graph(problem.graph)
         prune(trial, problem.ctx, problem.shapes, problem.kept(problem.move(gone)), repair, search.fitting)
-        return search.judged(problem.shares()["macs"], trial)
+        macs = problem.shares()["macs"]
+        return search.judged(macs, macs, trial)
 
     outcome = search_smallest(problem.graph, problem.ctx, search, attempt)
     if outcome.best is None:
         return None, outcome
-    gone = problem.divide(division, Budget({"macs": outcome.best.macs}))
+    gone = problem.divide(division, Budget({"macs": outcome.best.share}))
     if not each:
         return gone, outcome
     gone, trials = widen(problem, gone, judge, search)

@@ -268,7 +268,7 @@ def test_an_archive_of_something_else(refuse: Refusal, name: str):
     refuse(1, "x.npz", "is no array of numpy", options=("--data", refuse.folder / "x.npz"))
 
 
-@pytest.mark.parametrize("spec", ["basis", "quantize", "prune:macs=0.6", "sbf:macs=0.7", "codebook"])
+@pytest.mark.parametrize("spec", ["basis:energy=0.9", "quantize", "prune:macs=0.6", "sbf:macs=0.7", "codebook"])
 def test_data_that_overflow_are_no_fault_of_a_pass(
     refuse: Refusal, spec: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ):

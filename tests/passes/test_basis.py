@@ -220,11 +220,10 @@ def test_agreement_is_kept_on_samples_no_fit_has_seen() -> None:
     assert any("held-out" in note for note in result.notes)
 
 
-def test_without_data_the_default_is_conservative_and_says_so() -> None:
-    result = apply(network(), "basis")
-    assert any("without data" in note for note in result.notes)
-    rewritten = [d for d in result.decisions if d.action == "rewritten"]
-    assert all(float(d.figures["error"]) <= 0.011 for d in rewritten)
+def test_without_data_every_conv_keeps_the_energy_that_is_asked_for() -> None:
+    rewritten = [d for d in apply(network(), "basis:energy=0.9").decisions if d.action == "rewritten"]
+    assert rewritten
+    assert all(float(d.figures["error"]) <= 0.11 for d in rewritten)
 
 
 def test_new_nodes_know_the_conv_they_stand_for() -> None:

@@ -257,6 +257,6 @@ def test_options_that_cannot_be_are_refused(spec: str) -> None:
         parse_pipeline(spec)
 
 
-def test_without_data_and_budget_a_little_goes_and_a_note_says_so() -> None:
+def test_without_data_and_budget_a_note_says_what_goes() -> None:
     _, result = apply("prune")
-    assert "without data" in result.notes[0]
+    assert "no data" in result.notes[0]

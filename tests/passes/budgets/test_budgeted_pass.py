@@ -13,7 +13,9 @@ from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.registry import BUILTIN, find
 from onnx_compress.passes.basis import Basis
 from onnx_compress.passes.budgets import budgeted_pass
+from onnx_compress.passes.budgets.budget import FREE
 from onnx_compress.passes.budgets.budgeted_pass import BudgetedPass
+from onnx_compress.passes.decomposition import base
 from onnx_compress.passes.prune import Prune
 
 SHARED = [
@@ -60,6 +62,18 @@ def test_bad_values_are_refused_in_the_same_words(options: dict[str, Any], messa
     assert refusal(Basis, options) == refusal(Prune, options) == message
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rank": 1.5}, "rank=1.5: expected a count, or a fraction of at most 1"),
+        ({"rank": 0}, "rank=0: expected more than 0"),
+        ({"metric_drop": -1.0}, "metric-drop=-1.0: expected at least 0"),
+    ],
+)
+def test_what_a_decomposition_refuses(options: dict[str, Any], message: str) -> None:
+    assert refusal(Basis, options) == message
+
+
 @pytest.mark.parametrize("kind", [Basis, Prune])
 def test_power_mode_and_sensitivity_file_default_to_those_of_the_run(
     kind: type[Any], monkeypatch: pytest.MonkeyPatch
@@ -75,11 +89,24 @@ def test_the_default_budget_depends_on_data(kind: type[Any]) -> None:
     notes: list[str] = []
     graph = builders.model("g (float[N,3] x) => (float[N,4] y) { y = MatMul(x, w) }", w=builders.normal(3, 4)).graph
     assert str(kind()._budget(graph, Context(data=builders.Images(builders.normal(64, 3))), notes)) == "agreement=0.97"
-    assert notes == []
+    assert budgeted_pass.NO_BUDGET not in notes
     assert str(kind()._budget(graph, Context(data=builders.Images(builders.normal(40, 3))), notes)) == ""
     assert notes.pop() == budgeted_pass.TOO_FEW
-    assert str(kind()._budget(graph, Context(), notes)) == "energy=0.99"
-    assert notes == ["without data and without a budget, every layer keeps 99% of its weights' energy"]
+    found = kind()._budget(graph, Context(), notes)
+    assert (found.rule, found.value) == ("energy", FREE)
+    assert budgeted_pass.NO_BUDGET in notes
+
+
+@pytest.mark.parametrize(("target", "cost"), [("xavier", "latency"), ("ort", "macs")])
+def test_the_default_of_a_decomposition_saves_time_where_times_are_known(target: str, cost: str) -> None:
+    notes: list[str] = []
+    budget = Basis()._budget(
+        builders.model("g (float[N,3] x) => (float[N,3] y) { y = Relu(x) }").graph,
+        Context(RunOptions(target=target)),
+        notes,
+    )
+    assert budget.cost == cost
+    assert notes[1:] == [base.ONLY_FASTER if cost == "latency" else base.UNTIMED]
 
 
 @pytest.mark.parametrize("kind", [Basis, Prune])

@@ -31,13 +31,14 @@ def rows(labels: bool = False) -> builders.Images:
     return builders.Images(x, x.argmax(1) if labels else None)
 
 
-def spoil(graph: gs.Graph, macs: float, data: Data | None) -> None:
+def spoil(graph: gs.Graph, macs: float, data: Data | None) -> float:
     """The fewer MACs the more noise; impossible below a fifth."""
     if macs < 0.2:
         raise BudgetUnreachable("too small")
     (node,) = graph.nodes
     noise = builders.normal(8, 8, seed=1) * (1 - macs) ** 2
     node.inputs[1] = gs.Constant("v", np.eye(8, dtype=np.float32) + noise)
+    return macs
 
 
 def searched(budget: Budget, data: builders.Images, attempt: object = spoil) -> SearchOutcome:
@@ -88,9 +89,31 @@ def test_the_default_follows_the_outputs(tail: str, expected: str) -> None:
     assert BudgetSearch.default(Context(data=builders.Images(builders.normal(40, 8))), graph) is None
 
 
+@pytest.mark.parametrize(("allowed", "trials"), [(0.999, 1), (0.8, TRIALS)])
+def test_a_search_that_has_to_be_worth_something_starts_with_that(allowed: float, trials: int) -> None:
+    shares: list[float] = []
+
+    def watch(graph: gs.Graph, share: float, data: Data | None) -> float:
+        shares.append(share)
+        return spoil(graph, share - 0.5, data)
+
+    outcome = searched(Budget(rule="agreement", value=allowed, worth=0.25), rows(), watch)
+    assert shares[0] == 0.75
+    assert len(shares) <= trials and (outcome.best is None) == (len(shares) == 1)
+
+
+def test_shares_are_of_what_is_made_small() -> None:
+    budget = Budget(rule="agreement", value=0.9, cost="latency")
+    outcome = searched(budget, rows(), lambda graph, share, data: 0.5 * spoil(graph, share, data))
+    assert outcome.best is not None
+    assert outcome.best.macs == 0.5 * outcome.best.share
+    assert f"agreement=0.9: latency={outcome.best.share:.3f} by" in outcome.note()
+    assert outcome.best.macs in [trial.macs for trial in outcome.trace().tried]
+
+
 def test_what_cannot_be_reached_is_said_with_the_nearest() -> None:
-    def hopeless(graph: gs.Graph, macs: float, data: Data | None) -> None:
-        spoil(graph, 0.2 + 0.1 * macs, data)
+    def hopeless(graph: gs.Graph, macs: float, data: Data | None) -> float:
+        return spoil(graph, 0.2 + 0.1 * macs, data)
 
     outcome = searched(Budget(rule="agreement", value=0.99), rows(), hopeless)
     assert outcome.best is None
@@ -100,20 +123,20 @@ def test_what_cannot_be_reached_is_said_with_the_nearest() -> None:
 
 
 def test_a_trial_that_loses_nothing_does_not_mislead_the_search() -> None:
-    def late(graph: gs.Graph, macs: float, data: Data | None) -> None:
-        spoil(graph, min(1.0, macs + 0.45), data)
+    def late(graph: gs.Graph, macs: float, data: Data | None) -> float:
+        return spoil(graph, min(1.0, macs + 0.45), data)
 
     outcome = searched(Budget(rule="agreement", value=0.97), rows(), late)
     assert outcome.trials[0].loss == 0
-    assert outcome.best is not None and outcome.best.macs < 0.5 and outcome.best.loss > 0.015
+    assert outcome.best is not None and outcome.best.share < 0.5 and outcome.best.loss > 0.015
 
 
 def test_no_trial_is_fitted_on_the_samples_it_is_judged_on() -> None:
     seen: set[float] = set()
 
-    def watch(graph: gs.Graph, macs: float, data: Data) -> None:
+    def watch(graph: gs.Graph, macs: float, data: Data) -> float:
         seen.update(float(value) for batch in data.batches(64) for value in batch["x"][:, 0])
-        spoil(graph, macs, data)
+        return spoil(graph, macs, data)
 
     data = rows()
     outcome = searched(Budget(rule="agreement", value=0.9), data, watch)
@@ -130,7 +153,7 @@ def test_the_bound_is_wilsons(differ: int, count: int) -> None:
     search = BudgetSearch("agreement", 0.1, builders.Images(x), judge)
     trial = linear().graph
     trial.nodes[0].inputs[1] = gs.Constant("v", _first())
-    judged = search.judged(0.5, trial)
+    judged = search.judged(0.5, 0.5, trial)
     assert judged.loss == pytest.approx(differ / count)
     expected = binomtest(differ, count).proportion_ci(0.9, method="wilson").high
     assert judged.bound == pytest.approx(expected, rel=1e-3)
