@@ -96,21 +96,22 @@ def compress(
     setup = set_up(model, pipeline, options, progress, written_by, reads)
     before = setup.source.stored or stored_size(setup.source)
     repeats = command or python_call(setup.given, setup.spelled, options)
-    records = _run(setup, repeats)
-    report = FinishedRun(setup, records, before, repeats).report()
+    judge = JudgeAfterPasses()
+    records = _run(setup, repeats, judge)
+    report = FinishedRun(setup, records, before, repeats, judge.verdict).report()
     result = Compressed(setup.source, records, report, setup.ctx.state.sidecars)
     _write(result, options)
     return result
 
 
-def _run(setup: Setup, command: str) -> list[PassRecord]:
+def _run(setup: Setup, command: str, judge: JudgeAfterPasses) -> list[PassRecord]:
     passes, options, ctx = setup.pipeline(), setup.options, setup.ctx
     folder = None if options.dump_dir is None else Path(options.dump_dir)
     instruments: list[Instrument] = [
         Baseline(setup.prepared),
         Timing(),
         Verify(),
-        JudgeAfterPasses(),
+        judge,
         EngineCheck(len(passes)),
     ]
     if options.legalize:

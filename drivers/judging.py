@@ -13,7 +13,7 @@ from ..compiler.pipeline.context import Context
 from ..compiler.report import QualityReport
 from ..compiler.report.sizes import seen, shown
 from ..runtime.quality.judge import judge_of_run
-from ..runtime.quality.verdict import verdict_of_run
+from ..runtime.quality.verdict import Verdict, verdict_of_run
 from ..runtime.shapes import network_shapes
 from ..runtime.subsets import Slice
 
@@ -21,10 +21,15 @@ NAMED = 3
 DESTROYED = 0.5
 
 
-def quality_report(original: gs.Graph, compressed: gs.Graph, ctx: Context) -> QualityReport | None:
-    """None where there is nothing to judge by: no data, and no metric of the user's."""
+def quality_report(
+    original: gs.Graph, compressed: gs.Graph, ctx: Context, verdict: Verdict | None = None
+) -> QualityReport | None:
+    """None where there is nothing to judge by: no data, and no metric of the user's.
+
+    `verdict`: on `compressed`, where it has been judged already.
+    """
     with ctx.progress("compare", 1) as advance:
-        verdict = verdict_of_run(original, compressed, ctx, ctx.judging or ctx.data)
+        verdict = verdict or verdict_of_run(original, compressed, ctx, ctx.judging or ctx.data)
         if verdict is None:
             return None
         judged, accuracy = verdict.judged, verdict.accuracy

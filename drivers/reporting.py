@@ -33,6 +33,7 @@ from ..compiler.versions import __version__
 from ..passes.budgets.budgeted_pass import BudgetedPass
 from ..runtime.data import Samples
 from ..runtime.environment import environment, now
+from ..runtime.quality.verdict import Verdict
 from ..runtime.shapes import network_shapes, sample_ranges
 from .judging import quality_report, warnings
 from .layer_costs import Costed, layer_reports, not_counted
@@ -57,12 +58,14 @@ class FinishedRun:
         records: what was done.
         before: bytes of the model that came in.
         command: what repeats the run.
+        verdict: on the compressed model, where it has been judged already.
     """
 
     setup: Setup
     records: Sequence[PassRecord]
     before: int
     command: str
+    verdict: Verdict | None = None
 
     @property
     def ctx(self) -> Context:
@@ -74,7 +77,7 @@ class FinishedRun:
         original = ctx.original or graph
         cached = CALIBRATION in ctx.state.sidecars
         before, after = self._costed(original, in_int8=False), self._costed(graph, in_int8=cached)
-        quality = quality_report(original, graph, ctx)
+        quality = quality_report(original, graph, ctx, self.verdict)
         return Report(
             schema=SCHEMA,
             tool=ToolReport(name="onnx-compress", version=__version__),

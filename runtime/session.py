@@ -117,10 +117,14 @@ def graph_session(graph: gs.Graph, outputs: Sequence[str] | None = None, arena: 
 
 
 def model_session(
-    model: Model, outputs: Sequence[str] | None = None, optimized: bool = True, fused: bool = False
+    model: Model,
+    outputs: Sequence[str] | None = None,
+    optimized: bool = True,
+    fused: bool = False,
+    arena: bool = False,
 ) -> Session:
     """A session over a whole model that returns the named tensors, each once (default: the model's outputs)."""
-    return _session(*to_weightless(model, LARGE), outputs, optimized, fused)
+    return _session(*to_weightless(model, LARGE), outputs, optimized, fused, arena)
 
 
 def shape_session(graph: gs.Graph, tensors: Sequence[str]) -> Session:
@@ -136,8 +140,8 @@ def shape_session(graph: gs.Graph, tensors: Sequence[str]) -> Session:
 def comparable_session(model: Model | gs.Graph) -> Session:
     """A session that returns what the model can be judged by: see `compiler.graph.comparable`."""
     if isinstance(model, Model):
-        return model_session(model, comparable_tensors(model.graph))
-    return graph_session(model, comparable_tensors(model))
+        return model_session(model, comparable_tensors(model.graph), arena=True)
+    return graph_session(model, comparable_tensors(model), arena=True)
 
 
 def _session(

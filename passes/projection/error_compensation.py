@@ -40,7 +40,7 @@ def compensate_errors(weight: np.ndarray, metric: np.ndarray, nearest: Nearest) 
     gets a column (..., n) of all of them.
     """
     order = np.argsort(-np.diagonal(metric, axis1=-2, axis2=-1), axis=-1, kind="stable")[..., ::-1]
-    upper = _transposed_factor(np.take_along_axis(_rows_by(metric, order), order[..., None, :], axis=-1))
+    upper = _transposed_factor(_ordered(metric, order))
     wanted = _rows_by(np.swapaxes(weight, -1, -2), order).astype(metric.dtype)
     errors, rounded = np.empty_like(wanted), np.empty_like(wanted)
     size = wanted.shape[-2]
@@ -69,6 +69,11 @@ def coordinate_descent(weight: Array, start: Array, metric: Array, nearest: Near
 
 def _rows_by(matrix: np.ndarray, order: np.ndarray) -> np.ndarray:
     return np.take_along_axis(matrix, order[..., None], axis=-2)
+
+
+def _ordered(metric: np.ndarray, order: np.ndarray) -> np.ndarray:
+    groups = np.indices(order.shape, sparse=True)[:-1]
+    return metric[(*(axis[..., None] for axis in groups), order[..., :, None], order[..., None, :])]
 
 
 def _transposed_factor(metric: np.ndarray) -> np.ndarray:

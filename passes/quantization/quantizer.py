@@ -272,7 +272,8 @@ def activation_spread(tensor: str, seen: Histogram, reach: float) -> Spread:
 
 def _centred(rows: Iterable[np.ndarray]) -> np.ndarray:
     """Rows (g, n, d) of all layers that share a weight, without their mean."""
-    values = np.concatenate(list(rows), axis=1)
+    first, *others = rows
+    values = np.concatenate([first, *others], axis=1) if others else first
     values -= values.mean(axis=1, keepdims=True)
     return values
 

@@ -7,14 +7,20 @@ from ...compiler.errors import CompressError
 from ...compiler.graph.io import Model
 from ...compiler.pipeline.base import Pass, PassRecord
 from ...compiler.pipeline.context import Context
-from ...compiler.pipeline.instruments import Instrument
-from .judge import Judge, judge_of_run
+from ...compiler.pipeline.instruments import Failure, Instrument
+from .judge import Judge, SampleJudge, judge_of_run
+from .verdict import Verdict, verdict_by
 
 
 class JudgeAfterPasses(Instrument):
-    """Adds the figure of the metric to the record of each pass that changes what the network computes."""
+    """Adds the figure of the metric to the record of each pass that changes what the network computes.
+
+    Attributes:
+        verdict: on the network as it is now, as long as no pass has changed it since it was judged.
+    """
 
     def __init__(self) -> None:
+        self.verdict: Verdict | None = None
         self._judge: Judge | None = None
         self._exact = False
 
@@ -22,16 +28,25 @@ class JudgeAfterPasses(Instrument):
         self._exact = entry.exact
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
-        if self._exact or not record.result.changed or ctx.original is None:
+        if not record.result.changed:
+            return
+        self.verdict = None
+        if self._exact or ctx.original is None:
             return
         try:
             self._judge = self._judge or judge_of_run(ctx.original, ctx)
             if self._judge is None:
                 return
-            found = self._judge.judge(model.graph)
+            if isinstance(self._judge, SampleJudge):
+                self.verdict = verdict_by(self._judge, ctx.original, model.graph)
+            found = self._judge.judge(model.graph) if self.verdict is None else self.verdict.judged
         except CompressError as error:
             if ctx.metric is not None:
                 raise
             record.result.notes.append(f"the network is not judged: {error.what}")
             return
         record.figures[found.metric] = found.value
+
+    def failed(self, failure: Failure, model: Model, ctx: Context) -> None:
+        """The network is again what it was before the pass."""
+        self.verdict = None

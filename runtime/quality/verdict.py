@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_graphsurgeon as gs
 
@@ -34,10 +34,15 @@ def verdict_of_run(original: gs.Graph, network: gs.Graph, ctx: Context, data: Da
     judge = judge_of_run(original, ctx, data)
     if data is None or judge is None:
         return None if judge is None else Verdict(judge.judge(network))
-    walked = judge if isinstance(judge, SampleJudge) else SampleJudge.of(original, data)
-    distance, accuracy = RelativeError(), [] if walked.labels is None else [Accuracy(walked.labels)]
-    session = walked.original if network is original else comparable_session(network)
-    judged = walked.judge(session, distance, *accuracy)
-    if judge is not walked:
-        judged = judge.judge(network)
+    if isinstance(judge, SampleJudge):
+        return verdict_by(judge, original, network)
+    walked = verdict_by(SampleJudge.of(original, data), original, network)
+    return replace(walked, judged=judge.judge(network))
+
+
+def verdict_by(judge: SampleJudge, original: gs.Graph, network: gs.Graph) -> Verdict:
+    """From one walk over the samples of `judge`."""
+    distance, accuracy = RelativeError(), [] if judge.labels is None else [Accuracy(judge.labels)]
+    session = judge.original if network is original else comparable_session(network)
+    judged = judge.judge(session, distance, *accuracy)
     return Verdict(judged, distance.result().value, accuracy[0].result() if accuracy else None)

@@ -1,0 +1,61 @@
+"""The verdict on a network holds until a pass changes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+from builders import Images, model, normal
+from onnx_compress.compiler.graph.rewriter import Rewriter
+from onnx_compress.compiler.pipeline.base import Pass, PassResult
+from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.instruments import Failure
+from onnx_compress.compiler.pipeline.manager import PassManager
+from onnx_compress.runtime.quality.after_passes import JudgeAfterPasses
+from onnx_compress.runtime.quality.verdict import verdict_of_run
+
+NET = "g (float[N,4] x) => (float[N,3] y) { y = MatMul(x, w) }"
+DATA = Images(normal(50, 4))
+
+
+@dataclass(frozen=True)
+class Scale(Pass):
+    """Multiplies the weight."""
+
+    name: ClassVar[str] = "scale"
+    by: float = 1.0
+    exact: ClassVar[bool] = False
+
+    def run(self, graph, ctx):
+        if self.by != 1:
+            Rewriter(graph, ctx.origins).set_weight(graph.nodes[0], 1, self.by * graph.nodes[0].inputs[1].values)
+        return PassResult(changed=self.by != 1)
+
+
+@dataclass(frozen=True)
+class Exact(Scale):
+    """The same, said to move nothing."""
+
+    name: ClassVar[str] = "exact"
+    exact: ClassVar[bool] = True
+
+
+@pytest.mark.parametrize(
+    ("passes", "known"), [([Scale(2.0), Scale(1.0)], True), ([Scale(2.0), Exact(1.001)], False), ([Scale(1.0)], False)]
+)
+def test_it_is_that_of_the_finished_network(passes: list[Pass], known: bool):
+    judge, subject, ctx = JudgeAfterPasses(), model(NET, w=normal(4, 3)), Context(data=DATA)
+    records = PassManager(passes, [judge]).run(subject, ctx)
+    assert (judge.verdict is not None) == known
+    if judge.verdict is not None:
+        assert judge.verdict == verdict_of_run(ctx.original, subject.graph, ctx, DATA)
+        assert judge.verdict.distance == pytest.approx(1.0)
+        assert records[0].figures == {"agreement": judge.verdict.judged.value}
+
+
+def test_a_network_that_was_put_back_has_none():
+    judge, subject, ctx = JudgeAfterPasses(), model(NET, w=normal(4, 3)), Context(data=DATA)
+    PassManager([Scale(2.0)], [judge]).run(subject, ctx)
+    judge.failed(Failure(1, [Scale(3.0)], ValueError()), subject, ctx)
+    assert judge.verdict is None
