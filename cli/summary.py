@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..compiler.report import LatencyReport, PassReport, QualityReport, Report, events, notes
-from ..compiler.report.formatting import percent, short
+from ..compiler.report.formatting import humanized, percent, short
 from ..compiler.report.sizes import checked, seen, shown, shown_before
 
 
@@ -84,7 +84,7 @@ def _counts(entry: PassReport) -> str:
 
 
 def _figures(figures: dict[str, float | int | str]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in figures.items())
+    return ", ".join(f"{humanized(key)} {_value(value)}" for key, value in figures.items())
 
 
 def _value(value: float | int | str) -> str:

@@ -45,5 +45,5 @@ def figure(value: object) -> str:
 
 
 def humanized(name: str) -> str:
-    """`macs_kept` -> macs kept"""
-    return name.replace("_", " ")
+    """`macs_kept` -> macs kept; the name of a file or a function stays as it is."""
+    return name if ":" in name or "(" in name else name.replace("_", " ")

@@ -67,8 +67,10 @@ def judge_of_run(original: gs.Graph, ctx: Context, data: Data | None = None) -> 
     """
     own = ctx.metric or own_metric(ctx.options.metric, CHOICES)
     if own is not None:
-        with ctx.progress(f"{own.label} of the original", 1):
-            return OwnJudge(own, own.original(original), ctx.progress)
+        with ctx.progress(f"{own.label} of the original", 1) as advance:
+            judge = OwnJudge(own, own.original(original), ctx.progress)
+            advance(f"{judge.original:.4g}")
+        return judge
     chosen = data or ctx.judging or ctx.data
     return None if chosen is None else SampleJudge.of(original, chosen, str(ctx.options.metric))
 

@@ -48,3 +48,11 @@ def test_where_it_fails_in_the_end_nothing_is_written(last: str, capsys: pytest.
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: ") and "own.py:left: the metric " in line
     assert not Path("o.onnx").exists() and not list(Path().glob("fail-*"))
+
+
+def test_the_table_shows_its_name_as_it_is_and_the_value_before(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("own.py").rename("my_own.py")
+    assert front.call("m.onnx", "-p", "basis:rank=2", "--metric", "my_own.py:left", "-o", "o.onnx") == 0
+    shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "my_own.py:left 3 2 on samples of the metric's own" in shown
+    assert any(line.endswith("my_own.py:left 2") for line in shown)
