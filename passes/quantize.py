@@ -71,8 +71,11 @@ from ..compiler.pipeline.registry import register
 from ..compiler.pipeline.traces import Traces
 from ..compiler.targets import Target, find_target
 from ..compiler.targets.calibration_cache import format_cache
+from .budgets.budget import SEARCHED, Budget
+from .budgets.search import BudgetSearch
 from .quantization.calibration_cache import tensor_scales
 from .quantization.equalization import equalize
+from .quantization.mixed_precision import search_precision
 from .quantization.quantizer import Quantizer
 from .quantization.weight_only import LayerReport, pack_weights
 
@@ -85,6 +88,7 @@ CACHE_WRITTEN = (
 HEAD = "stays in float: {op} '{name}' chooses by what it predicts, no layer between (heads=true quantizes it)"
 STAYS = "stays in float: INT8 would lose {loss:.1%} of its outputs' variance, the mean over channels (noise=)"
 NAMED = 3
+NOISE = 0.01
 PER_LAYER = "form=pairs, or give the engine its --layerPrecisions"
 PER_CHANNEL_OPSET, FIRST_OPSET = 13, 10
 SINGLE_PRECISION = (
@@ -116,8 +120,23 @@ class Quantize(Pass):
     balance: Literal["none", "linear", "relu"] = option(
         "relu", "even out the channels between Convs: never, or up to a ReLU"
     )
-    noise: float = option(
-        0.01, "layers that lose more of their outputs' variance than this stay in float (with data); 1: none", "(0, 1]"
+    agreement: float | None = option(
+        None, "as few layers in float as give this agreement with the original: of classes, or of pixels", "(0, 1]"
+    )
+    accuracy_drop: float | None = option(
+        None, "as few layers in float as lose at most these points of top-1 (labels)", "[0, 100]"
+    )
+    error: float | None = option(
+        None, "as few layers in float as give this error of the outputs, each channel relative to its spread", "(0, 1]"
+    )
+    metric_drop: float | None = option(
+        None, "as few layers in float as lose at most this much of your own metric (--metric)", "[0, inf)"
+    )
+    noise: float | None = option(
+        None,
+        "layers that lose more of their outputs' variance than this stay in float (with data); none: 0.01, with a "
+        "budget 1",
+        "(0, 1]",
     )
     heads: bool = option(False, "also the last layers before NonMaxSuppression or TopK, with form=pairs")
     samples: int = option(512, "calibration samples used at most", "[1, inf)")
@@ -125,12 +144,19 @@ class Quantize(Pass):
         "target", "Q/DQ pairs in the model, or a float model and a calibration cache; target: what the engine takes"
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._budget()
+
     def sidecars(self, options: RunOptions) -> tuple[str, ...]:
         cached = options.data is not None and self._in_cache(find_target(options.target))
         return (CACHE_SUFFIX,) if cached else ()
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         return self._write_cache(graph, ctx) if self._in_cache(ctx.target) else self._write_pairs(graph, ctx)
+
+    def _budget(self) -> Budget | None:
+        return Budget.of(**{name: getattr(self, name) for name in SEARCHED})
 
     def _in_cache(self, target: Target) -> bool:
         return target.quantization == "cache" if self.form == "target" else self.form == "cache"
@@ -202,15 +228,37 @@ class Quantize(Pass):
             samples=self.samples,
         )
         quantizer.round(lambda node: id(node) in chosen)
-        lossy = self._too_lossy(quantizer.losses(accepted), ctx)
-        reasons.update((id(node), STAYS.format(loss=lossy[node.name])) for node in accepted if node.name in lossy)
+        float_after_all = self._too_lossy(quantizer, accepted, ctx, result)
+        rounded = [node for node in accepted if node.name not in float_after_all]
+        float_after_all |= self._beyond_budget(quantizer, rounded, ctx, result)
+        reasons.update((id(node), float_after_all.get(node.name)) for node in accepted)
+        chosen = {id(node) for node in accepted if node.name not in float_after_all}
+        return quantizer.write(rewriter, lambda node: id(node) in chosen, spreads)
+
+    def _too_lossy(
+        self, quantizer: Quantizer, accepted: list[gs.Node], ctx: Context, result: PassResult
+    ) -> dict[str, str]:
+        """The layers that are not quantized for what they would lose, with the reason."""
+        noise = self.noise or (NOISE if self._budget() is None else 1.0)
+        losses = quantizer.losses(accepted).items()
+        lossy = {name: loss for name, loss in losses if loss > (ctx.settings(name).get("noise") or noise)}
         if lossy:
             result.notes.append(_in_float(lossy))
-        return quantizer.write(rewriter, lambda node: id(node) in chosen and node.name not in lossy, spreads)
+        return {name: STAYS.format(loss=loss) for name, loss in lossy.items()}
 
-    def _too_lossy(self, losses: Mapping[str, float], ctx: Context) -> dict[str, float]:
-        """The layers that are not quantized for what they would lose."""
-        return {name: loss for name, loss in losses.items() if loss > ctx.settings(name).get("noise", self.noise)}
+    def _beyond_budget(
+        self, quantizer: Quantizer, rounded: list[gs.Node], ctx: Context, result: PassResult
+    ) -> dict[str, str]:
+        """The layers that are not quantized so that the budget is kept, with the reason."""
+        budget = self._budget()
+        if budget is None or not rounded:
+            return {}
+        search = BudgetSearch.of(budget, ctx, quantizer.graph, ctx.judging)
+        free = [node.name for node in rounded if "noise" not in ctx.settings(node.name)]
+        outcome = search_precision(quantizer, rounded, free, search, ctx)
+        result.notes.append(f"{budget}: {outcome.note(search)}")
+        result.metrics.update(outcome.metrics(search))
+        return outcome.reasons(budget)
 
 
 def _adapt(graph: gs.Graph, ctx: Context, result: PassResult) -> None:

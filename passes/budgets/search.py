@@ -33,6 +33,7 @@ from ...compiler.graph.copies import copy_graph
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Trial, Trials
+from ...runtime.quality.comparison import Judged
 from ...runtime.quality.judge import AUTO, Judge, OwnJudge, SampleJudge, judge_of_run
 from ...runtime.subsets import halves
 from .budget import DEFAULT_AGREEMENT, DEFAULT_DROP, DEFAULT_ERROR, Budget, BudgetUnreachable
@@ -99,8 +100,11 @@ class BudgetSearch:
     worth: float = 0.0
 
     @staticmethod
-    def of(budget: Budget, ctx: Context, graph: gs.Graph) -> BudgetSearch:
-        """`CompressError` where there is not enough to judge by; `graph`: the original where the context has none."""
+    def of(budget: Budget, ctx: Context, graph: gs.Graph, apart: Data | None = None) -> BudgetSearch:
+        """Judged on half of the data, or on samples that are kept `apart`.
+
+        `CompressError` where there is not enough to judge by; `graph`: the original where the context has none.
+        """
         if budget.rule == "metric_drop" and ctx.options.metric == "accuracy":
             budget = replace(budget, rule="accuracy_drop")
         saved = budget.cost, budget.worth
@@ -109,8 +113,8 @@ class BudgetSearch:
         option = budget.rule.replace("_", "-")
         if ctx.data is None:
             raise CompressError(f"{option} needs data", "budget", "give --data, or a budget such as macs=0.5")
-        fitting, judging = halves(ctx.data)
-        if judging.samples < FEWEST:
+        fitting, judging = halves(ctx.data) if apart is None else (ctx.data, apart)
+        if judging.samples < FEWEST and apart is None:
             raise CompressError("there are too few samples to split", option, f"give at least {ENOUGH}")
         if budget.rule == "accuracy_drop" and ctx.data.labels is None:
             raise CompressError(f"{option} needs labelled data", option, "give --labels, or use agreement=0.97")
@@ -164,8 +168,16 @@ class BudgetSearch:
         found = self.judge.judge(trial)
         return TrialOutcome(share, found.loss, found.bound, macs)
 
-    def within(self, judged: TrialOutcome) -> bool:
+    def within(self, judged: TrialOutcome | Judged) -> bool:
         return judged.loss <= self.allowed + 1e-9
+
+    def value(self, loss: float) -> float:
+        """A loss in the terms of the budget."""
+        return SHOWN[self.rule](loss)
+
+    def figure(self, loss: float) -> str:
+        """A loss as a budget is spelled."""
+        return f"{self.rule.replace('_', '-')}={self.value(loss):.4g}"
 
     def how(self) -> str:
         """Judged on what, in words."""
@@ -205,49 +217,45 @@ class SearchOutcome:
 
     def note(self) -> str:
         """The outcome in a sentence."""
-        wanted = self._figure(self.search.allowed)
+        wanted = self.search.figure(self.search.allowed)
         if self.best is None:
             return f"{wanted} cannot be reached: {self._nearest()}; every layer is left as it is"
         share = f"{self.search.cost}={self.best.share:.3f}"
         tried = f"{wanted}: {share} by {len(self.trials)} trials, judged {self.search.how()}"
-        found = f"{tried}: {self._figure(self.best.loss)}"
+        found = f"{tried}: {self.search.figure(self.best.loss)}"
         if not self.search.samples:
             return found
         side = "at least" if self.search.rule == "agreement" else "at most"
-        return f"{found}, {side} {self._figure(self.best.bound).split('=')[1]} with 95 % confidence"
+        return f"{found}, {side} {self.search.figure(self.best.bound).split('=')[1]} with 95 % confidence"
 
     def unreachable(self) -> BudgetUnreachable:
         """The error where nothing passed."""
-        return BudgetUnreachable(f"{self._figure(self.search.allowed)} cannot be reached", "budget", self._nearest())
+        return BudgetUnreachable(
+            f"{self.search.figure(self.search.allowed)} cannot be reached", "budget", self._nearest()
+        )
 
     def metrics(self) -> dict[str, float]:
         found, rule = {"trials": float(len(self.trials))}, self.search.rule
         if self.best is not None:
-            found[rule] = self._value(self.best.loss)
+            found[rule] = self.search.value(self.best.loss)
         if not self.search.samples:
             return found
         found["held_out"] = float(self.search.samples)
-        return found if self.best is None else {**found, f"{rule}_bound": self._value(self.best.bound)}
+        return found if self.best is None else {**found, f"{rule}_bound": self.search.value(self.best.bound)}
 
     def trace(self) -> Trials:
         """The trials, for the report."""
         tried = [
-            Trial(each.macs, self._value(each.loss), self._value(each.bound), self.search.within(each))
+            Trial(each.macs, self.search.value(each.loss), self.search.value(each.bound), self.search.within(each))
             for each in self.trials
         ]
-        return Trials(self.search.rule, self._value(self.search.allowed), tuple(tried))
+        return Trials(self.search.rule, self.search.value(self.search.allowed), tuple(tried))
 
     def _nearest(self) -> str:
         nearest = min(self.trials, key=lambda judged: (judged.loss, judged.share))
-        figure = f"{self._figure(nearest.loss)} with {self.search.cost}={nearest.share:.3f}"
+        figure = f"{self.search.figure(nearest.loss)} with {self.search.cost}={nearest.share:.3f}"
         how = self.search.how().removeprefix("on ")
         return f"the nearest of {len(self.trials)} trials is {figure} ({how})"
-
-    def _value(self, loss: float) -> float:
-        return SHOWN[self.search.rule](loss)
-
-    def _figure(self, loss: float) -> str:
-        return f"{self.search.rule.replace('_', '-')}={self._value(loss):.4g}"
 
 
 def _tried(graph: gs.Graph, share: float, search: BudgetSearch, attempt: Attempt) -> TrialOutcome:

@@ -26,6 +26,7 @@ from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Spread, gathered, weight_spread
 from ...runtime.calibration import Histogram, histograms
 from ...runtime.rounded_inputs import RoundedInputs, measurable, rounded_inputs
+from ...runtime.rows import Layer, stored_weight
 from ..projection.grid import (
     BITS,
     from_grid,
@@ -109,6 +110,20 @@ class Quantizer:
         found = {node.name: known.get(node.name) for node in nodes}
         return {name: loss for name, loss in found.items() if loss is not None}
 
+    def sharing(self) -> list[list[str]]:
+        """The names of rounded layers, those with one weight together: they are quantized together, or not at all."""
+        return [list(each.reports) for each in self._weights.values()]
+
+    def rounded(self, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+        """Weight (N, d) and bias (N,) that a layer gets."""
+        found = next(each for each in self._weights.values() if layer.name in each.reports)
+        weight = from_grid(found.codes, np.broadcast_to(found.scale, len(found.codes)))
+        return weight, found.biases.get(layer.name, stored_weight(layer)[1].reshape(-1))
+
+    def grid(self, tensor: gs.Tensor) -> Grid | None:
+        """What a tensor is rounded to, where it is."""
+        return self._grids.get(tensor.name)
+
     def write(self, rewriter: Rewriter, accepts: Accepts, spreads: list[Spread]) -> dict[str, LayerReport]:
         """Write the pairs of rounded layers into `graph` or a copy of it.
 
@@ -123,7 +138,7 @@ class Quantizer:
         if self.ctx.data is not None:
             self._calibrate(placement, self.ctx.data)
         entries = [entry for group in placement.activations for entry in group if self._grids]
-        spreads += [self._spreads[group[0].tensor.name] for group in placement.activations if self._grids]
+        spreads += [spread for group in placement.activations for spread in self._spread(group)]
         reports: dict[str, LayerReport] = {}
         for entry in placement.weights:
             rounded = self._weights[_key(entry)]
@@ -138,8 +153,8 @@ class Quantizer:
         return place(graph, accepts, self.ctx.target.quantizes_outputs)
 
     def _calibrate(self, placement: Placement, data: Data) -> None:
-        """Grids of the tensors that have none yet; a group that has one keeps it."""
-        groups = [group for group in placement.activations if any(e.tensor.name not in self._grids for e in group)]
+        """Grids of the groups that have none yet, or not one."""
+        groups = [group for group in placement.activations if not self._is_calibrated(group)]
         names = [entry.tensor.name for group in groups for entry in group]
         if not names:
             return
@@ -153,6 +168,15 @@ class Quantizer:
             grid, top = self._grid(total, method, share)
             self._grids.update((entry.tensor.name, grid) for entry in group)
             self._spreads[group[0].tensor.name] = activation_spread(group[0].tensor.name, total, top)
+
+    def _is_calibrated(self, group: Sequence[QuantizedTensor]) -> bool:
+        """Every tensor has the same grid."""
+        grids = {self._grids.get(entry.tensor.name) for entry in group}
+        return len(grids) == 1 and None not in grids
+
+    def _spread(self, group: Sequence[QuantizedTensor]) -> list[Spread]:
+        """Of the group that was calibrated, where it is called by one of these tensors."""
+        return [self._spreads[e.tensor.name] for e in group if e.tensor.name in self._spreads][:1]
 
     def _grid(self, seen: Histogram, method: Method, percentile: float) -> tuple[Grid, float]:
         """The grid of a tensor and how far it reaches."""

@@ -48,6 +48,7 @@ from ...compiler.errors import CompressError
 from ...compiler.graph.comparable import comparable_tensors, reads
 from ...compiler.graph.convs import find_convs
 from ...compiler.graph.copies import copy_graph
+from ...compiler.graph.quantization.quantizers import Grid
 from ...compiler.graph.shapes import static_shapes
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import ACTIVATIONS, Data, Feeds
@@ -153,8 +154,10 @@ class WeightDivergence:
         self._kind: Kind = _kind(graph, batches[0], dict(zip(self._names, self._wanted[0], strict=True)))
         self._executor = SegmentedExecutor(self._graph, batches, memory)
 
-    def divergences(self, layer: Layer, weights: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
-        """One per (weight (N, d), bias (N,))."""
+    def divergences(
+        self, layer: Layer, weights: Sequence[tuple[np.ndarray, np.ndarray]], grid: Grid | None = None
+    ) -> list[float]:
+        """One per (weight (N, d), bias (N,)); `grid`: what the input of the layer is rounded to."""
         names = {use.name for use in layer.uses}
         nodes = [node for node in self._graph.nodes if node.name in names]
         self._executor.advance([layer.input.name])
@@ -165,7 +168,8 @@ class WeightDivergence:
         if not changed:
             return [0.0] * len(weights)
         session = self._session(nodes, plan, held, layer, changed)
-        return [self._divergence(session, held, self._feeds(layer, *pair)) for pair in weights]
+        rounded = {} if grid is None else {layer.input.name: grid}
+        return [self._divergence(session, held, self._feeds(layer, *pair), rounded) for pair in weights]
 
     def _session(
         self, nodes: list[gs.Node], plan: list[gs.Node], held: set[str], layer: Layer, names: Sequence[str]
@@ -187,11 +191,15 @@ class WeightDivergence:
     def _feeds(self, layer: Layer, weight: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
         return {WEIGHT: weight.reshape(layer.weight.shape).astype(layer.dtype), BIAS: bias.astype(layer.dtype)}
 
-    def _divergence(self, session: Session, held: set[str], weight: dict[str, Any]) -> float:
+    def _divergence(
+        self, session: Session, held: set[str], weight: dict[str, Any], rounded: Mapping[str, Grid]
+    ) -> float:
         """Outputs that were there before the layer are what they were."""
         found: list[Outputs] = []
         for index, wanted in enumerate(self._wanted):
-            values = session.run({**{name: self._executor[name][index] for name in held}, **weight})
+            feeds = {name: self._executor[name][index] for name in held}
+            feeds |= {name: grid.values(grid.codes(feeds[name])) for name, grid in rounded.items()}
+            values = session.run({**feeds, **weight})
             found.append([values.get(name, before) for name, before in zip(self._names, wanted, strict=True)])
         return divergence(self._wanted, found, self._kind)
 
