@@ -55,7 +55,7 @@ from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.errors import UsageError
+from ..compiler.errors import CompressError, UsageError
 from ..compiler.graph.gemms import fold_factors
 from ..compiler.graph.half_precision import is_half, obstacle, to_single_precision
 from ..compiler.graph.opset import raise_opset
@@ -169,6 +169,10 @@ class Quantize(Pass):
             )
         if any(entry.name == self.name for entry in ctx.overrides):
             raise UsageError("a calibration cache has ranges of tensors, nothing of single nodes", "--set", PER_LAYER)
+        budget = self._budget()
+        if budget is not None:
+            what = f"a calibration cache has ranges of tensors, and cannot leave layers in float for {budget}"
+            raise UsageError(what, "quantize:form=cache", PER_LAYER)
         if ctx.data is None:
             return PassResult(notes=[CACHE_WITHOUT_DATA])
         scales, spreads = tensor_scales(graph, ctx, ctx.data, self.method, self.percentile, self.samples)
@@ -176,7 +180,9 @@ class Quantize(Pass):
         return PassResult(metrics={"tensors": len(scales)}, notes=[CACHE_WRITTEN], traces=Traces(spreads=spreads))
 
     def _write_pairs(self, graph: gs.Graph, ctx: Context) -> PassResult:
-        result = PassResult()
+        result, budget = PassResult(), self._budget()
+        if budget is not None and ctx.data is None:
+            raise CompressError(f"{budget} needs data", "quantize", "give --data, or leave the budget out")
         if None in self._reasons(graph, ctx).values():
             _adapt(graph, ctx, result)
         layers = [node for node in graph.nodes if is_layer(node)]

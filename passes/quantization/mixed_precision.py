@@ -118,7 +118,7 @@ def search_precision(
 
     with ctx.progress(f"mixed precision, at most {TRIALS} trials", TRIALS) as advance:
         count = 0
-        while len(tried) < TRIALS and count not in tried:
+        while len(tried) < TRIALS and count < len(order) and count not in tried:
             tried[count] = judge(count)
             advance(f"{count} of {len(order)} in float")
             count = _next(tried, left, search)
