@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isnan, prod
+from math import prod
 
 import onnx_graphsurgeon as gs
 
@@ -38,7 +38,7 @@ def quality_report(
     return QualityReport(
         metric=judged.metric,
         value=judged.value,
-        deviation=None if judged.deviation is None or isnan(judged.deviation) else judged.deviation,
+        deviation=judged.deviation,
         original=judged.original,
         samples=judged.samples,
         held_out=judged.samples is not None and ctx.judging is not None,

@@ -30,7 +30,7 @@ def rated(metric: str, value: float | None, deviation: float | None = None) -> s
     if value is None:
         return ""
     shares = metric in SHARES
-    if deviation is None or deviation != deviation:
+    if deviation is None:
         return percent(value) if shares else f"{value:.4g}"
     return f"{percent(value)} ± {100 * deviation:.2g}" if shares else f"{value:.3g} ± {deviation:.2g}"
 

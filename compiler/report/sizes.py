@@ -86,11 +86,16 @@ def checked(report: Report, entry: PassReport) -> str:
     """What the instruments found after a pass, in words: the metric where they judged by it, and how far the outputs
     moved where they did not."""
     figures, metric = entry["figures"], report["quality"]["metric"] if report["quality"] else ""
-    if metric not in figures:
-        return ", ".join(f"{humanized(name)} {figure(value)}" for name, value in figures.items())
-    others = {name: value for name, value in figures.items() if name != metric and not name.startswith(MOVED)}
-    words = [f"{metric} {rated(metric, figures[metric])}"]
-    return ", ".join([*words, *(f"{humanized(name)} {figure(value)}" for name, value in others.items())])
+    judged = metric in figures
+    others = [name for name in figures if name != metric and not (judged and name.startswith(MOVED))]
+    words = [f"{metric} {rated(metric, figures[metric])}"] if judged else []
+    return ", ".join([*words, *(f"{_words(name)} {figure(figures[name])}" for name in others)])
+
+
+def _words(name: str) -> str:
+    """`relative_error:OUTPUT` -> relative error:OUTPUT"""
+    what, colon, output = name.partition(":")
+    return f"{humanized(what)}:{output}" if colon and what == MOVED else humanized(name)
 
 
 def seen(quality: QualityReport) -> str:

@@ -154,9 +154,9 @@ def chosen(output: np.ndarray) -> np.ndarray:
     return (scores(output) if is_row(output) else output).argmax(axis=1)
 
 
-def deviation_of(values: np.ndarray) -> float:
-    """The standard error of the mean of values (samples,); NaN of a single one."""
-    return float(values.std(ddof=1) / sqrt(len(values))) if len(values) > 1 else float("nan")
+def deviation_of(values: np.ndarray) -> float | None:
+    """The standard error of the mean of values (samples,); None of a single one."""
+    return float(values.std(ddof=1) / sqrt(len(values))) if len(values) > 1 else None
 
 
 def _deviation_of_share(share: float, count: int) -> float:

@@ -39,7 +39,8 @@ class NormalisedError:
     def result(self) -> Judged:
         found = {name: each.result() for name, each in self._outputs.items()}
         value = float(np.mean([error for error, _, _ in found.values()]))
-        deviation = sqrt(sum(each**2 for _, each, _ in found.values())) / len(found)
+        deviations = [each for _, each, _ in found.values() if each is not None]
+        deviation = sqrt(sum(each**2 for each in deviations)) / len(found) if len(deviations) == len(found) else None
         errors = {name: error for name, (error, _, _) in found.items()} if len(found) > 1 else {}
         samples = max(count for _, _, count in found.values())
         return Judged(self.metric, value, value, samples, deviation, errors)
@@ -103,7 +104,7 @@ class _OutputError:
             if not sums.add(a, b):
                 del self._axes[axis]
 
-    def result(self) -> tuple[float, float, int]:
+    def result(self) -> tuple[float, float | None, int]:
         """Error, its standard error, samples."""
         return next(iter(self._axes.values())).result()
 
@@ -127,14 +128,15 @@ class _Sums:
         self._errors.append(np.square(a - b).mean(axis=2))
         return True
 
-    def result(self) -> tuple[float, float, int]:
+    def result(self) -> tuple[float, float | None, int]:
         errors = np.concatenate(self._errors)
         mean = self._total / self._count
         variance = np.maximum(self._squares / self._count - np.square(mean), 0.0)
         floor = max(FLOOR * float(np.quantile(variance, QUIETER, method="lower")), TINY)
         relative = (errors / np.maximum(np.maximum(variance, floor), errors.mean(axis=0))).mean(axis=1)
         error = sqrt(float(relative.mean()))
-        return error, deviation_of(relative) / (2 * error) if error else 0.0, len(relative)
+        deviation = deviation_of(relative)
+        return error, deviation / (2 * error) if deviation and error else deviation, len(relative)
 
 
 def _by_channel(output: np.ndarray, axis: int | None) -> np.ndarray:

@@ -126,3 +126,9 @@ def test_numbers_without_axes_are_compared_too() -> None:
     for value in (1.0, 3.0):
         comparison.add({"y": np.array(value)}, {"y": np.array(value + 0.5)})
     assert comparison.result().value == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("make", [PixelAgreement, NormalisedError])
+def test_of_a_single_sample_no_spread_is_known(make: Callable[[], Comparison]) -> None:
+    found = judged(make(), {"y": normal(1, 6, 4, 4)}, {"y": normal(1, 6, 4, 4, seed=1)})
+    assert found.deviation is None and found.bound == found.loss
