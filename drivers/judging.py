@@ -15,7 +15,7 @@ from ..compiler.report.sizes import seen, shown
 from ..runtime.quality.judge import judge_of_run
 from ..runtime.quality.verdict import Verdict, verdict_of_run
 from ..runtime.shapes import network_shapes
-from ..runtime.subsets import Slice
+from ..runtime.subsets import evenly
 
 NAMED = 3
 DESTROYED = 0.5
@@ -54,8 +54,7 @@ def _on_fitted(original: gs.Graph, compressed: gs.Graph, ctx: Context) -> float 
     """The figure on as many samples that fits have seen; None where there are no others."""
     if ctx.judging is None or ctx.data is None:
         return None
-    seen = Slice(ctx.data, 0, min(ctx.judging.samples, ctx.data.samples))
-    judge = judge_of_run(original, ctx, seen)
+    judge = judge_of_run(original, ctx, evenly(ctx.data, ctx.judging.samples))
     return None if judge is None else judge.judge(compressed).value
 
 

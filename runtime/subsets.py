@@ -134,6 +134,12 @@ def halves(data: Data) -> tuple[Blocks, Blocks]:
     return Blocks(data, 2, others=True, size=size), Blocks(data, 2, size=size)
 
 
+def evenly(data: Data, count: int) -> ChosenSamples:
+    """So many of the samples, or all, evenly spaced: samples may be sorted."""
+    count = min(count, data.samples)
+    return ChosenSamples(data, np.arange(count) * data.samples // count)
+
+
 def held_out(data: Data) -> tuple[Data, Blocks | None]:
     """Samples to fit on, and those that no fit is to see, spread evenly: an eighth of them, 64 to 1,024; of few samples
     up to a quarter, and none of fewer than `FEWEST`."""

@@ -11,7 +11,7 @@ from builders import Images, Unlabelled
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_compress.runtime.data import Input, Samples, load_data
-from onnx_compress.runtime.subsets import Blocks, ChosenSamples, Slice, Subset, halves, held_out
+from onnx_compress.runtime.subsets import Blocks, ChosenSamples, Slice, Subset, evenly, halves, held_out
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,15 @@ def test_every_sample_is_in_one_part(samples: int, every: int, fixed: int | None
     assert sorted([*chosen.rows(), *others.rows()]) == list(range(data.samples))
     assert held(chosen, 32) == chosen.rows().tolist()
     assert chosen.samples <= -(-data.samples // every) + 16
+
+
+@pytest.mark.parametrize("count", [1, 7, 40, 100])
+def test_a_few_are_spread_over_all(count: int) -> None:
+    data = Images(np.arange(100, dtype=np.float32)[:40, None], np.repeat(np.arange(4), 10))
+    found = evenly(data, count)
+    assert found.samples == min(count, 40) and len(set(found.rows())) == found.samples
+    labels = found.labels
+    assert labels is not None and (count < 7 or set(labels) == {0, 1, 2, 3})
 
 
 def test_sorted_classes_are_in_both() -> None:
