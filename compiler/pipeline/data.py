@@ -67,6 +67,11 @@ class Metric(Protocol):
     @property
     def label(self) -> str: ...
 
+    @property
+    def samples(self) -> int:
+        """That the last network was run on, 0 where it is not known."""
+        ...
+
     def original(self, network: gs.Graph) -> float:
         """Of the network that the run begins with."""
         ...

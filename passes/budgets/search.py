@@ -16,14 +16,15 @@ fails. Losses are relative to `BudgetSearch.unit`: 1 where they are shares, of t
 of the original.
 
 Judging on n samples has an error: `bound` is what the loss is at most, with 95 % confidence. That of the user's own
-metric is not known.
+metric is not known: the search stays below what is allowed by the standard error that a share of as many samples has.
+mAP50 of a YOLOX on 128 pictures, 2.9 of 50.6 lost: 1.04 by that, 1.28 by a bootstrap over pictures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import log
+from math import log, sqrt
 from time import perf_counter
 
 import onnx_graphsurgeon as gs
@@ -89,6 +90,7 @@ class BudgetSearch:
         judge: beside the original, on others.
         unit: a loss that leaves nothing.
         cost, worth: see `Budget`.
+        margin: so far below the largest loss is sought.
     """
 
     rule: str
@@ -98,6 +100,7 @@ class BudgetSearch:
     unit: float = 1.0
     cost: str = "macs"
     worth: float = 0.0
+    margin: float = 0.0
 
     @staticmethod
     def of(budget: Budget, ctx: Context, graph: gs.Graph, apart: Data | None = None) -> BudgetSearch:
@@ -137,7 +140,8 @@ class BudgetSearch:
             what = f"{judge.metric} of the original is {original:.4g}, and nothing would be left"
             raise UsageError(what, str(budget), f"give it in the same units: metric-drop={original / 50:.2g}")
         unit = max(abs(original), 2 * allowed) or 1.0
-        return BudgetSearch("metric_drop", allowed, ctx.data, judge, unit, cost, worth)
+        margin = unit * _margin(allowed / unit, judge.own.samples)
+        return BudgetSearch("metric_drop", allowed, ctx.data, judge, unit, cost, worth, margin)
 
     @staticmethod
     def default(ctx: Context, graph: gs.Graph) -> Budget | None:
@@ -168,8 +172,13 @@ class BudgetSearch:
         found = self.judge.judge(trial)
         return TrialOutcome(share, found.loss, found.bound, macs)
 
+    @property
+    def sought(self) -> float:
+        """The largest loss of a trial that passes."""
+        return self.allowed - self.margin
+
     def within(self, judged: TrialOutcome | Judged) -> bool:
-        return judged.loss <= self.allowed + 1e-9
+        return judged.loss <= self.sought + 1e-9 * self.unit
 
     def value(self, loss: float) -> float:
         """A loss in the terms of the budget."""
@@ -202,9 +211,10 @@ def search_smallest(graph: gs.Graph, ctx: Context, search: BudgetSearch, attempt
             trials.append(judged)
             advance()
             failed, passed = (failed, judged) if search.within(judged) else (judged, passed)
-            if search.within(judged) and search.allowed - judged.loss <= NEAR * unit:
+            if search.within(judged) and search.sought - judged.loss <= NEAR * unit:
                 break
-    return SearchOutcome(search, trials, passed if passed in trials else None)
+    bare = (each for each in trials if each.loss <= search.allowed)
+    return SearchOutcome(search, trials, passed if passed in trials else min(bare, key=_share, default=None))
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +234,7 @@ class SearchOutcome:
         tried = f"{wanted}: {share} by {len(self.trials)} trials, judged {self.search.how()}"
         found = f"{tried}: {self.search.figure(self.best.loss)}"
         if not self.search.samples:
-            return found
+            return f"{found}{self._margin()}"
         side = "at least" if self.search.rule == "agreement" else "at most"
         return f"{found}, {side} {self.search.figure(self.best.bound).split('=')[1]} with 95 % confidence"
 
@@ -249,13 +259,34 @@ class SearchOutcome:
             Trial(each.macs, self.search.value(each.loss), self.search.value(each.bound), self.search.within(each))
             for each in self.trials
         ]
-        return Trials(self.search.rule, self.search.value(self.search.allowed), tuple(tried))
+        return Trials(self.search.rule, self.search.value(self.search.sought), tuple(tried))
+
+    def _margin(self) -> str:
+        """What was kept for the error of the user's own metric."""
+        if not self.search.margin or self.best is None:
+            return ""
+        if not self.search.within(self.best):
+            return "; no margin is left for the error of that figure"
+        return f"; {self.search.margin:.2g} was kept for the error of that figure"
 
     def _nearest(self) -> str:
         nearest = min(self.trials, key=lambda judged: (judged.loss, judged.share))
         figure = f"{self.search.figure(nearest.loss)} with {self.search.cost}={nearest.share:.3f}"
         how = self.search.how().removeprefix("on ")
         return f"the nearest of {len(self.trials)} trials is {figure} ({how})"
+
+
+def _share(trial: TrialOutcome) -> float:
+    return trial.share
+
+
+def _margin(allowed: float, samples: int) -> float:
+    """One standard error of the share of so many samples that may be lost at most, so that both are what is allowed:
+    t + sqrt(t (1 - t) / n) = allowed. It stands for that of the user's own metric, which is not known."""
+    if not samples:
+        return 0.0
+    error = sqrt((1 - allowed) / samples)
+    return allowed - ((sqrt(error**2 + 4 * allowed) - error) / 2) ** 2
 
 
 def _tried(graph: gs.Graph, share: float, search: BudgetSearch, attempt: Attempt) -> TrialOutcome:
@@ -276,7 +307,7 @@ def _next(failed: TrialOutcome, passed: TrialOutcome, trials: Sequence[TrialOutc
     if len({search.within(each) for each in trials[-2:]}) < len(trials[-2:]):
         return failed.share + width / 2
     least = search.least
-    high, low, allowed = (log(max(loss / search.unit, least)) for loss in (failed.loss, passed.loss, search.allowed))
+    high, low, allowed = (log(max(loss / search.unit, least)) for loss in (failed.loss, passed.loss, search.sought))
     share = (high - allowed) / max(high - low, 1e-9)
     return failed.share + width * min(max(share, 0.15), 0.85)
 

@@ -134,7 +134,7 @@ def _next(tried: Mapping[int, Judged], left: np.ndarray, search: BudgetSearch) -
     bad = max((count for count in passed if not passed[count] and count < good), default=-1)
     if good - bad <= 1:
         return good
-    share = search.allowed / max(tried[bad].loss, LEAST)
+    share = search.sought / max(tried[bad].loss, LEAST)
     wanted = left[bad] * share**2
     if len(set(list(passed.values())[-2:])) < len(passed):
         wanted = np.sqrt(left[bad] * max(left[good], LEAST * left[bad]))

@@ -44,13 +44,15 @@ class OwnMetric:
 
     Attributes:
         label: a short name, that of no other metric.
-        measure: the number for a network.
+        measure: the number for a network, and how many samples it was run on, 0 where that is not known.
+        samples: those of the last network that was measured.
     """
 
     label: str
-    measure: Callable[[gs.Graph], float]
+    measure: Callable[[gs.Graph], tuple[float, int]]
     _values: dict[str, float] = field(default_factory=dict[str, float])
     _original: float | None = None
+    samples: int = 0
 
     def original(self, network: gs.Graph) -> float:
         """Of the network that a run begins with, which is measured once."""
@@ -63,7 +65,7 @@ class OwnMetric:
         """`CompressError` where it cannot be measured."""
         key = graph_digest(network)
         if key not in self._values:
-            self._values[key] = self.measure(network)
+            self._values[key], self.samples = self.measure(network)
         return self._values[key]
 
 
@@ -109,37 +111,41 @@ class _Function:
     function: Callable[..., Any]
     where: str
 
-    def __call__(self, network: gs.Graph) -> float:
-        session = graph_session(network)
+    def __call__(self, network: gs.Graph) -> tuple[float, int]:
+        predict = _Predict(graph_session(network), self.where)
         with user_code("the metric fails", self.where, "correct it"):
-            found = self.function(_Predict(session, self.where))
+            found = self.function(predict)
         try:
             value = float(found)
         except (TypeError, ValueError):
             what = "nothing" if found is None else f"a value of type {type(found).__name__}"
             raise UsageError(f"the metric returns {what}", self.where, RETURNS) from None
-        return _finite(value, self.where, RETURNS)
+        return _finite(value, self.where, RETURNS), predict.samples
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Predict:
-    """What the function is given."""
+    """What the function is given; it counts samples along axis 0 of the first input."""
 
     session: Session
     where: str
+    samples: int = 0
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
-            return self.session.run(feeds)
+            outputs = self.session.run(feeds)
         except CompressError as error:
             raise UsageError(error.what, self.where, "give predict() the inputs of the model, by name") from error
+        shape = np.shape(next(iter(feeds.values()), 0))
+        self.samples += shape[0] if shape else 1
+        return outputs
 
 
 @dataclass(frozen=True)
 class _Command:
     text: str
 
-    def __call__(self, network: gs.Graph) -> float:
+    def __call__(self, network: gs.Graph) -> tuple[float, int]:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.onnx"
             save_graph(network, file)
@@ -154,7 +160,7 @@ class _Command:
         except ValueError:
             what = f"its last line is no number: '{last}'" if last else "it prints nothing"
             raise CompressError(what, where, PRINTS) from None
-        return _finite(value, where, PRINTS)
+        return _finite(value, where, PRINTS), 0
 
 
 def _last_line(text: str) -> str:

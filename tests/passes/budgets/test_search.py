@@ -210,17 +210,36 @@ def test_a_metric_may_have_any_unit(scale: float) -> None:
     calls: list[float] = []
     outcome = dropped(by_own(scale, calls=calls), 0.04 * scale)
     assert outcome.best is not None and len(calls) == 1 + len(outcome.trials)
-    assert 0.02 * scale <= outcome.best.loss <= 0.04 * scale
+    sought, loss = outcome.search.sought / scale, outcome.best.loss / scale
+    assert sought + np.sqrt(sought * 0.96 / 50) == pytest.approx(0.04), "a standard error of 50 samples below"
+    assert sought / 2 <= loss <= sought * (1 + 1e-6)
     assert outcome.metrics() == {"trials": len(outcome.trials), "metric_drop": outcome.best.loss}
     assert f"metric-drop={0.04 * scale:.4g}: macs=" in outcome.note()
     assert f"judged by own(), {scale:.4g} of the original: metric-drop={outcome.best.loss:.4g}" in outcome.note()
     assert "confidence" not in outcome.note()
+    assert f"; {0.04 * scale - sought * scale:.2g} was kept for the error of that figure" in outcome.note()
 
 
 @pytest.mark.parametrize("offset", [-1.0, -3.0])
 def test_a_metric_may_be_zero_or_negative(offset: float) -> None:
     outcome = dropped(by_own(1.0, offset), 0.04)
     assert outcome.best is not None and 0 < outcome.best.loss <= 0.04
+
+
+def test_what_is_within_the_bound_without_a_margin_is_taken_where_nothing_is_below_it() -> None:
+    def coarse(graph: gs.Graph, share: float, data: Data | None) -> float:
+        return spoil(graph, min(share, 0.778), data)
+
+    ctx = by_own(1.0)
+    search = BudgetSearch.of(Budget(rule="metric_drop", value=0.02), ctx, linear().graph)
+    outcome = search_smallest(linear().graph, ctx, search, coarse)
+    assert outcome.best is not None and search.sought < outcome.best.loss <= 0.02
+    assert "no margin is left" in outcome.note()
+
+
+def test_of_a_command_no_error_is_known() -> None:
+    ctx = Context(RunOptions(metric="echo 5 # {}"), rows())
+    assert BudgetSearch.of(Budget(rule="metric_drop", value=1.0), ctx, linear().graph).margin == 0
 
 
 def test_what_is_better_than_the_original_passes() -> None:

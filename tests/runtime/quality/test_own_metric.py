@@ -42,6 +42,15 @@ def test_a_function_is_given_the_network() -> None:
     assert (measured(total), measured(total, 0.5)) == (24.0, 12.0)
 
 
+def test_samples_are_counted_as_they_are_run() -> None:
+    found = own_metric(lambda predict: len([predict(FEEDS) for _ in range(3)]), CHOICES)
+    assert found is not None
+    assert (found.value(network()), found.samples) == (3, 6)
+    command = own_metric(PRINTS.format("print(1)"), CHOICES)
+    assert command is not None
+    assert (command.value(network()), command.samples) == (1, 0)
+
+
 def test_a_file_names_its_function(tmp_path: Path) -> None:
     file = tmp_path / "map.py"
     file.write_text(
