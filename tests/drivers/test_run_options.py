@@ -241,7 +241,7 @@ def test_what_repeats_a_pass_without_data_can_be_typed_even_after_all_samples_we
 
 
 def test_signatures_show_the_defaults_of_each_function() -> None:
-    for function, samples, jobs in ((compress, 1024, 1), (frontier, 2048, -1), (bisect, 1024, 1)):
+    for function, samples, jobs in ((compress, 1168, 1), (frontier, 2336, -1), (bisect, 1168, 1)):
         shown = inspect.signature(function).parameters
         assert (shown["samples"].default, shown["jobs"].default) == (samples, jobs)
     assert "dump_dir" not in inspect.signature(frontier).parameters
