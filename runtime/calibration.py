@@ -5,7 +5,7 @@ bins are merged until it fits, which is exact: one run over the data is enough, 
 in use, and histograms of different tensors can be added. Of a large tensor every k-th value is counted (k odd), about
 `COUNTED` of every sample; the peak sees all values.
 
-Samples go through the network in batches sized to `MEMORY` bytes of observed tensors.
+Samples go through the network in batches of at most `MEMORY` bytes of observed tensors.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError, unseen
 from ..compiler.pipeline.data import Data, Feeds, Progress, silent
-from .data import one_of_each_shape
+from .data import batch_size, one_of_each_shape
 from .session import graph_session
 
 BINS = 4096
 COUNTED = 1 << 13
-MEMORY = 32 << 20
-BATCH = 64
+MEMORY = 64 << 20
 
 
 @dataclass
@@ -161,7 +160,7 @@ def fixed_batch(graph: gs.Graph) -> int | None:
 
 def _batch_size(run: Callable[[Feeds], Mapping[str, np.ndarray]], data: Data) -> int:
     sizes = [sum(array.nbytes for array in run(feeds).values()) for feeds in one_of_each_shape(data)]
-    return max(1, min(BATCH, MEMORY // max(1, *sizes)))
+    return max(1, min(batch_size(data), MEMORY // max(1, *sizes)))
 
 
 def _nothing(feeds: Feeds) -> dict[str, np.ndarray]:

@@ -124,7 +124,12 @@ def sized_batches(data: Data, most: int = BATCH) -> Iterator[Feeds]:
     What is allocated for activations stays small, and is given back and taken again: at its highest VGG-16 takes 4.2 GB
     for 108 images of 224 x 224 in batches of 8, and no less time in larger ones.
     """
-    return data.batches(min(most, max(LEAST, BATCH_BYTES // max(1, sample_bytes(data)))))
+    return data.batches(min(most, batch_size(data)))
+
+
+def batch_size(data: Data) -> int:
+    """How many samples go through a network at once."""
+    return min(BATCH, max(LEAST, BATCH_BYTES // max(1, sample_bytes(data))))
 
 
 def sample_bytes(data: Data) -> int:

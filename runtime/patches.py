@@ -6,7 +6,6 @@ Y = X W^T + b        X: (samples, group, d)    W: (N, d)    Y: (samples, group, 
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from ..compiler.graph.convs import Conv
 
@@ -28,14 +27,13 @@ def conv_patches(conv: Conv, x: np.ndarray, positions: np.ndarray) -> np.ndarray
     Returns:
         (images * count, group, d) float32, d in the order of the flattened weight (C/g, k...).
     """
-    windows = _windows(conv, x.astype(np.float32, copy=False))
-    rank = len(conv.kernel)
-    if conv.fan_in == windows.shape[1] // conv.group:
-        return output_rows(windows.reshape(windows.shape[: 2 + rank]), positions, conv.group)
-    grid = np.unravel_index(positions.reshape(-1), windows.shape[2 : 2 + rank])
-    images = np.repeat(np.arange(len(x)), positions.shape[1])
-    rows = windows[(images, slice(None), *grid)]
-    return rows.reshape(len(rows), conv.group, -1)
+    taps, inside = _taps(conv, x.shape[2:], positions)
+    images = x.reshape(*x.shape[:2], -1)
+    rows = np.empty((*positions.shape, images.shape[1], taps.shape[2]), np.float32)
+    for index, (chosen, known) in enumerate(zip(taps, inside, strict=True)):
+        patches = np.where(known, images[index].take(chosen, axis=1), np.float32(0))
+        rows[index] = patches.transpose(1, 0, 2)
+    return rows.reshape(positions.size, conv.group, -1)
 
 
 def output_shape(conv: Conv, spatial: tuple[int, ...]) -> tuple[int, ...]:
@@ -60,12 +58,14 @@ def output_rows(y: np.ndarray, positions: np.ndarray, group: int, channels: np.n
     return rows.reshape(positions.size, group, -1)
 
 
-def _windows(conv: Conv, x: np.ndarray) -> np.ndarray:
-    """A view (images, C, out..., k...) of the padded input."""
-    pads = [(0, 0), (0, 0), *conv.pads(x.shape[2:])]
-    padded = np.pad(x, pads) if np.any(pads) else x
-    extents = tuple(d * (k - 1) + 1 for d, k in zip(conv.dilations, conv.kernel, strict=True))
-    view = sliding_window_view(padded, extents, axis=tuple(range(2, x.ndim)))
-    strided = tuple(slice(None, None, stride) for stride in conv.strides)
-    dilated = tuple(slice(None, None, dilation) for dilation in conv.dilations)
-    return view[(slice(None), slice(None), *strided, *dilated)]
+def _taps(conv: Conv, spatial: tuple[int, ...], positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the taps of the kernel lie in the flat input, (images, count, taps), and whether they are inside of it."""
+    outputs = np.unravel_index(positions, output_shape(conv, spatial))
+    offsets = np.unravel_index(np.arange(int(np.prod(conv.kernel))), conv.kernel)
+    flat, inside = np.zeros((*positions.shape, len(offsets[0])), np.intp), np.True_
+    layout = zip(outputs, offsets, spatial, conv.pads(spatial), conv.strides, conv.dilations, strict=True)
+    for output, offset, size, (begin, _), stride, dilation in layout:
+        at = output[..., None] * stride + offset * dilation - begin
+        inside = inside & (at >= 0) & (at < size)
+        flat = flat * size + np.clip(at, 0, size - 1)
+    return flat, inside

@@ -10,7 +10,7 @@ A layer has `PER_INPUT` rows for every input, but no fewer than `LEAST` and no m
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -23,8 +23,8 @@ from .calibration import observe
 from .rows import Layer, input_rows, is_too_wide, row_positions, stored_weight
 
 MEMORY = 384 << 20
-PER_INPUT, LEAST, MOST = 16, 2**10, 2**12
-JUDGED = 2**10
+PER_INPUT, LEAST, MOST = 16, 2**9, 2**12
+JUDGED = 2**9
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,34 +66,43 @@ class RoundedInputs:
 
 @dataclass
 class _Sampled:
-    """The rows of a layer, batch by batch."""
+    """The rows of a layer, filled batch by batch: `most` of them, or fewer where there are not as many."""
 
     layer: Layer
     grid: Grid | None
-    codes: list[np.ndarray] = field(default_factory=list[np.ndarray])
-    chosen: list[np.ndarray] = field(default_factory=list[np.ndarray])
-    outputs: list[np.ndarray] = field(default_factory=list[np.ndarray])
-    sums: list[np.ndarray] = field(default_factory=list[np.ndarray])
+    most: int
+    count: int = 0
+    judged: int = 0
+
+    def __post_init__(self) -> None:
+        weight, bias = stored_weight(self.layer)
+        self._weight, self._bias = np.swapaxes(weight, 1, 2), bias[:, None]
+        self._step = max(1, self.most // JUDGED)
+        chosen, (group, fan_in, outputs) = -(-self.most // self._step), self._weight.shape
+        self._codes = np.empty((self.most, group, fan_in), np.float32 if self.grid is None else self.grid.zero.dtype)
+        self._chosen = np.empty(chosen, np.intp)
+        self._outputs = np.empty((group, chosen, outputs), np.float32)
+        self._total = np.zeros((group, fan_in))
 
     def add(self, x: np.ndarray, rng: np.random.Generator, limit: int) -> None:
-        rows = input_rows(self.layer, x, row_positions(self.layer, x, rng, limit))
-        step = max(1, _wanted(self.layer) // JUDGED)
-        self.chosen.append(np.arange(0, len(rows), step) + sum(map(len, self.codes)))
-        self.outputs.append(self._computed(rows[::step].transpose(1, 0, 2)).astype(np.float32))
-        self.sums.append(rows.sum(axis=0, dtype=np.float64))
-        self.codes.append(rows if self.grid is None else self.grid.codes(rows))
+        rows = input_rows(self.layer, x, row_positions(self.layer, x, rng, limit))[: self.most - self.count]
+        end = self.count + len(rows)
+        chosen = np.arange(-self.count % self._step, len(rows), self._step)
+        judged = slice(self.judged, self.judged + len(chosen))
+        self._chosen[judged] = self.count + chosen
+        self._outputs[:, judged] = self._computed(rows[chosen].transpose(1, 0, 2))
+        self._total += rows.sum(axis=0, dtype=np.float64)
+        self._codes[self.count : end] = rows if self.grid is None else self.grid.codes(rows)
+        self.count, self.judged = end, judged.stop
 
     def result(self) -> RoundedInputs:
-        codes = np.concatenate(self.codes)
-        self.codes.clear()
-        mean_y = self._computed(np.sum(self.sums, axis=0)[:, None] / len(codes))[:, 0]
-        chosen, outputs = np.concatenate(self.chosen), np.concatenate(self.outputs, axis=1)
-        return RoundedInputs(codes, self.grid, mean_y, chosen, outputs)
+        mean_y = self._computed(self._total[:, None] / max(1, self.count))[:, 0]
+        chosen, outputs = self._chosen[: self.judged], self._outputs[:, : self.judged]
+        return RoundedInputs(self._codes[: self.count], self.grid, mean_y, chosen, outputs)
 
     def _computed(self, rows: np.ndarray) -> np.ndarray:
         """What the layer makes of rows (g, m, d): (g, m, n)."""
-        weight, bias = stored_weight(self.layer)
-        return rows @ np.swapaxes(weight, 1, 2) + bias[:, None]
+        return rows @ self._weight + self._bias
 
 
 def rounded_inputs(
@@ -112,11 +121,15 @@ def rounded_inputs(
     found: dict[str, RoundedInputs] = {}
     count = max(1, min(samples, data.samples))
     for chunk in _chunks(layers):
-        sampled = [_Sampled(layer, grids.get(layer.input.name)) for layer in chunk]
+        shares = [-(-_wanted(layer) // count) for layer in chunk]
+        sampled = [
+            _Sampled(layer, grids.get(layer.input.name), share * count)
+            for layer, share in zip(chunk, shares, strict=True)
+        ]
         for values in observe(graph, [layer.input.name for layer in chunk], data, samples, progress, "moments"):
-            for each in sampled:
+            for each, share in zip(sampled, shares, strict=True):
                 x = values[each.layer.input.name]
-                each.add(x, rng, -(-_wanted(each.layer) // count) * len(x))
+                each.add(x, rng, share * len(x))
         found.update((each.layer.name, each.result()) for each in sampled)
     return found
 
