@@ -23,7 +23,8 @@ Where kernels write INT8 as well as read it (`closed`), rules 2 and 3 give way t
       the result of a residual Add. What no other quantized layer depends on stays in float.
 
 Sources: NVIDIA TensorRT developer guide 8.5, "Explicit quantization" and "Q/DQ placement recommendations";
-onnx-tensorrt 8.5-GA, QuantDequantLinearHelper; NVIDIA/TensorRT#3861 (Add, Concat), #2976 (Resize);
+onnx-tensorrt 8.5-GA, QuantDequantLinearHelper; NVIDIA/TensorRT#3861 (Add, Concat), #2976 (Resize), #3205 and
+#3542 (SiLU: pairs around Conv, Sigmoid and Mul together);
 onnxruntime, "Quantize ONNX models" and its QDQ selectors (rules 9 and 10).
 """
 
