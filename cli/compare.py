@@ -1,11 +1,11 @@
-"""`onnx-compress compare A.onnx B.onnx --data D`: where two models differ, worst layers first."""
+"""`onnx-compress compare A.onnx B.onnx --data D`: where two models differ, and where it starts."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from ..drivers.compare import Comparison, Difference
 
+WORST = 20
+STARTS, RESCALED = "starts here", "scales divided out"
+
 
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="The ONNX file to measure against: the original.")],
@@ -27,10 +30,15 @@ def compare(
     report: Annotated[
         Path | None, typer.Option(help="The JSON report of the run that wrote B: it maps the nodes of B to those of A.")
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many layers are printed; --json has all.")] = 20,
+    order: Annotated[
+        Literal["worst", "network"], typer.Option(help="Of the layers: worst first, or as A has them.")
+    ] = "worst",
+    top: Annotated[
+        int | None, typer.Option(min=1, help="How many layers are printed: 20, in network order all; --json has all.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the outputs and the layers of two models on the same samples, worst layers first."""
+    """Compare the outputs and the layers of two models on the same samples, and find where the error starts."""
     from ..compiler.graph.io import load
     from ..drivers.compare import compare_models
     from ..runtime.data import load_samples
@@ -39,13 +47,13 @@ def compare(
     one, two, origins = load(first), load(second), read_origins(report)
     found = load_samples(one.graph, data, preprocess, samples)
     with progress_bars(quiet=as_json) as progress:
-        comparison = compare_models(one, two, found, origins, progress=progress)
+        comparison = compare_models(one, two, found, origins, progress=progress, order=order)
     if as_json:
         figures = dataclasses.asdict(comparison)
         typer.echo(json.dumps({"first": str(first), "second": str(second), **figures, "notes": found.notes}))
         return
     console = results()
-    show(console, comparison, top)
+    show(console, comparison, top or (WORST if order == "worst" else len(comparison.layers)))
     for note in found.notes:
         console.print(f"note: {note}", soft_wrap=True)
 
@@ -68,14 +76,15 @@ def read_origins(report: Path | None) -> dict[str, str]:
 
 
 def show(console: Console, found: Comparison, top: int) -> None:
-    """The outputs, then the worst layers."""
+    """The outputs, where their error starts, and the first `top` layers."""
     from .summary import percent
 
     for entry in found.outputs:
         same = "" if entry.agreement is None else f", agreement {percent(entry.agreement)}"
         line = f"output {entry.tensor}: relative error {entry.error:.3g}, at most {entry.largest:.3g}{same}"
         console.print(f"{line} ({found.samples} samples)", soft_wrap=True)
-    _show_layers(console, found.layers[:top])
+    console.print(_start(found), soft_wrap=True)
+    _show_layers(console, found.layers[:top], found.start)
     if len(found.layers) > top:
         console.print(f"and {len(found.layers) - top} more: --top, or --json for all")
     if found.apart:
@@ -83,12 +92,26 @@ def show(console: Console, found: Comparison, top: int) -> None:
         console.print(f"not compared, of different shape or no floats: {names}", soft_wrap=True)
 
 
-def _show_layers(console: Console, layers: list[Difference]) -> None:
+def _start(found: Comparison) -> str:
+    """Where the error starts, as a sentence."""
+    if not any(entry.error for entry in found.outputs):
+        return "the outputs do not differ"
+    first = next((entry for entry in (*found.layers, *found.outputs) if entry.tensor == found.start), None)
+    if first is None:
+        return "the error builds up: no single layer adds half of that of the outputs"
+    name = first.node or first.tensor
+    return f"the error starts in '{name}': {first.error:.3g}, what it reads has {first.inherited:.3g}"
+
+
+def _show_layers(console: Console, layers: list[Difference], start: str | None) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    for heading, side in (("layer", "left"), ("", "left"), ("relative error", "right"), ("largest", "right")):
+    headings = (("layer", "left"), ("", "left"), ("relative error", "right"), ("inherited", "right"))
+    for heading, side in (*headings, ("largest", "right"), ("", "left")):
         table.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
     for entry in layers:
-        table.add_row(entry.node or entry.tensor, entry.op, f"{entry.error:.3g}", f"{entry.largest:.3g}")
+        figures = ("" if value is None else f"{value:.3g}" for value in (entry.error, entry.inherited, entry.largest))
+        remarks = [STARTS] * (entry.tensor == start) + [RESCALED] * entry.rescaled
+        table.add_row(entry.node or entry.tensor, entry.op, *figures, ", ".join(remarks))
     console.print(table)

@@ -12,6 +12,9 @@ was folded into writes what that wrote.
     error   = ||a - b|| / ||a||        over all samples, a of the first model
     largest = max |a - b|
 
+Scales that cross-layer equalization put on the channels between two Convs are divided out (`drivers.rescaled`), and the
+error starts where a layer adds to that of its inputs what counts at the outputs (`drivers.onset`).
+
 Tensors that are not floating-point, or differ in shape, are not compared; of an output whose shape depends on values
 (NonMaxSuppression) what it is made of is.
 """
@@ -19,7 +22,8 @@ Tensors that are not floating-point, or differ in shape, are not compared; of an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -32,8 +36,11 @@ from ..runtime.quality.comparison import chosen
 from ..runtime.quality.distances import RelativeError
 from ..runtime.quality.outputs import is_row
 from ..runtime.session import model_session
+from .onset import inherited_errors, onset
+from .rescaled import ChannelSums, reader_results, undone
 
 BATCH = 16
+Order = Literal["worst", "network"]
 
 
 @dataclass(frozen=True)
@@ -48,31 +55,43 @@ class Pair:
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one tensor; `agreement` in [0, 1] is the share of samples with the same class, None but for class scores."""
+    """Of one tensor.
+
+    Attributes:
+        error, largest: see the module docstring; with scales divided out, `largest` is None.
+        inherited: the largest error of what the tensor is made of.
+        rescaled: the scales of its channels were divided out.
+        agreement: the share of samples with the same class, in [0, 1]; None but for class scores.
+    """
 
     node: str
     op: str
     tensor: str
     other: str
     error: float
-    largest: float
+    largest: float | None
     agreement: float | None = None
+    inherited: float = 0.0
+    rescaled: bool = False
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`outputs` in the order of the model, `layers` worst first; `apart`: tensors of both, of different shapes."""
+    """`outputs` in the order of the model, `layers` as asked for; `apart`: tensors of both, of different shapes;
+    `start`: the tensor in which the error starts, None where it builds up little by little."""
 
     samples: int
     outputs: list[Difference]
     layers: list[Difference]
     apart: list[str]
+    start: str | None
 
 
 @dataclass
 class _Sums:
-    """Streamed over the batches."""
+    """Streamed over the batches; `channels` of maps whose scales may have to be divided out."""
 
+    channels: ChannelSums | None = None
     relative: RelativeError = field(default_factory=RelativeError)
     largest: float = 0.0
     same: list[np.ndarray] = field(default_factory=list[np.ndarray])
@@ -80,6 +99,8 @@ class _Sums:
     def add(self, a: np.ndarray, b: np.ndarray) -> None:
         self.relative.add({"": a}, {"": b})
         self.largest = max(self.largest, float(np.abs(a.astype(np.float64) - b).max(initial=0.0)))
+        if self.channels is not None:
+            self.channels.add(a, b)
         if is_row(a):
             self.same.append(chosen(a) == chosen(b))
 
@@ -95,20 +116,48 @@ def compare_models(
     origins: Mapping[str, str] | None = None,
     batch: int = BATCH,
     progress: Progress = silent,
+    order: Order = "worst",
 ) -> Comparison:
     """See the module docstring.
 
     Args:
         origins: node of the second model -> node of the first.
+        order: of the layers: worst first, or as the first model has them.
 
     Raises:
         CompressError: the outputs differ in number, or onnxruntime cannot run a model.
     """
     outputs = output_pairs(first.graph, second.graph)
     pairs = [*outputs, *layer_pairs(first.graph, second.graph, origins or {})]
+    results = reader_results(first.graph, {pair.first for pair in pairs})
+    inside = [*[False] * len(outputs), *(pair.first in results for pair in pairs[len(outputs) :])]
+    sums = [_Sums(ChannelSums() if each else None) for each in inside]
+    count, apart = _measure(first, second, data, pairs, sums, batch, progress)
+    rated = {tensor.name for tensor in first.graph.outputs}
+    measured = {
+        index: _difference(pair, total, pair.first in rated)
+        for index, (pair, total) in enumerate(zip(pairs, sums, strict=True))
+        if index not in apart
+    }
+    errors = {entry.tensor: entry.error for entry in measured.values()}
+    divided = undone(results, errors, {pairs[i].first: each.error for i in measured if (each := sums[i].channels)})
+    inherited = inherited_errors(first.graph, errors | divided)
+    found = {i: _explained(entry, divided, inherited.get(entry.tensor, 0.0)) for i, entry in measured.items()}
+    whole = [entry for index, entry in found.items() if index < len(outputs)]
+    layers = [entry for index, entry in found.items() if index >= len(outputs)]
+    if order == "worst":
+        layers.sort(key=lambda entry: (-entry.error, entry.node))
+    start = onset(first.graph, errors | divided, [entry.tensor for entry in whole])
+    return Comparison(count, whole, layers, [pairs[index].first for index in sorted(apart)], start)
+
+
+def _measure(
+    first: Model, second: Model, data: Data, pairs: list[Pair], sums: list[_Sums], batch: int, progress: Progress
+) -> tuple[int, set[int]]:
+    """Add all samples to `sums`; how many there were, and which pairs cannot be compared."""
     a = model_session(first, [pair.first for pair in pairs])
     b = model_session(second, [pair.second for pair in pairs])
-    sums, apart, count = [_Sums() for _ in pairs], set[int](), 0
+    apart, count = set[int](), 0
     with progress("compare", -(-data.samples // batch)) as advance:
         for feeds in data.batches(batch):
             left, right = a.run(feeds), b.run(_renamed(feeds, first.graph, second.graph))
@@ -117,12 +166,7 @@ def compare_models(
                 x, y = left[pair.first], right[pair.second]
                 apart.add(index) if _unlike(x, y) else sums[index].add(x, y)
             advance()
-    rated = {tensor.name for tensor in first.graph.outputs}
-    found = [_difference(pair, total, pair.first in rated) for pair, total in zip(pairs, sums, strict=True)]
-    layers = [entry for i, entry in enumerate(found) if i >= len(outputs) and i not in apart]
-    worst = sorted(layers, key=lambda entry: (-entry.error, entry.node))
-    whole = [entry for i, entry in enumerate(found[: len(outputs)]) if i not in apart]
-    return Comparison(count, whole, worst, [pairs[index].first for index in sorted(apart)])
+    return count, apart
 
 
 def output_pairs(first: gs.Graph, second: gs.Graph) -> list[Pair]:
@@ -170,3 +214,10 @@ def _unlike(x: np.ndarray, y: np.ndarray) -> bool:
 def _difference(pair: Pair, sums: _Sums, output: bool) -> Difference:
     agreement = float(np.concatenate(sums.same).mean()) if output and sums.same else None
     return Difference(pair.node, pair.op, pair.first, pair.second, sums.error, sums.largest, agreement)
+
+
+def _explained(entry: Difference, divided: Mapping[str, float], inherited: float) -> Difference:
+    """`entry` without scales that a reader undoes, and with what it inherits."""
+    if entry.tensor not in divided:
+        return replace(entry, inherited=inherited)
+    return replace(entry, error=divided[entry.tensor], largest=None, inherited=inherited, rescaled=True)

@@ -42,6 +42,13 @@ def test_two_models_are_compared(models: tuple[Path, Path], tmp_path: Path, caps
     assert call("compare", *models, *data, "--top", 1) == 0
     shown = capsys.readouterr().out
     assert "output y: relative error" in shown and "and 3 more" in shown
+    assert "the error starts in" in shown or "the error builds up" in shown
+    assert call("compare", *models, *data, "--json", "--order", "network") == 0
+    ordered = json.loads(capsys.readouterr().out)
+    assert [entry["tensor"] for entry in ordered["layers"]] == list("trpf") and ordered["start"] == found["start"]
+    assert call("compare", *models, *data, "--order", "network") == 0
+    shown = capsys.readouterr().out
+    assert "starts here" in shown and " more: --top" not in shown
     assert "note: no --preprocess given" in shown and any("no --preprocess" in note for note in found["notes"])
 
 
@@ -49,3 +56,11 @@ def test_a_report_has_to_be_one(models: tuple[Path, Path], tmp_path: Path, capsy
     (tmp_path / "r.json").write_text("[]")
     assert call("compare", *models, "--data", "d.npz", "--report", tmp_path / "r.json") == 2
     assert "not a report" in capsys.readouterr().err
+
+
+def test_models_that_do_not_differ(
+    models: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "d.npz", images=images(6))
+    assert call("compare", models[0], models[0], "--data", tmp_path / "d.npz") == 0
+    assert "the outputs do not differ" in capsys.readouterr().out

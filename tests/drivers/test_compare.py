@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 from builders import Images, model, normal
 from onnx_compress.compiler.errors import CompressError
-from onnx_compress.drivers.compare import compare_models, layer_pairs
+from onnx_compress.compiler.graph.io import Model
+from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.options import RunOptions
+from onnx_compress.drivers.compare import Comparison, Difference, compare_models, layer_pairs
+from onnx_compress.passes.quantize import Quantize
 
 CHAIN = """g (float[N,3] x) => (float[N,3] y) {
     [a] s = Mul(x, p)
@@ -57,3 +63,95 @@ def test_models_of_another_task_are_refused():
     two = model("g (float[N,3] x) => (float[N,3] y, float[N,3] z) { y = Relu(x) z = Abs(x) }")
     with pytest.raises(CompressError, match="1 and 2 outputs"):
         compare_models(scaled(1, 1), two, Images(normal(2, 3)))
+
+
+def test_layers_in_the_order_of_the_network():
+    found = compare_models(scaled(2, 3), scaled(2.2, 3.3), Images(np.abs(normal(8, 3))), order="network")
+    assert [entry.node for entry in found.layers] == ["a", "b"]
+    assert [round(entry.inherited, 5) for entry in [*found.layers, *found.outputs]] == [0, 0.1, 0.21]
+
+
+@pytest.mark.parametrize(("p", "q", "start"), [(2.2, 4.5, "t"), (3, 3, "s"), (2, 4.5, "t"), (2, 3, None)])
+def test_the_error_starts_where_much_of_it_comes_from(p: float, q: float, start: str | None):
+    assert compare_models(scaled(2, 3), scaled(p, q), Images(np.abs(normal(8, 3)))).start == start
+
+
+def test_no_layer_is_the_start_where_the_error_builds_up():
+    text = (
+        "g (float[N,3] x) => (float[N,3] y) { a = Mul(x, p) b = Mul(a, p) c = Mul(b, p) d = Mul(c, p) y = Mul(d, p) }"
+    )
+    one, other = (model(text, p=np.array(each, np.float32)) for each in (1, 1.01))
+    found = compare_models(one, other, Images(normal(8, 3)))
+    assert (found.start, len(found.layers)) == (None, 4)
+
+
+def test_a_branch_that_is_small_beside_the_sum_is_not_the_start():
+    text = """g (float[N,3] x) => (float[N,3] y) {
+        b = Mul(x, p) s = Add(x, b) t = Mul(s, q) y = Relu(t)
+    }"""
+    one, other = (
+        model(text, p=np.array(p, np.float32), q=np.array(q, np.float32)) for p, q in ((0.01, 1.0), (0.02, 1.3))
+    )
+    found = compare_models(one, other, Images(normal(8, 3)))
+    assert (found.layers[0].tensor, found.start) == ("b", "t")
+
+
+def test_an_error_that_is_no_number_starts_somewhere():
+    assert compare_models(scaled(2, 3), scaled(2, np.nan), Images(normal(8, 3))).start == "t"
+
+
+CONVS = """g (float[N,3,6,6] x) => (float[N,4,6,6] y) {
+    [a] s = Conv(x, w, b) [r] t = Relu(s) [c] u = Conv(t, v) [d] y = Sigmoid(u)
+}"""
+BATCHNORM = CONVS.replace("[r] t = Relu(s)", "n = BatchNormalization(s, one, zero, zero, one) [r] t = Relu(n)")
+GAINS = np.array([1, 40, 3, 7, 1], np.float32)
+
+
+def convs(up: np.ndarray, down: np.ndarray, text: str = CONVS, **more: Any) -> Model:
+    """The channels between the Convs times `up`, and divided by `down` in the second."""
+    w, v = normal(5, 3, 1, 1, seed=1) * up.reshape(-1, 1, 1, 1), normal(4, 5, 1, 1, seed=2) / down.reshape(1, -1, 1, 1)
+    return model(text, w=w, b=normal(5, seed=3) * up, v=v.astype(np.float32), **more)
+
+
+def differences(found: Comparison) -> dict[str, Difference]:
+    return {entry.tensor: entry for entry in [*found.layers, *found.outputs]}
+
+
+@pytest.mark.parametrize("text", [CONVS, BATCHNORM])
+def test_scales_that_the_next_conv_undoes_are_divided_out(text: str):
+    ones, zeros = np.ones(5, np.float32), np.zeros(5, np.float32)
+    first = convs(ones, ones, text, **({} if text == CONVS else {"one": ones, "zero": zeros}))
+    found = compare_models(first, convs(GAINS, GAINS), Images(normal(40, 3, 6, 6)), batch=7)
+    layers = differences(found)
+    assert {name for name, each in layers.items() if each.rescaled} == {"s", "t"}
+    assert all(each.error < 1e-4 for each in layers.values())
+    assert all((each.largest is None) == each.rescaled for each in layers.values())
+
+
+def test_an_error_beside_the_scales_remains():
+    second = convs(GAINS, GAINS)
+    weight = second.graph.tensors()["w"]
+    weight.values = weight.values + GAINS.reshape(-1, 1, 1, 1) * 0.1 * normal(*weight.values.shape, seed=7)
+    found = compare_models(convs(*[np.ones(5, np.float32)] * 2), second, Images(normal(40, 3, 6, 6)))
+    layers = differences(found)
+    assert layers["s"].rescaled and layers["t"].rescaled
+    assert 0.05 < layers["s"].error < 0.2 and layers["s"].inherited == 0
+    assert found.start == "s"
+
+
+@pytest.mark.parametrize("gain", [np.full(5, 1.5, np.float32), np.array([1, 1, 3, 1, 1], np.float32)])
+def test_scales_that_nothing_undoes_are_an_error(gain: np.ndarray):
+    ones = np.ones(5, np.float32)
+    found = compare_models(convs(ones, ones), convs(gain, ones), Images(normal(40, 3, 6, 6)))
+    assert not any(entry.rescaled for entry in found.layers)
+    assert found.start == "s" and differences(found)["s"].error > 0.3
+
+
+@pytest.mark.parametrize("target", ["xavier", "ort"])
+def test_equalization_before_quantization_is_no_difference(target: str):
+    wide, images = convs(1 / GAINS, 1 / GAINS), Images(normal(40, 3, 6, 6))
+    first, second = convs(1 / GAINS, 1 / GAINS), wide
+    Quantize(balance="relu").run(second.graph, Context(RunOptions(target=target), data=images))
+    layers = differences(compare_models(first, second, images))
+    assert layers["s"].rescaled and layers["t"].rescaled
+    assert all(entry.error < 0.05 for entry in layers.values())
