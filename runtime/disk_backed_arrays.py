@@ -42,6 +42,13 @@ class DiskBackedArrays(Sequence[np.ndarray]):
             self.held -= part.nbytes
         self._parts[index] = None
 
+    def shape(self, index: int) -> tuple[int, ...]:
+        """Of an array that is not read for it."""
+        part = self._parts[index]
+        if part is None:
+            raise IndexError(f"array {index} was given up")
+        return part.shape if isinstance(part, np.ndarray) else part[2]
+
     def __len__(self) -> int:
         return len(self._parts)
 

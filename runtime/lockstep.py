@@ -259,7 +259,7 @@ def _wanted(layer: Layer, samples: Sequence[RowSampler], targets: Sequence[Wante
 
 def _rows(sample: RowSampler, target: WantedOutputs) -> int:
     """About as many as will be sampled."""
-    positions = prod(target.original[sample.layer.output.name][0].shape[2:])
+    positions = prod(target.original[sample.layer.output.name].shape(0)[2:])
     return min(sample.limit, sum(sample.inputs.lengths) * positions)
 
 

@@ -33,6 +33,17 @@ def test_arrays_come_back_as_they_were(in_file: tuple[int, ...]) -> None:
     assert arrays.lengths == [4, 2, 0, 1, 2]
 
 
+def test_shapes_are_told_without_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = DiskBackedArrays()
+    for index, array in enumerate(ARRAYS):
+        arrays.add(array, to_file=index < 2)
+    monkeypatch.setattr(DiskBackedArrays, "_read", None)
+    assert [arrays.shape(index) for index in range(len(ARRAYS))] == [array.shape for array in ARRAYS]
+    arrays.drop(1)
+    with pytest.raises(IndexError, match="array 1 was given up"):
+        arrays.shape(1)
+
+
 def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def full() -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
