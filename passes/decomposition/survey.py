@@ -165,8 +165,10 @@ def _unformed(conv: Conv, options: SurveyOptions) -> str | None:
 def _too_small(dense: Choice, options: SurveyOptions) -> str:
     if "latency" in options.units and "latency" not in dense.costs:
         return "its shape is not known, so neither is its latency"
-    unit = "faster" if "latency" in options.units else "cheaper"
-    return f"no size that is a multiple of {options.align} is {unit} than the Conv itself"
+    multiple = f" that is a multiple of {options.align}"
+    if "latency" in options.units:
+        return f"no size{multiple if options.align > 1 else ''} is faster than the Conv itself"
+    return f"no size{multiple} is cheaper than the Conv itself"
 
 
 def _choices(
