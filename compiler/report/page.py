@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from . import events, notes, to_json
-from .drawings import frontier_drawings, layer_drawings, search_drawings, training_drawings
+from .drawings import frontier_drawings, int8_drawings, layer_drawings, search_drawings, training_drawings
 from .fields import Report
 from .formatting import figure, humanized, milliseconds, percent, short
 from .frontier import Frontier
@@ -22,6 +22,9 @@ from .thumbnails import Thumbnail, curve_drawings, forms, spread_drawings
 
 FIRST = 12
 """So many small drawings are shown at once, the others when asked for."""
+
+
+INT8_COSTS = ("int8_loss", "int8_divergence", "ms_saved")
 
 
 def written_as(path: Path, report: Report) -> str:
@@ -72,7 +75,7 @@ def _values(report: Report, frontier: Frontier | None) -> dict[str, Any]:
         "name": _name(report),
         "lines": lines,
         "notes": [*events(report), *notes(report)],
-        "layers": list(layer_drawings(table)),
+        "layers": [*layer_drawings(table), *int8_drawings(report)],
         "histories": [*search_drawings(report), *known, *training_drawings(report)],
         "groups": [group for group in _groups(report) if group["drawings"]],
         "axes": error_axes(),
@@ -112,5 +115,5 @@ def _group(title: str, note: str, drawings: list[Thumbnail]) -> dict[str, Any]:
 
 def _columns(table: list[Any]) -> set[str]:
     """The columns that have something in them."""
-    optional = ("form", "size", "error", "int8_error", "ms_before", "ms_after", "measured", "macs_before")
+    optional = ("form", "size", "error", "int8_error", *INT8_COSTS, "ms_before", "ms_after", "measured", "macs_before")
     return {name for name in optional if any(getattr(row, name) not in (None, "") for row in table)}

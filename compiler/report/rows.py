@@ -36,6 +36,9 @@ class Row:
     full: int | None = None
     error: float | None = None
     int8_error: float | None = None
+    int8_loss: float | None = None
+    int8_divergence: float | None = None
+    ms_saved: float | None = None
     sensitivity: float | None = None
     decisions: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     why: list[str] = field(default_factory=list[str])
@@ -87,8 +90,11 @@ def _add(row: Row, name: str, decision: DecisionReport) -> None:
     row.full = _whole(figures, ("full_size", "units"), row.full)
     row.error = _number(figures, "error", row.error)
     row.sensitivity = _number(figures, "sensitivity", row.sensitivity)
-    rounding = _number(figures, "weight_error", None)
-    row.int8_error = row.int8_error if rounding is None else max(rounding, row.int8_error or 0.0)
+    row.int8_error = _largest(row.int8_error, figures, "weight_error")
+    row.int8_loss = _largest(row.int8_loss, figures, "int8_loss")
+    row.int8_divergence = _largest(row.int8_divergence, figures, "int8_divergence")
+    saved = _number(figures, "ms_saved", None)
+    row.ms_saved = row.ms_saved if saved is None else saved + (row.ms_saved or 0.0)
     if row.macs_before is None:
         row.macs_before = _whole(figures, ("macs_before",), None)
         row.macs_after = _whole(figures, ("macs_after",), None)
@@ -105,6 +111,12 @@ def _add_note(row: Row, sentence: str) -> None:
 def _number(figures: Mapping[str, Any], key: str, otherwise: float | None) -> float | None:
     value = figures.get(key)
     return float(value) if isinstance(value, int | float) else otherwise
+
+
+def _largest(known: float | None, figures: Mapping[str, Any], key: str) -> float | None:
+    """Of several nodes that stand for one layer."""
+    value = _number(figures, key, None)
+    return known if value is None else max(value, known or 0.0)
 
 
 def _whole(figures: Mapping[str, Any], keys: Sequence[str], otherwise: int | None) -> int | None:

@@ -20,7 +20,7 @@ AIMET's automatic mixed precision; the knapsack over time as in HALP (Shen et al
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,23 @@ LEAST = 1e-4
 
 
 @dataclass(frozen=True)
+class TimeSaved:
+    """t_l by layer, in milliseconds where `timed`."""
+
+    by_layer: Mapping[str, float]
+    timed: bool
+
+    @property
+    def ms(self) -> Mapping[str, float]:
+        return self.by_layer if self.timed else {}
+
+    def cost(self, in_float: Iterable[str]) -> str:
+        """What these layers cost in float, as part of a sentence; empty where it is not known."""
+        more = 1000 * sum(self.ms.get(name, 0.0) for name in in_float)
+        return f" (estimated to take {more:.1f} us more than in INT8)" if self.timed else ""
+
+
+@dataclass(frozen=True)
 class Precision:
     """What is known of a layer: D_l, and t_l, which is in milliseconds where `timed`."""
 
@@ -67,12 +84,14 @@ class Outcome:
     """What a search has found.
 
     Attributes:
-        in_float: the layers that stay in float, by name.
+        known: the layers that may stay in float, by name.
+        in_float: those that do.
         judged: the network with these in float and the others in INT8; None where all stay.
         trials: networks that were judged.
     """
 
-    in_float: Mapping[str, Precision]
+    known: Mapping[str, Precision]
+    in_float: Sequence[str]
     judged: Judged | None
     trials: int
 
@@ -81,8 +100,14 @@ class Outcome:
         count, trials = len(self.in_float), f"{self.trials} trial{'s' * (self.trials > 1)}"
         if self.judged is None:
             return f"every layer stays in float: it is not met otherwise, by {trials} {search.how()}"
-        layers = "every layer in INT8" if not count else f"{count} layer{'s' * (count > 1)} in float"
+        layers = "every layer in INT8" if not count else f"{count} layer{'s' * (count > 1)} in float{self._cost}"
         return f"{search.figure(self.judged.loss)} with {layers}, by {trials}, judged {search.how()}"
+
+    @property
+    def _cost(self) -> str:
+        known = {name: self.known[name] for name in self.in_float}
+        timed = all(each.timed for each in known.values())
+        return TimeSaved({name: each.saved for name, each in known.items()}, timed).cost(known)
 
     def metrics(self, search: BudgetSearch) -> dict[str, float]:
         found = {"trials": float(self.trials), "in_float": float(len(self.in_float))}
@@ -90,19 +115,25 @@ class Outcome:
 
     def reasons(self, budget: Budget) -> dict[str, str]:
         """By layer."""
-        return {name: f"stays in float for {budget}: {known}" for name, known in self.in_float.items()}
+        return {name: f"stays in float for {budget}: {self.known[name]}" for name in self.in_float}
 
 
 def search_precision(
-    quantizer: Quantizer, accepted: Sequence[gs.Node], free: Sequence[str], search: BudgetSearch, ctx: Context
+    quantizer: Quantizer,
+    accepted: Sequence[gs.Node],
+    free: Sequence[str],
+    saved: TimeSaved,
+    search: BudgetSearch,
+    ctx: Context,
 ) -> Outcome:
     """Searches; the accepted layers have been rounded.
 
     Args:
         free: the names of those that may stay in float.
+        saved: see `time_saved`.
     """
     assert ctx.data is not None
-    known = _measured(quantizer, free, ctx.judging or ctx.data, ctx)
+    known = _measured(quantizer, free, saved, ctx.judging or ctx.data, ctx)
     units = [[name for name in unit if name in known] for unit in quantizer.sharing()]
     value = {tuple(unit): _worth([known[name] for name in unit]) for unit in units if unit}
     order = sorted(value, key=lambda unit: -value[unit])
@@ -124,7 +155,7 @@ def search_precision(
             count = _next(tried, left, search)
     best = min((count for count, each in tried.items() if search.within(each)), default=len(order))
     names = [name for unit in order[:best] for name in unit]
-    return Outcome({name: known[name] for name in names}, tried.get(best), len(tried))
+    return Outcome(known, names, tried.get(best), len(tried))
 
 
 def _next(tried: Mapping[int, Judged], left: np.ndarray, search: BudgetSearch) -> int:
@@ -143,25 +174,26 @@ def _next(tried: Mapping[int, Judged], left: np.ndarray, search: BudgetSearch) -
 
 def _worth(layers: Sequence[Precision]) -> float:
     """What leaving layers in float together gives per time."""
-    return sum(each.divergence for each in layers) / max(sum(each.saved for each in layers), 1e-9)
+    return sum(each.divergence for each in layers) / sum(max(each.saved, LEAST) for each in layers)
 
 
-def _measured(quantizer: Quantizer, free: Sequence[str], data: Data, ctx: Context) -> dict[str, Precision]:
+def _measured(
+    quantizer: Quantizer, free: Sequence[str], saved: TimeSaved, data: Data, ctx: Context
+) -> dict[str, Precision]:
     """By name, of the layers whose rounding can be tried alone."""
-    saved, timed = time_saved(quantizer, ctx)
     divergence = WeightDivergence(quantizer.graph, Slice(data, 0, min(MEASURED, data.samples)), ctx.activation_bytes)
     layers = in_graph_order(quantizer.graph, measurable(quantizer.graph, lambda node: node.name in free))
     found: dict[str, Precision] = {}
     with ctx.progress("sensitivity to INT8", len(layers)) as advance:
         for layer in layers:
             (lost,) = divergence.divergences(layer, [quantizer.rounded(layer)], quantizer.grid(layer.input))
-            found[layer.name] = Precision(lost, saved.get(layer.name, LEAST), timed)
+            found[layer.name] = Precision(lost, saved.by_layer.get(layer.name, 0.0), saved.timed)
             advance()
     return found
 
 
-def time_saved(quantizer: Quantizer, ctx: Context) -> tuple[dict[str, float], bool]:
-    """By layer, t_l, and whether it is in milliseconds."""
+def time_saved(quantizer: Quantizer, ctx: Context) -> TimeSaved:
+    """Of all rounded layers."""
     graph = quantizer.graph
     shapes = network_shapes(graph, ctx)
     names = {name for unit in quantizer.sharing() for name in unit}
@@ -170,12 +202,13 @@ def time_saved(quantizer: Quantizer, ctx: Context) -> tuple[dict[str, float], bo
         quantizer.write(Rewriter(trial, {}), lambda node: node.name in names, [])
         try:
             before, after = _times(graph, ctx, "fp16"), _times(trial, ctx, "auto")
-            return {name: max(before.get(name, 0.0) - after.get(name, 0.0), LEAST) for name in names}, True
+            saved = {name: max(before.get(name, 0.0) - after.get(name, 0.0), 0.0) for name in names}
+            return TimeSaved(saved, timed=True)
         except UnknownShape:
             pass
     macs = {name: float(cost.macs or 0) for name, cost in conv_costs(graph, shapes)}
     total = sum(macs.values()) or 1.0
-    return {name: max(macs.get(name, 0.0) / total, LEAST) for name in names}, False
+    return TimeSaved({name: macs.get(name, 0.0) / total for name in names}, timed=False)
 
 
 def _times(graph: gs.Graph, ctx: Context, precision: PrecisionRequest) -> dict[str, float]:

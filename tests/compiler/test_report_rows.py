@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import reports
+from onnx_compress.compiler.report.drawings import int8_drawings
 from onnx_compress.compiler.report.fields import DecisionReport
+from onnx_compress.compiler.report.page import to_html
 from onnx_compress.compiler.report.rows import rows
 from onnx_compress.compiler.report.sizes import size_lines
 
@@ -50,3 +52,23 @@ def test_a_share_without_a_whole_is_empty():
     report = reports.report()
     report["before"]["macs"] = 0
     assert size_lines(report)[0].share == ""
+
+
+def test_what_int8_costs_is_shown_in_the_order_of_the_network():
+    report = reports.report()
+    report["passes"][4]["decisions"] = [
+        decision("plain.basis", "plain", "quantized", int8_loss=0.001, int8_divergence=0.02, ms_saved=0.25),
+        decision("plain.mix", "plain", "skipped", "in float", int8_loss=0.5, int8_divergence=0.01, ms_saved=0.5),
+        decision("last", "last", "quantized", int8_loss=0.003),
+        decision("none", "none", "skipped", "shares its weight"),
+    ]
+    found = {row.name: row for row in rows(report)}
+    assert (found["plain"].int8_loss, found["plain"].int8_divergence, found["plain"].ms_saved) == (0.5, 0.02, 0.75)
+    assert (found["last"].int8_loss, found["last"].ms_saved, found["none"].int8_loss) == (0.003, None, None)
+    (drawing,) = int8_drawings(report)
+    titles = [
+        drawing.svg.index(f"<title>{text}") for text in ("plain:  0.1 %", "plain, stays in float:  50 %", "last:  0.3")
+    ]
+    assert titles == sorted(titles)
+    page = to_html(report)
+    assert "50.000 %" in page and "INT8 saves, ms" in page and "0.7500" in page

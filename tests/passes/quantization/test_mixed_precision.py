@@ -13,6 +13,7 @@ from onnx_compress.compiler.graph.copies import copy_graph
 from onnx_compress.compiler.graph.io import Model, to_proto
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.overrides import parse_override
 from onnx_compress.drivers.compress import Compressed
 from onnx_compress.passes.quantization.mixed_precision import TRIALS
@@ -45,9 +46,10 @@ def network() -> Model:
     return model(TEXT, **weights, u=normal(6, 6, 1, 1, seed=6))
 
 
-def quantized(subject: Model, *overrides: str, **options: object) -> PassResult:
+def quantized(subject: Model, *overrides: str, target: str = "xavier", **options: object) -> PassResult:
     entry = Quantize(**options)
-    ctx = Context(data=IMAGES, overrides=tuple(parse_override(text, [entry]) for text in overrides), running="quantize")
+    given = tuple(parse_override(text, [entry]) for text in overrides)
+    ctx = Context(RunOptions(target=target), data=IMAGES, overrides=given, running="quantize")
     ctx.original = copy_graph(subject.graph)
     return entry.run(subject.graph, ctx)
 
@@ -74,6 +76,26 @@ def test_the_layer_that_costs_most_stays_in_float():
     assert decision.reason.startswith("stays in float for error=0.1: INT8 in it alone costs ")
     assert decision.reason.endswith(" us")
     assert any(note.startswith("error=0.1: error=0.0") and "1 layer in float" in note for note in result.notes)
+    assert any("1 layer in float (estimated to take " in note for note in result.notes)
+
+
+def test_the_report_says_what_int8_costs_and_saves_in_every_layer():
+    results = [quantized(network(), error=0.1), quantized(network())]
+    for result, keys in zip(
+        results, ({"int8_loss", "int8_divergence", "ms_saved"}, {"int8_loss", "ms_saved"}), strict=True
+    ):
+        assert [each.node for each in result.decisions] == ["Conv_0", DEPTHWISE, "Conv_5", "Conv_7"]
+        assert all(keys <= set(each.figures) for each in result.decisions)
+        losses = {each.node: each.figures["int8_loss"] for each in result.decisions}
+        assert losses[DEPTHWISE] > 0.1 > 0.01 > max(loss for name, loss in losses.items() if name != DEPTHWISE)
+        assert result.metrics["quantized"] == 3
+    assert any("1 layer stays in float (estimated to take " in note for note in results[1].notes)
+
+
+def test_no_times_where_the_target_has_no_model_of_them():
+    result = quantized(network(), target="ort")
+    assert not any("ms_saved" in each.figures for each in result.decisions)
+    assert any(note.startswith("1 layer stays in float for what") for note in result.notes)
 
 
 def test_nothing_stays_in_float_where_the_budget_is_kept_without():
