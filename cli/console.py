@@ -1,6 +1,7 @@
 """Where text goes: results to stdout, errors and progress to stderr; colour only on terminals, never with NO_COLOR.
 
-Progress is a bar per stage on a terminal. Elsewhere it is a line per stage that took longer than two seconds.
+Progress is a bar per stage on a terminal. Elsewhere it is a line per stage that took longer than two seconds, and lines
+in between: every two seconds at first, later as often as a stage has become a tenth longer.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e
 STAGE, NOTE = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[note]}"))
 WORTH_A_LINE = 2.0
 """Seconds."""
+OFTEN = 0.1
+"""Of the time that a stage has taken: what has to pass before the next line."""
 STEPS = 200
 """Lines of one stage, at most; of a longer one every second step, or every third, ..."""
 
@@ -65,7 +68,7 @@ def progress_bars(quiet: bool, verbose: bool = False) -> Generator[Reporter, Non
 
 
 def plain_lines(console: Console, verbose: bool = False, clock: Callable[[], float] = time.perf_counter) -> Reporter:
-    """`fitting: 55 of 55, 12.3 s`, when a stage of more than two seconds has ended; `verbose`: for every layer, too."""
+    """`fitting: 55 of 55, 12.3 s`, as the module docstring says; `verbose`: for every layer, too."""
 
     def say(text: str, seconds: float, note: str) -> None:
         console.print(f"{text}, {seconds:.1f} s{f', {note}' if note else ''}", soft_wrap=True)
@@ -73,12 +76,15 @@ def plain_lines(console: Console, verbose: bool = False, clock: Callable[[], flo
     @contextmanager
     def lasting(name: str, total: int) -> Generator[Advance, None, None]:
         started, done, last, each = clock(), 0, "", 1 + total // STEPS
+        said = started
 
         def advance(note: str = "") -> None:
-            nonlocal done, last
-            done, last = done + 1, note
-            if verbose and note and (done % each == 0 or done == total):
-                say(f"{name}: {done} of {max(done, total)}", clock() - started, note)
+            nonlocal done, last, said
+            done, last, now = done + 1, note, clock()
+            due = done < total and now - said > max(WORTH_A_LINE, OFTEN * (now - started))
+            if (done % each == 0 or done == total) if verbose and note else due:
+                said = now
+                say(f"{name}: {done} of {max(done, total)}", now - started, note)
 
         try:
             yield advance

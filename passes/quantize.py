@@ -226,7 +226,7 @@ class Quantize(Pass):
             if node.op == "Gemm":
                 fold_factors(rewriter, node)
         if self.balance != "none":
-            equalize(rewriter, lambda node: id(node) in chosen, ctx.data, self.balance == "relu")
+            equalize(rewriter, lambda node: id(node) in chosen, ctx.data, self.balance == "relu", ctx.progress)
         per_channel = graph.opset >= PER_CHANNEL_OPSET
         if ctx.data is None and ctx.target.folds_weight_arithmetic and per_channel:
             return pack_weights(rewriter, accepted, spreads)

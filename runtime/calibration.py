@@ -22,7 +22,7 @@ from .data import batch_size, one_of_each_shape
 from .session import graph_session
 
 BINS = 4096
-COUNTED = 1 << 13
+COUNTED = 1 << 12
 MEMORY = 64 << 20
 
 
@@ -111,10 +111,12 @@ def histograms(
     return found
 
 
-def channel_peaks(graph: gs.Graph, names: Sequence[str], data: Data, samples: int) -> dict[str, np.ndarray]:
+def channel_peaks(
+    graph: gs.Graph, names: Sequence[str], data: Data, samples: int, progress: Progress = silent
+) -> dict[str, np.ndarray]:
     """The largest |x| per channel (axis 1) of every named tensor."""
     peaks: dict[str, np.ndarray] = {}
-    for values in observe(graph, names, data, samples):
+    for values in observe(graph, names, data, samples, progress, "balance"):
         for name in names:
             seen = np.abs(values[name])
             if not seen.size:

@@ -129,7 +129,8 @@ def sized_batches(data: Data, most: int = BATCH) -> Iterator[Feeds]:
 
 def batch_size(data: Data) -> int:
     """How many samples go through a network at once."""
-    return min(BATCH, max(LEAST, BATCH_BYTES // max(1, sample_bytes(data))))
+    size = min(BATCH, max(LEAST, BATCH_BYTES // max(1, sample_bytes(data))))
+    return data.fixed_batch or min(size, data.largest_batch or size)
 
 
 def sample_bytes(data: Data) -> int:

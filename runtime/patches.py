@@ -62,10 +62,11 @@ def _taps(conv: Conv, spatial: tuple[int, ...], positions: np.ndarray) -> tuple[
     """Where the taps of the kernel lie in the flat input, (images, count, taps), and whether they are inside of it."""
     outputs = np.unravel_index(positions, output_shape(conv, spatial))
     offsets = np.unravel_index(np.arange(int(np.prod(conv.kernel))), conv.kernel)
-    flat, inside = np.zeros((*positions.shape, len(offsets[0])), np.intp), np.True_
+    flat = np.zeros((*positions.shape, len(offsets[0])), np.intp)
+    inside = np.ones(flat.shape, bool)
     layout = zip(outputs, offsets, spatial, conv.pads(spatial), conv.strides, conv.dilations, strict=True)
     for output, offset, size, (begin, _), stride, dilation in layout:
         at = output[..., None] * stride + offset * dilation - begin
-        inside = inside & (at >= 0) & (at < size)
+        inside &= (at >= 0) & (at < size)
         flat = flat * size + np.clip(at, 0, size - 1)
     return flat, inside

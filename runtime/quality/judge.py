@@ -12,7 +12,7 @@ tensors where two of them can be compared (`graph.comparable`), paired by positi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -72,7 +72,9 @@ def judge_of_run(original: gs.Graph, ctx: Context, data: Data | None = None) -> 
             advance(f"{judge.original:.4g}")
         return judge
     chosen = data or ctx.judging or ctx.data
-    return None if chosen is None else SampleJudge.of(original, chosen, str(ctx.options.metric))
+    if chosen is None:
+        return None
+    return replace(SampleJudge.of(original, chosen, str(ctx.options.metric)), progress=ctx.progress)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +115,7 @@ class SampleJudge:
     metric: str
     comparison: Callable[[], Comparison]
     labels: np.ndarray | None = None
+    progress: Progress = silent
 
     @staticmethod
     def of(original: gs.Graph, data: Data, metric: str = AUTO) -> SampleJudge:
@@ -140,4 +143,4 @@ class SampleJudge:
     def judge(self, network: gs.Graph | Session, *beside: Comparison) -> Judged:
         """How good a network with the same outputs is; the comparisons `beside` see the same outputs."""
         other = network if isinstance(network, Session) else comparable_session(network)
-        return compared(self.original, other, self.data, self.comparison(), *beside)[0]
+        return compared(self.original, other, self.data, self.comparison(), *beside, progress=self.progress)[0]

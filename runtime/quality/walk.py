@@ -7,31 +7,39 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...compiler.errors import CompressError
-from ...compiler.pipeline.data import Data
-from ..data import sized_batches
+from ...compiler.pipeline.data import Data, Progress, silent
+from ..data import batch_size, sized_batches
 from ..session import Session
 from .comparison import Comparison, Judged
 
 
-def compared(reference: Session, other: Session, data: Data, *comparisons: Comparison) -> list[Judged]:
+def compared(
+    reference: Session, other: Session, data: Data, *comparisons: Comparison, progress: Progress = silent
+) -> list[Judged]:
     """What each of `comparisons` finds; outputs are paired by position. A session beside itself runs once.
 
     Raises:
         CompressError: the outputs differ in number or shape, or none of them holds numbers.
     """
-    for feeds in sized_batches(data):
-        wanted = numbers(reference.run(feeds))
-        found = wanted if other is reference else numbers(other.run(feeds))
-        shapes = [[value.shape for value in side.values()] for side in (wanted, found)]
-        if shapes[0] != shapes[1]:
-            what = f"outputs differ in shape: {shapes[0]} and {shapes[1]}"
-            raise CompressError(what, "metric", "compare networks of one task")
-        if not wanted:
-            raise CompressError("no output is a tensor of numbers", "outputs", "give a network with such an output")
-        paired = dict(zip(wanted, found.values(), strict=True))
-        for comparison in comparisons:
-            comparison.add(wanted, paired)
+    with progress("judge", -(-data.samples // batch_size(data))) as advance:
+        for feeds in sized_batches(data):
+            wanted = numbers(reference.run(feeds))
+            paired = _paired(wanted, wanted if other is reference else numbers(other.run(feeds)))
+            for comparison in comparisons:
+                comparison.add(wanted, paired)
+            advance()
     return [comparison.result() for comparison in comparisons]
+
+
+def _paired(wanted: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What is found, under the names of what is wanted."""
+    shapes = [[value.shape for value in side.values()] for side in (wanted, found)]
+    if shapes[0] != shapes[1]:
+        what = f"outputs differ in shape: {shapes[0]} and {shapes[1]}"
+        raise CompressError(what, "metric", "compare networks of one task")
+    if not wanted:
+        raise CompressError("no output is a tensor of numbers", "outputs", "give a network with such an output")
+    return dict(zip(wanted, found.values(), strict=True))
 
 
 def numbers(outputs: Mapping[str, object]) -> dict[str, np.ndarray]:
