@@ -74,7 +74,7 @@ def scales(graph: gs.Graph) -> dict[str, float]:
 
 
 def error(before: Model, after: Model, x: np.ndarray = IMAGES.x) -> float:
-    (wanted,), (found,) = run(before, x=x).values(), run(after, x=x).values()
+    (wanted,), (found,) = ([value.astype(np.float64) for value in run(each, x=x).values()] for each in (before, after))
     return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
 
 
@@ -400,12 +400,42 @@ def test_half_precision(layers: str, data: Images | None, target: str, opset: in
     assert default.dtype == x.dtype and np.abs(default - run(after, x=x)["y"]).max() < 0.02 * np.abs(default).max()
 
 
-def test_half_weights_that_are_cast():
-    text = TEXT % "k = Cast<to = 1>(w) c = Cast<to = 1>(b) y = Conv<pads = [1, 1, 1, 1]>(x, k, c)"
-    weights = {name: WEIGHTS[name].astype(np.float16) for name in "wb"}
+CAST = "k = Cast<to = %d>(w) c = Cast<to = %d>(b) a = Conv<pads = [1, 1, 1, 1]>(%s, k, c) r = Relu(a) "
+CAST_WEIGHTS = {
+    "half in a float network": ("float", CAST % (1, 1, "x") + "q = Cast<to = 1>(v) y = Conv(r, q)", np.float16),
+    "float in a half network": ("float16", CAST % (10, 10, "x") + "q = Cast<to = 10>(v) y = Conv(r, q)", np.float32),
+    "float in half between Casts": (
+        "float",
+        f"h = Cast<to = 10>(x) {CAST % (10, 10, 'h')} q = Cast<to = 10>(v) d = Conv(r, q) y = Cast<to = 1>(d)",
+        np.float32,
+    ),
+    "there and back": (
+        "float16",
+        CAST.replace("k = ", "j = Cast<to = 1>(w) k = ").replace("(w) c", "(j) c") % (10, 10, "x") + "y = Conv(r, v)",
+        np.float16,
+    ),
+    "moved": (
+        "float",
+        CAST.replace("k = Cast", "j = Identity(w) k = Cast").replace("(w) c", "(j) c") % (1, 1, "x")
+        + "q = Cast<to = 1>(v) y = Conv(r, q)",
+        np.float16,
+    ),
+    "shared": ("float", "k = Cast<to = 1>(v) r = Conv(x, k) y = Conv(r, k)", np.float16),
+}
+
+
+@pytest.mark.parametrize("target", ["xavier", "xavier-8.2", "xavier-8.0", "trt10", "ort"])
+@pytest.mark.parametrize("data", [True, False], ids=["data", "no data"])
+@pytest.mark.parametrize("form", CAST_WEIGHTS)
+def test_half_weights_that_are_cast(form: str, data: bool, target: str):
+    kind, layers, stored = CAST_WEIGHTS[form]
+    text = (TEXT % layers).replace("float", kind)
+    weights = {name: values.astype(stored) for name, values in WEIGHTS.items() if f"({name})" in layers or name == "v"}
     before, after = (model(text, **weights) for _ in range(2))
-    assert quantize(after).metrics == {"quantized": 1, "skipped": 0}
-    assert error(before, after) < 0.03
+    x = IMAGES.x.astype(np.float16 if kind == "float16" else np.float32)
+    result = quantize(after, target, Images(x) if data else None)
+    assert [decision.action for decision in result.decisions] == ["quantized", "quantized"]
+    assert error(before, after, x) < 0.03
 
 
 def test_half_precision_that_cannot_be_left():
