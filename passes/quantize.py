@@ -83,6 +83,7 @@ from .quantization.calibration_cache import tensor_scales
 from .quantization.equalization import equalize
 from .quantization.mixed_precision import Outcome, Precision, TimeSaved, search_precision, time_saved
 from .quantization.quantizer import Quantizer
+from .quantization.requantization import not_read_back, put_into_float, remarks
 from .quantization.weight_only import LayerReport, pack_weights
 
 CACHE_SUFFIX = ".calib"
@@ -144,6 +145,9 @@ class Quantize(Pass):
         "budget 1",
         "(0, 1]",
     )
+    requantize: bool = option(
+        False, "a network that is in INT8 already: read its scales back into float, and quantize it anew (with data)"
+    )
     heads: bool = option(False, "also the last layers before NonMaxSuppression or TopK, with form=pairs")
     samples: int = option(512, "calibration samples used at most", "[1, inf)")
     form: Literal["target", "pairs", "cache"] = option(
@@ -159,7 +163,12 @@ class Quantize(Pass):
         return (CACHE_SUFFIX,) if cached else ()
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
-        return self._write_cache(graph, ctx) if self._in_cache(ctx.target) else self._write_pairs(graph, ctx)
+        known = put_into_float(graph, ctx) if self.requantize else PassResult()
+        known.notes += remarks(graph, self.requantize)
+        result = self._write_cache(graph, ctx) if self._in_cache(ctx.target) else self._write_pairs(graph, ctx)
+        result.changed |= known.changed
+        result.notes[:0] = known.notes
+        return result
 
     def _budget(self) -> Budget | None:
         return Budget.of(**{name: getattr(self, name) for name in SEARCHED})
@@ -179,6 +188,9 @@ class Quantize(Pass):
         if budget is not None:
             what = f"a calibration cache has ranges of tensors, and cannot leave layers in float for {budget}"
             raise UsageError(what, "quantize:form=cache", PER_LAYER)
+        if any(node.op == "DequantizeLinear" for node in graph.nodes):
+            fix = "quantize:requantize=true takes them out first"
+            raise CompressError("TensorRT ignores the cache of a network with Q/DQ pairs", "quantize:form=cache", fix)
         if ctx.data is None:
             return PassResult(notes=[CACHE_WITHOUT_DATA])
         scales, spreads = tensor_scales(graph, ctx, ctx.data, self.method, self.percentile, self.samples)
@@ -214,6 +226,8 @@ class Quantize(Pass):
         heads = {} if self.heads else head_layers(graph)
         layers = [node for node in graph.nodes if is_layer(node)]
         own = {id(node): _refusal(node, graph, ctx) or _is_head(heads.get(id(node))) for node in layers}
+        if self.requantize:
+            own |= {id(node): not_read_back(node, own[id(node)]) for node in layers}
         return own | {id(node): _keeps_float(node, own) for node in layers if own[id(node)] is None}
 
     def _quantize(

@@ -19,8 +19,9 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..weights import resolve, sources
+from ..weights import is_quantized, resolve, sources
 
+QUANTIZED = "its weight is quantized already"
 CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 ROWS_FIRST = {"Gemm": "transB"}
 
@@ -49,8 +50,8 @@ def unsupported_reason(node: gs.Node, group_multiple: int = 1) -> str | None:
             "onnxruntime has no INT8 kernel for it"
         )
     weight = node.inputs[1]
-    if weight.inputs and weight.inputs[0].op == "DequantizeLinear":
-        return "its weight is quantized already"
+    if is_quantized(weight):
+        return QUANTIZED
     values = resolve(weight)
     if values is None and all(isinstance(source, gs.Constant) for source in sources(weight)):
         return "its weight is of a type or form that cannot be read"
