@@ -22,7 +22,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -58,6 +58,24 @@ def useful(asked: int | None = None, tasks: int | None = None) -> int:
     """How many workers are of use where `asked` are wanted (None, -1: all) for so many tasks: no more than cores."""
     wanted = cores() if asked is None or asked == -1 else min(asked, cores())
     return max(1, wanted if tasks is None else min(wanted, tasks))
+
+
+def side_by_side(function: Callable[..., R], calls: Iterable[tuple[Any, ...]], most: int) -> Iterator[R]:
+    """`function(*arguments)` for every `arguments`, in order, at most `most` at once in threads of this process.
+
+    For work in linear algebra, whose libraries get one thread per call, as in a job: of their own threads each waits in
+    a loop for the next piece of work, which costs processor time, and much of it where the processor is shared.
+    """
+
+    def call(arguments: tuple[Any, ...]) -> R:
+        return function(*arguments)
+
+    workers = ThreadPoolExecutor(useful(inner_threads() or most))
+    try:
+        with _libraries().limit(limits=THREADS):
+            yield from workers.map(call, calls)
+    finally:
+        workers.shutdown(cancel_futures=True)
 
 
 def check_threads(count: int, where: str) -> None:

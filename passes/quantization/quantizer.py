@@ -21,10 +21,12 @@ from ...compiler.graph.quantization.quantizers import SYMMETRIC, Grid, quantize_
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.ties import same_stored
 from ...compiler.graph.weights import resolve
+from ...compiler.jobs import side_by_side
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Spread, gathered, weight_spread
 from ...runtime.calibration import Histogram, histograms
+from ...runtime.memory import trim
 from ...runtime.rounded_inputs import RoundedInputs, measurable, rounded_inputs
 from ...runtime.rows import Layer, stored_weight
 from ..projection.grid import (
@@ -44,6 +46,8 @@ from .weight_only import LayerReport, channel_rows
 
 METRIC_SAMPLES = 128
 RIDGE = 1e-2
+AT_ONCE = 2
+"""Layers that are rounded at once: a wide one takes some 200 MB."""
 QUIET, CONSTANT = 1e-4, 1e-2
 """What the error of a channel that hardly moves is held against: a share of the mean square of all channels, and one of
 its own."""
@@ -98,10 +102,11 @@ class Quantizer:
         if self.ctx.data is not None:
             self._calibrate(placement, self.ctx.data)
             inputs = self._inputs(accepts, self.ctx.data)
+        trim()
+        found = side_by_side(self._rounded, ((entry, _taken(entry, inputs)) for entry in placement.weights), AT_ONCE)
         with self.ctx.progress("round", len(placement.weights)) as advance:
-            for entry in placement.weights:
-                seen = {node.name: inputs.pop(node.name) for node, _ in entry.slots if node.name in inputs}
-                self._weights[_key(entry)] = self._rounded(entry, seen)
+            for entry, rounded in zip(placement.weights, found, strict=True):
+                self._weights[_key(entry)] = rounded
                 advance()
 
     def losses(self, nodes: Iterable[gs.Node]) -> dict[str, float]:
@@ -317,6 +322,11 @@ def _stored_bias(node: gs.Node) -> np.ndarray | float:
     """(N,), 0 where there is none; of a MatMul, whose outputs are taken before an Add, there is none."""
     bias = resolve(node.inputs[2]) if node.op != "MatMul" and len(node.inputs) > 2 else None
     return 0.0 if bias is None else bias.reshape(-1)
+
+
+def _taken(entry: QuantizedTensor, inputs: dict[str, RoundedInputs]) -> dict[str, RoundedInputs]:
+    """Those of the layers that read a weight, by name, out of `inputs`."""
+    return {node.name: inputs.pop(node.name) for node, _ in entry.slots if node.name in inputs}
 
 
 def _key(entry: QuantizedTensor) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from onnx_compress.compiler import jobs as module
 from onnx_compress.compiler.errors import CompressError, UsageError
-from onnx_compress.compiler.jobs import Jobs, inner_threads
+from onnx_compress.compiler.jobs import Jobs, inner_threads, side_by_side
 from threadpoolctl import threadpool_info
 
 TWO = Jobs(2)
@@ -146,3 +147,29 @@ def test_times_are_not_measured_with_more_threads_than_cores(monkeypatch: pytest
     for count in (0, 4, 100_000):
         with pytest.raises(UsageError, match=f"--threads: {count} threads on 3 cores"):
             module.check_threads(count, "--threads")
+
+
+def threads_of_libraries(wait: float, value: int) -> tuple[int, int]:
+    time.sleep(wait)
+    return value, max(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+
+
+def test_side_by_side_calls_have_one_thread_each_and_results_keep_their_order() -> None:
+    before = threadpool_info()
+    found = list(side_by_side(threads_of_libraries, [(0.05, 1), (0.0, 2), (0.0, 3)], 2))
+    assert found == [(1, 1), (2, 1), (3, 1)]
+    assert threadpool_info() == before
+
+
+def test_an_error_side_by_side_ends_the_rest() -> None:
+    done: list[int] = []
+
+    def call(value: int) -> None:
+        done.append(value)
+        time.sleep(0.01)
+        if value == 0:
+            raise FloatingPointError("overflow")
+
+    with pytest.raises(FloatingPointError, match="overflow"):
+        list(side_by_side(call, ((value,) for value in range(100)), 2))
+    assert len(done) < 50

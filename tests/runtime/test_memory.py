@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
+
 import builders
 import numpy as np
 import pytest
 from onnx_compress.api import compress
 from onnx_compress.compiler.errors import UsageError
-from onnx_compress.runtime.memory import memory_budget, parse_bytes, peak
+from onnx_compress.runtime.memory import memory_budget, parse_bytes, peak, trim
 
 GRAPH = "g (float[N,3,16,16] x) => (float[N,4,16,16] y) { a = Conv<pads=[1,1,1,1]>(x, w) y = Relu(a) }"
 SHAPES = {"x": (1, 3, 16, 16), "a": (1, 4, 16, 16), "y": (1, 4, 16, 16)}
@@ -56,3 +59,19 @@ def test_a_run_that_is_bounded_gives_nearly_the_same_model() -> None:
     )
     one, two = (builders.run(result.model, x=x)["y"] for result in (free, bounded))
     assert np.linalg.norm(one - two) < 0.02 * np.linalg.norm(one)
+
+
+def held() -> int:
+    """Bytes of this process that no file stands behind."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    return 1024 * int(line.split()[1])
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_free_memory_is_given_back() -> None:
+    blocks = [np.ones(2**13) for _ in range(2**11)]  # 128 MB in blocks that the C library keeps
+    last, full = np.ones(2**13), held()
+    del blocks
+    trim()
+    assert held() < full - 2**26
+    assert last.all()
