@@ -45,7 +45,7 @@ The report has of every layer, in the order of the network and also where it sta
     int8_divergence   what that alone does to the outputs of the network, measured where there is a budget
     ms_saved          what INT8 saves in it by the cost model; that much longer it takes where it stays in float
 
-Layers that lose more than `noise` stay in float (`quantization.quantizer`). YOLOX-nano (49.6 mAP50): 7 of 113, 48.8
+Layers that lose more than `noise` stay in float (`quantization.in_float`). YOLOX-nano (49.6 mAP50): 7 of 113, 48.8
 instead of 34.1, estimated to take 0.8 % longer; the one depthwise Conv at full resolution costs 12 of the 15 points.
 
 What is left with data is the rounding of the activations. Re-fitting the weights layer by layer beside the float
@@ -55,21 +55,15 @@ images: 3.49).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.errors import CompressError, UsageError
+from ..compiler.errors import CompressError
 from ..compiler.graph.gemms import fold_factors
-from ..compiler.graph.half_precision import is_half, obstacle, to_single_precision
-from ..compiler.graph.opset import raise_opset
-from ..compiler.graph.quantization.heads import head_layers
-from ..compiler.graph.quantization.quantizable import is_layer, subgraph_layers, unsupported_reason
+from ..compiler.graph.quantization.quantizable import is_layer, subgraph_layers
 from ..compiler.graph.rewriter import Rewriter
-from ..compiler.graph.ties import readers
-from ..compiler.graph.weights import declared_input
 from ..compiler.pipeline.base import Decision, Pass, PassResult, option
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.options import RunOptions
@@ -78,29 +72,19 @@ from ..compiler.pipeline.traces import Traces
 from ..compiler.targets import Target, find_target
 from ..compiler.targets.calibration_cache import format_cache
 from .budgets.budget import SEARCHED, Budget
-from .budgets.search import BudgetSearch
-from .quantization.calibration_cache import tensor_scales
+from .quantization.calibration_cache import readable_version, tensor_scales
 from .quantization.equalization import equalize
-from .quantization.mixed_precision import Outcome, Precision, TimeSaved, search_precision, time_saved
+from .quantization.exclusions import exclusions
+from .quantization.in_float import left_in_float
+from .quantization.preparation import FIRST_OPSET, PER_CHANNEL_OPSET, adapt_opset, leave_half_precision
 from .quantization.quantizer import Quantizer
-from .quantization.requantization import not_read_back, put_into_float, remarks
+from .quantization.requantization import put_into_float, remarks
 from .quantization.weight_only import LayerReport, pack_weights
 
 CACHE_SUFFIX = ".calib"
-CACHE_TARGETS = "one of the xavier targets does, the others take form=pairs"
 CACHE_WITHOUT_DATA = "no calibration cache: its ranges come from data (--data, about 500 unlabelled samples)"
 CACHE_WRITTEN = (
     "INT8 by calibration cache: the model stays in float, the engine rounds it; measure the accuracy on the device"
-)
-HEAD = "stays in float: {op} '{name}' chooses by what it predicts, no layer between (heads=true quantizes it)"
-STAYS = "stays in float: INT8 would lose {loss:.1%} of its outputs' variance, the mean over channels (noise=)"
-NAMED = 3
-NOISE = 0.01
-PER_LAYER = "form=pairs, or give the engine its --layerPrecisions"
-PER_CHANNEL_OPSET, FIRST_OPSET = 13, 10
-SINGLE_PRECISION = (
-    "the network was in half precision: the file holds float32 now, which Q/DQ pairs need; its inputs and outputs are "
-    "what they were, and the engine chooses where it computes in half"
 )
 WITHOUT_DATA = "weights only: activations stay in float, and so do the engine's kernels"
 
@@ -177,20 +161,7 @@ class Quantize(Pass):
         return target.quantization == "cache" if self.form == "target" else self.form == "cache"
 
     def _write_cache(self, graph: gs.Graph, ctx: Context) -> PassResult:
-        version = ctx.target.calibration
-        if version is None:
-            raise UsageError(
-                f"target {ctx.target.name} reads no calibration cache", "quantize:form=cache", CACHE_TARGETS
-            )
-        if any(entry.name == self.name for entry in ctx.overrides):
-            raise UsageError("a calibration cache has ranges of tensors, nothing of single nodes", "--set", PER_LAYER)
-        budget = self._budget()
-        if budget is not None:
-            what = f"a calibration cache has ranges of tensors, and cannot leave layers in float for {budget}"
-            raise UsageError(what, "quantize:form=cache", PER_LAYER)
-        if any(node.op == "DequantizeLinear" for node in graph.nodes):
-            fix = "quantize:requantize=true takes them out first"
-            raise CompressError("TensorRT ignores the cache of a network with Q/DQ pairs", "quantize:form=cache", fix)
+        version = readable_version(graph, ctx, self._budget())
         if ctx.data is None:
             return PassResult(notes=[CACHE_WITHOUT_DATA])
         scales, spreads = tensor_scales(graph, ctx, ctx.data, self.method, self.percentile, self.samples)
@@ -201,13 +172,13 @@ class Quantize(Pass):
         result, budget = PassResult(), self._budget()
         if budget is not None and ctx.data is None:
             raise CompressError(f"{budget} needs data", "quantize", "give --data, or leave the budget out")
-        if None in self._reasons(graph, ctx).values():
-            _adapt(graph, ctx, result)
+        if None in self._excluded(graph, ctx).values():
+            adapt_opset(graph, ctx, result)
         layers = [node for node in graph.nodes if is_layer(node)]
-        reasons: dict[int, str | None] = self._reasons(graph, ctx)
+        reasons: dict[int, str | None] = self._excluded(graph, ctx)
         if graph.opset < FIRST_OPSET:
             reasons = {key: reason or f"opset {graph.opset} has no QuantizeLinear" for key, reason in reasons.items()}
-        _leave_half_precision(graph, ctx, reasons, result)
+        leave_half_precision(graph, ctx, reasons, result)
         accepted = [node for node in layers if reasons[id(node)] is None]
         figures = self._quantize(graph, ctx, accepted, reasons, result) if accepted else {}
         for node in layers:
@@ -221,14 +192,8 @@ class Quantize(Pass):
             result.notes.append(WITHOUT_DATA)
         return result
 
-    def _reasons(self, graph: gs.Graph, ctx: Context) -> dict[int, str | None]:
-        """`id` of each layer -> why it stays as it is, or None."""
-        heads = {} if self.heads else head_layers(graph)
-        layers = [node for node in graph.nodes if is_layer(node)]
-        own = {id(node): _refusal(node, graph, ctx) or _is_head(heads.get(id(node))) for node in layers}
-        if self.requantize:
-            own |= {id(node): not_read_back(node, own[id(node)]) for node in layers}
-        return own | {id(node): _keeps_float(node, own) for node in layers if own[id(node)] is None}
+    def _excluded(self, graph: gs.Graph, ctx: Context) -> dict[int, str | None]:
+        return exclusions(graph, ctx, self.heads, self.requantize)
 
     def _quantize(
         self, graph: gs.Graph, ctx: Context, accepted: list[gs.Node], reasons: dict[int, str | None], result: PassResult
@@ -255,116 +220,13 @@ class Quantize(Pass):
             samples=self.samples,
         )
         quantizer.round(lambda node: id(node) in chosen)
-        lossy = self._too_lossy(quantizer.losses(accepted), ctx)
-        budget = self._budget()
-        saved = time_saved(quantizer, ctx) if lossy or budget is not None else TimeSaved({}, timed=False)
-        in_float = {name: STAYS.format(loss=loss) for name, loss in lossy.items()}
-        if lossy:
-            result.notes.append(_in_float(lossy, saved))
-        rounded, known = [node for node in accepted if node.name not in lossy], dict[str, Precision]()
-        if budget is not None and rounded:
-            outcome = self._within(budget, quantizer, rounded, saved, ctx, result)
-            in_float |= outcome.reasons(budget)
-            known = outcome.known
-        reasons.update((id(node), in_float.get(node.name)) for node in accepted)
-        chosen = {id(node) for node in accepted if node.name not in in_float}
+        left = left_in_float(quantizer, accepted, self.noise, self._budget())
+        result.notes += left.notes
+        result.metrics.update(left.metrics)
+        reasons.update((id(node), left.reasons.get(node.name)) for node in accepted)
+        chosen = {id(node) for node in accepted if node.name not in left.reasons}
         figures = quantizer.write(rewriter, lambda node: id(node) in chosen, spreads)
-        costs = _costs(quantizer.losses(accepted), known, saved)
-        return {node.name: figures.get(node.name, {}) | costs.get(node.name, {}) for node in accepted}
-
-    def _too_lossy(self, losses: Mapping[str, float], ctx: Context) -> dict[str, float]:
-        """The layers that are not quantized for what they would lose."""
-        noise = self.noise or (NOISE if self._budget() is None else 1.0)
-        return {name: loss for name, loss in losses.items() if loss > (ctx.settings(name).get("noise") or noise)}
-
-    def _within(
-        self,
-        budget: Budget,
-        quantizer: Quantizer,
-        rounded: list[gs.Node],
-        saved: TimeSaved,
-        ctx: Context,
-        result: PassResult,
-    ) -> Outcome:
-        """Which layers are not quantized so that the budget is kept."""
-        search = BudgetSearch.of(budget, ctx, quantizer.graph, ctx.judging)
-        free = [node.name for node in rounded if "noise" not in ctx.settings(node.name)]
-        outcome = search_precision(quantizer, rounded, free, saved, search, ctx)
-        result.notes.append(f"{budget}: {outcome.note(search)}")
-        result.metrics.update(outcome.metrics(search))
-        return outcome
-
-
-def _adapt(graph: gs.Graph, ctx: Context, result: PassResult) -> None:
-    """Opset and IR version: per-channel scales need opset 13, and the target caps both."""
-    before, target = graph.opset, ctx.target
-    if before < PER_CHANNEL_OPSET:
-        failure = raise_opset(graph, PER_CHANNEL_OPSET)
-        result.changed |= failure is None
-        result.notes.append(
-            failure or f"opset raised from {before} to {PER_CHANNEL_OPSET}, which per-channel scales need"
-        )
-    if FIRST_OPSET <= graph.opset < PER_CHANNEL_OPSET:
-        result.notes.append(f"one scale per weight, not per channel: these need opset {PER_CHANNEL_OPSET}")
-    if graph.opset > target.max_opset and not ctx.options.legalize:
-        result.notes.append(f"the model has opset {graph.opset}; {target.name} reads up to {target.max_opset}")
-    elif (graph.ir_version or 0) > target.max_ir:
-        graph.ir_version = target.max_ir
-
-
-def _leave_half_precision(graph: gs.Graph, ctx: Context, reasons: dict[int, str | None], result: PassResult) -> None:
-    """Put a network whose accepted layers are in half precision into float32; where that cannot be, add the reason."""
-    half = [node for node in graph.nodes if reasons.get(id(node), "") is None and is_half(node)]
-    if not half:
-        return
-    failure = obstacle(graph)
-    if failure is not None:
-        reasons.update(
-            (id(node), f"it is in half precision, which pairs are not written for: {failure}") for node in half
-        )
-        return
-    to_single_precision(Rewriter(graph, ctx.origins))
-    result.notes.append(SINGLE_PRECISION)
-
-
-def _refusal(node: gs.Node, graph: gs.Graph, ctx: Context) -> str | None:
-    reason = ctx.out_of_scope(node.name) or unsupported_reason(node, ctx.target.group_multiple)
-    declared = declared_input(node.inputs[1], graph)
-    return f"its weight is the model input '{declared.name}'" if reason is None and declared is not None else reason
-
-
-def _keeps_float(node: gs.Node, reasons: Mapping[int, str | None]) -> str | None:
-    """A weight is quantized for all that read it, or for none: it is stored once."""
-    for reader in readers(node.inputs[1]):
-        if id(reader) not in reasons:
-            return f"shares its weight with {reader.op} '{reader.name}', which keeps it"
-        if reasons[id(reader)] is not None:
-            return f"shares its weight with '{reader.name}': {reasons[id(reader)]}"
-    return None
-
-
-def _in_float(lossy: Mapping[str, float], saved: TimeSaved) -> str:
-    """A note about the layers that stay in float, the worst of them named."""
-    worst = sorted(lossy, key=lambda name: -lossy[name])[:NAMED]
-    names = ", ".join(f"'{name}' ({lossy[name]:.0%})" for name in worst)
-    more = f" and {len(lossy) - NAMED} more" if len(lossy) > NAMED else ""
-    count = "1 layer stays" if len(lossy) == 1 else f"{len(lossy)} layers stay"
-    cost = saved.cost(lossy)
-    return f"{count} in float{cost} for what INT8 would lose of the outputs: {names}{more}; noise=1 quantizes all"
-
-
-def _costs(losses: Mapping[str, float], known: Mapping[str, Precision], saved: TimeSaved) -> dict[str, LayerReport]:
-    """What INT8 costs and saves, by layer, as far as it is known; for the report."""
-    divergences = {name: each.divergence for name, each in known.items()}
-    columns = {"int8_loss": losses, "int8_divergence": divergences, "ms_saved": saved.ms}
-    return {
-        name: {key: column[name] for key, column in columns.items() if name in column}
-        for name in {*losses, *divergences, *saved.ms}
-    }
-
-
-def _is_head(chooser: gs.Node | None) -> str | None:
-    return None if chooser is None else HEAD.format(op=chooser.op, name=chooser.name)
+        return {node.name: figures.get(node.name, {}) | left.costs.get(node.name, {}) for node in accepted}
 
 
 def _decision(node: gs.Node, reason: str | None, figures: LayerReport | None) -> Decision:

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from ...compiler.errors import CompressError, UsageError
 from ...compiler.graph.functions import tensor_types
 from ...compiler.graph.quantization.qdq import MOVES
 from ...compiler.pipeline.context import Context
@@ -22,13 +23,32 @@ from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Spread
 from ...compiler.targets import Target
 from ...runtime.calibration import Histogram, histograms
+from ..budgets.budget import Budget
 from ..projection.grid import HIGH, safe_scale
 from ..projection.ranges import Method, threshold
 from .quantizer import activation_spread
 
 JOINED = MOVES | {"Concat"}
 ELEMENTWISE = frozenset(("Add", "Sub", "Mul", "Min", "Max", "Sum"))
+TARGETS = "one of the xavier targets does, the others take form=pairs"
+PER_LAYER = "form=pairs, or give the engine its --layerPrecisions"
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+
+
+def readable_version(graph: gs.Graph, ctx: Context, budget: Budget | None) -> str:
+    """Of the cache that the engine reads; `CompressError` where it reads none, or not what is asked for."""
+    version, where = ctx.target.calibration, "quantize:form=cache"
+    if version is None:
+        raise UsageError(f"target {ctx.target.name} reads no calibration cache", where, TARGETS)
+    if any(entry.name == ctx.running for entry in ctx.overrides):
+        raise UsageError("a calibration cache has ranges of tensors, nothing of single nodes", "--set", PER_LAYER)
+    if budget is not None:
+        what = f"a calibration cache has ranges of tensors, and cannot leave layers in float for {budget}"
+        raise UsageError(what, where, PER_LAYER)
+    if any(node.op == "DequantizeLinear" for node in graph.nodes):
+        fix = "quantize:requantize=true takes them out first"
+        raise CompressError("TensorRT ignores the cache of a network with Q/DQ pairs", where, fix)
+    return version
 
 
 def tensor_scales(

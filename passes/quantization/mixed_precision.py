@@ -1,8 +1,7 @@
 """Which layers stay in float so that a quantized network keeps its answers, at the least cost of time.
 
     D_l    what INT8 in layer l alone costs at the outputs (`passes.sensitivity.measure`)
-    t_l    the time that INT8 saves in it, by the target's cost model; where it has none, or shapes are not known, its
-           share of the multiply-accumulates, or 1
+    t_l    the time that INT8 saves in it (`quantization.time_saved`)
 
 The layers are ordered by falling D_l / t_l, as in a knapsack; the first k of them stay in float, those that share a
 weight together. k is the smallest found with which the quantized network keeps the budget, judged on samples that no
@@ -20,28 +19,23 @@ AIMET's automatic mixed precision; the knapsack over time as in HALP (Shen et al
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.latency import DEVICES, PrecisionRequest, estimate
-from ...compiler.costs.network_cost import conv_costs
-from ...compiler.costs.unknown import UnknownShape
 from ...compiler.graph.copies import copy_graph
 from ...compiler.graph.rewriter import Rewriter
-from ...compiler.pipeline.context import Context
-from ...compiler.pipeline.data import Data
 from ...runtime.quality.comparison import Judged
 from ...runtime.rounded_inputs import measurable
 from ...runtime.rows import in_graph_order
-from ...runtime.shapes import network_shapes
 from ...runtime.subsets import Slice
 from ..budgets.budget import Budget
 from ..budgets.search import BudgetSearch
 from ..sensitivity.measure import WeightDivergence
 from .quantizer import Quantizer
+from .time_saved import TimeSaved
 
 TRIALS = 8
 MEASURED = 32
@@ -50,47 +44,19 @@ LEAST = 1e-4
 
 
 @dataclass(frozen=True)
-class TimeSaved:
-    """t_l by layer, in milliseconds where `timed`."""
-
-    by_layer: Mapping[str, float]
-    timed: bool
-
-    @property
-    def ms(self) -> Mapping[str, float]:
-        return self.by_layer if self.timed else {}
-
-    def cost(self, in_float: Iterable[str]) -> str:
-        """What these layers cost in float, as part of a sentence; empty where it is not known."""
-        more = 1000 * sum(self.ms.get(name, 0.0) for name in in_float)
-        return f" (estimated to take {more:.1f} us more than in INT8)" if self.timed else ""
-
-
-@dataclass(frozen=True)
-class Precision:
-    """What is known of a layer: D_l, and t_l, which is in milliseconds where `timed`."""
-
-    divergence: float
-    saved: float
-    timed: bool
-
-    def __str__(self) -> str:
-        saves = f", and saves {1000 * self.saved:.1f} us" if self.timed else ""
-        return f"INT8 in it alone costs {self.divergence:.2g} of the outputs{saves}"
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What a search has found.
 
     Attributes:
-        known: the layers that may stay in float, by name.
-        in_float: those that do.
+        divergences: D_l of the layers that may stay in float.
+        saved: t_l.
+        in_float: the layers that stay.
         judged: the network with these in float and the others in INT8; None where all stay.
         trials: networks that were judged.
     """
 
-    known: Mapping[str, Precision]
+    divergences: Mapping[str, float]
+    saved: TimeSaved
     in_float: Sequence[str]
     judged: Judged | None
     trials: int
@@ -100,14 +66,9 @@ class Outcome:
         count, trials = len(self.in_float), f"{self.trials} trial{'s' * (self.trials > 1)}"
         if self.judged is None:
             return f"every layer stays in float: it is not met otherwise, by {trials} {search.how()}"
-        layers = "every layer in INT8" if not count else f"{count} layer{'s' * (count > 1)} in float{self._cost}"
+        cost = self.saved.cost(self.in_float)
+        layers = "every layer in INT8" if not count else f"{count} layer{'s' * (count > 1)} in float{cost}"
         return f"{search.figure(self.judged.loss)} with {layers}, by {trials}, judged {search.how()}"
-
-    @property
-    def _cost(self) -> str:
-        known = {name: self.known[name] for name in self.in_float}
-        timed = all(each.timed for each in known.values())
-        return TimeSaved({name: each.saved for name, each in known.items()}, timed).cost(known)
 
     def metrics(self, search: BudgetSearch) -> dict[str, float]:
         found = {"trials": float(self.trials), "in_float": float(len(self.in_float))}
@@ -115,34 +76,30 @@ class Outcome:
 
     def reasons(self, budget: Budget) -> dict[str, str]:
         """By layer."""
-        return {name: f"stays in float for {budget}: {self.known[name]}" for name in self.in_float}
+        return {name: f"stays in float for {budget}: {self._worth(name)}" for name in self.in_float}
+
+    def _worth(self, name: str) -> str:
+        saves = f", and saves {1000 * self.saved.ms.get(name, 0.0):.1f} us" if self.saved.timed else ""
+        return f"INT8 in it alone costs {self.divergences[name]:.2g} of the outputs{saves}"
 
 
 def search_precision(
-    quantizer: Quantizer,
-    accepted: Sequence[gs.Node],
-    free: Sequence[str],
-    saved: TimeSaved,
-    search: BudgetSearch,
-    ctx: Context,
+    quantizer: Quantizer, layers: Sequence[gs.Node], saved: TimeSaved, search: BudgetSearch
 ) -> Outcome:
-    """Searches; the accepted layers have been rounded.
-
-    Args:
-        free: the names of those that may stay in float.
-        saved: see `time_saved`.
-    """
-    assert ctx.data is not None
-    known = _measured(quantizer, free, saved, ctx.judging or ctx.data, ctx)
-    units = [[name for name in unit if name in known] for unit in quantizer.sharing()]
-    value = {tuple(unit): _worth([known[name] for name in unit]) for unit in units if unit}
-    order = sorted(value, key=lambda unit: -value[unit])
-    left = np.cumsum([0.0, *(sum(known[name].divergence for name in unit) for unit in reversed(order))])[::-1]
+    """Searches; `layers` have been rounded. Those whose `noise` is set by name stay in INT8."""
+    ctx = quantizer.ctx
+    free = {node.name for node in layers if "noise" not in ctx.settings(node.name)}
+    divergences = _divergences(quantizer, free)
+    units = [[name for name in unit if name in divergences] for unit in quantizer.sharing()]
+    cost = {tuple(unit): sum(divergences[name] for name in unit) for unit in units if unit}
+    time = {unit: sum(max(saved.by_layer.get(name, 0.0), LEAST) for name in unit) for unit in cost}
+    order = sorted(cost, key=lambda unit: -cost[unit] / time[unit])
+    left = np.cumsum([0.0, *(cost[unit] for unit in reversed(order))])[::-1]
     tried: dict[int, Judged] = {}
 
     def judge(count: int) -> Judged:
         names = {name for unit in order[:count] for name in unit}
-        chosen = {node.name for node in accepted} - names
+        chosen = {node.name for node in layers} - names
         trial = copy_graph(quantizer.graph)
         quantizer.write(Rewriter(trial, {}), lambda node: node.name in chosen, [])
         return search.judge.judge(trial)
@@ -155,7 +112,7 @@ def search_precision(
             count = _next(tried, left, search)
     best = min((count for count, each in tried.items() if search.within(each)), default=len(order))
     names = [name for unit in order[:best] for name in unit]
-    return Outcome(known, names, tried.get(best), len(tried))
+    return Outcome(divergences, saved, names, tried.get(best), len(tried))
 
 
 def _next(tried: Mapping[int, Judged], left: np.ndarray, search: BudgetSearch) -> int:
@@ -172,45 +129,17 @@ def _next(tried: Mapping[int, Judged], left: np.ndarray, search: BudgetSearch) -
     return min(max(int(np.argmax(left <= wanted)), bad + 1), good - 1)
 
 
-def _worth(layers: Sequence[Precision]) -> float:
-    """What leaving layers in float together gives per time."""
-    return sum(each.divergence for each in layers) / sum(max(each.saved, LEAST) for each in layers)
-
-
-def _measured(
-    quantizer: Quantizer, free: Sequence[str], saved: TimeSaved, data: Data, ctx: Context
-) -> dict[str, Precision]:
-    """By name, of the layers whose rounding can be tried alone."""
-    divergence = WeightDivergence(quantizer.graph, Slice(data, 0, min(MEASURED, data.samples)), ctx.activation_bytes)
-    layers = in_graph_order(quantizer.graph, measurable(quantizer.graph, lambda node: node.name in free))
-    found: dict[str, Precision] = {}
+def _divergences(quantizer: Quantizer, free: Collection[str]) -> dict[str, float]:
+    """D_l of the layers named `free` whose rounding can be tried alone."""
+    ctx, graph = quantizer.ctx, quantizer.graph
+    data = ctx.judging or ctx.data
+    assert data is not None
+    divergence = WeightDivergence(graph, Slice(data, 0, min(MEASURED, data.samples)), ctx.activation_bytes)
+    layers = in_graph_order(graph, measurable(graph, lambda node: node.name in free))
+    found: dict[str, float] = {}
     with ctx.progress("sensitivity to INT8", len(layers)) as advance:
         for layer in layers:
-            (lost,) = divergence.divergences(layer, [quantizer.rounded(layer)], quantizer.grid(layer.input))
-            found[layer.name] = Precision(lost, saved.by_layer.get(layer.name, 0.0), saved.timed)
+            rounded = [quantizer.rounded(layer)]
+            (found[layer.name],) = divergence.divergences(layer, rounded, quantizer.grid(layer.input))
             advance()
     return found
-
-
-def time_saved(quantizer: Quantizer, ctx: Context) -> TimeSaved:
-    """Of all rounded layers."""
-    graph = quantizer.graph
-    shapes = network_shapes(graph, ctx)
-    names = {name for unit in quantizer.sharing() for name in unit}
-    if ctx.target.device in DEVICES:
-        trial = copy_graph(graph)
-        quantizer.write(Rewriter(trial, {}), lambda node: node.name in names, [])
-        try:
-            before, after = _times(graph, ctx, "fp16"), _times(trial, ctx, "auto")
-            saved = {name: max(before.get(name, 0.0) - after.get(name, 0.0), 0.0) for name in names}
-            return TimeSaved(saved, timed=True)
-        except UnknownShape:
-            pass
-    macs = {name: float(cost.macs or 0) for name, cost in conv_costs(graph, shapes)}
-    total = sum(macs.values()) or 1.0
-    return TimeSaved({name: macs.get(name, 0.0) / total for name in names}, timed=False)
-
-
-def _times(graph: gs.Graph, ctx: Context, precision: PrecisionRequest) -> dict[str, float]:
-    found = estimate(graph, network_shapes(graph, ctx), ctx.target, ctx.options.power_mode, precision)
-    return {name: kernel.ms for kernel in found.kernels for name in kernel.nodes}

@@ -24,8 +24,9 @@ from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.overrides import parse_override
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.compiler.targets import TARGETS
+from onnx_compress.passes.quantization.preparation import SINGLE_PRECISION
 from onnx_compress.passes.quantization.quantizer import loss
-from onnx_compress.passes.quantize import SINGLE_PRECISION, WITHOUT_DATA, Quantize
+from onnx_compress.passes.quantize import WITHOUT_DATA, Quantize
 from onnx_compress.runtime.rounded_inputs import RoundedInputs
 from onnx_compress.runtime.session import Session
 
@@ -488,7 +489,7 @@ def test_old_opsets_are_raised(opset: int):
 
 
 def test_one_scale_per_weight_where_the_opset_cannot_be_raised(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("onnx_compress.passes.quantize.raise_opset", lambda *_: "no adapter")
+    monkeypatch.setattr("onnx_compress.passes.quantization.preparation.raise_opset", lambda *_: "no adapter")
     before, after = (model(BLOCK, opset=12, ir=7, **WEIGHTS) for _ in range(2))
     result = quantize(after)
     assert result.notes[0] == "no adapter"
@@ -497,7 +498,7 @@ def test_one_scale_per_weight_where_the_opset_cannot_be_raised(monkeypatch: pyte
 
 
 def test_no_quantizelinear_before_opset_10(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("onnx_compress.passes.quantize.raise_opset", lambda *_: "no adapter")
+    monkeypatch.setattr("onnx_compress.passes.quantization.preparation.raise_opset", lambda *_: "no adapter")
     result = quantize(model(ONE, opset=9, ir=6, **WEIGHTS))
     assert not result.changed
     assert reasons(result) == {"Conv_0": "opset 9 has no QuantizeLinear"}
