@@ -11,13 +11,13 @@ from ..compiler.graph.convs import find_convs
 from ..compiler.graph.gemms import find_gemms
 from ..compiler.pipeline.context import Context
 from ..compiler.report import QualityReport
+from ..compiler.report.formatting import first_few
 from ..compiler.report.sizes import seen, shown
 from ..runtime.quality.judge import judge_of_run
 from ..runtime.quality.verdict import Verdict, verdict_of_run
 from ..runtime.shapes import network_shapes
 from ..runtime.subsets import evenly
 
-NAMED = 3
 DESTROYED = 0.5
 
 
@@ -74,9 +74,8 @@ def _why(original: gs.Graph, ctx: Context) -> str:
     few = list(_with_few_rows(original, ctx))
     if not few:
         return "fits know these too well"
-    more = f" and {len(few) - NAMED} more" if len(few) > NAMED else ""
     verb = "has" if len(few) == 1 else "have"
-    return f"{', '.join(few[:NAMED])}{more} {verb} more inputs than samples show"
+    return f"{first_few(few)} {verb} more inputs than samples show"
 
 
 def _with_few_rows(graph: gs.Graph, ctx: Context) -> Iterator[str]:

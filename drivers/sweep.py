@@ -69,14 +69,21 @@ class FrontierSweep:
         if given:
             raise UsageError(f"the method has the budget {given[0]}=", "--method", "leave it out: --budget varies it")
 
-    def at(self, share: float) -> tuple[Pass, ...]:
-        """The pipeline of a point."""
+    def at(self, share: float) -> tuple[DecompositionPass, Sequence[Pass]]:
+        """The passes of a point: the first, and those that follow."""
         changed: Any = {self.unit: share}
-        return replace(self.passes[0], **changed), *self.passes[1:]
+        return replace(self.first, **changed), self.passes[1:]
+
+    @property
+    def first(self) -> DecompositionPass:
+        """The pass that gets the budget."""
+        first = self.passes[0]
+        assert isinstance(first, DecompositionPass)
+        return first
 
     def context(self) -> Context:
         ctx = Context(self.options, self.fitting, overrides=self.overrides, activation_bytes=self.activation_bytes)
-        ctx.running = self.passes[0].name
+        ctx.running = self.first.name
         ctx.metric = own_metric(self.options.metric, CHOICES, self.whole)
         return ctx
 
@@ -86,14 +93,14 @@ class FrontierSweep:
     @property
     def measured(self) -> bool:
         """Whether latencies are."""
-        return getattr(self.passes[0], "clock", "") == "measured"
+        return self.first.clock == "measured"
 
     def latency(self, graph: gs.Graph) -> float | None:
         """Milliseconds, measured or by the target's model; None where there is neither, or a shape is not known."""
-        ctx, first = self.context(), self.passes[0]
+        ctx = self.context()
         shapes = network_shapes(graph, ctx)
-        if isinstance(first, DecompositionPass) and self.measured:
-            latency_model = first.latency_model(ctx)
+        if self.measured:
+            latency_model = self.first.latency_model(ctx)
             return None if latency_model is None else latency_model.graph(graph, shapes)
         known = ctx.target.device in DEVICES and not declared(graph)
         try:
@@ -119,10 +126,8 @@ class FrontierSweep:
 def points(sweep: FrontierSweep, shares: Sequence[float], ctx: Context) -> Iterator[FrontierPoint]:
     """A point per share, in order, as `ctx.jobs` gets them done."""
     surveyed = replace(sweep.context(), jobs=ctx.jobs, progress=ctx.progress)
-    first = sweep.at(shares[0])[0]
-    assert isinstance(first, DecompositionPass)
     graph = sweep.graph()
-    found = first.surveyed(graph, surveyed)
+    found = sweep.at(shares[0])[0].surveyed(graph, surveyed)
     macs = found.original.get("macs")
     whole = FrontierSize(
         macs=None if macs is None else int(macs), latency_ms=sweep.latency(graph), top1=None, value=None
@@ -133,16 +138,16 @@ def points(sweep: FrontierSweep, shares: Sequence[float], ctx: Context) -> Itera
 
 def _point(sweep: FrontierSweep, found: Survey, original: FrontierSize, share: float) -> FrontierPoint:
     """A job."""
-    started, passes, graph = time.perf_counter(), sweep.at(share), sweep.graph()
+    started, graph = time.perf_counter(), sweep.graph()
+    first, others = sweep.at(share)
     ctx = sweep.context()
     ctx.original = copy_graph(graph)
-    point = FrontierPoint(share=share, pipeline=format_pipeline(passes))
-    assert isinstance(passes[0], DecompositionPass)
+    point = FrontierPoint(share=share, pipeline=format_pipeline((first, *others)))
     try:
-        passes[0].rewritten(graph, ctx, found)
+        first.rewritten(graph, ctx, found)
     except BudgetUnreachable as error:
         return {**point, "unreachable": str(error)}
-    for entry in passes[1:]:
+    for entry in others:
         ctx.running = entry.name
         entry.run(graph, ctx)
     point.update(_size(sweep, graph, original))

@@ -33,6 +33,7 @@ import numpy as np
 
 from ..compiler.disguises import disguised
 from ..compiler.errors import CompressError
+from ..compiler.report.formatting import first_few
 from .preprocess import Preprocess
 from .resizing import RESIZED, WHERE, import_pillow
 
@@ -78,13 +79,13 @@ class ImageFolder:
         where, owners = str(self.path), [self._owner(image) for image in self.images]
         loose = [image for image, owner in zip(self.images, owners, strict=True) if owner is None]
         if loose and self.folders:
-            what = f"{_plural(len(loose), 'image')} in no sub-folder, so in no class: {_some(loose)}"
+            what = f"{_plural(len(loose), 'image')} in no sub-folder, so in no class: {first_few(loose)}"
             raise CompressError(what, where, "move or remove")
         if loose:
             raise CompressError("has no sub-folders, so no classes", where, "leave out --labels, or give a folder each")
         if classes is not None and len(self.folders) != classes:
             empty = sorted(set(self.folders).difference(filter(None, owners)))
-            more = f" ({_some(empty)} without images)" if empty else ""
+            more = f" ({first_few(empty)} without images)" if empty else ""
             what = f"has {len(self.folders)} sub-folders{more}, the network has {classes} classes"
             raise CompressError(what, where, "one sub-folder for each class, or give labels by number in an .npz")
         return np.array([self.folders.index(str(owner)) for owner in owners], np.int64)
@@ -92,7 +93,7 @@ class ImageFolder:
     def notes(self, count: int, labelled: bool) -> Iterator[str]:
         """What is to be said of the first `count` images."""
         if self.others:
-            yield f"{_plural(len(self.others), 'file')} of other kinds left out: {_some(self.others)}"
+            yield f"{_plural(len(self.others), 'file')} of other kinds left out: {first_few(self.others)}"
         seen, known = len({self._owner(image) for image in self.images[:count]}), len(self.folders)
         if count < len(self.images) and seen < known:
             yield f"the first {count} images are from {seen} of {known} sub-folders: --samples takes more"
@@ -167,9 +168,9 @@ class ImageFiles:
                 if getattr(image, "n_frames", 1) > 1 and image.format not in WITH_PREVIEW:
                     several.append(path)
         if clear:
-            yield f"the alpha channel is dropped, the colours below it count: {_some(clear)}"
+            yield f"the alpha channel is dropped, the colours below it count: {first_few(clear)}"
         if several:
-            yield f"of images with several frames or pages the first is read: {_some(several)}"
+            yield f"of images with several frames or pages the first is read: {first_few(several)}"
 
     def _read(self, path: Path) -> np.ndarray:
         with _opened(path) as image:
@@ -256,9 +257,3 @@ def _sizes(shape: Sequence[int]) -> str:
 
 def _plural(count: int, word: str) -> str:
     return f"{count} {word} is" if count == 1 else f"{count} {word}s are"
-
-
-def _some(paths: Sequence[object]) -> str:
-    """The first few, and how many more there are."""
-    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-    return ", ".join(map(str, paths[:NAMED])) + more

@@ -1,4 +1,4 @@
-"""What passes ask of calibration samples, and of the display of their progress."""
+"""What passes ask of calibration samples, of a metric of the user's, and of the display of their progress."""
 
 from __future__ import annotations
 

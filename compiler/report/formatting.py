@@ -1,6 +1,8 @@
-"""Numbers as people read them."""
+"""Numbers and lists as people read them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 SHARES = frozenset(("agreement", "pixels", "accuracy"))
 """Metrics whose values are shares in [0, 1]; others have units of their own."""
@@ -33,6 +35,12 @@ def rated(metric: str, value: float | None, deviation: float | None = None) -> s
     if deviation is None:
         return percent(value) if shares else f"{value:.4g}"
     return f"{percent(value)} ± {100 * deviation:.2g}" if shares else f"{value:.3g} ± {deviation:.2g}"
+
+
+def first_few(names: Sequence[object], most: int = 3) -> str:
+    """`a, b, c and 4 more`"""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
 
 
 def milliseconds(value: float | None) -> str:

@@ -2,7 +2,7 @@
 
     agreement       loss = share of samples, or of their pixels, for which original and trial choose different classes
     accuracy-drop   loss = top-1 of the original - top-1 of the trial, on labelled samples
-    error           loss = error of the outputs, each channel relative to its variance (`quality.comparison`)
+    error           loss = error of the outputs, each channel relative to its variance (`quality.distances`)
     metric-drop     loss = what the user's own metric (`quality.own_metric`) loses, in its units; it may be negative
 
 The samples are split in halves: a trial is fitted on one and judged on the other, which no fit or error curve has seen.
@@ -110,9 +110,8 @@ class BudgetSearch:
         """
         if budget.rule == "metric_drop" and ctx.options.metric == "accuracy":
             budget = replace(budget, rule="accuracy_drop")
-        saved = budget.cost, budget.worth
         if budget.rule == "metric_drop":
-            return BudgetSearch._of_own(budget, ctx, graph, *saved)
+            return BudgetSearch._of_own(budget, ctx, graph)
         option = budget.rule.replace("_", "-")
         if ctx.data is None:
             raise CompressError(f"{option} needs data", "budget", "give --data, or a budget such as macs=0.5")
@@ -126,10 +125,11 @@ class BudgetSearch:
             raise CompressError(
                 "the outputs hold no class scores", option, "give error=0.1, or macs=, params=, latency="
             )
-        return BudgetSearch(budget.rule, ALLOWED[budget.rule](budget.value), fitting, judge, 1.0, *saved)
+        allowed = ALLOWED[budget.rule](budget.value)
+        return BudgetSearch(budget.rule, allowed, fitting, judge, 1.0, budget.cost, budget.worth)
 
     @staticmethod
-    def _of_own(budget: Budget, ctx: Context, graph: gs.Graph, cost: str, worth: float) -> BudgetSearch:
+    def _of_own(budget: Budget, ctx: Context, graph: gs.Graph) -> BudgetSearch:
         judge = judge_of_run(ctx.original or graph, ctx)
         if not isinstance(judge, OwnJudge):
             rule, value = DEFAULTS["agreement" if judge is None else judge.metric]
@@ -141,7 +141,7 @@ class BudgetSearch:
             raise UsageError(what, str(budget), f"give it in the same units: metric-drop={original / 50:.2g}")
         unit = max(abs(original), 2 * allowed) or 1.0
         margin = unit * _margin(allowed / unit, judge.own.samples)
-        return BudgetSearch("metric_drop", allowed, ctx.data, judge, unit, cost, worth, margin)
+        return BudgetSearch("metric_drop", allowed, ctx.data, judge, unit, budget.cost, budget.worth, margin)
 
     @staticmethod
     def default(ctx: Context, graph: gs.Graph) -> Budget | None:

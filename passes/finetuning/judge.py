@@ -21,9 +21,9 @@ from ...compiler.graph.comparable import comparable_tensors
 from ...compiler.graph.copies import copy_graph
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
-from ...runtime.quality.comparison import Accuracy, Agreement, Comparison, PixelAgreement
-from ...runtime.quality.distances import Divergence, NormalisedError
-from ...runtime.quality.judge import SampleJudge, judge_of_run
+from ...runtime.quality.comparison import Accuracy, Comparison
+from ...runtime.quality.distances import Divergence
+from ...runtime.quality.judge import BY_NAME, SampleJudge, judge_of_run
 from ...runtime.quality.walk import compared
 from ...runtime.session import Session, with_outputs
 from .parameters import TrainableParameter
@@ -38,9 +38,6 @@ DECIDING: Mapping[str, Sequence[str]] = {
     "error": ("error",),
 }
 """What decides, by the metric of the run, and what breaks ties."""
-PLAIN: Mapping[str, type[Agreement] | type[PixelAgreement] | type[NormalisedError]] = {
-    each.metric: each for each in (Agreement, PixelAgreement, NormalisedError)
-}
 DISTANCES = ("divergence", "error")
 
 
@@ -104,7 +101,7 @@ class HeldOut:
     def _comparison(self, name: str) -> Comparison:
         if name == "accuracy" and self._sampled.labels is not None:
             return Accuracy(self._sampled.labels)
-        return Divergence(self._temperature) if name == "divergence" else PLAIN[name]()
+        return Divergence(self._temperature) if name == "divergence" else BY_NAME[name]()
 
     def figures(self, score: Sequence[float]) -> dict[str, float]:
         """The parts of a score by name, distances as positive numbers."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import onnx_graphsurgeon as gs
 
+from ...compiler.report.formatting import first_few
 from ..budgets.budget import Budget
 from ..budgets.search import BudgetSearch
 from .mixed_precision import search_precision
@@ -18,7 +19,6 @@ from .weight_only import LayerReport
 STAYS = "stays in float: INT8 would lose {loss:.1%} of its outputs' variance, the mean over channels (noise=)"
 NOISE, WITH_BUDGET = 0.01, 1.0
 """The share of a layer's variance that may be lost, where none is given."""
-NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,11 @@ def left_in_float(
 
 def _note(lossy: Mapping[str, float], saved: TimeSaved) -> str:
     """About the layers that lose too much, the worst of them named."""
-    worst = sorted(lossy, key=lambda name: -lossy[name])[:NAMED]
-    names = ", ".join(f"'{name}' ({lossy[name]:.0%})" for name in worst)
-    more = f" and {len(lossy) - NAMED} more" if len(lossy) > NAMED else ""
+    worst = sorted(lossy, key=lambda name: -lossy[name])
+    names = first_few([f"'{name}' ({lossy[name]:.0%})" for name in worst])
     count = "1 layer stays" if len(lossy) == 1 else f"{len(lossy)} layers stay"
     cost = saved.cost(lossy)
-    return f"{count} in float{cost} for what INT8 would lose of the outputs: {names}{more}; noise=1 quantizes all"
+    return f"{count} in float{cost} for what INT8 would lose of the outputs: {names}; noise=1 quantizes all"
 
 
 def _costs(losses: Mapping[str, float], divergences: Mapping[str, float], saved: TimeSaved) -> dict[str, LayerReport]:

@@ -31,8 +31,8 @@ from .walk import compared, numbers
 AUTO = "auto"
 Unlabelled = type[Agreement] | type[PixelAgreement] | type[NormalisedError]
 OF_KIND: Mapping[Kind, Unlabelled] = {"classes": Agreement, "maps": PixelAgreement, "values": NormalisedError}
-NAMED: Mapping[str, Unlabelled] = {each.metric: each for each in OF_KIND.values()}
-CHOICES = (AUTO, *NAMED, Accuracy.metric)
+BY_NAME: Mapping[str, Unlabelled] = {each.metric: each for each in OF_KIND.values()}
+CHOICES = (AUTO, *BY_NAME, Accuracy.metric)
 
 
 class Judge(Protocol):
@@ -130,7 +130,7 @@ class SampleJudge:
                 what = "there are no labels" if data.labels is None else "the first output is no row of class scores"
                 raise CompressError(f"accuracy cannot be measured: {what}", "metric", "give --labels, or use error")
             return SampleJudge(session, data, metric, lambda: Accuracy(labels), labels)
-        comparison = OF_KIND[kind] if metric == AUTO else NAMED[metric]
+        comparison = OF_KIND[kind] if metric == AUTO else BY_NAME[metric]
         if comparison not in (OF_KIND[kind], NormalisedError):
             what = f"{metric} cannot be measured: the outputs are no {'row' if metric == 'agreement' else 'map'}"
             raise CompressError(f"{what} of class scores", "metric", f"use {OF_KIND[kind].metric}, or macs=")

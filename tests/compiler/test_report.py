@@ -13,6 +13,7 @@ from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.pipeline.base import Decision, PassRecord, PassResult
 from onnx_compress.compiler.pipeline.traces import ErrorCurve, Traces
 from onnx_compress.compiler.report import SCHEMA, Report, count_actions, pass_report, to_json
+from onnx_compress.compiler.report.formatting import first_few
 from onnx_compress.compiler.report.loading import checked, load_frontier, load_report
 from onnx_compress.compiler.report.schema import json_schema, problems
 from onnx_compress.compiler.report.sizes import checked as said
@@ -132,6 +133,11 @@ def test_after_a_pass_the_metric_is_said_or_else_how_far_the_outputs_moved():
     assert said(report, entry) == "relative error 0.25, relative error:y 0.125, engine error 1e-06"
     quality["metric"], entry["figures"]["map.py:map50"] = "map.py:map50", 47.25
     assert said(report, entry) == "map.py:map50 47.25, engine error 1e-06"
+
+
+def test_of_long_lists_the_first_few_are_named():
+    assert first_few(["a", "b", "c"]) == "a, b, c"
+    assert first_few(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
 
 def test_a_frontier_of_the_first_schema(tmp_path: Path):
