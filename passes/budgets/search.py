@@ -177,8 +177,12 @@ class BudgetSearch:
         """The largest loss of a trial that passes."""
         return self.allowed - self.margin
 
-    def within(self, judged: TrialOutcome | Judged) -> bool:
+    def within(self, judged: TrialOutcome) -> bool:
         return judged.loss <= self.sought + 1e-9 * self.unit
+
+    def allows(self, judged: Judged) -> bool:
+        """With no margin kept."""
+        return judged.loss <= self.allowed + 1e-9 * self.unit
 
     def value(self, loss: float) -> float:
         """A loss in the terms of the budget."""

@@ -53,7 +53,7 @@ def left_in_float(
     outcome = search_precision(quantizer, others, saved, search)
     return InFloat(
         reasons | outcome.reasons(budget),
-        _costs(losses, outcome.divergences, saved),
+        _costs(losses, outcome.divergences, outcome.saved),
         [*notes, f"{budget}: {outcome.note(search)}"],
         outcome.metrics(search),
     )

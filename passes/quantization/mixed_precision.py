@@ -1,17 +1,16 @@
 """Which layers stay in float so that a quantized network keeps its answers, at the least cost of time.
 
     D_l    what INT8 in layer l alone costs at the outputs (`passes.sensitivity.measure`)
-    t_l    the time that INT8 saves in it (`quantization.time_saved`)
+    t_l    how much longer the network takes with l in float and all others in INT8 (`quantization.time_saved`)
 
 The layers are ordered by falling D_l / t_l, as in a knapsack; the first k of them stay in float, those that share a
 weight together. k is the smallest found with which the quantized network keeps the budget, judged on samples that no
-range and no rounding has seen. Squared errors add up, so that the loss goes about with the root of what is left of the
-D_l:
+range and no rounding has seen. What is left of the D_l beyond k falls by orders of magnitude within few layers: the
+next trial is where it is the geometric mean of what is left at one k that fails and at one that passes. Codes, scales
+and biases of a layer do not depend on what is done to the others: a trial writes them, and fits nothing.
 
-    loss(k) ~ sqrt(sum over l > k of D_l)
-
-This places the next trial between one that fails and one that passes; after two on one side it is the geometric mean.
-Codes, scales and biases of a layer do not depend on what is done to the others: a trial writes them, and fits nothing.
+Budgets in units of the user's own metric are held as they are measured, without the margin that `budgets.search` keeps:
+where the smallest of errors decides, luck would drive every layer into float.
 
 Sources: layers by what their quantization costs, given back until the accuracy holds, as in NNCF's accuracy control and
 AIMET's automatic mixed precision; the knapsack over time as in HALP (Shen et al., NeurIPS 2022).
@@ -49,7 +48,7 @@ class Outcome:
 
     Attributes:
         divergences: D_l of the layers that may stay in float.
-        saved: t_l.
+        saved: t_l of these.
         in_float: the layers that stay.
         judged: the network with these in float and the others in INT8; None where all stay.
         trials: networks that were judged.
@@ -79,7 +78,7 @@ class Outcome:
         return {name: f"stays in float for {budget}: {self._worth(name)}" for name in self.in_float}
 
     def _worth(self, name: str) -> str:
-        saves = f", and saves {1000 * self.saved.ms.get(name, 0.0):.1f} us" if self.saved.timed else ""
+        saves = f", and saves {1000 * self.saved.ms[name]:.1f} us" if name in self.saved.ms else ""
         return f"INT8 in it alone costs {self.divergences[name]:.2g} of the outputs{saves}"
 
 
@@ -90,8 +89,9 @@ def search_precision(
     ctx = quantizer.ctx
     free = {node.name for node in layers if "noise" not in ctx.settings(node.name)}
     divergences = _divergences(quantizer, free)
-    units = [[name for name in unit if name in divergences] for unit in quantizer.sharing()]
-    cost = {tuple(unit): sum(divergences[name] for name in unit) for unit in units if unit}
+    units = [unit for unit in quantizer.sharing() if divergences.keys() >= set(unit)]
+    saved = saved.alone(units, ctx.progress)
+    cost = {tuple(unit): sum(divergences[name] for name in unit) for unit in units}
     time = {unit: sum(max(saved.by_layer.get(name, 0.0), LEAST) for name in unit) for unit in cost}
     order = sorted(cost, key=lambda unit: -cost[unit] / time[unit])
     left = np.cumsum([0.0, *(cost[unit] for unit in reversed(order))])[::-1]
@@ -110,22 +110,19 @@ def search_precision(
             tried[count] = judge(count)
             advance(f"{count} of {len(order)} in float")
             count = _next(tried, left, search)
-    best = min((count for count, each in tried.items() if search.within(each)), default=len(order))
+    best = min((count for count, each in tried.items() if search.allows(each)), default=len(order))
     names = [name for unit in order[:best] for name in unit]
     return Outcome(divergences, saved, names, tried.get(best), len(tried))
 
 
 def _next(tried: Mapping[int, Judged], left: np.ndarray, search: BudgetSearch) -> int:
     """How many to leave in float in the next trial; one that has been tried where nothing is between."""
-    passed = {count: search.within(judged) for count, judged in tried.items()}
+    passed = {count: search.allows(judged) for count, judged in tried.items()}
     good = min((count for count in passed if passed[count]), default=len(left) - 1)
     bad = max((count for count in passed if not passed[count] and count < good), default=-1)
     if good - bad <= 1:
         return good
-    share = search.sought / max(tried[bad].loss, LEAST)
-    wanted = left[bad] * share**2
-    if len(set(list(passed.values())[-2:])) < len(passed):
-        wanted = np.sqrt(left[bad] * max(left[good], LEAST * left[bad]))
+    wanted = np.sqrt(left[bad] * max(left[good], LEAST * left[bad]))
     return min(max(int(np.argmax(left <= wanted)), bad + 1), good - 1)
 
 

@@ -1,62 +1,100 @@
 """What INT8 saves in every layer: by the target's cost model, in milliseconds; where it has none, or shapes are not
-known, the layer's share of the multiply-accumulates."""
+known, the layer's share of the multiply-accumulates.
+
+    a layer by itself         the time of its kernel in float, less that in INT8
+    layers together           the time of the network with these in float and all others in INT8, fusions and reformats
+                              included, less that with all in INT8: float may be the faster one
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.latency import DEVICES, PrecisionRequest, estimate
+from ...compiler.costs.latency import DEVICES, Latency, PrecisionRequest, estimate
 from ...compiler.costs.network_cost import conv_costs
 from ...compiler.costs.unknown import UnknownShape
 from ...compiler.graph.copies import copy_graph
 from ...compiler.graph.rewriter import Rewriter
-from ...compiler.pipeline.context import Context
+from ...compiler.graph.shapes import Shapes
+from ...compiler.pipeline.data import Progress
 from ...runtime.shapes import network_shapes
 from .quantizer import Quantizer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TimeSaved:
-    """By layer, in milliseconds where `timed`."""
+    """See the module docstring.
+
+    Attributes:
+        by_layer: in milliseconds where `together` is known, else in shares.
+        together: by names, how many milliseconds longer the network takes with these layers in float.
+    """
 
     by_layer: Mapping[str, float]
-    timed: bool
+    together: Callable[[Collection[str]], float] | None = None
 
     @property
     def ms(self) -> Mapping[str, float]:
-        return self.by_layer if self.timed else {}
+        return {} if self.together is None else self.by_layer
 
-    def cost(self, in_float: Iterable[str]) -> str:
+    def alone(self, units: Sequence[Sequence[str]], progress: Progress) -> TimeSaved:
+        """With what the network takes longer for each unit alone in float, in equal parts for its layers."""
+        if self.together is None:
+            return self
+        found: dict[str, float] = {}
+        with progress("time that INT8 saves", len(units)) as advance:
+            for unit in units:
+                found |= dict.fromkeys(unit, max(self.together(unit), 0.0) / len(unit))
+                advance()
+        return replace(self, by_layer=found)
+
+    def cost(self, in_float: Collection[str]) -> str:
         """What these layers cost in float, as part of a sentence; empty where it is not known."""
-        more = 1000 * sum(self.ms.get(name, 0.0) for name in in_float)
-        return f" (estimated to take {more:.1f} us more than in INT8)" if self.timed else ""
+        if self.together is None:
+            return ""
+        more = 1000 * self.together(in_float)
+        return f" (estimated to take {abs(more):.1f} us {'more' if more >= 0 else 'less'} than in INT8)"
 
 
-UNKNOWN = TimeSaved({}, timed=False)
+UNKNOWN = TimeSaved({})
 
 
 def time_saved(quantizer: Quantizer) -> TimeSaved:
     """Of all rounded layers."""
     graph, ctx = quantizer.graph, quantizer.ctx
-    shapes = network_shapes(graph, ctx)
-    names = {name for unit in quantizer.sharing() for name in unit}
+    shapes, names = network_shapes(graph, ctx), {name for unit in quantizer.sharing() for name in unit}
     if ctx.target.device in DEVICES:
-        trial = copy_graph(graph)
-        quantizer.write(Rewriter(trial, {}), lambda node: node.name in names, [])
-        try:
-            before, after = _times(graph, ctx, "fp16"), _times(trial, ctx, "auto")
-            saved = {name: max(before.get(name, 0.0) - after.get(name, 0.0), 0.0) for name in names}
-            return TimeSaved(saved, timed=True)
-        except UnknownShape:
-            pass
+        with suppress(UnknownShape):
+            return _estimated(quantizer, names, shapes)
     macs = {name: float(cost.macs or 0) for name, cost in conv_costs(graph, shapes)}
     total = sum(macs.values()) or 1.0
-    return TimeSaved({name: macs.get(name, 0.0) / total for name in names}, timed=False)
+    return TimeSaved({name: macs.get(name, 0.0) / total for name in names})
 
 
-def _times(graph: gs.Graph, ctx: Context, precision: PrecisionRequest) -> dict[str, float]:
-    found = estimate(graph, network_shapes(graph, ctx), ctx.target, ctx.options.power_mode, precision)
-    return {name: kernel.ms for kernel in found.kernels for name in kernel.nodes}
+def _estimated(quantizer: Quantizer, names: Collection[str], shapes: Shapes) -> TimeSaved:
+    """`UnknownShape` where one is not known."""
+    ctx = quantizer.ctx
+
+    def written(in_float: Collection[str]) -> gs.Graph:
+        mixed = copy_graph(quantizer.graph)
+        quantizer.write(Rewriter(mixed, {}), lambda node: node.name in names and node.name not in in_float, [])
+        return mixed
+
+    pairs = {f"{name}{suffix}": shape for name, shape in shapes.items() for suffix in (".q", ".dq")}
+    known = {**pairs, **network_shapes(written(()), ctx), **shapes}
+
+    def latency(graph: gs.Graph, precision: PrecisionRequest = "auto") -> Latency:
+        return estimate(graph, known, ctx.target, ctx.options.power_mode, precision)
+
+    whole = latency(written(()))
+    before, after = _by_node(latency(quantizer.graph, "fp16")), _by_node(whole)
+    saved = {name: max(before.get(name, 0.0) - after.get(name, 0.0), 0.0) for name in names}
+    return TimeSaved(saved, lambda in_float: latency(written(in_float)).ms - whole.ms)
+
+
+def _by_node(latency: Latency) -> dict[str, float]:
+    return {name: kernel.ms for kernel in latency.kernels for name in kernel.nodes}
