@@ -1,6 +1,6 @@
 """What `quantize` costs beside onnxruntime's static quantization of the same pictures: a JSON line per run.
 
-    python benchmarks/quantize_speed.py resnet18:64 resnet50:256 [--rounds 3] [--core 1] [--pipeline quantize]
+    python benchmarks/quantize_speed.py resnet18:64 resnet50:256 [--rounds 3] [--pipeline quantize]
     python benchmarks/quantize_speed.py mobilenet_v2.onnx:pictures.npy ...
 
 Networks are those of `architectures.py` with random weights and random pictures, so many, or ONNX files with an array
@@ -9,15 +9,13 @@ picture at a time, as its documentation has it; ours with the defaults, which in
 
 `cpu_seconds` is processor time of all threads without the imports, `peak_mb` the peak memory with them and with the
 pages of the array that were read; `silence` is the longest time between two steps of progress, in seconds of wall time.
-The last line of a network has the medians of the rounds and `ratio`, that of the processor times of a round. With
---core every run is pinned to one processor, which makes processor time robust where the machine is shared.
+The last line of a network has the medians of the rounds and `ratio`, that of the processor times of a round.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -75,8 +73,7 @@ def work(tool: str, source: Path, images: Path, pipeline: str) -> dict[str, Any]
 def started(tool: str, source: Path, images: Path, args: argparse.Namespace) -> dict[str, Any]:
     """The answer of a fresh process."""
     command = [sys.executable, __file__, "--worker", tool, str(source), str(images), args.pipeline]
-    pinned = None if args.core is None else lambda: os.sched_setaffinity(0, {args.core})
-    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, preexec_fn=pinned)
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(run.stdout.splitlines()[-1])
 
 
@@ -118,7 +115,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="+", metavar="NETWORK:SAMPLES")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--core", type=int, help="the processor that every run is pinned to")
     parser.add_argument("--pipeline", default="quantize")
     args = parser.parse_args()
     for network in args.networks:

@@ -60,11 +60,19 @@ def useful(asked: int | None = None, tasks: int | None = None) -> int:
     return max(1, wanted if tasks is None else min(wanted, tasks))
 
 
+def single_threaded() -> AbstractContextManager[Any]:
+    """Linear algebra with `THREADS` threads per call, as in a job.
+
+    Its own threads wait in a loop for the next piece of work, which costs processor time, and much of it where the
+    processor is shared.
+    """
+    return _libraries().limit(limits=THREADS)
+
+
 def side_by_side(function: Callable[..., R], calls: Iterable[tuple[Any, ...]], most: int) -> Iterator[R]:
     """`function(*arguments)` for every `arguments`, in order, at most `most` at once in threads of this process.
 
-    For work in linear algebra, whose libraries get one thread per call, as in a job: of their own threads each waits in
-    a loop for the next piece of work, which costs processor time, and much of it where the processor is shared.
+    For work in linear algebra, each call of which is `single_threaded`.
     """
 
     def call(arguments: tuple[Any, ...]) -> R:
@@ -72,7 +80,7 @@ def side_by_side(function: Callable[..., R], calls: Iterable[tuple[Any, ...]], m
 
     workers = ThreadPoolExecutor(useful(inner_threads() or most))
     try:
-        with _libraries().limit(limits=THREADS):
+        with single_threaded():
             yield from workers.map(call, calls)
     finally:
         workers.shutdown(cancel_futures=True)

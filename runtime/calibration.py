@@ -135,7 +135,7 @@ def observe(
     """The named tensors of `graph` (or model inputs), batch by batch, over the first `samples` of `data`."""
     inputs = {tensor.name for tensor in graph.inputs}
     wanted = [name for name in dict.fromkeys(names) if name not in inputs]
-    run = graph_session(graph, wanted, arena=True).run if wanted else _nothing
+    run = graph_session(graph, wanted, streamed=True).run if wanted else _nothing
     size = fixed_batch(graph) or _batch_size(run, data)
     with progress(stage, -(-min(samples, data.samples) // size)) as advance:
         for feeds in first_samples(data, size, samples, fixed_batch(graph) is not None):

@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 from ..compiler.graph.convs import find_convs
 from ..compiler.graph.gemms import find_gemms
 from ..compiler.graph.quantization.quantizers import Grid
+from ..compiler.jobs import single_threaded
 from ..compiler.pipeline.data import Data, Progress, silent
 from .calibration import observe
 from .rows import Layer, input_rows, is_too_wide, row_positions, stored_weight
@@ -126,10 +127,11 @@ def rounded_inputs(
             _Sampled(layer, grids.get(layer.input.name), share * count)
             for layer, share in zip(chunk, shares, strict=True)
         ]
-        for values in observe(graph, [layer.input.name for layer in chunk], data, samples, progress, "moments"):
-            for each, share in zip(sampled, shares, strict=True):
-                x = values[each.layer.input.name]
-                each.add(x, rng, share * len(x))
+        with single_threaded():
+            for values in observe(graph, [layer.input.name for layer in chunk], data, samples, progress, "moments"):
+                for each, share in zip(sampled, shares, strict=True):
+                    x = values[each.layer.input.name]
+                    each.add(x, rng, share * len(x))
         found.update((each.layer.name, each.result()) for each in sampled)
     return found
 
