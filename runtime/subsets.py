@@ -135,8 +135,10 @@ def halves(data: Data) -> tuple[Blocks, Blocks]:
 
 
 def evenly(data: Data, count: int) -> ChosenSamples:
-    """So many of the samples, or all, evenly spaced: samples may be sorted."""
-    count = min(count, data.samples)
+    """About so many of the samples, or all, evenly spaced: samples may be sorted. Whole batches where the model
+    insists."""
+    whole = data.fixed_batch or 1
+    count = min(max(count - count % whole, whole), data.samples)
     return ChosenSamples(data, np.arange(count) * data.samples // count)
 
 

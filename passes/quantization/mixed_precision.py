@@ -18,7 +18,7 @@ AIMET's automatic mixed precision; the knapsack over time as in HALP (Shen et al
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +29,8 @@ from ...compiler.graph.rewriter import Rewriter
 from ...runtime.quality.comparison import Judged
 from ...runtime.rounded_inputs import measurable
 from ...runtime.rows import in_graph_order
-from ...runtime.subsets import Slice
-from ..budgets.budget import Budget
+from ...runtime.subsets import evenly
+from ..budgets.budget import Budget, BudgetUnreachable
 from ..budgets.search import BudgetSearch
 from ..sensitivity.measure import WeightDivergence
 from .quantizer import Quantizer
@@ -50,28 +50,27 @@ class Outcome:
         divergences: D_l of the layers that may stay in float.
         saved: t_l of these.
         in_float: the layers that stay.
-        judged: the network with these in float and the others in INT8; None where all stay.
+        judged: the network with these in float and the others in INT8.
         trials: networks that were judged.
     """
 
     divergences: Mapping[str, float]
     saved: TimeSaved
     in_float: Sequence[str]
-    judged: Judged | None
+    judged: Judged
     trials: int
 
     def note(self, search: BudgetSearch) -> str:
         """The outcome in a sentence."""
-        count, trials = len(self.in_float), f"{self.trials} trial{'s' * (self.trials > 1)}"
-        if self.judged is None:
-            return f"every layer stays in float: it is not met otherwise, by {trials} {search.how()}"
+        count, trials = len(self.in_float), f"{self.trials} trial{'s' * (self.trials != 1)}"
         cost = self.saved.cost(self.in_float)
-        layers = "every layer in INT8" if not count else f"{count} layer{'s' * (count > 1)} in float{cost}"
-        return f"{search.figure(self.judged.loss)} with {layers}, by {trials}, judged {search.how()}"
+        layers = f"{_counted(count)} in float{cost}" if count else "every layer in INT8"
+        every = "every layer stays in float that may: " if count == len(self.divergences) > 0 else ""
+        return f"{every}{search.figure(self.judged.loss)} with {layers}, by {trials}, judged {search.how()}"
 
     def metrics(self, search: BudgetSearch) -> dict[str, float]:
         found = {"trials": float(self.trials), "in_float": float(len(self.in_float))}
-        return found if self.judged is None else {**found, search.rule: search.value(self.judged.loss)}
+        return {**found, search.rule: search.value(self.judged.loss)}
 
     def reasons(self, budget: Budget) -> dict[str, str]:
         """By layer."""
@@ -85,7 +84,10 @@ class Outcome:
 def search_precision(
     quantizer: Quantizer, layers: Sequence[gs.Node], saved: TimeSaved, search: BudgetSearch
 ) -> Outcome:
-    """Searches; `layers` have been rounded. Those whose `noise` is set by name stay in INT8."""
+    """Searches; `layers` have been rounded. Those whose `noise` is set by name stay in INT8.
+
+    `BudgetUnreachable` where the budget is not kept even with all others in float.
+    """
     ctx = quantizer.ctx
     free = {node.name for node in layers if "noise" not in ctx.settings(node.name)}
     divergences = _divergences(quantizer, free)
@@ -100,9 +102,7 @@ def search_precision(
     def judge(count: int) -> Judged:
         names = {name for unit in order[:count] for name in unit}
         chosen = {node.name for node in layers} - names
-        trial = copy_graph(quantizer.graph)
-        quantizer.write(Rewriter(trial, {}), lambda node: node.name in chosen, [])
-        return search.judge.judge(trial)
+        return search.judge.judge(_written(quantizer, chosen))
 
     with ctx.progress(f"mixed precision, at most {TRIALS} trials", TRIALS) as advance:
         count = 0
@@ -111,8 +111,22 @@ def search_precision(
             advance(f"{count} of {len(order)} in float")
             count = _next(tried, left, search)
     best = min((count for count, each in tried.items() if search.allows(each)), default=len(order))
+    if best not in tried:
+        tried[best] = judge(best)
     names = [name for unit in order[:best] for name in unit]
-    return Outcome(divergences, saved, names, tried.get(best), len(tried))
+    if not search.allows(tried[best]):
+        raise _unreachable(search, tried[best], len(names))
+    return Outcome(divergences, saved, names, tried[best], len(tried))
+
+
+def _unreachable(search: BudgetSearch, judged: Judged, count: int) -> BudgetUnreachable:
+    found = f"{search.figure(judged.loss)} with {_counted(count)} in float, judged {search.how()}"
+    why = "the passes before have lost more, or --set keeps layers in INT8"
+    return BudgetUnreachable(f"{search.figure(search.allowed)} cannot be reached", "budget", f"{why}: {found}")
+
+
+def _counted(layers: int) -> str:
+    return f"{layers} layer{'s' * (layers != 1)}"
 
 
 def _next(tried: Mapping[int, Judged], left: np.ndarray, search: BudgetSearch) -> int:
@@ -126,17 +140,29 @@ def _next(tried: Mapping[int, Judged], left: np.ndarray, search: BudgetSearch) -
     return min(max(int(np.argmax(left <= wanted)), bad + 1), good - 1)
 
 
-def _divergences(quantizer: Quantizer, free: Collection[str]) -> dict[str, float]:
-    """D_l of the layers named `free` whose rounding can be tried alone."""
+def _divergences(quantizer: Quantizer, free: Set[str]) -> dict[str, float]:
+    """D_l of the layers named `free`; those whose rows cannot be read off their tensors are tried in whole networks."""
     ctx, graph = quantizer.ctx, quantizer.graph
     data = ctx.judging or ctx.data
     assert data is not None
-    divergence = WeightDivergence(graph, Slice(data, 0, min(MEASURED, data.samples)), ctx.activation_bytes)
+    divergence = WeightDivergence(graph, evenly(data, MEASURED), ctx.activation_bytes)
     layers = in_graph_order(graph, measurable(graph, lambda node: node.name in free))
+    others = free - {layer.name for layer in layers}
+    units = [unit for unit in map(set, quantizer.sharing()) if unit & others]
     found: dict[str, float] = {}
-    with ctx.progress("sensitivity to INT8", len(layers)) as advance:
+    with ctx.progress("sensitivity to INT8", len(layers) + len(units)) as advance:
         for layer in layers:
             rounded = [quantizer.rounded(layer)]
             (found[layer.name],) = divergence.divergences(layer, rounded, quantizer.grid(layer.input))
             advance()
+        for unit in units:
+            found |= dict.fromkeys(unit & others, divergence.of(_written(quantizer, unit)) / len(unit & others))
+            advance()
     return found
+
+
+def _written(quantizer: Quantizer, names: Set[str]) -> gs.Graph:
+    """A copy of the network with these layers in INT8, of those that have been rounded."""
+    trial = copy_graph(quantizer.graph)
+    quantizer.write(Rewriter(trial, {}), lambda node: node.name in names, [])
+    return trial

@@ -147,7 +147,7 @@ class WeightDivergence:
 
     def __init__(self, graph: gs.Graph, data: Data, memory: int = ACTIVATIONS):
         self._graph = copy_graph(graph)
-        batches = list(data.batches(BATCH))
+        self._batches = batches = list(data.batches(BATCH))
         self._names = comparable_tensors(graph)
         session = graph_session(graph, self._names)
         self._wanted = [[values[name] for name in self._names] for values in map(session.run, batches)]
@@ -170,6 +170,11 @@ class WeightDivergence:
         session = self._session(nodes, plan, held, layer, changed)
         rounded = {} if grid is None else {layer.input.name: grid}
         return [self._divergence(session, held, self._feeds(layer, *pair), rounded) for pair in weights]
+
+    def of(self, network: gs.Graph) -> float:
+        """Of another form of the whole network."""
+        session = graph_session(network, comparable_tensors(network))
+        return divergence(self._wanted, [list(session.run(feeds).values()) for feeds in self._batches], self._kind)
 
     def _session(
         self, nodes: list[gs.Node], plan: list[gs.Node], held: set[str], layer: Layer, names: Sequence[str]

@@ -67,6 +67,13 @@ def test_a_few_are_spread_over_all(count: int) -> None:
     assert labels is not None and (count < 7 or set(labels) == {0, 1, 2, 3})
 
 
+@pytest.mark.parametrize(("count", "expected"), [(3, 7), (7, 7), (20, 14), (500, 70)])
+def test_a_few_are_whole_batches(count: int, expected: int) -> None:
+    found = evenly(Numbers(70, 7), count)
+    assert [len(batch["x"]) for batch in found.batches(2)] == [7] * (expected // 7)
+    assert set(np.diff(found.rows())) <= {70 // expected}
+
+
 def test_sorted_classes_are_in_both() -> None:
     assert {value // 256 for value in held(halves(Numbers(1024))[1], 64)} == {0, 1, 2, 3}
 

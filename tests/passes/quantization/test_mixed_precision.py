@@ -16,6 +16,7 @@ from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.overrides import parse_override
 from onnx_compress.drivers.compress import Compressed
+from onnx_compress.passes.budgets.budget import BudgetUnreachable
 from onnx_compress.passes.quantization.mixed_precision import TRIALS
 from onnx_compress.passes.quantize import Quantize
 from onnx_compress.runtime.quality.judge import SampleJudge
@@ -115,11 +116,56 @@ def test_the_tighter_the_more_layers():
 
 def test_a_budget_that_no_layer_in_int8_keeps_leaves_the_network():
     after = network()
-    result = quantized(after, error=1e-9)
+    result = quantized(after, error=1e-5)
     assert len(in_float(result)) == 4
     assert not any(node.op == "QuantizeLinear" for node in after.graph.nodes)
     assert any("every layer stays in float" in note for note in result.notes)
     assert error(network(), after) < 1e-5
+
+
+def test_a_budget_that_was_lost_before_is_refused():
+    before, after = network(), network()
+    for node in after.graph.nodes:
+        if node.name == "Conv_7":
+            node.inputs[1].values = node.inputs[1].values * np.float32(0.5)
+    ctx = Context(RunOptions(), data=IMAGES, running="quantize")
+    ctx.original = before.graph
+    with pytest.raises(BudgetUnreachable, match=r"error=0\.1 cannot be reached") as caught:
+        Quantize(error=0.1).run(after.graph, ctx)
+    assert "with 4 layers in float" in str(caught.value)
+
+
+def test_a_budget_that_layers_kept_in_int8_by_name_exceed_is_refused():
+    with pytest.raises(BudgetUnreachable, match=r"--set keeps layers in INT8: error=.* with 0 layers in float"):
+        quantized(network(), ".*:quantize.noise=1", error=1e-5)
+
+
+def matmuls(first: np.ndarray, second: np.ndarray) -> Model:
+    """Fully connected layers as MatMul: their rows cannot be read off their tensors."""
+    text = """
+    g (float[N,4,8,8] x) => (float[N,5] y) {
+      c = Conv<kernel_shape = [8, 8]>(x, w)
+      f = Flatten(c)
+      h = MatMul(f, first)
+      y = MatMul(h, second)
+    }
+    """
+    return model(text, w=normal(6, 4, 8, 8, seed=2), first=first, second=second)
+
+
+def test_a_matmul_that_costs_most_stays_in_float():
+    gains = np.geomspace(1, 1000, 6, dtype=np.float32)
+    before, after = (matmuls(normal(6, 6, seed=3) * gains, normal(6, 5, seed=4) / gains[:, None]) for _ in range(2))
+    result = quantized(after, error=0.03)
+    assert in_float(result) == ["MatMul_3"]
+    assert error(before, after) < 0.03
+
+
+def test_every_matmul_may_stay_in_float():
+    before, after = (matmuls(normal(6, 6, seed=3), normal(6, 5, seed=4)) for _ in range(2))
+    result = quantized(after, error=1e-5)
+    assert len(in_float(result)) == 3
+    assert error(before, after) < 1e-5
 
 
 def test_few_trials():
@@ -127,8 +173,9 @@ def test_few_trials():
 
 
 def test_what_is_set_for_a_layer_wins():
-    result = quantized(network(), f"{DEPTHWISE}:quantize.noise=1", error=0.1)
-    assert DEPTHWISE not in in_float(result)
+    assert in_float(quantized(network(), error=0.02)) == ["Conv_0", DEPTHWISE, "Conv_7"]
+    result = quantized(network(), "Conv_0:quantize.noise=1", error=0.02)
+    assert in_float(result) == [DEPTHWISE, "Conv_5", "Conv_7"]
 
 
 @pytest.mark.parametrize("allowed", [0.1, 0.02, 0.005])
