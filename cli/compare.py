@@ -77,12 +77,12 @@ def read_origins(report: Path | None) -> dict[str, str]:
 
 def show(console: Console, found: Comparison, top: int) -> None:
     """The outputs, where their error starts, and the first `top` layers."""
-    from .summary import percent
+    from ..compiler.report.formatting import counted, percent
 
     for entry in found.outputs:
         same = "" if entry.agreement is None else f", agreement {percent(entry.agreement)}"
         line = f"output {entry.tensor}: relative error {entry.error:.3g}, at most {entry.largest:.3g}{same}"
-        console.print(f"{line} ({found.samples} samples)", soft_wrap=True)
+        console.print(f"{line} ({counted(found.samples, 'sample')})", soft_wrap=True)
     console.print(_start(found), soft_wrap=True)
     _show_layers(console, found.layers[:top], found.start)
     if len(found.layers) > top:

@@ -46,10 +46,11 @@ def evaluate(
 
 
 def _show(figures: Mapping[str, Any], notes: Sequence[str]) -> None:
+    from ..compiler.report.formatting import counted
     from .console import results
 
     console = results()
-    seen = "" if figures["samples"] is None else f" on {figures['samples']} samples"
+    seen = "" if figures["samples"] is None else f" on {counted(figures['samples'], 'sample')}"
     console.print(f"{figures['model']}: {', '.join(_parts(figures))}{seen}", soft_wrap=True)
     for name, loss in figures.get("by_output", {}).items():
         console.print(f"  {name}: {_lost(figures['metric'], loss)}", soft_wrap=True)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..compiler.report import LatencyReport, PassReport, QualityReport, Report, events, notes
-from ..compiler.report.formatting import humanized, percent, short
+from ..compiler.report.formatting import counted, humanized, percent, short
 from ..compiler.report.sizes import checked, seen, shown, shown_before
 
 
@@ -62,8 +62,8 @@ def _add_latency(table: Table, before: LatencyReport, after: LatencyReport) -> N
 
 def _add_quality(table: Table, quality: QualityReport) -> None:
     if quality["top1_after"] is not None and quality["metric"] != "accuracy":
-        scope = f"({quality['samples']} samples)"
-        table.add_row(f"top-1 {scope}", percent(quality["top1_before"]), percent(quality["top1_after"]), "")
+        scope = "" if quality["samples"] is None else f" ({counted(quality['samples'], 'sample')})"
+        table.add_row(f"top-1{scope}", percent(quality["top1_before"]), percent(quality["top1_after"]), "")
     table.add_row(quality["metric"], shown_before(quality), shown(quality), seen(quality))
     if quality["metric"] != "error" and quality["output_error"] is not None:
         table.add_row("relative output error", "", f"{quality['output_error']:.3g}", "")

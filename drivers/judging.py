@@ -13,12 +13,15 @@ from ..compiler.pipeline.context import Context
 from ..compiler.report import QualityReport
 from ..compiler.report.formatting import first_few
 from ..compiler.report.sizes import seen, shown
+from ..runtime.quality.comparison import Judged
 from ..runtime.quality.judge import judge_of_run
 from ..runtime.quality.verdict import Verdict, verdict_of_run
 from ..runtime.shapes import network_shapes
 from ..runtime.subsets import evenly
 
 DESTROYED = 0.5
+UNLIKE = 1.0
+"""Outputs that are farther off than they are large: what a metric of the user's cannot miss."""
 
 
 def quality_report(
@@ -33,7 +36,7 @@ def quality_report(
         if verdict is None:
             return None
         judged, accuracy = verdict.judged, verdict.accuracy
-        fitted = None if judged.samples is None else _on_fitted(original, compressed, ctx)
+        fitted = None if judged.samples is None else _on_fitted(original, compressed, ctx, judged)
         advance()
     return QualityReport(
         metric=judged.metric,
@@ -50,12 +53,16 @@ def quality_report(
     )
 
 
-def _on_fitted(original: gs.Graph, compressed: gs.Graph, ctx: Context) -> float | None:
-    """The figure on as many samples that fits have seen; None where there are no others."""
+def _on_fitted(original: gs.Graph, compressed: gs.Graph, ctx: Context, held_out: Judged) -> float | None:
+    """The figure with the loss on as many samples that fits have seen: the original is not as good on all samples.
+    None where there are no others."""
     if ctx.judging is None or ctx.data is None:
         return None
     judge = judge_of_run(original, ctx, evenly(ctx.data, ctx.judging.samples))
-    return None if judge is None else judge.judge(compressed).value
+    if judge is None:
+        return None
+    found = judge.judge(compressed)
+    return found.value if held_out.original is None else held_out.original - found.loss
 
 
 def warnings(quality: QualityReport, original: gs.Graph, ctx: Context) -> Iterator[str]:
@@ -65,9 +72,20 @@ def warnings(quality: QualityReport, original: gs.Graph, ctx: Context) -> Iterat
     lost = value > DESTROYED if metric == "error" else whole > 0 and value < DESTROYED * whole
     if lost:
         yield f"the network is destroyed: {metric} {shown(quality)}, {seen(quality)}; ask for less, or add finetune"
+    elif (quality["output_error"] or 0.0) > UNLIKE and quality["samples"] is None:
+        yield from _missed(quality, whole)
     fitted, deviation = quality["fitted"], quality["deviation"] or 0.0
     if fitted is not None and abs(fitted - value) > 2 * deviation and (fitted > value) != (metric == "error"):
         yield f"the samples that were fitted say {fitted:.3g}: {_why(original, ctx)}; give more samples"
+
+
+def _missed(quality: QualityReport, whole: float) -> Iterator[str]:
+    """What a metric of the user's does not say, of which no share is known or which has not moved."""
+    off = f"the outputs are off by {quality['output_error']:.3g} of their size"
+    if quality["value"] == whole:
+        yield f"{quality['metric']} has not changed, but {off}: see that it measures the network that it is given"
+    elif whole <= 0:
+        yield f"the network is destroyed: {quality['metric']} {shown(quality)}, {off}; ask for less, or add finetune"
 
 
 def _why(original: gs.Graph, ctx: Context) -> str:

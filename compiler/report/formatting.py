@@ -37,6 +37,11 @@ def rated(metric: str, value: float | None, deviation: float | None = None) -> s
     return f"{percent(value)} ± {100 * deviation:.2g}" if shares else f"{value:.3g} ± {deviation:.2g}"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 sample`, `20 samples`"""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def first_few(names: Sequence[object], most: int = 3) -> str:
     """`a, b, c and 4 more`"""
     more = f" and {len(names) - most} more" if len(names) > most else ""

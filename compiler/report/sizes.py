@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .fields import PassReport, QualityReport, Report
-from .formatting import figure, humanized, milliseconds, percent, rated, short
+from .formatting import counted, figure, humanized, milliseconds, percent, rated, short
 
 MEASURED = "measured_ms"
 MOVED = "relative_error"
@@ -102,14 +102,16 @@ def seen(quality: QualityReport) -> str:
     """On which samples."""
     if quality["samples"] is None:
         return "on samples of the metric's own"
-    return f"on {quality['samples']} samples that {'no fit has' if quality['held_out'] else 'the fits have'} seen"
+    who = "no fit has" if quality["held_out"] else "the fits have"
+    return f"on {counted(quality['samples'], 'sample')} that {who} seen"
 
 
 def _quality(quality: QualityReport) -> Iterator[SizeLine]:
     remark = seen(quality)
+    on_data = "on samples of the data" if quality["samples"] is None else remark
     if quality["top1_after"] is not None and quality["metric"] != "accuracy":
-        yield SizeLine("Top-1 accuracy", percent(quality["top1_before"]), percent(quality["top1_after"]), None, remark)
+        yield SizeLine("Top-1 accuracy", percent(quality["top1_before"]), percent(quality["top1_after"]), None, on_data)
     metric = quality["metric"]
     yield SizeLine(NAMES.get(metric, metric), shown_before(quality), shown(quality), None, remark)
     if quality["output_error"] is not None and metric != "error":
-        yield SizeLine("Relative error of the outputs", "", f"{quality['output_error']:.3g}", None, remark)
+        yield SizeLine("Relative error of the outputs", "", f"{quality['output_error']:.3g}", None, on_data)

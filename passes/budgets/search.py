@@ -34,6 +34,7 @@ from ...compiler.graph.copies import copy_graph
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Trial, Trials
+from ...compiler.report.formatting import counted
 from ...runtime.quality.comparison import Judged
 from ...runtime.quality.judge import AUTO, Judge, OwnJudge, SampleJudge, judge_of_run
 from ...runtime.subsets import halves
@@ -235,7 +236,7 @@ class SearchOutcome:
         if self.best is None:
             return f"{wanted} cannot be reached: {self._nearest()}; every layer is left as it is"
         share = f"{self.search.cost}={self.best.share:.3f}"
-        tried = f"{wanted}: {share} by {len(self.trials)} trials, judged {self.search.how()}"
+        tried = f"{wanted}: {share} by {counted(len(self.trials), 'trial')}, judged {self.search.how()}"
         found = f"{tried}: {self.search.figure(self.best.loss)}"
         if not self.search.samples:
             return f"{found}{self._margin()}"

@@ -26,6 +26,7 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.graph.copies import copy_graph
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.report.formatting import counted
 from ...runtime.quality.comparison import Judged
 from ...runtime.rounded_inputs import measurable
 from ...runtime.rows import in_graph_order
@@ -62,9 +63,9 @@ class Outcome:
 
     def note(self, search: BudgetSearch) -> str:
         """The outcome in a sentence."""
-        count, trials = len(self.in_float), f"{self.trials} trial{'s' * (self.trials != 1)}"
+        count, trials = len(self.in_float), counted(self.trials, "trial")
         cost = self.saved.cost(self.in_float)
-        layers = f"{_counted(count)} in float{cost}" if count else "every layer in INT8"
+        layers = f"{counted(count, 'layer')} in float{cost}" if count else "every layer in INT8"
         every = "every layer stays in float that may: " if count == len(self.divergences) > 0 else ""
         return f"{every}{search.figure(self.judged.loss)} with {layers}, by {trials}, judged {search.how()}"
 
@@ -120,13 +121,9 @@ def search_precision(
 
 
 def _unreachable(search: BudgetSearch, judged: Judged, count: int) -> BudgetUnreachable:
-    found = f"{search.figure(judged.loss)} with {_counted(count)} in float, judged {search.how()}"
+    found = f"{search.figure(judged.loss)} with {counted(count, 'layer')} in float, judged {search.how()}"
     why = "the passes before have lost more, or --set keeps layers in INT8"
     return BudgetUnreachable(f"{search.figure(search.allowed)} cannot be reached", "budget", f"{why}: {found}")
-
-
-def _counted(layers: int) -> str:
-    return f"{layers} layer{'s' * (layers != 1)}"
 
 
 def _next(tried: Mapping[int, Judged], left: np.ndarray, search: BudgetSearch) -> int:

@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 import reports
 from onnx_compress.api import compress
+from onnx_compress.cli.summary import print_summary
 from onnx_compress.compiler.costs.network_cost import Cost
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.pipeline.base import Decision, PassRecord, PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.report import QualityReport, pass_report, unchanged
-from onnx_compress.compiler.report.sizes import seen
+from onnx_compress.compiler.report.sizes import seen, size_lines
 from onnx_compress.drivers.judging import warnings
 from onnx_compress.drivers.layer_costs import Costed, layer_reports
+from onnx_compress.runtime.subsets import held_out
+from rich.console import Console
 
 
 def test_layers_sum_to_the_network():
@@ -88,6 +91,9 @@ def test_a_destroyed_network_is_said_to_be_one():
     )
 
 
+OWN = {"metric": "own()", "samples": None, "deviation": None, "fitted": None}
+
+
 @pytest.mark.parametrize(
     ("quality", "words"),
     [
@@ -96,16 +102,59 @@ def test_a_destroyed_network_is_said_to_be_one():
         ({"value": 0.80, "deviation": 0.03, "fitted": 0.96}, ["were fitted say 0.96: Conv_0 has more inputs"]),
         ({"metric": "error", "value": 0.7, "deviation": 0.1, "fitted": 0.6}, ["is destroyed: error 0.7 ± 0.1"]),
         ({"metric": "error", "value": 0.3, "deviation": 0.01, "fitted": 0.1}, ["the samples that were fitted say 0.1"]),
+        (
+            OWN | {"value": 3.0, "original": 3.0, "output_error": 2.9},
+            ["own() has not changed, but the outputs"],
+        ),
+        (OWN | {"value": -9.0, "original": -3.0, "output_error": 2.9}, ["is destroyed: own() -9, the outputs are off"]),
+        (OWN | {"value": -4.0, "original": -3.0, "output_error": 0.2}, []),
+        (OWN | {"value": 2.9, "original": 3.0, "output_error": 2.9}, []),
     ],
 )
-def test_warnings(quality: dict[str, float | str], words: list[str]):
+def test_warnings(quality: dict[str, float | str | None], words: list[str]):
     graph = builders.model(
         "g (float[1,3,1,1] x) => (float[1,4,1,1] y) { y = Conv(x, w) }", w=builders.normal(4, 3, 1, 1)
     ).graph
-    report: Any = {"metric": "agreement", "samples": 64, "held_out": True, "original": None, **quality}
+    report: Any = {"metric": "agreement", "samples": 64, "held_out": True, "original": None, "output_error": None}
+    report |= quality
     found = list(warnings(report, graph, Context(data=builders.Images(builders.normal(2, 3, 1, 1)))))
     assert len(found) == len(words)
     assert all(word in line for word, line in zip(words, found, strict=True))
+
+
+def test_of_a_single_sample():
+    assert seen(judged(1, "quantize")) == "on 1 sample that the fits have seen"
+
+
+def test_fitted_samples_say_what_is_lost_not_how_good_the_original_is_on_them():
+    _, judging = held_out(builders.Images(builders.normal(128, 3)))
+    assert judging is not None
+    labels = np.zeros(128, int)
+    labels[judging.rows()] = front.CLASSES - 1
+    found = compress(
+        front.classifier(), "quantize", data=front.images(128), labels=labels, preprocess="unit", metric="accuracy"
+    ).report
+    quality = found["quality"]
+    assert quality is not None and quality["original"] is not None and quality["fitted"] is not None
+    assert abs(quality["fitted"] - quality["original"]) < 0.1
+    assert not any("were fitted" in line for line in found["warnings"])
+
+
+def test_top1_beside_a_metric_of_the_users_names_no_samples_of_that(capsys: pytest.CaptureFixture[str]):
+    data = {"images": front.images(40), "labels": np.zeros(40, int)}
+    report = compress(
+        front.classifier(),
+        "quantize",
+        data=data["images"],
+        labels=data["labels"],
+        preprocess="unit",
+        metric=lambda predict: 1.0,
+    ).report
+    print_summary(Console(), report, verbose=False)
+    said = capsys.readouterr().out
+    assert "None" not in said and "top-1 " in said
+    remarks = {line.name: line.remark for line in size_lines(report)}
+    assert remarks["Top-1 accuracy"] == remarks["Relative error of the outputs"] == "on samples of the data"
 
 
 def test_by_a_metric_of_the_users():
