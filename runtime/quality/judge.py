@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import sqrt
 from typing import Protocol
 
 import numpy as np
@@ -124,10 +125,10 @@ class SampleJudge:
         feeds = next(iter(data.batches(data.fixed_batch or 1)))
         outputs = numbers(session.run(feeds))
         kind, first = kind_of(original, feeds, outputs), next(iter(outputs.values()), None)
-        labels = data.labels if first is not None and is_row(first) else None
+        labels = data.labels if first is not None and is_row(first) and len(first) == _samples(feeds) else None
         if metric == Accuracy.metric:
             if labels is None:
-                what = "there are no labels" if data.labels is None else "the first output is no row of class scores"
+                what = "there are no labels" if data.labels is None else "no row of class scores per sample"
                 raise CompressError(f"accuracy cannot be measured: {what}", "metric", "give --labels, or use error")
             return SampleJudge(session, data, metric, lambda: Accuracy(labels), labels)
         comparison = OF_KIND[kind] if metric == AUTO else BY_NAME[metric]
@@ -143,4 +144,17 @@ class SampleJudge:
     def judge(self, network: gs.Graph | Session, *beside: Comparison) -> Judged:
         """How good a network with the same outputs is; the comparisons `beside` see the same outputs."""
         other = network if isinstance(network, Session) else comparable_session(network)
-        return compared(self.original, other, self.data, self.comparison(), *beside, progress=self.progress)[0]
+        found = compared(self.original, other, self.data, self.comparison(), *beside, progress=self.progress)[0]
+        return _of_samples(found, self.data.samples)
+
+
+def _of_samples(judged: Judged, samples: int) -> Judged:
+    """Where outputs have several rows per sample, these say no more than one: they are alike. Fewer are of batches."""
+    rows, deviation = judged.samples or samples, judged.deviation
+    if deviation is not None and rows > samples:
+        deviation *= sqrt(rows / samples)
+    return replace(judged, samples=samples, deviation=deviation)
+
+
+def _samples(feeds: Mapping[str, np.ndarray]) -> int:
+    return len(next(iter(feeds.values())))

@@ -12,7 +12,7 @@ from onnx_compress.runtime.quality.judge import SampleJudge, judge_of_run
 
 CLASSES = "g (float[N,4] x) => (float[N,3] y) { y = MatMul(x, w) }"
 VALUES = "g (float[N,4] x) => (float[N,3,2] y) { a = MatMul(x, v) y = Reshape(a, to) }"
-WEIGHTS = {"w": builders.normal(4, 3), "v": builders.normal(4, 6), "to": np.array([0, 3, 2])}
+WEIGHTS = {"w": builders.normal(4, 3), "v": builders.normal(4, 6), "to": np.array([0, 3, 2]), "two": np.array([-1, 2])}
 LABELLED = builders.Images(builders.normal(64, 4), np.arange(64) % 3)
 
 
@@ -33,6 +33,23 @@ def test_by_labels() -> None:
     chosen = (LABELLED.x @ WEIGHTS["w"]).argmax(1)
     assert found.value == pytest.approx((chosen == LABELLED.labels).mean())
     assert found.loss == 0
+
+
+def test_several_rows_of_a_sample_are_no_samples_and_have_no_labels() -> None:
+    rows = graph("g (float[N,4] x) => (float[M,2] y) { a = MatMul(x, v) y = Reshape(a, two) }")
+    other = graph("g (float[N,4] x) => (float[M,2] y) { b = Neg(x) a = MatMul(b, v) y = Reshape(a, two) }")
+    judge = SampleJudge.of(rows, LABELLED)
+    assert (judge.metric, judge.labels) == ("agreement", None)
+    found = judge.judge(other)
+    assert (found.samples, found.value) == (64, 0)
+    assert found.deviation == pytest.approx(np.sqrt(3) * np.sqrt(2 / 196 * 194 / 196 / 196))
+    with pytest.raises(CompressError, match="no row of class scores per sample"):
+        SampleJudge.of(rows, LABELLED, "accuracy")
+
+
+def test_an_output_without_samples_is_judged_on_all_of_them() -> None:
+    scalar = graph("g (float[N,4] x) => (float y) { a = MatMul(x, w) y = ReduceMax<keepdims = 0>(a) }")
+    assert SampleJudge.of(scalar, LABELLED).judge(scalar).samples == 64
 
 
 def test_an_error_can_be_asked_for_of_classes_too() -> None:
