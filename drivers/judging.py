@@ -50,6 +50,7 @@ def quality_report(
         output_error=verdict.distance,
         top1_before=None if accuracy is None else accuracy.original,
         top1_after=None if accuracy is None else accuracy.value,
+        outputs=dict(judged.outputs),
     )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-SCHEMA = 5
+SCHEMA = 6
 
 
 class LatencyReport(TypedDict):
@@ -50,7 +50,7 @@ class QualityReport(TypedDict):
     null where the user's metric has its own; held_out: no fit has seen them; fitted: the value with the loss on as
     many that fits have seen, null where none are held out; agreement: the value where that is the metric;
     output_error: the distance of all outputs, relative to their size, null without data; the accuracies are null
-    without labels.
+    without labels; outputs: of several the loss of each, by name.
     """
 
     metric: str
@@ -64,6 +64,7 @@ class QualityReport(TypedDict):
     output_error: float | None
     top1_before: float | None
     top1_after: float | None
+    outputs: dict[str, float]
 
 
 class DecisionReport(TypedDict):

@@ -60,6 +60,8 @@ def checked(value: object, where: str) -> Report:
         _from_second(report)
     if version < 5:
         _from_fourth(report)
+    if version < 6:
+        _from_fifth(report)
     wrong = next(problems(report), None)
     if wrong is not None:
         raise CompressError(f"is not the report of a run: {wrong}", where, FIX)
@@ -82,7 +84,7 @@ def _from_second(report: dict[str, Any]) -> None:
 
 def _from_fourth(report: dict[str, Any]) -> None:
     """Samples were those that the fits had seen."""
-    report |= {"schema": SCHEMA, "warnings": []}
+    report["warnings"] = []
     quality = report.get("quality")
     if isinstance(quality, dict):
         found = cast("dict[str, Any]", quality)
@@ -94,8 +96,15 @@ def _from_fourth(report: dict[str, Any]) -> None:
             "deviation": None,
             "held_out": False,
             "fitted": None,
-            "original": None,
         } | found
+
+
+def _from_fifth(report: dict[str, Any]) -> None:
+    """A metric was a comparison with the original, of all outputs together."""
+    report["schema"] = SCHEMA
+    quality = report.get("quality")
+    if isinstance(quality, dict):
+        report["quality"] = {"original": None, "outputs": {}} | cast("dict[str, Any]", quality)
 
 
 def _from_first_frontier(frontier: dict[str, Any]) -> None:

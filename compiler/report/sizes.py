@@ -99,11 +99,19 @@ def _words(name: str) -> str:
 
 
 def seen(quality: QualityReport) -> str:
-    """On which samples."""
+    """On which samples, and what the worst of several outputs has."""
     if quality["samples"] is None:
         return "on samples of the metric's own"
     who = "no fit has" if quality["held_out"] else "the fits have"
-    return f"on {counted(quality['samples'], 'sample')} that {who} seen"
+    return f"on {counted(quality['samples'], 'sample')} that {who} seen{_worst(quality)}"
+
+
+def _worst(quality: QualityReport) -> str:
+    if not quality["outputs"]:
+        return ""
+    name, loss = max(quality["outputs"].items(), key=lambda item: item[1])
+    value = loss if quality["metric"] == "error" else 1 - loss
+    return f"; worst of {len(quality['outputs'])} outputs: '{name}' {rated(quality['metric'], value)}"
 
 
 def _quality(quality: QualityReport) -> Iterator[SizeLine]:

@@ -15,6 +15,9 @@ after `TRIALS`. Where a result has to be worth something, the first trial saves 
 fails. Losses are relative to `BudgetSearch.unit`: 1 where they are shares, of the user's own metric the value
 of the original.
 
+Of several outputs the mean is held to what is allowed, and the worst to `WORST` times as much
+(`quality.comparison`).
+
 Judging on n samples has an error: `bound` is what the loss is at most, with 95 % confidence. That of the user's own
 metric is not known: the search stays below what is allowed by the standard error that a share of as many samples has.
 mAP50 of a YOLOX on 128 pictures, 2.9 of 50.6 lost: 1.04 by that, 1.28 by a bootstrap over pictures.
@@ -24,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import log, sqrt
+from math import inf, log, sqrt
 from time import perf_counter
 
 import onnx_graphsurgeon as gs
@@ -35,7 +38,7 @@ from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Trial, Trials
 from ...compiler.report.formatting import counted
-from ...runtime.quality.comparison import Judged
+from ...runtime.quality.comparison import WORST, Judged
 from ...runtime.quality.judge import AUTO, Judge, OwnJudge, SampleJudge, judge_of_run
 from ...runtime.subsets import halves
 from .budget import DEFAULT_AGREEMENT, DEFAULT_DROP, DEFAULT_ERROR, Budget, BudgetUnreachable
@@ -72,12 +75,24 @@ OWN = "metric-drop is in the units of a metric of your own"
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """A trial: its share of the cost, its loss, what the loss is at most (95 %), and its share of the MACs."""
+    """A trial.
+
+    Attributes:
+        share: of the cost.
+        loss, bound: what it loses, and at most (95 %).
+        macs: its share of the MACs.
+        worst: more than `loss` where one output loses too much beside the others: what the budget holds then.
+    """
 
     share: float
     loss: float
     bound: float
     macs: float
+    worst: float = -inf
+
+    @property
+    def held(self) -> float:
+        return max(self.loss, self.worst)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +186,7 @@ class BudgetSearch:
 
     def judged(self, share: float, macs: float, trial: gs.Graph) -> TrialOutcome:
         found = self.judge.judge(trial)
-        return TrialOutcome(share, found.loss, found.bound, macs)
+        return TrialOutcome(share, found.loss, found.bound, macs, found.held)
 
     @property
     def sought(self) -> float:
@@ -179,11 +194,11 @@ class BudgetSearch:
         return self.allowed - self.margin
 
     def within(self, judged: TrialOutcome) -> bool:
-        return judged.loss <= self.sought + 1e-9 * self.unit
+        return judged.held <= self.sought + 1e-9 * self.unit
 
     def allows(self, judged: Judged) -> bool:
         """With no margin kept."""
-        return judged.loss <= self.allowed + 1e-9 * self.unit
+        return judged.held <= self.allowed + 1e-9 * self.unit
 
     def value(self, loss: float) -> float:
         """A loss in the terms of the budget."""
@@ -216,9 +231,9 @@ def search_smallest(graph: gs.Graph, ctx: Context, search: BudgetSearch, attempt
             trials.append(judged)
             advance()
             failed, passed = (failed, judged) if search.within(judged) else (judged, passed)
-            if search.within(judged) and search.sought - judged.loss <= NEAR * unit:
+            if search.within(judged) and search.sought - judged.held <= NEAR * unit:
                 break
-    bare = (each for each in trials if each.loss <= search.allowed)
+    bare = (each for each in trials if each.held <= search.allowed)
     return SearchOutcome(search, trials, passed if passed in trials else min(bare, key=_share, default=None))
 
 
@@ -237,7 +252,7 @@ class SearchOutcome:
             return f"{wanted} cannot be reached: {self._nearest()}; every layer is left as it is"
         share = f"{self.search.cost}={self.best.share:.3f}"
         tried = f"{wanted}: {share} by {counted(len(self.trials), 'trial')}, judged {self.search.how()}"
-        found = f"{tried}: {self.search.figure(self.best.loss)}"
+        found = f"{tried}: {self.search.figure(self.best.loss)}{_worst(self.best)}"
         if not self.search.samples:
             return f"{found}{self._margin()}"
         side = "at least" if self.search.rule == "agreement" else "at most"
@@ -275,8 +290,8 @@ class SearchOutcome:
         return f"; {self.search.margin:.2g} was kept for the error of that figure"
 
     def _nearest(self) -> str:
-        nearest = min(self.trials, key=lambda judged: (judged.loss, judged.share))
-        figure = f"{self.search.figure(nearest.loss)} with {self.search.cost}={nearest.share:.3f}"
+        nearest = min(self.trials, key=lambda judged: (judged.held, judged.share))
+        figure = f"{self.search.figure(nearest.held)} with {self.search.cost}={nearest.share:.3f}"
         how = self.search.how().removeprefix("on ")
         return f"the nearest of {len(self.trials)} trials is {figure} ({how})"
 
@@ -292,6 +307,11 @@ def _margin(allowed: float, samples: int) -> float:
         return 0.0
     error = sqrt((1 - allowed) / samples)
     return allowed - ((sqrt(error**2 + 4 * allowed) - error) / 2) ** 2
+
+
+def _worst(trial: TrialOutcome) -> str:
+    """Where an output loses more than the mean would let it."""
+    return f" (its worst output: {WORST * trial.worst:.3g})" if trial.worst > trial.loss else ""
 
 
 def _tried(graph: gs.Graph, share: float, search: BudgetSearch, attempt: Attempt) -> TrialOutcome:
@@ -312,7 +332,7 @@ def _next(failed: TrialOutcome, passed: TrialOutcome, trials: Sequence[TrialOutc
     if len({search.within(each) for each in trials[-2:]}) < len(trials[-2:]):
         return failed.share + width / 2
     least = search.least
-    high, low, allowed = (log(max(loss / search.unit, least)) for loss in (failed.loss, passed.loss, search.sought))
+    high, low, allowed = (log(max(loss / search.unit, least)) for loss in (failed.held, passed.held, search.sought))
     share = (high - allowed) / max(high - low, 1e-9)
     return failed.share + width * min(max(share, 0.15), 0.85)
 

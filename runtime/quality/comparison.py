@@ -21,6 +21,8 @@ from ...compiler.errors import CompressError
 from .outputs import Outputs, is_numbers, is_row, scores
 
 Z = 1.645
+WORST = 2.0
+"""How many times what all outputs may lose, on the mean, one of them may."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Judged:
     Attributes:
         metric: what was measured.
         value: of the network, in the metric's own units.
-        loss: how much worse it is than the original: 0 where it is as good; what budgets bound.
+        loss: how much worse it is than the original: 0 where it is as good.
         samples: that it was judged on, None where the metric does not say.
         deviation: the standard error of value and loss, None where it is not known.
         outputs: the loss of each output, where there are several.
@@ -44,6 +46,11 @@ class Judged:
     deviation: float | None = None
     outputs: Mapping[str, float] = field(default_factory=dict[str, float])
     original: float | None = None
+
+    @property
+    def held(self) -> float:
+        """What budgets hold: the loss, or that of the worst output where it is more than `WORST` times as large."""
+        return max([self.loss, *(loss / WORST for loss in self.outputs.values())])
 
     @property
     def bound(self) -> float:

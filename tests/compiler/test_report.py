@@ -107,6 +107,18 @@ def test_reports_of_the_first_version_are_read(tmp_path: Path):
     assert list(problems(report)) == []
 
 
+def test_reports_of_the_fifth_version_are_read(tmp_path: Path):
+    report: Any = json.loads(to_json(reports.report()))
+    report["schema"] = 5
+    for key in ("original", "outputs"):
+        del report["quality"][key]
+    (tmp_path / "r.json").write_text(json.dumps(report))
+    found = load_report(tmp_path / "r.json")
+    assert found["quality"] is not None
+    assert (found["schema"], found["quality"]["original"], found["quality"]["outputs"]) == (SCHEMA, None, {})
+    assert list(problems(found)) == []
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -116,7 +116,7 @@ def test_warnings(quality: dict[str, float | str | None], words: list[str]):
         "g (float[1,3,1,1] x) => (float[1,4,1,1] y) { y = Conv(x, w) }", w=builders.normal(4, 3, 1, 1)
     ).graph
     report: Any = {"metric": "agreement", "samples": 64, "held_out": True, "original": None, "output_error": None}
-    report |= quality
+    report |= {"outputs": {}, **quality}
     found = list(warnings(report, graph, Context(data=builders.Images(builders.normal(2, 3, 1, 1)))))
     assert len(found) == len(words)
     assert all(word in line for word, line in zip(words, found, strict=True))

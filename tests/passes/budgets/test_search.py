@@ -291,3 +291,21 @@ def test_trials_say_which_they_are_and_how_long_the_others_may_take() -> None:
     dropped(replace(by_own(50.0), progress=listen), 2.0)
     assert stages[:3] == ["own() of the original", "budget search, at most 6 trials", "trial 1 of at most 6"]
     assert "own()" in stages and "trial 2 of at most 6, about 0 s left" in stages
+
+
+def test_one_output_may_lose_twice_what_all_may():
+    """The first output is spoiled, the second is not: their mean is half of the first."""
+    text = "g (float[N,8] x) => (float[N,8] y, float[N,8] z) { y = MatMul(x, w) z = MatMul(x, u) }"
+    subject = builders.model(text, w=np.eye(8, dtype=np.float32), u=np.eye(8, dtype=np.float32))
+    ctx = Context(RunOptions(metric="error"), rows())
+    search = BudgetSearch.of(Budget(rule="error", value=0.2), ctx, subject.graph)
+
+    def attempt(graph: gs.Graph, share: float, data: Data | None) -> float:
+        spoiled = np.eye(8, dtype=np.float32) * (1 + (1 - share))
+        graph.nodes[0].inputs[1] = gs.Constant("v", spoiled)
+        return share
+
+    found = search_smallest(subject.graph, ctx, search, attempt)
+    assert found.best is not None
+    assert 2 * found.best.loss == pytest.approx(1 - found.best.share, abs=0.02)
+    assert 0.36 < 1 - found.best.share <= 0.4

@@ -132,3 +132,9 @@ def test_numbers_without_axes_are_compared_too() -> None:
 def test_of_a_single_sample_no_spread_is_known(make: Callable[[], Comparison]) -> None:
     found = judged(make(), {"y": normal(1, 6, 4, 4)}, {"y": normal(1, 6, 4, 4, seed=1)})
     assert found.deviation is None and found.bound == found.loss
+
+
+def test_budgets_hold_the_mean_and_twice_as_much_of_the_worst_output():
+    alike = Judged("error", 0.1, 0.1, outputs={"boxes": 0.1, "scores": 0.1})
+    uneven = Judged("error", 0.1, 0.1, outputs={"boxes": 0.01, "scores": 0.4})
+    assert (alike.held, uneven.held, Judged("error", 0.1, 0.1).held) == (0.1, 0.2, 0.1)
