@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 
 import onnx_graphsurgeon as gs
 
 from ..compiler.graph.convs import find_convs
 from ..compiler.graph.gemms import find_gemms
+from ..compiler.pipeline.base import Pass
 from ..compiler.pipeline.context import Context
 from ..compiler.report import QualityReport
 from ..compiler.report.formatting import first_few
 from ..compiler.report.sizes import seen, shown
+from ..passes.budgets.budget import SEARCHED, Budget
+from ..passes.budgets.budgeted_pass import BudgetedPass
+from ..passes.budgets.search import ALLOWED
+from ..passes.quantize import Quantize
 from ..runtime.quality.comparison import Judged
 from ..runtime.quality.judge import judge_of_run
 from ..runtime.quality.verdict import Verdict, verdict_of_run
@@ -20,6 +25,9 @@ from ..runtime.shapes import network_shapes
 from ..runtime.subsets import evenly
 
 DESTROYED = 0.5
+ROUNDING = 1e-9
+BEHIND = "give the passes behind it a budget, too"
+LAST = "what it was searched on says more: give more samples"
 UNLIKE = 1.0
 """Outputs that are farther off than they are large: what a metric of the user's cannot miss."""
 
@@ -78,6 +86,37 @@ def warnings(quality: QualityReport, original: gs.Graph, ctx: Context) -> Iterat
     fitted, deviation = quality["fitted"], quality["deviation"] or 0.0
     if fitted is not None and abs(fitted - value) > 2 * deviation and (fitted > value) != (metric == "error"):
         yield f"the samples that were fitted say {fitted:.3g}: {_why(original, ctx)}; give more samples"
+
+
+def exceeded(quality: QualityReport, passes: Sequence[Pass]) -> Iterator[str]:
+    """Budgets that a pass has kept and the network as written does not, by more than twice the standard error: what the
+    passes behind it lose comes on top."""
+    for entry in passes:
+        if not isinstance(entry, BudgetedPass | Quantize):
+            continue
+        budget = Budget.of(**{rule: getattr(entry, rule) for rule in SEARCHED})
+        loss = None if budget is None else _lost(budget.rule, quality)
+        if budget is None or loss is None:
+            continue
+        points = budget.rule == "metric_drop" and quality["metric"] == "accuracy"
+        allowed = ALLOWED["accuracy_drop" if points else budget.rule](budget.value)
+        if loss > allowed + 2 * (quality["deviation"] or 0.0) + ROUNDING * abs(loss):
+            figure = f"{quality['metric']} {shown(quality)}, {seen(quality)}"
+            fix = LAST if entry is passes[-1] else BEHIND
+            yield f"{entry.name}:{budget} is not kept by the network that is written: {figure}; {fix}"
+
+
+def _lost(rule: str, quality: QualityReport) -> float | None:
+    """In the terms of a budget's rule; None where the run has not measured that."""
+    metric, value, original = quality["metric"], quality["value"], quality["original"]
+    before, after = quality["top1_before"], quality["top1_after"]
+    losses = {
+        "agreement": 1 - value if metric in ("agreement", "pixels") else None,
+        "error": value if metric == "error" else None,
+        "accuracy_drop": None if before is None or after is None else before - after,
+        "metric_drop": None if original is None else original - value,
+    }
+    return losses[rule]
 
 
 def _missed(quality: QualityReport, whole: float) -> Iterator[str]:

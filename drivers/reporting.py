@@ -35,7 +35,7 @@ from ..runtime.data import Samples
 from ..runtime.environment import environment, now
 from ..runtime.quality.verdict import Verdict
 from ..runtime.shapes import network_shapes, sample_ranges
-from .judging import quality_report, warnings
+from .judging import exceeded, quality_report, warnings
 from .layer_costs import Costed, layer_reports, not_counted
 from .paths import CALIBRATION
 from .setup import Setup
@@ -97,7 +97,9 @@ class FinishedRun:
             layers=list(layer_reports(before, after, ctx.origins)),
             passes=[pass_report(record, ctx.origins) for record in self.records],
             origins={node.name: ctx.origins[node.name] for node in graph.nodes if node.name in ctx.origins},
-            warnings=[] if quality is None else list(warnings(quality, original, ctx)),
+            warnings=[]
+            if quality is None
+            else [*warnings(quality, original, ctx), *exceeded(quality, self.setup.passes)],
             notes=[
                 *self.setup.notes,
                 *self._events(),

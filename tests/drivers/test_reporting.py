@@ -16,9 +16,10 @@ from onnx_compress.compiler.costs.network_cost import Cost
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.pipeline.base import Decision, PassRecord, PassResult
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.compiler.report import QualityReport, pass_report, unchanged
 from onnx_compress.compiler.report.sizes import seen, size_lines
-from onnx_compress.drivers.judging import warnings
+from onnx_compress.drivers.judging import exceeded, warnings
 from onnx_compress.drivers.layer_costs import Costed, layer_reports
 from onnx_compress.runtime.subsets import held_out
 from rich.console import Console
@@ -156,6 +157,34 @@ def test_top1_beside_a_metric_of_the_users_names_no_samples_of_that(capsys: pyte
     assert "None" not in said and "top-1 " in said
     remarks = {line.name: line.remark for line in size_lines(report)}
     assert remarks["Top-1 accuracy"] == remarks["Relative error of the outputs"] == "on samples of the data"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "quality", "words"),
+    [
+        ("basis:agreement=0.9,quantize", {"value": 0.80, "deviation": 0.02}, "basis:agreement=0.9 is not kept"),
+        ("basis:agreement=0.9,quantize", {"value": 0.87, "deviation": 0.02}, ""),
+        ("basis:agreement=0.9", {"value": 0.80, "deviation": 0.02}, "give more samples"),
+        ("basis:error=0.2,quantize", {"metric": "error", "value": 0.3, "deviation": 0.01}, "error 0.3 ± 0.01"),
+        ("basis:error=0.2,quantize", {"value": 0.5, "deviation": 0.01}, ""),
+        ("basis:accuracy-drop=1", {"value": 0.9, "deviation": 0.01, "top1_before": 0.9, "top1_after": 0.8}, "drop=1"),
+        ("quantize:metric-drop=8,cleanup", OWN | {"value": 85.0, "original": 96.0}, "a budget, too"),
+        ("quantize:metric-drop=11,cleanup", OWN | {"value": 85.0, "original": 96.0}, ""),
+        (
+            "basis:metric-drop=2,quantize",
+            {"metric": "accuracy", "value": 0.90, "deviation": 0.001, "original": 0.95},
+            "basis:metric-drop=2 is not kept",
+        ),
+        ("basis:macs=0.5,quantize", {"value": 0.1, "deviation": 0.01}, ""),
+    ],
+)
+def test_a_budget_that_later_passes_exceed_is_named(pipeline: str, quality: dict[str, Any], words: str):
+    report: Any = {"metric": "agreement", "samples": 64, "held_out": True, "original": None}
+    report |= {"top1_before": None, "top1_after": None, **quality}
+    if report["metric"] == "accuracy":
+        report |= {"top1_before": report["original"], "top1_after": report["value"]}
+    said = " ".join(exceeded(report, parse_pipeline(pipeline)))
+    assert words in said and bool(said) == bool(words)
 
 
 def test_by_a_metric_of_the_users():
