@@ -121,7 +121,7 @@ def search_precision(
 
 
 def _unreachable(search: BudgetSearch, judged: Judged, count: int) -> BudgetUnreachable:
-    found = f"{search.figure(judged.loss)} with {counted(count, 'layer')} in float, judged {search.how()}"
+    found = f"{search.figure(judged.held)} with {counted(count, 'layer')} in float, judged {search.how()}"
     why = "the passes before have lost more, or --set keeps layers in INT8"
     return BudgetUnreachable(f"{search.figure(search.allowed)} cannot be reached", "budget", f"{why}: {found}")
 

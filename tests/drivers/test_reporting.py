@@ -180,7 +180,7 @@ def test_top1_beside_a_metric_of_the_users_names_no_samples_of_that(capsys: pyte
 )
 def test_a_budget_that_later_passes_exceed_is_named(pipeline: str, quality: dict[str, Any], words: str):
     report: Any = {"metric": "agreement", "samples": 64, "held_out": True, "original": None}
-    report |= {"top1_before": None, "top1_after": None, **quality}
+    report |= {"top1_before": None, "top1_after": None, "outputs": {}, **quality}
     if report["metric"] == "accuracy":
         report |= {"top1_before": report["original"], "top1_after": report["value"]}
     said = " ".join(exceeded(report, parse_pipeline(pipeline)))
