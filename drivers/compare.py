@@ -22,7 +22,7 @@ Tensors that are not floating-point, or differ in shape, are not compared; of an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -88,25 +88,52 @@ class Comparison:
 
 
 @dataclass
-class _Sums:
-    """Streamed over the batches; `channels` of maps whose scales may have to be divided out."""
+class _Measured:
+    """A pair, and what is streamed over the batches.
 
+    Attributes:
+        rated: it is an output of the network, whose classes are compared.
+        channels: of a map whose scales may have to be divided out.
+        apart: it cannot be compared.
+    """
+
+    pair: Pair
+    rated: bool = False
     channels: ChannelSums | None = None
+    apart: bool = False
     relative: RelativeError = field(default_factory=RelativeError)
     largest: float = 0.0
     same: list[np.ndarray] = field(default_factory=list[np.ndarray])
 
     def add(self, a: np.ndarray, b: np.ndarray) -> None:
+        if _unlike(a, b):
+            self.apart = True
+            return
         self.relative.add({"": a}, {"": b})
         self.largest = max(self.largest, float(np.abs(a.astype(np.float64) - b).max(initial=0.0)))
         if self.channels is not None:
             self.channels.add(a, b)
-        if is_row(a):
+        if self.rated and is_row(a):
             self.same.append(chosen(a) == chosen(b))
 
     @property
     def error(self) -> float:
         return self.relative.result().value
+
+    def difference(self, divided: Mapping[str, float], inherited: Mapping[str, float]) -> Difference:
+        """`divided`: errors without the scales that a reader undoes; `inherited`: see `Difference`."""
+        name, agreement = self.pair.first, float(np.concatenate(self.same).mean()) if self.same else None
+        return Difference(
+            node=self.pair.node,
+            op=self.pair.op,
+            tensor=name,
+            other=self.pair.second,
+            error=divided.get(name, self.error),
+            largest=None if name in divided else self.largest,
+            agreement=agreement,
+            inherited=inherited.get(name, 0.0),
+            rescaled=name in divided,
+        )
 
 
 def compare_models(
@@ -127,46 +154,39 @@ def compare_models(
     Raises:
         CompressError: the outputs differ in number, or onnxruntime cannot run a model.
     """
-    outputs = output_pairs(first.graph, second.graph)
-    pairs = [*outputs, *layer_pairs(first.graph, second.graph, origins or {})]
-    results = reader_results(first.graph, {pair.first for pair in pairs})
-    inside = [*[False] * len(outputs), *(pair.first in results for pair in pairs[len(outputs) :])]
-    sums = [_Sums(ChannelSums() if each else None) for each in inside]
-    count, apart = _measure(first, second, data, pairs, sums, batch, progress)
-    rated = {tensor.name for tensor in first.graph.outputs}
-    measured = {
-        index: _difference(pair, total, pair.first in rated)
-        for index, (pair, total) in enumerate(zip(pairs, sums, strict=True))
-        if index not in apart
-    }
-    errors = {entry.tensor: entry.error for entry in measured.values()}
-    divided = undone(results, errors, {pairs[i].first: each.error for i in measured if (each := sums[i].channels)})
+    ends = {tensor.name for tensor in first.graph.outputs}
+    outputs = [_Measured(pair, pair.first in ends) for pair in output_pairs(first.graph, second.graph)]
+    inner = layer_pairs(first.graph, second.graph, origins or {})
+    results = reader_results(first.graph, {pair.first for pair in (*(each.pair for each in outputs), *inner)})
+    inside = [_Measured(pair, channels=ChannelSums() if pair.first in results else None) for pair in inner]
+    every = [*outputs, *inside]
+    count = _measure(first, second, data, every, batch, progress)
+    errors = {each.pair.first: each.error for each in every if not each.apart}
+    without = {each.pair.first: each.channels.error for each in every if each.channels and not each.apart}
+    divided = undone(results, errors, without)
     inherited = inherited_errors(first.graph, errors | divided)
-    found = {i: _explained(entry, divided, inherited.get(entry.tensor, 0.0)) for i, entry in measured.items()}
-    whole = [entry for index, entry in found.items() if index < len(outputs)]
-    layers = [entry for index, entry in found.items() if index >= len(outputs)]
+    whole, layers = (
+        [each.difference(divided, inherited) for each in part if not each.apart] for part in (outputs, inside)
+    )
     if order == "worst":
         layers.sort(key=lambda entry: (-entry.error, entry.node))
     start = onset(first.graph, errors | divided, [entry.tensor for entry in whole])
-    return Comparison(count, whole, layers, [pairs[index].first for index in sorted(apart)], start)
+    return Comparison(count, whole, layers, [each.pair.first for each in every if each.apart], start)
 
 
-def _measure(
-    first: Model, second: Model, data: Data, pairs: list[Pair], sums: list[_Sums], batch: int, progress: Progress
-) -> tuple[int, set[int]]:
-    """Add all samples to `sums`; how many there were, and which pairs cannot be compared."""
-    a = model_session(first, [pair.first for pair in pairs])
-    b = model_session(second, [pair.second for pair in pairs])
-    apart, count = set[int](), 0
+def _measure(first: Model, second: Model, data: Data, every: list[_Measured], batch: int, progress: Progress) -> int:
+    """Add all samples to `every`; how many there were."""
+    a = model_session(first, [each.pair.first for each in every])
+    b = model_session(second, [each.pair.second for each in every])
+    count = 0
     with progress("compare", -(-data.samples // batch)) as advance:
         for feeds in data.batches(batch):
             left, right = a.run(feeds), b.run(_renamed(feeds, first.graph, second.graph))
             count += len(next(iter(feeds.values())))
-            for index, pair in enumerate(pairs):
-                x, y = left[pair.first], right[pair.second]
-                apart.add(index) if _unlike(x, y) else sums[index].add(x, y)
+            for each in every:
+                each.add(left[each.pair.first], right[each.pair.second])
             advance()
-    return count, apart
+    return count
 
 
 def output_pairs(first: gs.Graph, second: gs.Graph) -> list[Pair]:
@@ -209,15 +229,3 @@ def _renamed(feeds: Feeds, first: gs.Graph, second: gs.Graph) -> Feeds:
 def _unlike(x: np.ndarray, y: np.ndarray) -> bool:
     """One is no float array (onnxruntime gives lists for sequences), or the shapes differ."""
     return any(getattr(value, "dtype", np.dtype(bool)).kind != "f" for value in (x, y)) or x.shape != y.shape
-
-
-def _difference(pair: Pair, sums: _Sums, output: bool) -> Difference:
-    agreement = float(np.concatenate(sums.same).mean()) if output and sums.same else None
-    return Difference(pair.node, pair.op, pair.first, pair.second, sums.error, sums.largest, agreement)
-
-
-def _explained(entry: Difference, divided: Mapping[str, float], inherited: float) -> Difference:
-    """`entry` without scales that a reader undoes, and with what it inherits."""
-    if entry.tensor not in divided:
-        return replace(entry, inherited=inherited)
-    return replace(entry, error=divided[entry.tensor], largest=None, inherited=inherited, rescaled=True)
