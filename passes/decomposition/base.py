@@ -146,9 +146,17 @@ class DecompositionPass(BudgetedPass):
     def _survey(self, graph: gs.Graph, ctx: Context, budget: Budget, data: Data | None) -> Survey:
         pricing, meter = self._pricing(ctx, budget), self._meter(ctx)
         align, units = self._multiple(ctx), budget.units
-        others = self._others(ctx, budget)
         options = SurveyOptions(
-            self.check, self.forms(), units, align, self.ridge, pricing, data, meter, others, budget.worth
+            check=self.check,
+            forms=self.forms(),
+            units=units,
+            align=align,
+            ridge=self.ridge,
+            latency_model=pricing,
+            data=data,
+            meter=meter,
+            others=self._others(ctx, budget),
+            worth=budget.worth,
         )
         names = [form.name for form in options.forms]
         meter.prepare(

@@ -24,8 +24,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.copies import copy_graph
-from ...compiler.graph.rewriter import Rewriter
 from ...compiler.report.formatting import counted
 from ...runtime.quality.comparison import Judged
 from ...runtime.rounded_inputs import measurable
@@ -40,7 +38,10 @@ from .time_saved import TimeSaved
 TRIALS = 8
 MEASURED = 32
 """Samples that D is measured on."""
-LEAST = 1e-4
+LEAST_TIME = 1e-4
+"""That a layer is taken to save, in the units of `TimeSaved`."""
+LEAST_LEFT = 1e-4
+"""Of the D_l that a failing k leaves: where none is left, the geometric mean is taken with so much."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +96,14 @@ def search_precision(
     units = [unit for unit in quantizer.sharing() if divergences.keys() >= set(unit)]
     saved = saved.alone(units, ctx.progress)
     cost = {tuple(unit): sum(divergences[name] for name in unit) for unit in units}
-    time = {unit: sum(max(saved.by_layer.get(name, 0.0), LEAST) for name in unit) for unit in cost}
+    time = {unit: sum(max(saved.by_layer.get(name, 0.0), LEAST_TIME) for name in unit) for unit in cost}
     order = sorted(cost, key=lambda unit: -cost[unit] / time[unit])
     left = np.cumsum([0.0, *(cost[unit] for unit in reversed(order))])[::-1]
     tried: dict[int, Judged] = {}
 
     def judge(count: int) -> Judged:
         names = {name for unit in order[:count] for name in unit}
-        chosen = {node.name for node in layers} - names
-        return search.judge.judge(_written(quantizer, chosen))
+        return search.judge.judge(quantizer.written({node.name for node in layers} - names))
 
     with ctx.progress(f"mixed precision, at most {TRIALS} trials", TRIALS) as advance:
         count = 0
@@ -133,7 +133,7 @@ def _next(tried: Mapping[int, Judged], left: np.ndarray, search: BudgetSearch) -
     bad = max((count for count in passed if not passed[count] and count < good), default=-1)
     if good - bad <= 1:
         return good
-    wanted = np.sqrt(left[bad] * max(left[good], LEAST * left[bad]))
+    wanted = np.sqrt(left[bad] * max(left[good], LEAST_LEFT * left[bad]))
     return min(max(int(np.argmax(left <= wanted)), bad + 1), good - 1)
 
 
@@ -153,13 +153,6 @@ def _divergences(quantizer: Quantizer, free: Set[str]) -> dict[str, float]:
             (found[layer.name],) = divergence.divergences(layer, rounded, quantizer.grid(layer.input))
             advance()
         for unit in units:
-            found |= dict.fromkeys(unit & others, divergence.of(_written(quantizer, unit)) / len(unit & others))
+            found |= dict.fromkeys(unit & others, divergence.of(quantizer.written(unit)) / len(unit & others))
             advance()
     return found
-
-
-def _written(quantizer: Quantizer, names: Set[str]) -> gs.Graph:
-    """A copy of the network with these layers in INT8, of those that have been rounded."""
-    trial = copy_graph(quantizer.graph)
-    quantizer.write(Rewriter(trial, {}), lambda node: node.name in names, [])
-    return trial

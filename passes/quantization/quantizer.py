@@ -8,13 +8,14 @@ between a SiLU and a depthwise Conv.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...compiler.graph.copies import copy_graph
 from ...compiler.graph.quantization.qdq import Placement, QuantizedTensor, place
 from ...compiler.graph.quantization.quantizable import channel_axis
 from ...compiler.graph.quantization.quantizers import SYMMETRIC, Grid, quantize_activation, quantize_weight
@@ -153,6 +154,12 @@ class Quantizer:
         for entry in entries:
             quantize_activation(rewriter, entry, self._grids[entry.tensor.name])
         return reports
+
+    def written(self, names: Collection[str]) -> gs.Graph:
+        """A copy of `graph` with these of the rounded layers in INT8."""
+        copied = copy_graph(self.graph)
+        self.write(Rewriter(copied, {}), lambda node: node.name in names, [])
+        return copied
 
     def _place(self, graph: gs.Graph, accepts: Accepts) -> Placement:
         return place(graph, accepts, self.ctx.target.quantizes_outputs)

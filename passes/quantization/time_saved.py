@@ -8,7 +8,7 @@ known, the layer's share of the multiply-accumulates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -17,8 +17,6 @@ import onnx_graphsurgeon as gs
 from ...compiler.costs.latency import DEVICES, Latency, PrecisionRequest, estimate
 from ...compiler.costs.network_cost import conv_costs
 from ...compiler.costs.unknown import UnknownShape
-from ...compiler.graph.copies import copy_graph
-from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
 from ...compiler.pipeline.data import Progress
 from ...runtime.shapes import network_shapes
@@ -75,25 +73,19 @@ def time_saved(quantizer: Quantizer) -> TimeSaved:
     return TimeSaved({name: macs.get(name, 0.0) / total for name in names})
 
 
-def _estimated(quantizer: Quantizer, names: Collection[str], shapes: Shapes) -> TimeSaved:
+def _estimated(quantizer: Quantizer, names: Set[str], shapes: Shapes) -> TimeSaved:
     """`UnknownShape` where one is not known."""
-    ctx = quantizer.ctx
-
-    def written(in_float: Collection[str]) -> gs.Graph:
-        mixed = copy_graph(quantizer.graph)
-        quantizer.write(Rewriter(mixed, {}), lambda node: node.name in names and node.name not in in_float, [])
-        return mixed
-
+    ctx, quantized = quantizer.ctx, quantizer.written(names)
     pairs = {f"{name}{suffix}": shape for name, shape in shapes.items() for suffix in (".q", ".dq")}
-    known = {**pairs, **network_shapes(written(()), ctx), **shapes}
+    known = {**pairs, **network_shapes(quantized, ctx), **shapes}
 
     def latency(graph: gs.Graph, precision: PrecisionRequest = "auto") -> Latency:
         return estimate(graph, known, ctx.target, ctx.options.power_mode, precision)
 
-    whole = latency(written(()))
+    whole = latency(quantized)
     before, after = _by_node(latency(quantizer.graph, "fp16")), _by_node(whole)
     saved = {name: max(before.get(name, 0.0) - after.get(name, 0.0), 0.0) for name in names}
-    return TimeSaved(saved, lambda in_float: latency(written(in_float)).ms - whole.ms)
+    return TimeSaved(saved, lambda in_float: latency(quantizer.written(names - set(in_float))).ms - whole.ms)
 
 
 def _by_node(latency: Latency) -> dict[str, float]:
