@@ -50,7 +50,7 @@ lock: .stamp/venv
 audit: .stamp/venv
 	$(BIN)/python -m pip install --quiet uv
 	$(AUDIT) constraints.txt
-	$(AUDIT) runtime/training/ort_requirements.txt
+	$(AUDIT) runtime/training/ort/requirements.txt
 
 soak: .stamp/test
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest tests/compiler/graph/channels/test_random_networks.py \
@@ -82,5 +82,5 @@ clean:
 	-$(PIP) --requirement $<
 	touch $@
 
-$(TRAIN_ENV): runtime/training/ort_requirements.txt | .stamp/test
+$(TRAIN_ENV): runtime/training/ort/requirements.txt | .stamp/test
 	-$(BIN)/onnx-compress train-env create

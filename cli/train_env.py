@@ -22,7 +22,7 @@ def create(
     quiet: Quiet = False,
 ) -> None:
     """Make it, unless it is there: downloads about 70 MB."""
-    from ..runtime.training import environment
+    from ..runtime.training.ort import environment
     from .console import progress_bars
 
     with progress_bars(quiet) as progress:
@@ -34,7 +34,7 @@ def create(
 @train_env.command("show", cls=Command)
 def show(folder: Folder = None) -> None:
     """Print its interpreter."""
-    from ..runtime.training.environment import find_interpreter
+    from ..runtime.training.ort.environment import find_interpreter
 
     typer.echo(find_interpreter(folder))
 
@@ -42,7 +42,7 @@ def show(folder: Folder = None) -> None:
 @train_env.command("remove", cls=Command)
 def remove(folder: Folder = None) -> None:
     """Delete it."""
-    from ..runtime.training import environment
+    from ..runtime.training.ort import environment
 
     place = folder or environment.default_folder()
     typer.echo(f"{'removed' if environment.remove(folder) else 'not there'}: {place}")

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from onnx_compress.runtime.training.environment import VARIABLE, find_interpreter, is_ready
 from onnx_compress.runtime.training.ort import OrtEngine
+from onnx_compress.runtime.training.ort.environment import VARIABLE, find_interpreter, is_ready
 
 FOLDER = Path(os.environ.get(VARIABLE) or Path(__file__).parents[1] / ".stamp" / "train-env")
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import numpy as np
 from onnx_compress.compiler.pipeline.data import Feeds
-from onnx_compress.runtime.training.environment import is_ready
+from onnx_compress.runtime.training.ort.environment import is_ready
 from ort_environment import FOLDER
 
 Arrays = Mapping[str, np.ndarray]

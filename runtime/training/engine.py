@@ -7,7 +7,7 @@ the loop's, once for all engines (`training.loop`).
 
     engine      where                                           for
     ort         onnxruntime-training, in an environment of      no PyTorch
-                its own (`training.environment`)
+                its own (`ort.environment`)
     torch       PyTorch, in this process                        speed, CUDA, operators without a gradient there
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from front import call
-from onnx_compress.runtime.training import environment
+from onnx_compress.runtime.training.ort import environment
 
 
 def test_create_show_and_remove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -8,8 +8,8 @@ from onnx import numpy_helper
 from onnx_compress.api import compress
 from onnx_compress.compiler.errors import CompressError, UsageError
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
-from onnx_compress.runtime.training.environment import VARIABLE
 from onnx_compress.runtime.training.loop import Loop
+from onnx_compress.runtime.training.ort.environment import VARIABLE
 from ort_environment import FOLDER
 from training_stand_ins import installed
 

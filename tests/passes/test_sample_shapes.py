@@ -17,7 +17,7 @@ from onnx_compress.drivers.compress import Compressed
 from onnx_compress.runtime.data import load_samples
 from onnx_compress.runtime.quality.judge import SampleJudge
 from onnx_compress.runtime.shapes import largest_shapes
-from onnx_compress.runtime.training.environment import VARIABLE
+from onnx_compress.runtime.training.ort.environment import VARIABLE
 from ort_environment import FOLDER
 from training_stand_ins import installed
 

@@ -18,9 +18,9 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import shape_inference
 
-from ....compiler.errors import CompressError
-from ....compiler.graph.opset import raise_opset
-from ....compiler.graph.rewriter import Rewriter
+from .....compiler.errors import CompressError
+from .....compiler.graph.opset import raise_opset
+from .....compiler.graph.rewriter import Rewriter
 from .einsum import EINSUM
 from .formula import Expansion, ExpansionContext, Straight, Term
 from .layout import LAYOUT

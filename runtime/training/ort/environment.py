@@ -20,14 +20,14 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ...compiler.errors import CompressError, Unavailable
-from ...compiler.files import writing
-from ...compiler.pipeline.data import Progress, silent
-from ...compiler.processes import CAPTURED, run
-from ..result_cache import cache_folder
+from ....compiler.errors import CompressError, Unavailable
+from ....compiler.files import writing
+from ....compiler.pipeline.data import Progress, silent
+from ....compiler.processes import CAPTURED, run
+from ...result_cache import cache_folder
 
 VARIABLE = "ONNX_COMPRESS_TRAIN_ENV"
-REQUIREMENTS = Path(__file__).with_name("ort_requirements.txt")
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 MARK = "onnx-compress-requirements.txt"
 OLDEST, NEWEST = (3, 8), (3, 12)
 NAMES = ("python3.11", "python3.12", "python3.10", "python3.9", "python3.8")

@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 from onnx_compress.compiler.errors import CompressError
-from onnx_compress.runtime.training import environment
-from onnx_compress.runtime.training.environment import MARK, REQUIREMENTS, create, find_interpreter, is_ready, remove
+from onnx_compress.runtime.training.ort import environment
+from onnx_compress.runtime.training.ort.environment import (
+    MARK,
+    REQUIREMENTS,
+    create,
+    find_interpreter,
+    is_ready,
+    remove,
+)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 The library derives the gradient graph of a model; that graph runs like any other. Nothing of the library's own training
 loop is used, and no state is kept: parameters and batch go in, loss and gradients come out. The library lives in a
-process of an environment of its own (`environment`, `ort_process`); arrays pass through a mapped file.
+process of an environment of its own (`environment`, `process`); arrays pass through a mapped file.
 
 What it has no gradient of is written in operators that have one, see `expansions`.
 """
@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ...compiler.errors import CompressError
-from ...compiler.files import writing
-from ...compiler.jobs import inner_threads
-from ...compiler.pipeline.data import Feeds
-from .engine import Program
+from ....compiler.errors import CompressError
+from ....compiler.files import writing
+from ....compiler.jobs import inner_threads
+from ....compiler.pipeline.data import Feeds
+from ..engine import Program
 from .environment import find_interpreter
 from .expansions import differentiable
-from .ort_process import START, STEP, Process
+from .process import START, STEP, Process
 
 ALIGNMENT = 64
 ALL_CORES = 0
@@ -54,7 +54,7 @@ class OrtEngine:
 
     @contextmanager
     def open(self, program: Program) -> Generator[OrtTrainer]:
-        """See `engine.Engine.open`."""
+        """See `training.engine.Engine.open`."""
         python = self.python or find_interpreter()
         with tempfile.TemporaryDirectory(prefix="onnx-compress-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
@@ -78,7 +78,7 @@ class OrtTrainer:
         return {name: np.array(value, order="C") for name, value in values.items()}
 
     def gradients(self, parameters: Mapping[str, np.ndarray], feeds: Feeds) -> tuple[float, dict[str, np.ndarray]]:
-        """See `engine.Trainer.gradients`."""
+        """See `training.engine.Trainer.gradients`."""
         given = {**feeds, **parameters}
         missing = sorted(self._inputs.keys() - given.keys())
         if missing:

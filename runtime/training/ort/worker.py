@@ -1,4 +1,4 @@
-"""The process that holds onnxruntime-training; started by `ort_process`, as a script, in an environment of its own.
+"""The process that holds onnxruntime-training; started by `process`, as a script, in an environment of its own.
 
 It imports nothing of this package. `request.json` in the folder that the only argument names:
 

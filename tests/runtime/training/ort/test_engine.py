@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from builders import normal, proto, run
 from onnx_compress.compiler.errors import CompressError
-from onnx_compress.runtime.training import ort_process
 from onnx_compress.runtime.training.engine import Program
-from onnx_compress.runtime.training.ort import OrtEngine, OrtTrainer
-from onnx_compress.runtime.training.ort_process import worded
+from onnx_compress.runtime.training.ort.engine import OrtEngine, OrtTrainer
+from onnx_compress.runtime.training.ort.process import worded
 from ort_environment import ort_engine
 
 LINEAR = "g (float[3,2] w, float[4,3] x, int64[4] k) => (float loss) { %s loss = ReduceSum<keepdims=0>(z) }"
@@ -170,7 +169,7 @@ def fake(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> OrtEngin
     """An engine whose worker is another script."""
     worker = folder / "worker.py"
     worker.write_text(script)
-    monkeypatch.setattr(ort_process, "WORKER", worker)
+    monkeypatch.setattr(f"{worded.__module__}.WORKER", worker)
     return OrtEngine(python=Path(sys.executable))
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ....compiler.errors import CompressError
-from ....compiler.graph.rewriter import Rewriter
-from ....compiler.graph.weights import resolve
+from .....compiler.errors import CompressError
+from .....compiler.graph.rewriter import Rewriter
+from .....compiler.graph.weights import resolve
 
 FLOAT = onnx.TensorProto.FLOAT
 DTYPES: dict[type, Any] = {float: np.float32, list: np.int64}

@@ -1,4 +1,4 @@
-"""The other end of `ort_worker`: starts it, asks it, ends it, and words what went wrong.
+"""The other end of `worker`: starts it, asks it, ends it, and words what went wrong.
 
 A library that crashes, hangs at the start, or has no gradient of an operator becomes one `CompressError`.
 """
@@ -17,10 +17,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from ...compiler.errors import CompressError
-from ...compiler.processes import started
+from ....compiler.errors import CompressError
+from ....compiler.processes import started
 
-WORKER = Path(__file__).with_name("ort_worker.py")
+WORKER = Path(__file__).with_name("worker.py")
 START, STEP, END = 600.0, 3600.0, 1.0
 OTHER = "engine=torch"
 KILLED = -9

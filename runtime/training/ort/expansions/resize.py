@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ....runtime.session import Session
+from ....session import Session
 from .formula import Expansion, ExpansionContext, Term
 
 FORM = ("coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside", "mode", "nearest_mode", "antialias")
