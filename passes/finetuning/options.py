@@ -31,7 +31,9 @@ class FinetuneOptions(Pass):
     ortho: float = option(
         0.0, "weight of the term that keeps basis filters orthogonal; the paper's is 1e-3", "[0, 1e6]"
     )
-    engine: Literal["auto", "ort", "torch"] = option("auto", "what computes gradients: onnxruntime-training or PyTorch")
+    engine: Literal["auto", "torch", "ort"] = option(
+        "auto", "what computes gradients: PyTorch, or where it is not installed onnxruntime-training"
+    )
     optimizer: Literal["scaled", "muon", "adamw", "sgd"] = option(
         "scaled", "AdamW or Muon in steps relative to each array's size, AdamW, or SGD with momentum"
     )

@@ -6,9 +6,9 @@ thing: the gradient of a scalar. Optimiser, schedule, augmentation, checkpoints 
 the loop's, once for all engines (`training.loop`).
 
     engine      where                                           for
-    ort         onnxruntime-training, in an environment of      no PyTorch
-                its own (`ort.environment`)
-    torch       PyTorch, in this process                        speed, CUDA, operators without a gradient there
+    torch       PyTorch, in this process                        speed, CUDA, the most operators
+    ort         onnxruntime-training, in an environment of      no PyTorch: a round trip as ONNX through its last
+                its own (`training.ort`)                        release, 1.19.2
 """
 
 from __future__ import annotations
