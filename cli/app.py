@@ -20,6 +20,7 @@ from typer.main import get_command
 
 from ..compiler.errors import OUT_OF_MEMORY, CompressError, UsageError
 from ..compiler.versions import __version__
+from . import completion
 from .bench import bench
 from .bisect import bisect
 from .build import build
@@ -42,7 +43,6 @@ WRITTEN = ("-o", "--output", "--report", "--profile")
 INTERRUPTED = 130
 LONGEST = 2000
 """Characters of an error that are shown."""
-SEE_HELP = f"see: {PROGRAM} --help"
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "compress": compress,
     "list": list_passes,
@@ -57,7 +57,11 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "build": build,
 }
 
-app = typer.Typer(cls=DefaultGroup, rich_markup_mode=None, context_settings={"ignore_unknown_options": True})
+app = typer.Typer(
+    cls=DefaultGroup,
+    rich_markup_mode=None,
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]},
+)
 for _name, _function in COMMANDS.items():
     app.command(_name, cls=Command)(_function)
 app.add_typer(train_env, name="train-env")
@@ -86,6 +90,8 @@ def root(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; the console script."""
+    if completion.is_asked():
+        return completion.complete(lambda: get_command(app).main(args=[], prog_name=PROGRAM))
     args = list(sys.argv[1:] if argv is None else argv)
     if not args:
         main(["--help"])
@@ -143,7 +149,8 @@ def _fail(error: Exception, verbose: bool) -> int:
     elif isinstance(error, OSError) and error.filename is not None:
         _say(f"{os.fsdecode(error.filename)}: {error.strerror}")
     elif callable(usage):
-        _say(f"{str(usage()).rstrip('.')} ({SEE_HELP})")
+        command = getattr(getattr(error, "ctx", None), "command_path", PROGRAM)
+        _say(f"{str(usage()).rstrip('.')} (see: {command} --help)")
     else:
         _say(f"unexpected {type(error).__name__}: {error} (run again with -v for the traceback, and report it)")
     if verbose and code == 1:

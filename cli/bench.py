@@ -27,7 +27,10 @@ def bench(
     runs: Annotated[int, typer.Option(min=2, max=10_000, help="Rounds; in each every model runs once.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Time models with onnxruntime: interleaved runs, medians, and the ratio to the first."""
+    """Time models side by side with onnxruntime.
+
+    Runs in turns; medians, and ratios to the first model.
+    """
     from ..runtime.bench import bench as run
     from .console import progress_bars, results
 

@@ -27,7 +27,7 @@ def bisect(
     folder: Annotated[Path, typer.Option(help="Where the folder with both models is written.")] = Path("."),
     as_json: AsJson = False,
 ) -> None:
-    """Find the pass, and the node it rewrites, that makes a compressed model fail a check."""
+    """Find the pass and the node that make a model fail a check."""
     from ..drivers.bisect import run_bisect
     from .console import progress_bars, results
 

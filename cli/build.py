@@ -45,7 +45,7 @@ def build(
     quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the whole output of trtexec.")] = False,
 ) -> None:
-    """Build an engine with TensorRT, on the device that will run it."""
+    """Build a TensorRT engine, on the device that will run it."""
     from ..compiler.files import beside
     from ..compiler.targets import find_target
     from ..compiler.targets.profiles import parse_ranges

@@ -38,7 +38,10 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what an engine refuses, mis-reads or runs slowly; exit code 1 if it would not take the model."""
+    """Say what an engine refuses, misreads or runs slowly.
+
+    Exit code 1 if it would not take the model.
+    """
     from ..compiler.graph.io import parse
     from ..compiler.lint import lint
     from ..compiler.targets import find_target

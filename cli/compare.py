@@ -38,7 +38,10 @@ def compare(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the outputs and the layers of two models on the same samples, and find where the error starts."""
+    """Compare two models layer by layer, and find where errors start.
+
+    Outputs and layers on the same samples.
+    """
     from ..compiler.graph.io import load
     from ..drivers.compare import compare_models
     from ..runtime.data import load_samples

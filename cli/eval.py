@@ -27,7 +27,10 @@ def evaluate(
     preprocess: Preprocess = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model: top-1 and top-5, its distance from another, or a metric of your own."""
+    """Measure a model, or its distance from another.
+
+    By top-1 and top-5 where there are labels, by the outputs, or by a metric of your own.
+    """
     from ..compiler.graph.io import load
     from ..drivers.evaluate import evaluate_model
     from ..runtime.data import load_samples

@@ -23,7 +23,7 @@ def explain(
     name: Annotated[str, typer.Argument(metavar="PASS", help="A pass or a recipe, from `onnx-compress list`.")],
     plugin: Plugins = None,
 ) -> None:
-    """Explain a pass: formulas, options, types, defaults, and what it skips; or a recipe: its passes."""
+    """Explain a pass (formulas, options, defaults), or a recipe."""
     from ..compiler.pipeline.recipes import RECIPES
     from ..compiler.pipeline.registry import find, load_plugins, names
     from .console import results

@@ -37,9 +37,10 @@ def frontier(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure accuracy, or the metric, at several sizes, on samples that no fit has seen.
+    """Measure how good a model is at several sizes.
 
-    Finished points are kept: an interrupted run goes on where it stopped.
+    By accuracy, agreement or a metric of your own, on samples that no fit has seen. Finished
+    points are kept: an interrupted run goes on where it stopped.
     """
     from ..drivers.frontier import FrontierRequest, run_frontier
     from .console import progress_bars, results

@@ -1,7 +1,10 @@
-"""How the help of a command is laid out: its options under headings, examples at the end."""
+"""How the help of a command is laid out: its options under headings, examples at the end; and what the first word is:
+a command, one that was mistyped, or a model."""
 
 from __future__ import annotations
 
+import difflib
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,6 +64,21 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
 }
 """By command: what it is for, and what to type after the program's name."""
 
+VARIABLES: Mapping[str, str] = {
+    "NO_COLOR": "Set: no colours.",
+    "XDG_CACHE_HOME": "Where figures that can be measured again are kept; default: ~/.cache.",
+    "ONNX_COMPRESS_TRAIN_ENV": "Folder of the environment that train-env makes.",
+    "OMP_NUM_THREADS": "Threads of the linear algebra; the bytes of a result repeat for the same number.",
+}
+EXIT_CODES: Mapping[str, str] = {
+    "0": "Done.",
+    "1": "Could not be done, or a check did not pass: one line on stderr says why, and nothing is written.",
+    "2": "Wrong usage, likewise.",
+    "130": "Interrupted by Ctrl-C; 128 + n by signal n.",
+}
+ALIKE = 0.7
+"""Of a word and the command that it may be meant for: `difflib`'s ratio."""
+
 
 class Command(TyperCommand):
     """A command whose help has headings and examples, and that takes no flag with a value twice."""
@@ -99,5 +117,14 @@ class DefaultGroup(TyperGroup):
     """Commands, of which the first need not be named."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        known = args[0] in self.commands
-        return super().resolve_command(ctx, args if known else [next(iter(self.commands)), *args])
+        if args[0] in self.commands:
+            return super().resolve_command(ctx, args)
+        meant = difflib.get_close_matches(args[0], self.commands, n=1, cutoff=ALIKE)
+        if meant and not args[0].startswith("-") and not os.path.exists(args[0]):
+            raise UsageError(f"neither a command nor a file: did you mean '{meant[0]}'?", args[0], "see --help")
+        return super().resolve_command(ctx, [next(iter(self.commands)), *args])
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        for heading, entries in (("Exit codes", EXIT_CODES), ("Environment variables", VARIABLES)):
+            with formatter.section(heading):
+                formatter.write_dl(list(entries.items()))

@@ -10,17 +10,9 @@ from typing import Annotated, Any, cast
 import typer
 
 from ..compiler.pipeline.options import DATA, DEFAULTS, UNUSED, WRITTEN, RunOptions, flag_of
+from .completion import pipelines
 
 FIELDS: Mapping[str, Field[Any]] = {entry.name: entry for entry in fields(RunOptions)}
-
-
-def _pipelines(incomplete: str) -> list[str]:
-    """What the last word of a pipeline may become: names of passes and recipes."""
-    from ..compiler.pipeline.recipes import RECIPES
-    from ..compiler.pipeline.registry import names
-
-    head, comma, _ = incomplete.rpartition(",")
-    return [f"{head}{comma}{name}" for name in (*names(), *RECIPES)]
 
 
 def _targets() -> list[str]:
@@ -53,7 +45,7 @@ MaybeData = Annotated[str | None, typer.Option(help=flag_of(FIELDS["data"]).help
 Pipeline = Annotated[
     str,
     typer.Option(
-        "--pipeline", "-p", help="Passes and options, or a recipe: basis:macs=0.5,quantize.", autocompletion=_pipelines
+        "--pipeline", "-p", help="Passes and options, or a recipe: basis:macs=0.5,quantize.", autocompletion=pipelines
     ),
 ]
 Metric = Annotated[str, typer.Option(help=flag_of(FIELDS["metric"]).help, rich_help_panel=DATA)]

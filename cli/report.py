@@ -17,9 +17,9 @@ def report(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write the page of a run from its JSON report, measured times included.
+    """Write the page of a run from its JSON report.
 
-    One file that needs no network; of this version's reports and those of the version before.
+    Measured times included. One file that needs no network; of this version's reports and those of the version before.
     """
     from ..compiler.files import Place, beside, check_places, staged, writing
     from ..compiler.report.loading import load_frontier, load_report

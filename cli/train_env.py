@@ -12,7 +12,7 @@ from .options import Quiet
 
 Folder = Annotated[Path | None, typer.Option(help="Folder; default: $ONNX_COMPRESS_TRAIN_ENV, or in the cache folder.")]
 
-train_env = typer.Typer(rich_markup_mode=None, help="The environment of the ort engine, for training without PyTorch.")
+train_env = typer.Typer(rich_markup_mode=None, help="Set up training without PyTorch: onnxruntime-training.")
 
 
 @train_env.command("create", cls=Command)
