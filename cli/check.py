@@ -56,14 +56,16 @@ def check(
         if name not in known:
             raise UsageError(f"no node has the operator '{name}'", "--plugin-op", nearest(name, sorted(known)))
     findings = lint(proto, chosen, model.parent, plugin_op or [])
-    if all(finding.severity != "error" for finding in findings):
+    if not _errors(findings):
         findings = [*invalid(model), *findings]
+    left = left_by_legalize(model, target, plugin_op or []) if _errors(findings) else None
     built = None if engine is None else engine_figures(model, shapes or [])
     figures = {
         "model": str(model),
         "target": chosen.name,
         "passed": passes(findings, built),
         "findings": [dataclasses.asdict(finding) for finding in findings],
+        "errors_after_legalize": left,
         "dla": dla_figures(model) if chosen.dla else None,
         "engine": built,
     }
@@ -122,6 +124,23 @@ def engine_figures(model: Path, shapes: Sequence[str]) -> dict[str, Any]:
     return dataclasses.asdict(check_engine(model, shapes=sizes))
 
 
+def left_by_legalize(model: Path, target: str, plugin_op: Sequence[str]) -> int | None:
+    """How many errors a model has that the legalize pass has been over; None where that cannot run."""
+    from ..compiler.errors import CompressError
+    from ..compiler.lint import lint
+    from ..compiler.pipeline.data import silent
+    from ..compiler.pipeline.options import RunOptions
+    from ..compiler.targets import find_target
+    from ..drivers.compress import compress
+
+    options = RunOptions(target=target, plugin_operators=tuple(plugin_op), prepare=False, legalize=False)
+    try:
+        written = compress(str(model), "legalize", options, silent, None).proto
+    except CompressError:
+        return None
+    return _errors(lint(written, find_target(target), model.parent, plugin_op))
+
+
 def show(console: Console, figures: dict[str, Any], findings: list[Finding]) -> None:
     """Findings, errors first; then the DLA, the engine, and the verdict."""
     for rule, found in groupby(findings, key=lambda finding: finding.rule):
@@ -132,6 +151,10 @@ def show(console: Console, figures: dict[str, Any], findings: list[Finding]) -> 
         _show_engine(console, figures["engine"])
     verdict = "passes" if figures["passed"] else "does not pass"
     console.print(f"{figures['model']} {verdict} for {figures['target']}: {_counts(findings)}", soft_wrap=True)
+    left, errors = figures["errors_after_legalize"], _errors(findings)
+    if left is not None and left < errors:
+        mended = "all of them" if not left else f"{errors - left} of them"
+        console.print(f"`onnx-compress {figures['model']} -p legalize` mends {mended}", soft_wrap=True)
 
 
 def _show_rule(console: Console, rule: str, findings: list[Finding]) -> None:
@@ -163,8 +186,12 @@ def _show_engine(console: Console, engine: dict[str, Any]) -> None:
 
 
 def _counts(findings: list[Finding]) -> str:
-    errors = sum(finding.severity == "error" for finding in findings)
+    errors = _errors(findings)
     return f"{_plural(errors, 'error')}, {_plural(len(findings) - errors, 'warning')}"
+
+
+def _errors(findings: Iterable[Finding]) -> int:
+    return sum(finding.severity == "error" for finding in findings)
 
 
 def _plural(count: int, word: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +14,9 @@ import typer
 from ..compiler.errors import UsageError
 from ..compiler.pipeline.options import ENGINE, RunOptions
 from .config import apply_config, as_toml
-from .options import Pipeline, Quiet, takes_options
+from .options import AsJson, Pipeline, Quiet, takes_options
+
+STDOUT = "-"
 
 
 @takes_options("compress")
@@ -38,31 +42,46 @@ def compress(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the options in force as TOML, and nothing else.")
     ] = False,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line per layer.")] = False,
 ) -> None:
     """Compress a model (the default command)."""
-    if quiet and verbose:
-        raise UsageError("-q and -v exclude each other", "command line", "choose one")
+    _refuse_both({"-q": quiet, "-v": verbose})
+    piped = options.output == STDOUT
+    _refuse_both({"--print-trtexec": print_trtexec, "--json": as_json, "-o -": piped})
     if print_config:
         sys.stdout.write(as_toml(ctx))
         return
     from ..compiler.files import Place
     from ..compiler.pipeline.commands import command_line
     from ..drivers.compress import compress as run
-    from .console import progress_bars, results
+    from .console import errors, progress_bars, results
+    from .streams import binary_output
     from .summary import print_summary
 
     command = command_line(model, pipeline, options)
-    if options.output is None:
-        options = replace(options, output=str(default_output(Path(model))))
+    target = binary_output() if piped else None
+    if piped or options.output is None:
+        options = replace(options, output=None if piped else str(default_output(Path(model))))
     read = [] if config is None else [Place("the config file", config)]
     with progress_bars(quiet, verbose) as progress:
         result = run(model, pipeline, options, progress, command, read)
     if print_trtexec:
         sys.stdout.write(result.report["target"]["command"] + "\n")  # click would put "?" for what is no text
+    elif as_json:
+        sys.stdout.write(json.dumps(result.report) + "\n")
     elif not quiet:
-        print_summary(results(), result.report, verbose, options.report)
+        print_summary(errors() if piped else results(), result.report, verbose, options.report)
+    if target is not None:
+        target(result.one_file())
+
+
+def _refuse_both(given: Mapping[str, bool]) -> None:
+    """`UsageError` where more than one of these is given."""
+    several = [flag for flag, is_given in given.items() if is_given]
+    if len(several) > 1:
+        raise UsageError(f"{' and '.join(several)} exclude each other", "command line", "choose one")
 
 
 def default_output(model: Path) -> Path:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from ..compiler.errors import CompressError
+from ..compiler.errors import CompressError, UsageError
 
 UNREAD = (errno.EPIPE, errno.EBADF)
 FIX = "send it to a disk with some space left"
@@ -53,6 +53,28 @@ class Stream:
         os.close(nowhere)
         if self._told and error.errno not in UNREAD:
             raise CompressError(f"cannot be written: {error.strerror}", self._name, FIX) from error
+
+
+def binary_output() -> Callable[[bytes], None]:
+    """What writes bytes to stdout.
+
+    Raises:
+        UsageError: stdout is a terminal.
+        CompressError: when it is called: not all could be written.
+    """
+    if sys.stdout.isatty():
+        raise UsageError("standard output is a terminal", "-o -", "send it to a file or a pipe")
+    stream = sys.stdout.buffer
+
+    def write(content: bytes) -> None:
+        try:
+            stream.write(content)
+            stream.flush()
+        except OSError as error:
+            if error.errno not in UNREAD:
+                raise CompressError(f"cannot be written: {error.strerror}", "standard output", FIX) from error
+
+    return write
 
 
 @contextmanager

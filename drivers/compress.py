@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 import onnx_graphsurgeon as gs
 
+from ..compiler.errors import CompressError
 from ..compiler.files import Place, check_places, staged, writing
 from ..compiler.graph.io import Model, digest, save, stored_size, to_proto
 from ..compiler.pipeline.base import PassRecord
@@ -59,6 +60,20 @@ class Compressed:
     def _repr_html_(self) -> str:
         """Sizes before and after; notebooks show it."""
         return overview(self.report)
+
+    def one_file(self) -> bytes:
+        """The model with all its weights, as it would be written.
+
+        Raises:
+            CompressError: it does not go into one file: it has sidecars, or more than 2 GB.
+        """
+        if self.sidecars:
+            what = f"the model comes with another file ({', '.join(self.sidecars)})"
+            raise CompressError(what, "-o -", "give the name of a file")
+        try:
+            return self.proto.SerializeToString(deterministic=True)
+        except ValueError as error:
+            raise CompressError("the model has more than 2 GB", "-o -", "give the name of a file") from error
 
     def save(self, path: PathLike, overwrite: bool = False) -> int:
         """Write the model, and its sidecars beside it, by atomic rename; the bytes of the model and its external data.

@@ -13,7 +13,7 @@ from front import call
 from lint_cases import net
 from onnx_compress.runtime.tensorrt import rtx
 
-KEYS = {"model", "target", "passed", "findings", "dla", "engine"}
+KEYS = {"model", "target", "passed", "findings", "errors_after_legalize", "dla", "engine"}
 
 
 @pytest.fixture
@@ -40,6 +40,23 @@ def test_a_model_that_does_not(bad: Path, capsys: pytest.CaptureFixture[str]):
     )
     assert lines[1].startswith("warning: node_of_y: the seed is ignored")
     assert lines[2] == f"{bad} does not pass for xavier: 1 error, 1 warning"
+
+
+@pytest.mark.parametrize(
+    "nodes, mended",
+    [
+        ("c = Conv(x, w) y = Mish(c)", "all of them"),
+        ("c = Conv(x, w) t = Mish(c) y = my.Thing(t)", "2 of them"),
+        ("c = Conv(x, w) y = my.Thing(c)", "1 of them"),
+        ("y = my.Thing(x)", None),
+    ],
+)
+def test_what_legalize_would_mend(nodes: str, mended: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = front.write_model(tmp_path / "m.onnx", net(nodes, opset=18, domains=', "my" : 1'))
+    assert call("check", path) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    said = f"`onnx-compress {path} -p legalize` mends {mended}"
+    assert last == said if mended else "does not pass" in last
 
 
 def test_warnings_alone_pass(bad: Path, capsys: pytest.CaptureFixture[str]):
