@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..drivers.build import BuildResult
+    from ..runtime.tensorrt.power import PowerFigures
 
 SLOWEST = 10
+SECONDS = 10.0
 
 
 def build(
@@ -36,8 +39,16 @@ def build(
     ] = None,
     profile: Annotated[Path | None, typer.Option(help="Write the milliseconds of each layer, as JSON.")] = None,
     report: Annotated[
-        Path | None, typer.Option(help="The report of the compression; with --profile the times are added to it.")
+        Path | None,
+        typer.Option(help="The report of the compression; with --profile what was measured is added to it."),
     ] = None,
+    power_mode: Annotated[
+        str | None, typer.Option(help="Refuse unless the device is in this power mode; it is never switched.")
+    ] = None,
+    power_seconds: Annotated[
+        float,
+        typer.Option(min=0, max=3600, help="With --profile, on a Jetson: run so long for the power; 0: leave out."),
+    ] = SECONDS,
     via: Annotated[
         Literal["auto", "python", "trtexec"], typer.Option(help="What builds; auto: trtexec if installed, else python.")
     ] = "auto",
@@ -51,10 +62,12 @@ def build(
     from ..compiler.targets.profiles import parse_ranges
     from ..compiler.targets.trtexec import EngineOptions
     from ..drivers.build import BuildRequest, make_engine
+    from ..runtime.tensorrt import power
     from .console import progress_bars, results
 
-    if report is not None and profile is None:
-        raise UsageError("no times without a profile", "--report", "add --profile layers.json")
+    for given, flag in ((report, "--report"), (power_mode, "--power-mode")):
+        if given is not None and profile is None:
+            raise UsageError("nothing is measured without a profile", flag, "add --profile layers.json")
     written = beside(model, ".engine") if output is None else output
     if calib is not None and not calib.is_file():
         raise UsageError("no such file", str(calib), "give the calibration cache that lies beside the model")
@@ -69,7 +82,17 @@ def build(
     with progress_bars(quiet) as progress:
         say = _print_log if verbose else None
         job = BuildRequest(
-            model, written, find_target(target), options, profile, report, overwrite, progress=progress, say=say
+            model,
+            written,
+            find_target(target),
+            options,
+            profile,
+            report,
+            power=replace(power.USUAL, seconds=power_seconds) if power_seconds else None,
+            power_mode=power_mode,
+            overwrite=overwrite,
+            progress=progress,
+            say=say,
         )
         built = make_engine(job, via)
     if not quiet:
@@ -91,7 +114,19 @@ def show(console: Console, built: BuildResult) -> None:
         console.print(f"latency: median {built.latency.median:g} ms{tail}", soft_wrap=True)
     if built.throughput is not None:
         console.print(f"throughput: {built.throughput:g} inferences per second")
+    if built.power is not None:
+        console.print(f"power{f' at {built.mode}' if built.mode else ''}: {_power(built.power)}", soft_wrap=True)
     for name, time in sorted(built.times.items(), key=lambda entry: -entry[1])[:SLOWEST]:
         console.print(f"{time:9.4f} ms  {name}", soft_wrap=True)
     for note in built.notes:
         console.print(f"note: {note}", soft_wrap=True)
+
+
+def _power(power: PowerFigures) -> str:
+    """The module where its rails are known, else each of them."""
+    if power.watts is None or power.mj is None:
+        return ", ".join(f"{name} {value:.3g} W" for name, value in power.rails.items())
+    words = [f"{power.watts:.3g} W, {power.mj:.3g} mJ per inference"]
+    if power.idle_watts is not None and power.mj_above_idle is not None:
+        words.append(f"idle {power.idle_watts:.3g} W, {power.mj_above_idle:.3g} mJ above that")
+    return "; ".join(words)

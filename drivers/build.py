@@ -14,15 +14,19 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError, UsageError
 from ..compiler.files import Place, check_places, staged, writing
-from ..compiler.graph.io import Model, load
+from ..compiler.graph.io import Model, load, stored_size
 from ..compiler.pipeline.data import Progress, silent
+from ..compiler.report import MeasuredReport
 from ..compiler.targets import Target
-from ..compiler.targets.trtexec import EngineOptions, arguments, steady_latency
+from ..compiler.targets.trtexec import EngineOptions, arguments, precision, steady_latency
 from ..runtime.tensorrt.builder import INSTALL, build_engine
 from ..runtime.tensorrt.layers import read_origins, read_profile, times_by_node
 from ..runtime.tensorrt.log import LatencyStatistics
-from ..runtime.tensorrt.measured import add_times
+from ..runtime.tensorrt.measured import add_engine, network_of
+from ..runtime.tensorrt.power import PowerFigures, PowerSettings
+from ..runtime.tensorrt.power_mode import check_mode, current_mode
 from ..runtime.tensorrt.program import find_trtexec, run_trtexec
+from .engine_power import run_for_power
 from .paths import model_places
 
 Way = Literal["auto", "python", "trtexec"]
@@ -36,7 +40,9 @@ class BuildRequest:
     Attributes:
         model: the ONNX file; engine: the file to write.
         profile: file for the layer times (trtexec's JSON); the layer information goes beside it.
-        report: the report of the compression, which gets the layer times.
+        report: the report of the compression, which gets what was measured.
+        power: how the power is measured, where there is a profile, on a Jetson; None leaves it out.
+        power_mode: the mode that the device must be in; None: whichever it is in.
         overwrite: replace existing files.
         say: gets all that trtexec prints.
     """
@@ -47,6 +53,8 @@ class BuildRequest:
     options: EngineOptions = field(default_factory=EngineOptions)
     profile: Path | None = None
     report: Path | None = None
+    power: PowerSettings | None = field(default_factory=PowerSettings)
+    power_mode: str | None = None
     overwrite: bool = False
     progress: Progress = silent
     say: Callable[[str], None] | None = None
@@ -66,6 +74,7 @@ class BuildResult:
         seconds: wall time, measuring included.
         latency, throughput: of the engine on this device, where trtexec built it.
         times: Conv -> milliseconds, where a profile was asked for.
+        mode: the power mode of the device, and power: measured in it; None where there is none.
         notes: warnings of TensorRT and of this module.
     """
 
@@ -77,6 +86,8 @@ class BuildResult:
     latency: LatencyStatistics | None = None
     throughput: float | None = None
     times: dict[str, float] = field(default_factory=dict[str, float])
+    mode: str | None = None
+    power: PowerFigures | None = None
     notes: list[str] = field(default_factory=list[str])
 
 
@@ -85,7 +96,7 @@ def make_engine(request: BuildRequest, via: Way = "auto") -> BuildResult:
 
     Raises:
         UsageError: a target without engines, or shapes that the model does not have.
-        CompressError: TensorRT is not installed, or refuses the model.
+        CompressError: TensorRT is not installed, or refuses the model; or the device is in another power mode.
     """
     if request.target.tensorrt is None:
         raise UsageError(
@@ -95,13 +106,38 @@ def make_engine(request: BuildRequest, via: Way = "auto") -> BuildResult:
     check_places(*_places(request, source), request.overwrite)
     graph = source.graph
     program = _way(via, request.profile is not None)
+    mode = None if request.profile is None else current_mode()
+    if request.power_mode is not None:
+        check_mode(request.power_mode, mode)
+    sizes = {source.stored, stored_size(source)}
+    network = None if request.report is None else network_of(request.report, request.model, sizes)
     started = time.perf_counter()
     with writing(request.engine), staged(request.engine) as part:
         built = _by_package(request, graph, part) if program is None else _by_program(program, request, graph, part)
-    if request.report is not None:
-        add_times(request.report, built.times)
-    notes = [*built.notes, *_another_version(request.target, built.version)]
-    return replace(built, seconds=time.perf_counter() - started, notes=notes)
+    power, said = None, list[str]()
+    if program is not None and request.profile is not None and request.power is not None:
+        power, said = run_for_power(program, request.engine, request.target, graph, request.options, request.power)
+    notes = [*built.notes, *_another_version(request.target, built.version), *said]
+    built = replace(built, mode=mode, power=power, notes=notes)
+    if request.report is not None and network is not None:
+        add_engine(request.report, _measured(request, graph, built, network), built.times)
+    return replace(built, seconds=time.perf_counter() - started)
+
+
+def _measured(request: BuildRequest, graph: gs.Graph, built: BuildResult, network: str) -> MeasuredReport:
+    power = built.power
+    return MeasuredReport(
+        network=network,
+        mode=built.mode,
+        precision=precision(request.target, graph, request.options).name,
+        tensorrt=built.version,
+        ms=None if built.latency is None else built.latency.median,
+        watts=None if power is None else power.watts,
+        idle_watts=None if power is None else power.idle_watts,
+        mj=None if power is None else power.mj,
+        mj_above_idle=None if power is None else power.mj_above_idle,
+        rails={} if power is None else power.rails,
+    )
 
 
 def _places(request: BuildRequest, source: Model) -> tuple[list[Place], list[Place]]:

@@ -177,7 +177,34 @@ class TargetReport(TypedDict):
     command: str
 
 
-class Report(TypedDict):
+class MeasuredReport(TypedDict):
+    """An engine on the device, by `build --profile --report`; the last run of each network in each power mode.
+
+    network: "before", of the model that came in, or "after"; mode: of power, null where the device has none;
+    precision: the lowest that the builder might choose; ms: the median latency; watts: mean power of the module while
+    the engine runs; mj, mj_above_idle: energy of an inference, see `runtime.tensorrt.power`; rails: name -> watts.
+    What was not measured is null.
+    """
+
+    network: str
+    mode: str | None
+    precision: str
+    tensorrt: str
+    ms: float | None
+    watts: float | None
+    idle_watts: float | None
+    mj: float | None
+    mj_above_idle: float | None
+    rails: dict[str, float]
+
+
+class Measured(TypedDict, total=False):
+    """What a report gets later; absent until an engine has been measured."""
+
+    measured: list[MeasuredReport]
+
+
+class Report(Measured):
     """`created` is UTC, ISO 8601. `command` repeats the run: of a shell, or a call in Python. `options`:
     what the run was asked for (`RunOptions`). `origins`: node of
     the compressed model -> the node of the input model that it stands for, where they differ."""

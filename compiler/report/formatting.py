@@ -52,6 +52,14 @@ def milliseconds(value: float | None) -> str:
     return "" if value is None else f"{value:.3g} ms" if value < 1000 else f"{value:.0f} ms"
 
 
+def watts(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g} W"
+
+
+def millijoules(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g} mJ" if value < 1000 else f"{value:.0f} mJ"
+
+
 def figure(value: object) -> str:
     """A figure of a decision or metric, whatever it is."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

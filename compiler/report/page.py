@@ -115,5 +115,6 @@ def _group(title: str, note: str, drawings: list[Thumbnail]) -> dict[str, Any]:
 
 def _columns(table: list[Any]) -> set[str]:
     """The columns that have something in them."""
-    optional = ("form", "size", "error", "int8_error", *INT8_COSTS, "ms_before", "ms_after", "measured", "macs_before")
+    costs = (*INT8_COSTS, "ms_before", "ms_after", "measured_before", "measured", "macs_before")
+    optional = ("form", "size", "error", "int8_error", *costs)
     return {name for name in optional if any(getattr(row, name) not in (None, "") for row in table)}

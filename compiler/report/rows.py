@@ -12,10 +12,11 @@ from typing import Any
 
 from .fields import DecisionReport, LayerReport, Report
 from .formatting import figure, humanized
-from .sizes import MEASURED, measured_ms
+from .sizes import MEASURED, MEASURED_BEFORE, measured_ms
 
 LISTED_ACTIONS = ("rewritten", "refitted", "quantized", "kept", "skipped")
-IN_COLUMNS = ("form", "size", "full_size", "error", "weight_error", "sensitivity", "units", "units_kept", MEASURED)
+IN_COLUMNS = ("form", "size", "full_size", "error", "weight_error", "sensitivity", "units", "units_kept")
+TIMES = (MEASURED_BEFORE, MEASURED)
 COSTS = ("macs_before", "macs_after", "latency_before", "latency_after")
 
 
@@ -30,6 +31,7 @@ class Row:
     macs_after: int | None = None
     ms_before: float | None = None
     ms_after: float | None = None
+    measured_before: float | None = None
     measured: float | None = None
     form: str = ""
     size: int | None = None
@@ -62,9 +64,9 @@ def rows(report: Report) -> list[Row]:
     for name, decision in _decisions(report):
         row = found.setdefault(decision["origin"], Row(decision["origin"]))
         _add(row, name, decision)
-    for name, ms in measured_ms(report).items():
-        if name in found:
-            found[name].measured = ms
+    before, after = (measured_ms(report, figure) for figure in TIMES)
+    for name, row in found.items():
+        row.measured_before, row.measured = before.get(name), after.get(name)
     return list(found.values())
 
 
@@ -98,7 +100,9 @@ def _add(row: Row, name: str, decision: DecisionReport) -> None:
     if row.macs_before is None:
         row.macs_before = _whole(figures, ("macs_before",), None)
         row.macs_after = _whole(figures, ("macs_after",), None)
-    others = {key: value for key, value in figures.items() if key not in (*IN_COLUMNS, *COSTS) and value is not None}
+    others = {
+        key: value for key, value in figures.items() if key not in (*IN_COLUMNS, *COSTS, *TIMES) and value is not None
+    }
     if others and name != "quantize":
         _add_note(row, f"{name}: " + ", ".join(f"{humanized(key)} {figure(value)}" for key, value in others.items()))
 

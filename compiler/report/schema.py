@@ -45,7 +45,7 @@ def _described(kind: Any) -> dict[str, Any]:
     if is_typeddict(kind):
         hints = get_type_hints(kind)
         properties = {name: _described(each) for name, each in hints.items()}
-        return {"type": "object", "required": list(hints), "properties": properties}
+        return {"type": "object", "required": _required(kind), "properties": properties}
     if get_origin(kind) is list:
         return {"type": "array", "items": _described(get_args(kind)[0])}
     if get_origin(kind) is dict:
@@ -53,6 +53,10 @@ def _described(kind: Any) -> dict[str, Any]:
     if kind in NAMES:
         return {"type": NAMES[kind]}
     return {"anyOf": [_described(each) for each in _alternatives(kind)]}
+
+
+def _required(kind: Any) -> list[str]:
+    return [name for name in get_type_hints(kind) if name in kind.__required_keys__]
 
 
 def _alternatives(kind: Any) -> Sequence[Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from .fields import PassReport, QualityReport, Report
-from .formatting import counted, figure, humanized, milliseconds, percent, rated, short
+from .fields import MeasuredReport, PassReport, QualityReport, Report
+from .formatting import counted, figure, humanized, millijoules, milliseconds, percent, rated, short, watts
 
-MEASURED = "measured_ms"
+Quantity = Literal["ms", "watts", "mj", "mj_above_idle"]
+MEASURED, MEASURED_BEFORE = "measured_ms", "measured_before_ms"
 MOVED = "relative_error"
 """How far a pass moved the outputs, alone or with the name of one."""
 NAMES = {
@@ -56,17 +58,48 @@ def _latency(report: Report) -> Iterator[SizeLine]:
         remark = f"± {100 * after['error']:.0f} %, by the model of {report['target']['name']} at {after['mode']}"
         kept = after["ms"] / before["ms"] if before["ms"] else None
         yield SizeLine("Latency, estimated", milliseconds(before["ms"]), milliseconds(after["ms"]), kept, remark)
-    measured = measured_ms(report)
+    yield from _engines(report)
+    measured, known = measured_ms(report), measured_ms(report, MEASURED_BEFORE)
     if measured:
         what = f"{len(measured)} rewritten layers, on the device"
-        yield SizeLine("Latency, measured", "", milliseconds(sum(measured.values())), None, what)
+        old = sum(known[name] for name in measured) if set(measured) <= set(known) else None
+        new = sum(measured.values())
+        yield SizeLine("Layers, measured", milliseconds(old), milliseconds(new), new / old if old else None, what)
 
 
-def measured_ms(report: Report) -> dict[str, float]:
+def _engines(report: Report) -> Iterator[SizeLine]:
+    """What `build --profile --report` has measured of the engines, power mode by power mode."""
+    engines = report.get("measured", [])
+    for mode in dict.fromkeys(engine["mode"] for engine in engines):
+        found = {engine["network"]: engine for engine in engines if engine["mode"] == mode}
+        where = f"at {mode}" if mode else "on the device"
+        built = ", ".join(f"{name} {found[name]['precision'].upper()}" for name in ("before", "after") if name in found)
+        remark = f"median, {where}; {built}"
+        yield from _measured("Latency, measured", found, "ms", milliseconds, remark)
+        yield from _measured("Power, measured", found, "watts", watts, f"mean of the module, {where}{_idle(found)}")
+        yield from _measured("Energy of an inference", found, "mj", millijoules, f"of the module, {where}")
+        remark = f"beyond what the idle module takes, {where}"
+        yield from _measured("Energy above idle", found, "mj_above_idle", millijoules, remark)
+
+
+def _measured(
+    name: str, engines: Mapping[str, MeasuredReport], key: Quantity, shown: Callable[[float | None], str], remark: str
+) -> Iterator[SizeLine]:
+    old, new = (engines[network][key] if network in engines else None for network in ("before", "after"))
+    if old is not None or new is not None:
+        yield SizeLine(name, shown(old), shown(new), new / old if old and new is not None else None, remark)
+
+
+def _idle(engines: Mapping[str, MeasuredReport]) -> str:
+    found = [engine["idle_watts"] for engine in engines.values() if engine["idle_watts"] is not None]
+    return f"; idle {watts(sum(found) / len(found))}" if found else ""
+
+
+def measured_ms(report: Report, figure: str = MEASURED) -> dict[str, float]:
     """What `build --report` has measured, by node of the input model."""
     found: dict[str, float] = {}
     for decision in (decision for entry in report["passes"] for decision in entry["decisions"]):
-        value = decision["figures"].get(MEASURED)
+        value = decision["figures"].get(figure)
         if isinstance(value, int | float) and decision["node"] == decision["origin"]:
             found[decision["origin"]] = float(value)
     return found

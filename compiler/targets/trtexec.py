@@ -42,6 +42,7 @@ SINCE = {
     "--memPoolSize": (8, 4),
     "--staticPlugins": (8, 6),
 }
+DLA = "--useDLACore=0"
 LIBRARY = "libonnx_compress_plugins.so"
 
 
@@ -72,6 +73,11 @@ class BuilderPrecision:
     int8: bool = False
     fp16: bool = False
     typed: bool = False
+
+    @property
+    def name(self) -> str:
+        """The lowest precision that is allowed."""
+        return "as typed" if self.typed else "int8" if self.int8 else "fp16" if self.fp16 else "fp32"
 
 
 def precision(target: Target, graph: gs.Graph, options: EngineOptions) -> BuilderPrecision:
@@ -127,14 +133,28 @@ def arguments(target: Target, graph: gs.Graph, model: str, engine: str, options:
         found.append(f"--calib={options.calibration}")
     found += _shapes(open_inputs(graph, options.shapes))
     if target.dla:
-        found += ["--useDLACore=0", "--allowGPUFallback"]
-    if declared(graph):
-        found.append(f"{'--staticPlugins' if _knows(target, '--staticPlugins') else '--plugins'}={LIBRARY}")
+        found += [DLA, "--allowGPUFallback"]
+    found += _plugins(target, graph)
     if options.workspace is not None:
         sized = _knows(target, "--memPoolSize")
         found.append(f"--memPoolSize=workspace:{options.workspace}" if sized else f"--workspace={options.workspace}")
     if options.timing_cache is not None:
         found.append(f"--timingCacheFile={options.timing_cache}")
+    return [option for option in found if _knows(target, option)]
+
+
+def run_arguments(
+    target: Target, graph: gs.Graph, engine: str, options: EngineOptions, seconds: float, warm_up: float
+) -> list[str]:
+    """The arguments of trtexec that run the saved `engine` for so many seconds, after `warm_up` seconds of the same.
+
+    Inputs with open dimensions get the sizes that the engine is best at.
+    """
+    ranges = {
+        name: Range(entry.opt, entry.opt, entry.opt) for name, entry in open_inputs(graph, options.shapes).items()
+    }
+    found = [f"--loadEngine={engine}", *_shapes(ranges), *([DLA] if target.dla else []), *_plugins(target, graph)]
+    found += ["--useCudaGraph", "--noDataTransfers", f"--warmUp={1e3 * warm_up:g}", f"--duration={seconds:g}"]
     return [option for option in found if _knows(target, option)]
 
 
@@ -147,6 +167,12 @@ def steady_latency(target: Target, profile: str = "profile.json", layers: str = 
 
 def _knows(target: Target, option: str) -> bool:
     return (target.tensorrt or TYPED) >= SINCE.get(option.partition("=")[0], (0, 0))
+
+
+def _plugins(target: Target, graph: gs.Graph) -> list[str]:
+    """Rule 5."""
+    option = "--staticPlugins" if _knows(target, "--staticPlugins") else "--plugins"
+    return [f"{option}={LIBRARY}"] if declared(graph) else []
 
 
 def _shapes(ranges: Mapping[str, Range]) -> list[str]:

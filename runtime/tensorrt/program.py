@@ -55,8 +55,12 @@ def _run(command: Sequence[str]) -> tuple[int, str]:
     try:
         done = run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     except OSError as error:
-        raise CompressError(f"cannot be started: {error.strerror}", command[0], "check its permissions") from error
+        raise cannot_start(command, error) from error
     return done.returncode, done.stdout
+
+
+def cannot_start(command: Sequence[str], error: OSError) -> CompressError:
+    return CompressError(f"cannot be started: {error.strerror}", command[0], "check its permissions")
 
 
 def failure(errors: Sequence[str], tool: str, code: int = 1) -> CompressError:

@@ -9,7 +9,10 @@ import front
 import pytest
 import stand_ins
 from front import call
-from onnx_compress.runtime.tensorrt import program
+from onnx_compress.compiler.report.loading import load_report
+from onnx_compress.compiler.report.sizes import size_lines
+from onnx_compress.runtime.tensorrt import power, power_mode, program
+from onnx_compress.runtime.tensorrt.power import PowerSettings
 
 PASSED = """&&&& RUNNING TensorRT.trtexec [TensorRT v8502] # trtexec
 [04/02/2024-10:00:09] [I] Throughput: 1234.5 qps
@@ -82,6 +85,107 @@ def test_a_profile_shows_the_slowest_convs(
     assert json.loads((model.parent / "times.layers.json").read_text()) == {"Layers": ["a name"]}
 
 
+IDLE = "VDD_GPU_SOC 2000mW/1mW VDD_CPU_CV 500mW/1mW VIN_SYS_5V0 2500mW/1mW"
+RUNNING = "VDD_GPU_SOC 12000mW/1mW VDD_CPU_CV 1000mW/1mW VIN_SYS_5V0 4000mW/1mW"
+QUICKLY = ("--power-seconds", 0.3)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "SETTLING", 0.0)
+    monkeypatch.setattr(power, "USUAL", PowerSettings(warm_up=0.1, idle=0.2))
+
+
+@pytest.mark.usefixtures("quick")
+def test_on_a_jetson_the_power_is_measured_too(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    told = stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=[{"count": 1}])
+    stand_ins.jetson(model.parent, IDLE, RUNNING)
+    assert call("build", model, "--profile", model.parent / "p.json", *QUICKLY) == 0
+    shown = capsys.readouterr().out
+    assert "power at MAXN: 17 W, 68 mJ per inference; idle 5 W, 48 mJ above that" in shown and "note" not in shown
+    assert json.loads(told.with_suffix(".run.json").read_text()) == [
+        f"--loadEngine={model.with_suffix('.engine')}",
+        "--shapes=x:1x3x8x8",
+        *("--useCudaGraph", "--noDataTransfers", "--warmUp=100", "--duration=0.3"),
+    ]
+
+
+@pytest.mark.usefixtures("quick")
+def test_both_networks_meet_in_the_report_mode_by_mode(model: Path, monkeypatch: pytest.MonkeyPatch):
+    report, small = model.parent / "run.json", model.parent / "small.onnx"
+    assert call(model, "-p", "basis:rank=4:form=channel", "-o", small, "--report", report, "-q") == 0
+    entries = [{"count": 1}, {"name": "Conv_0", "averageMs": 0.75, "medianMs": 0.75, "percentage": 100}]
+    stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=entries)
+    for mode, network in (("MAXN", model), ("MAXN", small), ("MODE_15W", small), ("MODE_15W", small)):
+        stand_ins.jetson(model.parent, IDLE, RUNNING, mode)
+        options = ("--power-mode", mode.removeprefix("MODE_"), "--report", report, "--overwrite", "-q")
+        assert call("build", network, "--profile", model.parent / "p.json", *options, *QUICKLY) == 0
+    found = load_report(report)
+    engines = found.get("measured", [])
+    assert [(e["network"], e["mode"]) for e in engines] == [("before", "MAXN"), ("after", "MAXN"), ("after", "15W")]
+    assert {(e["precision"], e["tensorrt"], e["ms"], e["watts"], e["mj"]) for e in engines} == {
+        ("fp16", "8.5.2", 0.75, 17.0, 68.0)
+    }
+    lines = {line.name: line for line in size_lines(found) if "at MAXN" in line.remark}
+    assert lines["Power, measured"].before == lines["Power, measured"].after == "17 W"
+    assert lines["Energy above idle"].after == "48 mJ" and lines["Latency, measured"].kept == 1
+    (decision,) = [d for entry in found["passes"] for d in entry["decisions"] if d["action"] == "rewritten"]
+    assert decision["figures"]["measured_before_ms"] == 0.75
+
+
+def test_without_tegrastats_a_line_says_so(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=[])
+    assert call("build", model, "--profile", model.parent / "p.json") == 0
+    assert "note: power was not measured: there is no tegrastats here" in capsys.readouterr().out
+    assert call("build", model, "--profile", model.parent / "p.json", "--power-seconds", 0, "--overwrite") == 0
+    assert "note" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_engine_stays_where_its_power_cannot_be_measured(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=[])
+    stand_ins.jetson(model.parent, "RAM 1/2MB", "RAM 1/2MB")
+    assert call("build", model, "--profile", model.parent / "p.json", *QUICKLY) == 0
+    assert "note: power was not measured: tegrastats: 0 lines with rails" in capsys.readouterr().out
+    stand_ins.jetson(model.parent, "A 1/1", "A 1000/1")
+    assert call("build", model, "--profile", model.parent / "p.json", "--overwrite", *QUICKLY) == 0
+    shown = capsys.readouterr().out
+    assert "power at MAXN: A 1 W" in shown and "note: the power of the module is not known" in shown
+
+
+def test_the_power_mode_is_never_switched(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=[])
+    stand_ins.jetson(model.parent, IDLE, RUNNING)
+    monkeypatch.setattr(power_mode, "CONFIGURATION", Path("/nowhere"))
+    assert call("build", model, "--profile", model.parent / "p.json", "--power-mode", "15W") == 1
+    assert "the device is in mode MAXN (run sudo nvpmodel -m ID" in capsys.readouterr().err
+    assert not model.with_suffix(".engine").exists()
+
+
+def test_a_report_of_another_network_is_refused_before_anything_is_built(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    report = model.parent / "run.json"
+    small = model.parent / "small.onnx"
+    assert call(model, "-p", "basis:rank=4:form=channel", "-o", small, "--report", report, "-q") == 0
+    stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=[])
+    other = front.write_model(model.parent / "other.onnx")
+    other.write_bytes(other.read_bytes() + b"\x3a\x00")
+    assert call("build", other, "--profile", model.parent / "p.json", "--report", report) == 1
+    assert "is of neither the model nor the output of" in capsys.readouterr().err
+    renamed = small.rename(model.parent / "renamed.onnx")
+    assert call("build", renamed, "--profile", model.parent / "p.json", "--report", report, "-q") == 0
+    assert [e["network"] for e in load_report(report).get("measured", [])] == ["after"]
+
+
 def test_a_failure_is_one_line_and_leaves_no_file(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -133,6 +237,8 @@ def test_nothing_is_overwritten_unasked(model: Path, monkeypatch: pytest.MonkeyP
         ((), 1, ["TensorRT is not installed", "trtexec on the PATH", "pip install 'onnx-compress[tensorrt]'"]),
         (("--via", "python"), 1, ["tensorrt cannot be loaded", "pip install 'onnx-compress[tensorrt]'"]),
         (("--via", "trtexec"), 1, ["no trtexec here", "PATH"]),
+        (("--power-mode", "15W"), 2, ["--power-mode: nothing is measured without a profile"]),
+        (("--profile", "p.json", "--power-mode", "15W", "--via", "trtexec"), 1, ["no trtexec here"]),
         (("--profile", "p.json"), 1, ["--profile: no trtexec here"]),
         (("--profile", "p.json", "--via", "python"), 2, ["cannot measure layers", "--via trtexec"]),
         (("--target", "ort"), 2, ["'ort' has no engine files"]),

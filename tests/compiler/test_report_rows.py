@@ -42,10 +42,13 @@ def test_what_only_cleans_up_has_no_row():
 
 def test_measured_times_are_those_of_whole_layers():
     report = reports.report()
-    report["passes"][3]["decisions"] = [decision("plain", "plain", "rewritten", measured_ms=2.0)]
+    figures = {"measured_ms": 2.0, "measured_before_ms": 4.0}
+    report["passes"][3]["decisions"] = [decision("plain", "plain", "rewritten", **figures)]
     report["passes"][4]["decisions"] = [decision("plain.basis", "plain", "quantized", measured_ms=1.5)]
-    (line,) = [line for line in size_lines(report) if line.name == "Latency, measured"]
-    assert line.after == "2 ms" and {row.measured for row in rows(report)} == {None, 2.0}
+    (line,) = [line for line in size_lines(report) if line.name == "Layers, measured"]
+    assert (line.before, line.after, line.kept) == ("4 ms", "2 ms", 0.5)
+    assert {(row.measured_before, row.measured) for row in rows(report)} == {(None, None), (4.0, 2.0)}
+    assert "ms measured before" in to_html(report)
 
 
 def test_a_share_without_a_whole_is_empty():

@@ -11,7 +11,7 @@ import pytest
 from onnx_compress.compiler.graph.storage.operators import declare
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.compiler.targets.profiles import parse_ranges
-from onnx_compress.compiler.targets.trtexec import EngineOptions, arguments, command_line, steady_latency
+from onnx_compress.compiler.targets.trtexec import EngineOptions, arguments, command_line, run_arguments, steady_latency
 
 CONV = "g (float[{}] x) => (float[{},4,6,6] y) {{ {} y = Conv({}, w) }}"
 PAIR = "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)"
@@ -136,3 +136,15 @@ def test_the_library_of_the_projects_operator_is_loaded(target: str, option: str
     assert "ugins" not in command_line(TARGETS[target], model)
     declare(model)
     assert f"{option}=libonnx_compress_plugins.so" in command_line(TARGETS[target], model).split()
+
+
+def test_a_saved_engine_is_run_at_the_sizes_that_it_is_best_at() -> None:
+    options = EngineOptions(shapes=parse_ranges(["x:1x3x8x8/2x3x8x8/4x3x8x8"]), calibration="c", timing_cache="t")
+    model = graph("N,3,8,8")
+    assert run_arguments(TARGETS["xavier"], model, "m.engine", options, 10, 0.5) == [
+        *("--loadEngine=m.engine", "--shapes=x:2x3x8x8", "--useCudaGraph", "--noDataTransfers"),
+        *("--warmUp=500", "--duration=10"),
+    ]
+    assert "--useDLACore=0" in run_arguments(TARGETS["xavier-dla"], model, "m.engine", EngineOptions(), 1, 1)
+    declare(model)
+    assert "--plugins=libonnx_compress_plugins.so" in run_arguments(TARGETS["xavier"], model, "e", options, 1, 1)
