@@ -24,6 +24,7 @@ from ..compiler.pipeline.options import PathLike, RunOptions
 from ..compiler.pipeline.reproduction import Reproduction, versions
 from ..compiler.report import Report
 from ..compiler.report.page import overview, written_as
+from ..compiler.report.sizes import summed_up
 from ..runtime.engine_check import EngineCheck
 from ..runtime.quality.after_passes import JudgeAfterPasses
 from ..runtime.quality.own_metric import metric_source
@@ -33,7 +34,7 @@ from .reporting import FinishedRun
 from .setup import Baseline, ModelLike, Pipeline, Setup, set_up
 
 
-@dataclass
+@dataclass(repr=False)
 class Compressed:
     """What came out.
 
@@ -56,6 +57,10 @@ class Compressed:
     @property
     def proto(self) -> onnx.ModelProto:
         return to_proto(self.model)
+
+    def __repr__(self) -> str:
+        """What came out, in a line."""
+        return f"Compressed({summed_up(self.report)})"
 
     def _repr_html_(self) -> str:
         """Sizes before and after; notebooks show it."""

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
+import dataclasses
+import re
 import runpy
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import builders
 import front
 import numpy as np
 import onnx
 import pytest
-from onnx_compress import CompressError, Context, UsageError, compress, parse_pipeline
+from onnx_compress import CompressError, Context, RunOptions, UsageError, bisect, compress, frontier, parse_pipeline
+from onnx_compress.compiler.pipeline.data import silent
+from onnx_compress.compiler.pipeline.options import UNUSED
 from onnx_compress.compiler.report import SCHEMA
+from onnx_compress.drivers import progress
+from onnx_compress.drivers.progress import chosen_progress
 from onnx_compress.drivers.reporting import WITHOUT_DATA
 
 BATCHNORM = """g (float[N,3,8,8] x) => (float[N,4,8,8] y) {
@@ -122,3 +131,61 @@ def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "argv", ["from_python.py", str(model), "d.npy"])
     runpy.run_path(str(Path(front.ZERO_SMALL).with_name("from_python.py")), run_name="__main__")
     assert (tmp_path / "compressed.onnx").is_file() and capsys.readouterr().out.startswith("MACs")
+
+
+def test_the_python_example_needs_no_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["from_python.py"])
+    runpy.run_path(str(Path(front.ZERO_SMALL).with_name("from_python.py")), run_name="__main__")
+    assert (tmp_path / "compressed.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    "function, unused", [(compress, ()), (frontier, UNUSED["frontier"]), (bisect, UNUSED["bisect"])]
+)
+def test_docstrings_list_the_options(function: Callable[..., object], unused: Sequence[str]):
+    """A line for each that the function takes, and none for others."""
+    names = re.findall(r"^        ([a-z_, ]+):", function.__doc__ or "", flags=re.MULTILINE)
+    listed = {name for line in names for name in line.split(", ")}
+    options = {entry.name for entry in dataclasses.fields(RunOptions)}
+    assert options - listed <= set(unused) and "see `RunOptions`" not in (function.__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"pipeline": "quantize", "labels": "y"}, "labels: nothing to apply it to (give data, or leave it out)"),
+        ({"output": "net.onnx"}, "overwrite=True"),
+        ({"preprocess": "unit"}, "preprocess: nothing to apply it to (give data, or leave it out)"),
+    ],
+)
+def test_errors_name_keywords(options: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    front.write_model(tmp_path / "net.onnx")
+    front.write_model(tmp_path / "there.onnx")
+    with pytest.raises(CompressError) as found:
+        compress("there.onnx", **options)
+    assert said in str(found.value)
+
+
+def test_a_result_shows_in_a_line(tmp_path: Path):
+    shown = repr(compress(front.classifier(), "cleanup"))
+    assert shown.startswith("Compressed(MACs of the Convs ") and "\n" not in shown and len(shown) < 200
+
+
+def test_progress_from_python(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(UsageError, match="give True, False or a function"):
+        compress(front.classifier(), "cleanup", progress=3)
+    assert chosen_progress(None) is silent and chosen_progress(False) is silent
+    monkeypatch.setattr(progress, "WORTH_A_LINE", -1.0)
+    with chosen_progress(True)("fitting", 1) as advance:
+        advance()
+    assert capsys.readouterr().err.startswith("fitting: 1 of 1")
+
+
+def test_a_notebook_shows_progress_unasked(monkeypatch: pytest.MonkeyPatch):
+    class ZMQInteractiveShell:
+        """As the kernel's."""
+
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=ZMQInteractiveShell))
+    assert chosen_progress(None) is not silent and chosen_progress(False) is silent

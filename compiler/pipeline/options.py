@@ -100,7 +100,7 @@ class RunOptions:
     """
 
     output: str | None = _option(
-        None, "Default: MODEL.compressed.onnx beside the input; -: standard output.", WRITTEN, "--output", "-o", kind=Path
+        None, "Default: MODEL.compressed.onnx beside the input; - is stdout.", WRITTEN, "--output", "-o", kind=Path
     )
     target: str = _option("xavier", "xavier, xavier-8.2, -8.0, -dla, trt10 or ort.", ENGINE, decides=True)
     data: object = _option(None, ".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.", DATA, kind=str)

@@ -47,6 +47,14 @@ def size_lines(report: Report) -> list[SizeLine]:
     return lines if report["quality"] is None else [*lines, *_quality(report["quality"])]
 
 
+def summed_up(report: Report) -> str:
+    """What the network was and is, and how good, in a line."""
+    sizes = [f"{line.name.split(',')[0]} {line.before} -> {line.after}" for line in size_lines(report)[:4]]
+    quality = report["quality"]
+    judged = [] if quality is None else [f"{quality['metric']} {rated(quality['metric'], quality['value'])}"]
+    return ", ".join([*sizes, *judged])
+
+
 def _counted(name: str, before: float | None, after: float | None) -> SizeLine:
     old, new = ("not known" if value is None else short(value) for value in (before, after))
     return SizeLine(name, old, new, after / before if before and after is not None else None)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 
 import pytest
 from onnx_compress.cli import console
 from onnx_compress.compiler.pipeline.data import silent
+from onnx_compress.drivers import progress as lines_of
+from onnx_compress.drivers.progress import plain_lines
 from rich.console import Console
 
 
@@ -37,7 +40,7 @@ class Clock:
 
 def lines(verbose: bool, stages: dict[str, list[str]]) -> list[str]:
     stream = io.StringIO()
-    progress = console.plain_lines(Console(file=stream, width=20), verbose, Clock())
+    progress = plain_lines(partial(Console(file=stream, width=20).print, soft_wrap=True), verbose, Clock())
     for name, notes in stages.items():
         with progress(name, len(notes)) as advance:
             for note in notes:
@@ -68,7 +71,7 @@ def test_long_stages_have_lines_in_between_which_become_rarer():
 def test_quiet_says_nothing_and_a_slow_stage_that_fails_has_its_line(monkeypatch: pytest.MonkeyPatch):
     stream = io.StringIO()
     monkeypatch.setattr(console, "errors", lambda: Console(file=stream))
-    monkeypatch.setattr(console, "WORTH_A_LINE", -1.0)
+    monkeypatch.setattr(lines_of, "WORTH_A_LINE", -1.0)
     with console.progress_bars(quiet=True) as progress, progress("fits", 1) as advance:
         advance()
     assert stream.getvalue() == ""
