@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peers import PEERS
+from peer_tools import PEERS
 
 THEIRS, OURS = "onnxruntime", "onnx-compress"
 
