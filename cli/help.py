@@ -68,6 +68,7 @@ VARIABLES: Mapping[str, str] = {
     "NO_COLOR": "Set: no colours.",
     "XDG_CACHE_HOME": "Where figures that can be measured again are kept; default: ~/.cache.",
     "ONNX_COMPRESS_TRAIN_ENV": "Folder of the environment that train-env makes.",
+    "ORT_DISABLE_TELEMETRY": "Of onnxruntime: 1 here, unless set; it then reports nothing to its maker.",
     "OMP_NUM_THREADS": "Threads of the linear algebra; the bytes of a result repeat for the same number.",
 }
 EXIT_CODES: Mapping[str, str] = {

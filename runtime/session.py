@@ -4,12 +4,17 @@ Q/DQ pairs are run as they are written, not fused into INT8 kernels. On x86-64 p
 kernels add products in 16 bits and saturate, which TensorRT's (and those of newer processors) do not: a ResNet-20 whose
 Convs are factorized and quantized loses 1.3 points of accuracy to that alone.
 
+From version 1.29 on, onnxruntime sends names and hashes of models to its maker by default, also on Linux, and keeps
+them in ~/.cache/Microsoft until then. Networks of users are nobody else's business: that is off here, unless
+ORT_DISABLE_TELEMETRY has a value already.
+
 Weights of `LARGE` bytes or more are handed over as arrays, not serialized: a model may have more than the 2 GB that a
 protobuf message holds.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +32,7 @@ from ..compiler.jobs import inner_threads
 
 PROVIDERS = ("CPUExecutionProvider",)
 UNFUSED, SPINNING = "session.disable_quant_qdq", "session.intra_op.allow_spinning"
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 LARGE = 2**20
 LOSES_OUTPUTS = "ConvAddActivationFusion"
 """Fuses an Add with one of two Convs before it even where the result of that Conv is an output of the model."""
@@ -34,6 +40,7 @@ LOSES_OUTPUTS = "ConvAddActivationFusion"
 
 def import_onnxruntime() -> Any:
     """The onnxruntime module; an error that names the install command where it is missing."""
+    os.environ.setdefault(NO_TELEMETRY, "1")
     try:
         import onnxruntime
     except ImportError as error:

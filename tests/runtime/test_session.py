@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import builders
+import front
 import numpy as np
 import pytest
 from onnx_compress.compiler.errors import CompressError
@@ -51,3 +57,30 @@ def test_a_model_that_cannot_be_loaded_is_one_error(capfd: pytest.CaptureFixture
     with pytest.raises(CompressError, match="cannot load the model"):
         graph_session(model.graph)
     assert capfd.readouterr() == ("", "")
+
+
+def test_nothing_is_reported_to_the_maker_of_onnxruntime(tmp_path: Path) -> None:
+    """Its reports wait in files below the home folder."""
+    front.write_model(tmp_path / "net.onnx")
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = {
+        key: value for key, value in os.environ.items() if key not in (session.NO_TELEMETRY, "CI", "XDG_CACHE_HOME")
+    }
+    imports = (
+        "from onnx_compress.compiler.graph.io import load; from onnx_compress.runtime.session import model_session"
+    )
+    code = f"import sys; {imports}; model_session(load(sys.argv[1]))"
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "net.onnx")], env={**kept, "HOME": str(home)}, check=True
+    )
+    assert not list(home.rglob("*"))
+
+
+@pytest.mark.parametrize("given, left", [(None, "1"), ("0", "0")])
+def test_a_users_wish_about_reports_stays(given: str | None, left: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(session.NO_TELEMETRY, raising=False)
+    if given is not None:
+        monkeypatch.setenv(session.NO_TELEMETRY, given)
+    session.import_onnxruntime()
+    assert os.environ[session.NO_TELEMETRY] == left
