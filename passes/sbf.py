@@ -21,8 +21,9 @@ rule: the largest, and one magnitude for the whole network, as low as the budget
 
 The paper counts M/N + G/C - GM/(CN) of a Conv's MACs (`paper_ratio` in the report): it does not count the taps' MACs,
 and the kept filters need no transform. The stock form pays for both, and its first Conv runs at input resolution, so
-a strided Conv is rarely cheaper. The plugin pays M/N + G/C. It has been compiled, and its arithmetic run on a host;
-nobody has timed it (`benchmarks/gpu_kernel.py` does, where a GPU is), so it has no price under latency=.
+a strided Conv is rarely cheaper. The plugin pays M/N + G/C. It has been compiled, and its arithmetic and
+barriers run on a host; nobody has timed it (`benchmarks/gpu_kernel.py` does, where a GPU is), so it has no price under
+latency=.
 
 Source: Miles and Mikolajczyk, "Reconstructing pruned filters using cheap spatial transformations", ICCV Workshops 2023
 (arXiv 2110.12844), section 3. The paper trains.

@@ -1,12 +1,14 @@
 """The SpatialBasisConv plugin: what a thread block computes, run on the host behind the plugin, against numpy.
 
-The wrapper is compiled against a stand-in for TensorRT's headers (`plugin/NvInfer.h`). What nvcc and NVRTC
-compile of the kernel is tested with its benchmark (`test_gpu_kernel.py`); nothing here runs on a GPU.
+The wrapper is compiled against a stand-in for TensorRT's headers (`plugin/NvInfer.h`), the kernel itself with a thread
+of the host for each of its own (`plugin/threads.cpp`). What nvcc and NVRTC make of it is tested with its benchmark, in
+`test_gpu_kernel.py`. Nothing here runs on a GPU.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -120,3 +122,33 @@ def test_the_creator_answers_to_the_node(library: ctypes.CDLL) -> None:
 
     assert library.creator_name().decode() == SPATIAL_BASIS_CONV
     assert library.creator_namespace().decode() == PLUGIN["plugin_namespace"]
+
+
+@pytest.fixture(scope="module")
+def threads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The kernel as a program that ThreadSanitizer watches."""
+    compiler, built = shutil.which("g++") or pytest.skip("needs g++"), tmp_path_factory.mktemp("threads") / "threads"
+    flags = ["-std=c++14", "-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=thread", f"-I{HERE}", f"-I{SOURCES}"]
+    done = subprocess.run([compiler, *flags, "-o", built, HERE / "threads.cpp", "-pthread"], capture_output=True)
+    if b"cannot find" in done.stderr:
+        pytest.skip("needs libtsan")
+    assert done.returncode == 0, done.stderr.decode()
+    return built
+
+
+def watched(threads: Path, *left_out: int) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1"}
+    done = subprocess.run([threads, *map(str, left_out)], env=environment, capture_output=True, text=True)
+    if "FATAL: ThreadSanitizer" in done.stderr:
+        pytest.skip("ThreadSanitizer does not run here")
+    return done
+
+
+def test_no_two_threads_of_a_block_race(threads: Path) -> None:
+    done = watched(threads)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("barrier", range((SOURCES / "spatial_basis_conv.cu").read_text().count("__syncthreads();")))
+def test_without_one_of_its_barriers_they_do(threads: Path, barrier: int) -> None:
+    assert "data race" in watched(threads, barrier).stderr
