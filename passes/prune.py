@@ -34,7 +34,7 @@ from typing import ClassVar, Literal
 import onnx_graphsurgeon as gs
 
 from ..compiler.pipeline.base import Decision, PassResult, WeightForm, option
-from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.context import Context, Snapshot
 from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.registry import register
 from ..runtime.lockstep import ROWS
@@ -111,11 +111,13 @@ class Prune(BudgetedPass):
             problem.divide(self._division(), Budget(budget.limits))
             result.notes += slack_notes(budget, problem.shares(), changed=False)
             return replace(result, decisions=problem.skipped)
-        gone = self._units(problem, budget, search, result)
+        gone, before = self._units(problem, budget, search, result), Snapshot.of(graph, ctx)
         if gone is not None:
             gone, shares = self._rewrite_within(problem, gone, budget, result)
             result.notes += slack_notes(budget, shares, changed=any(gone))
-        else:
+        saves = search is not None and search.cost == "latency"
+        if gone is None or (saves and not self._is_faster(graph, before, ctx, result)):
+            result.changed = False
             result.decisions = [
                 Decision(name, "kept", UNTOUCHED) for each in problem.candidates for name in producer_names(each.group)
             ]
@@ -125,13 +127,14 @@ class Prune(BudgetedPass):
 
     def _budget(self, graph: gs.Graph, ctx: Context, notes: list[str]) -> Budget:
         if self.auto and self._given() is None and ctx.data is None:
-            return Budget(rule="agreement", value=DEFAULT_AGREEMENT)
+            return Budget(rule="agreement", value=DEFAULT_AGREEMENT, cost=self._objective(ctx))
         return super()._budget(graph, ctx, notes)
 
     def _problem(self, graph: gs.Graph, ctx: Context, budget: Budget, data: Data | None) -> PruningProblem:
         pricing, meter = self._pricing(ctx, budget), self._meter(ctx, budget, data)
         criteria = PruningCriteria(self._score(), self._multiple(ctx), self.minimum, self.ridge, data, meter)
-        units = tuple(dict.fromkeys(["macs", "params", *budget.limits]))
+        costs = budget.limits or (budget.cost,)
+        units = tuple(dict.fromkeys(["macs", "params", *costs]))
         return PruningProblem.of(graph, ctx, criteria, units, pricing)
 
     def _meter(self, ctx: Context, budget: Budget, data: Data | None) -> SensitivityMeter:
@@ -177,7 +180,9 @@ class Prune(BudgetedPass):
             self._rewrite(problem, last, result)
             return problem.shares()
 
-        shares = rewrite_within(problem.graph, problem.ctx, budget, problem.costs.original, attempt)
+        shares = rewrite_within(
+            problem.graph, problem.ctx, budget, problem.costs.original, attempt, self._weighing(problem.ctx)
+        )
         result.metrics.update({f"{unit}_kept": share for unit, share in shares.items()})
         return last, shares
 

@@ -60,13 +60,15 @@ images: 3.49).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
+from ..compiler.costs.cost_model import Foreseen
 from ..compiler.errors import CompressError
 from ..compiler.graph.gemms import fold_factors
+from ..compiler.graph.quantization.outline import outline
 from ..compiler.graph.quantization.quantizable import is_layer, subgraph_layers
 from ..compiler.graph.rewriter import Rewriter
 from ..compiler.pipeline.base import Decision, Pass, PassResult, option
@@ -150,6 +152,14 @@ class Quantize(Pass):
     def sidecars(self, options: RunOptions) -> tuple[str, ...]:
         cached = options.data is not None and self._in_cache(find_target(options.target))
         return (CACHE_SUFFIX,) if cached else ()
+
+    def foreseen(self, seen: Foreseen, ctx: Context) -> Foreseen:
+        """With pairs at every layer that may have them: which of them stay in float for what they lose is not known."""
+        if ctx.data is None or self._in_cache(ctx.target):
+            return super().foreseen(seen, ctx)
+        reasons = self._excluded(seen.graph, replace(ctx, running=self.name))
+        names = {node.name for node in seen.graph.nodes if reasons.get(id(node), "") is None}
+        return replace(seen, graph=outline(seen.graph, names, ctx.target.quantizes_outputs))
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         known = put_into_float(graph, ctx) if self.requantize else PassResult()

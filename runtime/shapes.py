@@ -30,8 +30,10 @@ SAMPLES = 2
 
 
 def network_shapes(graph: gs.Graph, ctx: Context) -> Shapes:
-    """Tensor name -> shape for one sample, of every tensor of the main graph whose shape is known; scalars are ()."""
-    found = static_shapes(graph, ctx.input_sizes())
+    """Tensor name -> shape, of every tensor of the main graph whose shape is known; scalars are (). For one sample, or
+    for the batch that `--shapes` asks for.
+    """
+    found = static_shapes(graph, ctx.input_sizes(), batched=True)
     if any(tensor.name not in found for tensor in graph.inputs):
         return found
     every = _unknown(graph.nodes, found)
@@ -82,7 +84,7 @@ def _feeds(graph: gs.Graph, ctx: Context) -> Iterator[Feeds]:
     if ctx.data is not None and not ctx.options.shapes:
         feeds = _samples(ctx.data)
     else:
-        feeds = [random_feeds(graph, ctx.rng(), input_shapes(graph, ctx.input_sizes()))]
+        feeds = [random_feeds(graph, ctx.rng(), input_shapes(graph, ctx.input_sizes(), batched=True))]
     yield from feeds
     yield {name: np.zeros_like(values) for name, values in feeds[0].items()}
 

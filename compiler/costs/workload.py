@@ -17,6 +17,7 @@ import onnx_graphsurgeon as gs
 
 from ..graph.convs import Conv
 from ..graph.shapes import Shapes
+from ..graph.weights import is_quantized
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class ConvWorkload:
         positions_in, positions_out: product of the spatial sizes of input and output; None where they are not known.
         bias: whether it adds one.
         itemsize: bytes of a stored value.
+        batch: samples that the network takes at once; counts are of one of them.
+        quantized: its data and its weight come out of DequantizeLinear.
     """
 
     channels_in: int
@@ -39,6 +42,8 @@ class ConvWorkload:
     positions_out: int | None
     bias: bool = False
     itemsize: int = 4
+    batch: int = 1
+    quantized: bool = False
 
     @property
     def weights(self) -> int:
@@ -65,7 +70,7 @@ class ConvWorkload:
 
 
 class LatencyModel(Protocol):
-    """Milliseconds on some device, of one sample: a cost model, or a table of measured times."""
+    """Milliseconds on some device: a cost model, of a batch, or a table of measured times, of one sample."""
 
     def conv(self, workload: ConvWorkload) -> float: ...
 
@@ -85,6 +90,8 @@ def conv_workload(conv: Conv, shapes: Shapes) -> ConvWorkload:
         positions(conv.output, shapes),
         conv.bias is not None,
         conv.dtype.itemsize,
+        shapes.get(conv.output.name, (1,))[0],
+        all(map(is_quantized, conv.node.inputs[:2])),
     )
 
 

@@ -1,10 +1,10 @@
 """Static tensor shapes by ONNX shape inference.
 
-A batch that is left open (axis 0 of an input, and whatever has the same name) is 1; other open dimensions have the
-sample's size. Without a sample `infer_shapes` takes `NOMINAL` for them, which serves to see what belongs together;
-`static_shapes`, from which costs are counted, leaves them open, and so whatever depends on them. Shapes that depend on
-computed values (a Pad whose pads come from a chain of Shape, Gather, Concat) are found by folding constants and
-inferring in turn, on a copy without the big weights.
+A batch that is left open (axis 0 of an input, and whatever has the same name) is 1, or the sample's where shapes are
+`batched`; other open dimensions have the sample's size. Without a sample `infer_shapes` takes `NOMINAL` for them,
+which serves to see what belongs together; `static_shapes`, from which costs are counted, leaves them open, and so
+whatever depends on them. Shapes that depend on computed values (a Pad whose pads come from a chain of Shape, Gather,
+Concat) are found by folding constants and inferring in turn, on a copy without the big weights.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ NOMINAL = 224
 CACHED_GRAPHS = 4  # a pass, the report and the check after it ask for the shapes of one graph in turn
 
 
-def input_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
-    """The shape of every model input for one sample (batch 1)."""
-    return nominal_shapes(_declared(graph, sample or {}), sample)
+def input_shapes(graph: gs.Graph, sample: Shapes | None = None, batched: bool = False) -> dict[str, tuple[int, ...]]:
+    """The shape of every model input for one sample (batch 1), or for as many as `sample` has."""
+    return nominal_shapes(_declared(graph, sample or {}), sample, batched)
 
 
 def _declared(graph: gs.Graph, sample: Shapes) -> dict[str, Dims]:
@@ -38,31 +38,42 @@ def _declared(graph: gs.Graph, sample: Shapes) -> dict[str, Dims]:
     return found | {name: [None] * len(sample[name]) for name in unranked}
 
 
-def nominal_shapes(declared: Mapping[str, Dims], sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
+def nominal_shapes(
+    declared: Mapping[str, Dims], sample: Shapes | None = None, batched: bool = False
+) -> dict[str, tuple[int, ...]]:
     """Shapes with a value for every dimension: dimensions of one name have one size, wherever the name appears."""
-    known = _known_sizes(declared, sample)
+    known = _known_sizes(declared, sample, batched)
     return {name: tuple(NOMINAL if dim is None else dim for dim in dims) for name, dims in known.items()}
 
 
-def _known_sizes(declared: Mapping[str, Dims], sample: Shapes | None) -> dict[str, tuple[int | None, ...]]:
+def _known_sizes(
+    declared: Mapping[str, Dims], sample: Shapes | None, batched: bool
+) -> dict[str, tuple[int | None, ...]]:
     """None for what neither the declarations nor the sample say."""
     named: dict[str, int] = {}
     for name, dims in declared.items():
         for axis, dim in enumerate(dims):
             if isinstance(dim, str) and axis > 0 and sample is not None and name in sample:
                 named[dim] = sample[name][axis]
-    named.update({dims[0]: 1 for dims in declared.values() if dims and isinstance(dims[0], str)})
-    return {name: _sizes(dims, (sample or {}).get(name), named) for name, dims in declared.items()}
+    batches = {name: shape[0] for name, shape in (sample or {}).items() if batched and shape}
+    for name, dims in declared.items():
+        if dims and isinstance(dims[0], str):
+            named[dims[0]] = max(batches.get(name, 1), named.get(dims[0], 1) if batched else 1)
+    return {
+        name: _sizes(dims, (sample or {}).get(name), named, batches.get(name, 1)) for name, dims in declared.items()
+    }
 
 
-def _sizes(declared: Dims, sample: tuple[int, ...] | None, named: Mapping[str, int]) -> tuple[int | None, ...]:
+def _sizes(
+    declared: Dims, sample: tuple[int, ...] | None, named: Mapping[str, int], batch: int
+) -> tuple[int | None, ...]:
     def size(axis: int, dim: int | str | None) -> int | None:
         if isinstance(dim, int) and dim > 0:
             return dim
         if isinstance(dim, str) and dim in named:
             return named[dim]
         if axis == 0:
-            return 1
+            return batch
         return sample[axis] if sample is not None else None
 
     return tuple(size(axis, dim) for axis, dim in enumerate(declared))
@@ -77,9 +88,10 @@ def infer_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tup
     return {name: shape for name, shape in found.items() if shape and all(shape)}
 
 
-def static_shapes(graph: gs.Graph, sample: Shapes | None = None) -> dict[str, tuple[int, ...]]:
-    """Tensor name -> shape for one sample; only what is sure, no nominal sizes; scalars are ()."""
-    return _of_inputs(graph, _known_sizes(_declared(graph, sample or {}), sample))
+def static_shapes(graph: gs.Graph, sample: Shapes | None = None, batched: bool = False) -> dict[str, tuple[int, ...]]:
+    """Tensor name -> shape for one sample, or for as many as `sample` has; only what is sure, no nominal sizes; scalars
+    are ()."""
+    return _of_inputs(graph, _known_sizes(_declared(graph, sample or {}), sample, batched))
 
 
 def _of_inputs(graph: gs.Graph, sizes: Mapping[str, tuple[int | None, ...]]) -> dict[str, tuple[int, ...]]:

@@ -15,11 +15,13 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
+from ..costs.cost_model import Foreseen
+from ..costs.latency import Precision
 from .context import Context
 from .formatting import spell
 from .options import RunOptions
@@ -105,6 +107,14 @@ class Pass(ABC):
     def weight_form(self, ctx: Context) -> WeightForm:
         """What becomes of quantized weights that the pass rewrites."""
         return "kept"
+
+    def ends_in(self, ctx: Context) -> Precision | None:
+        """The precision in which layers that are in float run once the pass is done; None where it changes none."""
+        return "int8" if self.quantizes and ctx.data is not None else None
+
+    def foreseen(self, seen: Foreseen, ctx: Context) -> Foreseen:
+        """What the pass will make of a network, as far as its time goes, before it runs (`pipeline.ending`)."""
+        return seen if self.ends_in(ctx) is None else replace(seen, precision=self.ends_in(ctx))
 
     @abstractmethod
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:

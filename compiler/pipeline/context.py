@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,8 @@ class Context:
         original_bytes: of the file that it came in, external data included; 0 where there was none.
         envelope_bytes: what a file holds beside its graph: metadata, doc strings.
         before: the graph as it was before the pass that runs, likewise.
-        running: name of the pass that runs; set by the manager.
+        running: name of the pass that runs, and
+        following: the passes behind it; set by the manager.
         fault: what is wrong with the model as it came in, where something is.
         held: nodes that stay as they are whatever a pass has chosen for them: a bisection holds all but the first few.
     """
@@ -91,6 +93,7 @@ class Context:
     envelope_bytes: int = 0
     before: gs.Graph | None = None
     running: str = ""
+    following: Sequence[Any] = ()
     fault: str = ""
     held: frozenset[str] = frozenset()
 

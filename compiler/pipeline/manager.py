@@ -61,7 +61,8 @@ class PassManager:
             return self._failed(failure, model, ctx)
 
     def _run(self, record: PassRecord, entry: Pass, model: Model, ctx: Context) -> PassRecord:
-        ctx.running, beside = entry.name, dict(ctx.state.sidecars)
+        ctx.running, ctx.following = entry.name, self.passes[record.position :]
+        beside = dict(ctx.state.sidecars)
         record.result = entry.run(model.graph, ctx)
         record.idle = not record.result.changed and ctx.state.sidecars == beside
         if record.result.changed:

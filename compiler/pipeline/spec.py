@@ -7,8 +7,9 @@
     value    := bare | quoted                       bare: anything but , : = quotes and white space
                                                     quoted: '...' or "...", with backslash escapes
 
-Values are typed by the annotation of the pass's field: int, float, bool, str, Literal, and unions of these (the first
-member that fits wins, in the order int, float, bool, Literal, str). `none` is None where the field allows it.
+Values are typed by the annotation of the pass's field: int, float, bool, str, Literal, Milliseconds (`1.2ms`), and
+unions of these (the first member that fits wins, in the order int, float, bool, Milliseconds, Literal, str). `none` is
+None where the field allows it.
 `str(pass)` and `format_pipeline` print a string that parses back to equal passes.
 """
 
@@ -24,9 +25,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from ..errors import UsageError, nearest
 from .base import Pass
 from .formatting import number_in
+from .milliseconds import Milliseconds
 from .recipes import RECIPES
 from .registry import find, names
 
+TIME = "time such as 1.2ms"
 _TOKEN = re.compile(
     r"""(?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<mark>[,:=])|(?P<bare>[^,:='"\s]+)|(?P<space>\s+)"""
 )
@@ -123,7 +126,10 @@ def _parse_option(cls: type[Pass], tokens: list[_Token], where: str) -> tuple[st
     if len(tokens) == 1:
         return key, _convert(cls, key, _Token("bare", "true"))
     if len(tokens) != 3 or tokens[1] != _Token("mark", "=") or tokens[2].kind == "mark":
-        raise UsageError(f"cannot read option '{tokens[0].text}'", where, "write key=value; quote values with , : or =")
+        apart = len(tokens) > 3 and all(token.kind == "bare" for token in tokens[2:])
+        joined = f"without spaces: {''.join(token.text for token in tokens)}"
+        fix = joined if apart else "write key=value; quote values with , : or ="
+        raise UsageError(f"cannot read option '{tokens[0].text}'", where, fix)
     return key, _convert(cls, key, tokens[2])
 
 
@@ -162,6 +168,8 @@ def _convert(cls: type[Pass], key: str, token: _Token) -> Any:
             return number
         if number is not None and float in members:
             return float(number)
+        if Milliseconds in members and (time := _milliseconds(key, text)) is not None:
+            return time
     if text in choices:
         return text
     if str in members:
@@ -173,9 +181,23 @@ def _convert(cls: type[Pass], key: str, token: _Token) -> Any:
     )
 
 
+def _milliseconds(key: str, text: str) -> Milliseconds | None:
+    try:
+        return Milliseconds.parse(text)
+    except ValueError as error:
+        raise UsageError(f"{key.replace('_', '-')}={error}", "pipeline", "a time in milliseconds: 1.2ms") from error
+
+
 def describe(members: tuple[Any, ...]) -> str:
     """The types of an option in words: `number, none or target`."""
-    words = {int: "integer", float: "number", bool: "true or false", str: "text", types.NoneType: "none"}
+    words = {
+        int: "integer",
+        float: "number",
+        bool: "true or false",
+        str: "text",
+        types.NoneType: "none",
+        Milliseconds: TIME,
+    }
     parts = [
         word
         for member in members

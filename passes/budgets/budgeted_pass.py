@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
@@ -13,13 +13,19 @@ from ...compiler.costs.unknown import UnknownShape
 from ...compiler.costs.workload import LatencyModel
 from ...compiler.errors import CompressError, Unavailable
 from ...compiler.pipeline.base import Pass, PassResult, option
-from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.context import Context, Snapshot
+from ...compiler.pipeline.ending import ending_precision, foreseen
+from ...compiler.pipeline.milliseconds import Milliseconds
 from ...runtime.shapes import network_shapes
 from .budget import FREE, LIMITS, SEARCHED, Budget
+from .file_size import network_ms
 from .search import ENOUGH, BudgetSearch, SearchOutcome
 
 UNTOUCHED = "left as it is: the default budget cannot be reached, or not judged"
 TOO_FEW = f"too few samples to judge a loss by (at least {ENOUGH}): layers stay as they are, unless a budget is named"
+SAVES_NOTHING = (
+    "the network as a whole would take no less time ({1:.3g} ms instead of {0:.3g}): layers stay as they are"
+)
 NO_BUDGET = f"no budget and no data: layers lose at most {1 - FREE:.0e} of their weights' energy, next to nothing"
 
 
@@ -37,8 +43,10 @@ class BudgetedPass(Pass):
     bytes: float | None = option(
         None, "keep at most this fraction of the file's bytes, as it is after this pass", "(0, 1]"
     )
-    latency: float | None = option(
-        None, "keep at most this fraction of the time that the target's cost model estimates", "(0, 1]"
+    latency: float | Milliseconds | None = option(  # noqa: RUF009
+        None,
+        "keep at most this fraction of the original's time on the target, as the pipeline ends; or 1.2ms",
+        "(0, 1]",
     )
     energy: float | None = option(
         None, "keep this fraction of every layer's output energy (weight energy without data)", "(0, 1]"
@@ -55,10 +63,15 @@ class BudgetedPass(Pass):
     metric_drop: float | None = option(
         None, "smallest that loses at most this by --metric FILE.py:FUNCTION, in its own units", "[0, inf)"
     )
+    objective: Literal["auto", "latency", "macs", "params", "bytes"] = option(
+        "auto", "what a search makes small; auto: the time on the target, MACs where it has no cost model"
+    )
     align: int | Literal["target"] = option(
         1, "sizes are multiples of this; target: the engine's channel multiple", "[1, 65536]"
     )
-    precision: Literal["fp16", "int8", "fp32"] = option("fp16", "the precision that latencies are estimated for")
+    precision: Literal["auto", "fp16", "int8", "fp32"] = option(
+        "auto", "the precision that latencies are estimated for; auto: the one in which the pipeline ends"
+    )
     power: str | None = option(None, "the power mode that latencies are estimated for; none: the run's")
     sensitivity: Literal["auto", "energy", "output"] = option(
         "energy", "how an error counts: alike in every layer, or by what it does to the outputs (measured)"
@@ -70,11 +83,18 @@ class BudgetedPass(Pass):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._given()
+        if isinstance(self.latency, str):
+            object.__setattr__(self, "latency", _time(self.latency))
+        given = self._given()
+        if self.objective != "auto" and given is not None and given.rule not in SEARCHED:
+            raise ValueError(f"objective={self.objective} and {given} are given: an objective is of a search")
 
     def latency_model(self, ctx: Context) -> LatencyModel | None:
         """What a Conv takes on the target; None where that is not known."""
-        return device_latency_model(ctx.target, self.precision, self.power or ctx.options.power_mode)
+        power = self.power or ctx.options.power_mode
+        if self.precision != "auto":
+            return device_latency_model(ctx.target, self.precision, power)
+        return device_latency_model(ctx.target, ending_precision(ctx), power, lambda graph: foreseen(graph, ctx))
 
     def _given(self) -> Budget | None:
         return Budget.of(**{name: getattr(self, name) for name in (*LIMITS, *self.rules, *SEARCHED)})
@@ -84,14 +104,21 @@ class BudgetedPass(Pass):
         budget at all where samples are too few to judge by."""
         given = self._given()
         if given is not None:
-            return given
+            return replace(given, cost=self._objective(ctx)) if given.rule in SEARCHED else given
         found = BudgetSearch.default(ctx, graph) if ctx.data is not None else Budget(rule="energy", value=FREE)
         if ctx.data is None or found is None:
             notes.append(NO_BUDGET if found else TOO_FEW)
-        return found or Budget()
+        return replace(found, cost=self._objective(ctx)) if found and found.rule in SEARCHED else found or Budget()
+
+    def _objective(self, ctx: Context) -> str:
+        """The cost that a search makes small."""
+        if self.objective != "auto":
+            return self.objective
+        return "macs" if self.latency_model(ctx) is None else "latency"
 
     def _countable(self, graph: gs.Graph, ctx: Context, budget: Budget, notes: list[str]) -> Budget:
-        """`budget`; in the place of the default search one that needs no MACs, where they cannot be counted.
+        """`budget`, its limit of time as a share; in the place of the default search one that needs no MACs, where they
+        cannot be counted, and MACs in the place of a time that nobody has asked for.
 
         `CompressError` where a budget that is asked for cannot be counted.
         """
@@ -99,22 +126,22 @@ class BudgetedPass(Pass):
         if timed is None and "macs" not in budget.limits and budget.rule not in SEARCHED:
             return budget
         try:
-            for each in (ctx.original or graph, graph):
-                shapes = network_shapes(each, ctx)
-                require_macs(each, shapes)
-                if timed is not None:
-                    timed.graph(each, shapes)
+            whole, *_ = [_counted(each, ctx, timed) for each in (ctx.original or graph, graph)]
         except UnknownShape as error:
-            if self._given() is not None:
+            given = self._given()
+            if given is not None and timed is not None and not given.limits and self.objective == "auto":
+                notes.append(f"the time is not known, and MACs are made few in its place: {error.what}; {error.fix}")
+                return self._countable(graph, ctx, replace(budget, cost="macs"), notes)
+            if given is not None:
                 raise Unavailable(f"{budget} cannot be counted: {error.what}", "budget", error.fix) from error
             notes.append(f"without a budget every layer is left as it is: {error.what}; {error.fix}")
             return Budget()
-        return budget
+        return budget.against(whole)
 
     def _pricing(self, ctx: Context, budget: Budget) -> LatencyModel | None:
         """`latency_model`; `CompressError` where a budget needs one and there is none."""
         latency_model = self.latency_model(ctx)
-        if latency_model is None and "latency" in budget.limits:
+        if latency_model is None and "latency" in (*budget.limits, self.objective):
             fix = "choose a target that has one, or a budget such as macs=0.5"
             raise CompressError(f"target '{ctx.target.name}' has no cost model", "latency", fix)
         return latency_model
@@ -124,12 +151,53 @@ class BudgetedPass(Pass):
         return ctx.target.int8_multiple if self.align == "target" else self.align
 
     def _record(self, outcome: SearchOutcome, result: PassResult) -> None:
-        """Put a search into the report; `BudgetUnreachable` where nothing meets what was asked for by name."""
-        if outcome.best is None and self._given() is not None:
+        """Put a search into the report; `BudgetUnreachable` where nothing smaller meets what was asked for by name. What
+        cannot be faster stays as fast as it is."""
+        if outcome.best is None and self._given() is not None and outcome.search.cost != "latency":
             raise outcome.unreachable()
         result.notes.append(outcome.note())
         result.metrics.update(outcome.metrics())
         result.traces.searches.append(outcome.trace())
 
+    def _clocked(self, ctx: Context) -> LatencyModel | None:
+        """By which the network as a whole is timed again, once it is rewritten."""
+        return self.latency_model(ctx)
+
+    def _weighing(self, ctx: Context) -> LatencyModel | None:
+        """`_clocked`, where a limit of time has to be kept: what a search has judged is written as it is."""
+        given = self._given()
+        return self._clocked(ctx) if given is not None and "latency" in given.limits else None
+
+    def _is_faster(self, graph: gs.Graph, before: Snapshot, ctx: Context, result: PassResult) -> bool:
+        """Whether the rewritten network as a whole takes less time than `before`, which is put back otherwise."""
+        model = self._clocked(ctx)
+        if model is None:
+            return True
+        took, takes, whole = (
+            network_ms(model)(each, ctx) for each in (before.graph, graph, ctx.original or before.graph)
+        )
+        if takes < took:
+            result.metrics["latency_kept"] = takes / whole
+            return True
+        before.put_back(graph, ctx)
+        result.metrics = {name: value for name, value in result.metrics.items() if not name.endswith("_kept")}
+        result.notes.append(SAVES_NOTHING.format(took, takes))
+        return False
+
     def _sensitivity_file(self, ctx: Context) -> str | None:
         return self.sensitivity_file or ctx.options.sensitivity_file
+
+
+def _counted(graph: gs.Graph, ctx: Context, timed: LatencyModel | None) -> float:
+    """What the network takes, where it is timed, else 0; `UnknownShape` where that or its MACs cannot be counted."""
+    shapes = network_shapes(graph, ctx)
+    require_macs(graph, shapes)
+    return 0.0 if timed is None else timed.graph(graph, shapes)
+
+
+def _time(text: str) -> Milliseconds:
+    """A time that Python code gives as text; `ValueError` for any other text."""
+    found = Milliseconds.parse(text)
+    if found is None:
+        raise ValueError(f"latency={text!r}: expected a fraction, or a time such as 1.2ms")
+    return found

@@ -1,8 +1,9 @@
-"""What a network takes as a file, and rewrites under a budget of bytes or parameters.
+"""What a network takes as a file, and rewrites under a budget of bytes, parameters or time.
 
 `bytes=` is a share of the file that came in. What a choice of sizes will store is counted before anything is written
 (`costs`); names, attributes and what the target wants beside are weighed afterwards, on the network as it would leave
-the run, and so are the biases that layers get from their fits. Where it weighs too much, the rewrite is taken back, and
+the run, and so are the biases that layers get from their fits, and the time of the network as a whole, whose kernels
+are not those of its Convs alone. Where it weighs too much, the rewrite is taken back, and
 done again under a budget that is smaller by as much.
 """
 
@@ -14,10 +15,12 @@ from dataclasses import replace
 import onnx_graphsurgeon as gs
 
 from ...compiler.costs.network_cost import graph_cost
+from ...compiler.costs.workload import LatencyModel
 from ...compiler.graph.copies import copy_graph
 from ...compiler.graph.shapes import infer_shapes
 from ...compiler.graph.weightless import graph_bytes
 from ...compiler.pipeline.context import Context, Snapshot
+from ...runtime.shapes import network_shapes
 from ..legalize import Legalize
 from .budget import Budget, BudgetUnreachable, unreachable
 from .costs import Costs
@@ -44,25 +47,38 @@ def parameters(graph: gs.Graph, ctx: Context) -> int:
     return graph_cost(graph, infer_shapes(graph, ctx.sample_shapes())).params
 
 
-WEIGHED: Mapping[str, Callable[[gs.Graph, Context], int]] = {"params": parameters, "bytes": file_bytes}
+Weights = Mapping[str, Callable[[gs.Graph, Context], float]]
+WEIGHED: Weights = {"params": parameters, "bytes": file_bytes}
+
+
+def network_ms(latency_model: LatencyModel) -> Callable[[gs.Graph, Context], float]:
+    """What a network takes as a whole."""
+    return lambda graph, ctx: latency_model.graph(graph, network_shapes(graph, ctx))
 
 
 def rewrite_within(
-    graph: gs.Graph, ctx: Context, budget: Budget, original: Mapping[str, float], rewrite: Callable[[Budget], Costs]
+    graph: gs.Graph,
+    ctx: Context,
+    budget: Budget,
+    original: Mapping[str, float],
+    rewrite: Callable[[Budget], Costs],
+    latency_model: LatencyModel | None = None,
 ) -> Costs:
     """Call `rewrite`, which edits `graph` under a budget, so that what it leaves keeps limits of bytes and parameters.
 
     Args:
         original: costs of the original.
         rewrite: returns the shares of the original's costs that it counts.
+        latency_model: by which a limit of time is kept, too.
 
     Returns:
-        The shares left; those of bytes and parameters, where they are limited, as they were weighed.
+        The shares left; those of bytes, parameters and time, where they are limited, as they were weighed.
 
     Raises:
         BudgetUnreachable: it does not keep them under any smaller budget either.
     """
-    weights = {unit: weight for unit, weight in WEIGHED.items() if unit in budget.limits}
+    weighed_by: Weights = WEIGHED if latency_model is None else {**WEIGHED, "latency": network_ms(latency_model)}
+    weights = {unit: weight for unit, weight in weighed_by.items() if unit in budget.limits}
     if not weights:
         return rewrite(budget)
     before = Snapshot.of(graph, ctx)
@@ -82,4 +98,4 @@ def rewrite_within(
         uncounted |= {unit: max(uncounted[unit], weighed[unit] - shares[unit]) for unit in over}
         least = {unit: min(least[unit], share) for unit, share in weighed.items()}
         before.put_back(graph, ctx)
-    raise unreachable(budget, "file found", least)
+    raise unreachable(budget, "network found" if "latency" in weights else "file found", least)

@@ -70,6 +70,7 @@ ALLOWED: Mapping[str, Callable[[float], float]] = {
     "metric_drop": lambda value: value,
 }
 SHOWN: Mapping[str, Callable[[float], float]] = {**ALLOWED, "accuracy_drop": lambda loss: 100 * loss}
+COSTS = {"macs": "MACs", "latency": "time", "params": "parameters", "bytes": "bytes"}
 OWN = "metric-drop is in the units of a metric of your own"
 
 
@@ -215,11 +216,13 @@ class BudgetSearch:
         return f"on {self.samples} held-out samples"
 
 
-def search_smallest(graph: gs.Graph, ctx: Context, search: BudgetSearch, attempt: Attempt) -> SearchOutcome:
+def search_smallest(
+    graph: gs.Graph, ctx: Context, search: BudgetSearch, attempt: Attempt, least: float = 0.0
+) -> SearchOutcome:
     """Searches; `attempt` rewrites a copy of `graph` to a share of the cost, fitted on given samples, and returns the
-    share of the MACs that is left."""
+    share of the MACs that is left; `least`: the smallest share of the cost that there is."""
     unit = search.unit
-    failed, passed = TrialOutcome(0.0, unit, unit, 0.0), TrialOutcome(1.0, unit * search.least, unit, 1.0)
+    failed, passed = TrialOutcome(least, unit, unit, 0.0), TrialOutcome(1.0, unit * search.least, unit, 1.0)
     trials: list[TrialOutcome] = []
     started = perf_counter()
     with ctx.progress(f"budget search, at most {TRIALS} trials", TRIALS) as advance:
@@ -248,6 +251,10 @@ class SearchOutcome:
     def note(self) -> str:
         """The outcome in a sentence."""
         wanted = self.search.figure(self.search.allowed)
+        if not self.trials:
+            least = max(self.search.worth, CLOSE)
+            what = f"all that could go saves less than {least:.1%} of the {COSTS[self.search.cost]}"
+            return f"{what}: every layer is left as it is"
         if self.best is None:
             return f"{wanted} cannot be reached: {self._nearest()}; every layer is left as it is"
         share = f"{self.search.cost}={self.best.share:.3f}"
@@ -327,7 +334,7 @@ def _next(failed: TrialOutcome, passed: TrialOutcome, trials: Sequence[TrialOutc
     """Where log(loss), linear between the two, is what is allowed; not too near to either. Half-way after two trials on
     the same side, as a line that fits badly comes nearer from that side only."""
     if not trials:
-        return 1 - search.worth if search.worth else FIRST
+        return 1 - search.worth if search.worth else failed.share + FIRST * (passed.share - failed.share)
     width = passed.share - failed.share
     if len({search.within(each) for each in trials[-2:]}) < len(trials[-2:]):
         return failed.share + width / 2

@@ -15,8 +15,10 @@ from ...compiler.costs.workload import LatencyModel
 from ...compiler.graph.convs import Conv
 from ...compiler.jobs import check_threads
 from ...compiler.pipeline.base import Decision, PassResult, WeightForm, option
-from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.context import Context, Snapshot
 from ...compiler.pipeline.data import Data
+from ...compiler.pipeline.ending import ending_precision
+from ...compiler.pipeline.milliseconds import Milliseconds
 from ...runtime.lockstep import ROWS
 from ...runtime.measured_latency import MULTIPLE, MeasuredLatencyModel
 from ..budgets.allocate import Choice
@@ -46,7 +48,9 @@ class DecompositionPass(BudgetedPass):
     per_node: ClassVar[frozenset[str]] = frozenset(("rank", "energy", "skip"))
     rules: ClassVar[tuple[str, ...]] = ("energy", "rank")
 
-    latency: float | None = option(None, "keep at most this fraction of the time; see `clock`", "(0, 1]")
+    latency: float | Milliseconds | None = option(  # noqa: RUF009
+        None, "keep at most this fraction of the time, as the pipeline ends, or 1.2ms; see `clock`", "(0, 1]"
+    )
     energy: float | None = option(
         None, "keep this fraction of every Conv's output energy (weight energy without data)", "(0, 1]"
     )
@@ -98,12 +102,14 @@ class DecompositionPass(BudgetedPass):
             self.choose(Budget(budget.limits), found)
             result.notes += slack_notes(budget, found.kept([]), changed=False)
             return replace(result, decisions=found.skipped)
+        saves = budget.cost == "latency" and all(candidate.only is None for candidate in found.candidates)
         if search is not None:
             budget = self._searched(graph, ctx, found, search, result)
         result.traces.curves += [curve for candidate in found.candidates for curve in candidate.curves()]
+        before = Snapshot.of(graph, ctx)
         if budget.limits or budget.rule:
             self._rewrite(graph, ctx, found, budget, result)
-        else:
+        if not (budget.limits or budget.rule) or (saves and not self._is_faster(graph, before, ctx, result)):
             names = [use.name for candidate in found.candidates for use in candidate.conv.uses]
             result.decisions = [Decision(name, "kept", UNTOUCHED) for name in names]
         result.changed = any(decision.action not in ("skipped", "kept") for decision in result.decisions)
@@ -135,9 +141,13 @@ class DecompositionPass(BudgetedPass):
         budget = super()._budget(graph, ctx, notes)
         if self._given() is not None or not budget.rule:
             return budget
-        timed = self.latency_model(ctx) is not None
-        notes.append(ONLY_FASTER if timed else UNTIMED)
-        return replace(budget, cost="latency" if timed else "macs")
+        cost = self._objective(ctx)
+        notes += [ONLY_FASTER] if cost == "latency" else [UNTIMED] if self.latency_model(ctx) is None else []
+        return replace(budget, cost=cost)
+
+    def _clocked(self, ctx: Context) -> LatencyModel | None:
+        """Two measurements of one network differ."""
+        return None if self.clock == "measured" else super()._clocked(ctx)
 
     def _multiple(self, ctx: Context) -> int:
         multiple = super()._multiple(ctx)
@@ -167,8 +177,9 @@ class DecompositionPass(BudgetedPass):
         return replace(found, candidates=candidates)
 
     def _others(self, ctx: Context, budget: Budget) -> list[LatencyModel]:
-        """By which a rewrite has to be faster, too, where no budget is given: with data the engine may run INT8."""
-        if not budget.rule or budget.cost != "latency" or ctx.data is None or self.clock == "measured":
+        """By which a rewrite has to be faster, too, where no budget is given: with data INT8 may come later."""
+        given = self._given() is not None or ctx.data is None or self.clock == "measured"
+        if given or budget.cost != "latency" or ending_precision(ctx) == "int8":
             return []
         model = device_latency_model(ctx.target, "int8", self.power or ctx.options.power_mode)
         return [] if model is None else [model]
@@ -189,7 +200,8 @@ class DecompositionPass(BudgetedPass):
             self._write(trial, free, found, chosen, data, search.rows(ROWS))
             return found.kept(chosen)["macs"]
 
-        outcome = search_smallest(graph, ctx, search, attempt)
+        least = found.least(search.cost) if search.cost == "latency" else 0.0
+        outcome = search_smallest(graph, ctx, search, attempt, least)
         self._record(outcome, result)
         return Budget() if outcome.best is None else Budget({search.cost: outcome.best.share})
 
@@ -201,7 +213,7 @@ class DecompositionPass(BudgetedPass):
             result.decisions = self._write(graph, ctx, found, chosen, ctx.data, ROWS)
             return found.kept(chosen)
 
-        kept = rewrite_within(graph, ctx, budget, found.original, attempt)
+        kept = rewrite_within(graph, ctx, budget, found.original, attempt, self._weighing(ctx))
         result.metrics.update({f"{unit}_kept": share for unit, share in kept.items()})
         changed = any(choice.size for choice in chosen)
         result.notes += [*slack_notes(budget, kept, changed), *_slower(found, chosen)]

@@ -16,17 +16,16 @@ from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...runtime.shapes import network_shapes
-from ..budgets.allocate import Choice
+from ..budgets.allocate import Choice, cheapest
 from ..budgets.budget import CostShares
 from ..budgets.costs import CostEvaluator, Costs
 from ..budgets.file_size import original_bytes
+from ..budgets.search import COSTS
 from ..fitting.lockstep import curve_fits
 from ..projection.fit import Fit, total_signal
 from ..sensitivity.measure import SensitivityMeter
 from .candidates import RewriteCandidate
 from .forms import Form
-
-COSTS = {"macs": "MACs", "latency": "time"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +46,11 @@ class Survey:
     def original(self) -> Mapping[str, float]:
         """What the model that entered the pipeline costs."""
         return self.costs.original
+
+    def least(self, unit: str) -> float:
+        """The smallest share of a cost that the choices leave."""
+        layers = [each.choices if each.only is None else [each.only] for each in self.candidates]
+        return self.costs.of({unit: cheapest(layers, unit)})[unit]
 
     def kept(self, chosen: Sequence[Choice]) -> Costs:
         """The share of the original's costs that is left, by cost, without those that not every choice has."""

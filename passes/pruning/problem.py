@@ -74,6 +74,13 @@ class PruningProblem:
             return self.move(of_loss(self.candidates, 1 - budget.value))
         return divide(division, budget, self.candidates, self.cost_model, self.costs)
 
+    def least(self, unit: str) -> float:
+        """The share of a cost that is left with as few units as may be."""
+        self.move([int(each.sizes[-1]) for each in self.candidates])
+        share = self.shares()[unit]
+        self.move([0] * len(self.candidates))
+        return share
+
     def kept(self, gone: Sequence[int]) -> dict[str, np.ndarray]:
         pairs = zip(self.candidates, gone, strict=True)
         return {candidate.name: candidate.kept(count) for candidate, count in pairs}

@@ -213,7 +213,7 @@ def test_sizes_are_multiples_of_align() -> None:
 
 def test_agreement_is_kept_on_samples_no_fit_has_seen() -> None:
     model = network()
-    result = apply(model, "basis:agreement=0.9", images(400))
+    result = apply(model, "basis:agreement=0.9:objective=macs", images(400))
     fresh = builders.normal(500, 3, 16, 16, seed=99)
     same = np.mean(builders.run(network(), x=fresh)["y"].argmax(1) == builders.run(model, x=fresh)["y"].argmax(1))
     assert same > 0.8

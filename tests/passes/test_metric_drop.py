@@ -41,7 +41,7 @@ class Likeness:
 @pytest.mark.parametrize("name", ["basis", "prune"])
 def test_the_written_network_keeps_the_bound_by_the_fewest_calls(name: str, data: np.ndarray | None) -> None:
     own = Likeness()
-    result = compress(network(), f"{name}:metric-drop=30", data=data, metric=own, legalize=False)
+    result = compress(network(), f"{name}:metric-drop=30:objective=macs", data=data, metric=own, legalize=False)
     quality = result.report["quality"]
     assert quality is not None
     assert (quality["original"], quality["metric"]) == (pytest.approx(100), "Likeness()")

@@ -177,7 +177,9 @@ def test_an_impossible_budget_names_the_smallest() -> None:
         apply("prune:macs=0.001")
 
 
-@pytest.mark.parametrize("spec", ["prune:agreement=0.8", "prune:auto:agreement=0.8:criterion=gaussian"])
+@pytest.mark.parametrize(
+    "spec", ["prune:agreement=0.8:objective=macs", "prune:auto:agreement=0.8:criterion=gaussian:objective=macs"]
+)
 def test_the_smallest_that_agrees_is_searched_for(spec: str) -> None:
     _, result = apply(spec, images())
     assert result.metrics["agreement"] >= 0.8
@@ -185,7 +187,7 @@ def test_the_smallest_that_agrees_is_searched_for(spec: str) -> None:
 
 
 def test_the_automated_loop_widens_each_group_as_far_as_the_bound_allows() -> None:
-    together, alone = (judged(f"prune:{each}:agreement=0.95") for each in ("division=even", "auto"))
+    together, alone = (judged(f"prune:{each}:agreement=0.95:objective=macs") for each in ("division=even", "auto"))
     assert alone.metrics["agreement"] >= 0.95
     assert alone.metrics["trials"] > together.metrics["trials"]
     assert alone.metrics["macs_kept"] < together.metrics["macs_kept"]

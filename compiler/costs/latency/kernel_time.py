@@ -40,7 +40,7 @@ FEW_ROWS = 8
 
 @dataclass(frozen=True)
 class MatrixProduct:
-    """The multiplication that a layer is, of a Conv with the whole batch: `ConvWorkload` counts one sample.
+    """The multiplication that a layer is, of a Conv with the whole batch.
 
     Attributes:
         rows: output positions, all samples of the batch.
@@ -117,12 +117,12 @@ def speed(device: str, mode: str) -> Speed:
 
 
 @lru_cache(maxsize=1 << 16)
-def conv_ms(device: str, mode: str, precision: Precision, workload: ConvWorkload, batch: int = 1) -> float:
-    """Milliseconds of one Conv as a kernel of its own; `device` and `mode`: a name in `DEVICES`, one of its modes."""
+def conv_ms(device: str, mode: str, precision: Precision, workload: ConvWorkload) -> float:
+    """Milliseconds of a Conv on its batch, as a kernel of its own, in a mode of a device of `DEVICES`."""
     channels, columns = workload.channels_in // workload.group, workload.channels_out
-    before, after = workload.positions()
-    product = MatrixProduct(batch * after, columns, channels, prod(workload.kernel), workload.group)
-    activations = batch * (before * workload.channels_in + after * columns)
+    before, after = (workload.batch * positions for positions in workload.positions())
+    product = MatrixProduct(after, columns, channels, prod(workload.kernel), workload.group)
+    activations = before * workload.channels_in + after * columns
     weights = columns * channels * product.kernel
     return speed(device, mode).kernel_ms(precision, (product,), (activations + weights) * WIDTH[precision])
 

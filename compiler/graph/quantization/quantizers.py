@@ -48,14 +48,14 @@ class Grid:
 def quantize_activation(rewriter: Rewriter, entry: QuantizedTensor, grid: Grid) -> None:
     """Put a pair on the entry's tensor and let its slots read the result."""
     name = entry.tensor.name
-    parameters = _parameters(rewriter, name, np.float32(grid.scale), grid.zero)
+    parameters = pair_inputs(rewriter, name, np.float32(grid.scale), grid.zero)
     quantized, result = rewriter.variable(f"{name}.q", grid.zero.dtype), rewriter.variable(f"{name}.dq", np.float32)
     nodes = [
         rewriter.node("QuantizeLinear", [entry.tensor, *parameters], [quantized], f"{name}.QuantizeLinear"),
         rewriter.node("DequantizeLinear", [quantized, *parameters], [result], f"{name}.DequantizeLinear"),
     ]
-    rewriter.insert_before(_first(rewriter.graph, entry), nodes)
-    _connect(rewriter, entry, result)
+    rewriter.insert_before(first(rewriter.graph, entry), nodes)
+    connect(rewriter, entry, result)
 
 
 def quantize_weight(
@@ -64,7 +64,7 @@ def quantize_weight(
     """Let the slots read `codes` (int8, in the weight's shape) times `scale` (one per slice of `axis`, or one)."""
     node = entry.slots[0][0]
     name = f"{node.name}.weight"
-    parameters = _parameters(rewriter, name, scale.astype(np.float32), SYMMETRIC)
+    parameters = pair_inputs(rewriter, name, scale.astype(np.float32), SYMMETRIC)
     attrs: dict[str, Any] = {"axis": axis} if scale.ndim else {}
     result = rewriter.variable(f"{name}.dq", np.float32)
     source: gs.Tensor
@@ -80,9 +80,9 @@ def quantize_weight(
     nodes.append(
         rewriter.node("DequantizeLinear", [source, *parameters], [result], f"{name}.DequantizeLinear", attrs, node.name)
     )
-    rewriter.insert_before(_first(rewriter.graph, entry), nodes)
+    rewriter.insert_before(first(rewriter.graph, entry), nodes)
     write_kernel_shapes((layer for layer, _ in entry.slots), codes.shape)
-    _connect(rewriter, entry, result)
+    connect(rewriter, entry, result)
 
 
 def write_kernel_shapes(layers: Iterable[gs.Node], shape: tuple[int, ...]) -> None:
@@ -100,7 +100,8 @@ def along(scale: np.ndarray, axis: int, rank: int) -> np.ndarray:
     return scale.astype(np.float32).reshape(shape)
 
 
-def _parameters(rewriter: Rewriter, name: str, scale: Any, zero: np.int8 | np.uint8) -> list[gs.Tensor]:
+def pair_inputs(rewriter: Rewriter, name: str, scale: Any, zero: np.int8 | np.uint8) -> list[gs.Tensor]:
+    """Scale and zero point, as Q and DQ take them."""
     values = np.asarray(scale, np.float32)
     return [
         gs.Constant(rewriter.fresh_name(f"{name}.{part}"), array)
@@ -108,11 +109,13 @@ def _parameters(rewriter: Rewriter, name: str, scale: Any, zero: np.int8 | np.ui
     ]
 
 
-def _first(graph: gs.Graph, entry: QuantizedTensor) -> gs.Node:
+def first(graph: gs.Graph, entry: QuantizedTensor) -> gs.Node:
+    """The first node that reads the entry's pair."""
     slots = {id(node) for node, _ in entry.slots}
     return next(node for node in graph.nodes if id(node) in slots)
 
 
-def _connect(rewriter: Rewriter, entry: QuantizedTensor, result: gs.Tensor) -> None:
+def connect(rewriter: Rewriter, entry: QuantizedTensor, result: gs.Tensor) -> None:
+    """Let the entry's slots read `result`."""
     for node, index in entry.slots:
         rewriter.set_input(node, index, result)

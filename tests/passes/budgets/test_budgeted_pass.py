@@ -20,7 +20,7 @@ from onnx_compress.passes.prune import Prune
 
 SHARED = [
     *("macs", "params", "bytes", "latency", "energy", "agreement", "accuracy_drop", "error", "metric_drop"),
-    *("align", "precision", "power", "sensitivity", "sensitivity_file", "ridge"),
+    *("objective", "align", "precision", "power", "sensitivity", "sensitivity_file", "ridge"),
 ]
 OWN = {"power": "15W", "sensitivity_file": "own.json"}
 
@@ -78,7 +78,7 @@ def test_what_a_decomposition_refuses(options: dict[str, Any], message: str) -> 
 def test_power_mode_and_sensitivity_file_default_to_those_of_the_run(
     kind: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budgeted_pass, "device_latency_model", lambda target, precision, mode: mode)
+    monkeypatch.setattr(budgeted_pass, "device_latency_model", lambda target, precision, mode, *_: mode)
     ctx = Context(RunOptions(sensitivity_file="run.json", power_mode="30W"))
     assert (kind().latency_model(ctx), kind()._sensitivity_file(ctx)) == ("30W", "run.json")
     assert (kind(**OWN).latency_model(ctx), kind(**OWN)._sensitivity_file(ctx)) == ("15W", "own.json")

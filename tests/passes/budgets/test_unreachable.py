@@ -148,7 +148,7 @@ def test_an_agreement_that_no_trial_has_is_refused_by_name_only(
     ctx = context(model := wide())
     ctx.data = builders.Images(builders.normal(64, 8, 16, 16), np.zeros(64, np.int64))
     nearest = {"agreement=1": "agreement=0.75", "accuracy-drop=0": "accuracy-drop=25"}[option]
-    said = refused(model, f"{name}:{option}", ctx)
+    said = refused(model, f"{name}:{option}:objective=macs", ctx)
     assert said.startswith(f"budget: {option} cannot be reached (the nearest of 1 trials is {nearest} with macs=0.600")
     ctx.options = RunOptions(target="ort")  # on the others nothing is rewritten that gets slower, so nothing here
     assert not (result := apply(model, name, ctx)).changed

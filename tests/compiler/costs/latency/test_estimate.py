@@ -87,7 +87,7 @@ def test_folding_batch_norm_changes_no_time():
 def test_conv_ms_is_what_the_estimate_says():
     source = model("g (float[2,16,8,8] x) => (float y) { y = Conv<group = 2>(x, w) }", w=normal(8, 8, 3, 3))
     (kernel,) = latency(source.graph).kernels
-    assert kernel.ms == conv_ms("xavier", "MAXN", "fp16", ConvWorkload(16, 8, (3, 3), 2, 64, 36), batch=2)
+    assert kernel.ms == conv_ms("xavier", "MAXN", "fp16", ConvWorkload(16, 8, (3, 3), 2, 64, 36, batch=2))
     assert kernel.bytes == 2 * (2 * 16 * 64 + 2 * 8 * 36 + 8 * 8 * 9)
     assert kernel.flops == 2 * 2 * 36 * 16 * 8 * 9
 

@@ -29,8 +29,8 @@ def price(
     group: int = 1,
     batch: int = 1,
 ) -> float:
-    workload = ConvWorkload(c, n, (k,), group, side * side, side * side)
-    return conv_ms("xavier", mode, precision, workload, batch)
+    workload = ConvWorkload(c, n, (k,), group, side * side, side * side, batch=batch)
+    return conv_ms("xavier", mode, precision, workload)
 
 
 @given(sides, channels, channels, kernels, st.integers(1, 64), precisions)
