@@ -25,12 +25,14 @@ from .parts import Parts, Rows, batch_bounds, several_shapes
 from .preprocess import PRESETS, Preprocess, parse_preprocess
 from .resizing import RESIZED, WHERE, Size
 from .sources import Source, read_source
+from .stored_arrays import StoredArray
 
 CHANNELS = (1, 3, 4)
 PIXELS = f"uint8 images can be normalised by {WHERE}"
 MOST_CLASSES = 2**31
 IN_MEMORY = 2**30
-CHUNK = 256
+CHUNK = 2**24
+"""Bytes that are looked at together."""
 BATCH, LEAST, BATCH_BYTES = 128, 8, 2**22
 
 
@@ -93,11 +95,14 @@ class Samples:
     @cached_property
     def _digest(self) -> str:
         total = hashlib.sha256(str(self.preprocess).encode())
-        for name, rows in self.rows.items():
+        for name, column in self.rows.items():
             total.update(name.encode())
-            for chunk in _stored_chunks(rows):
-                total.update(f"{chunk.dtype}{chunk.shape}".encode())
-                total.update(np.ascontiguousarray(chunk).tobytes())
+            for part in _parts(column):
+                stored = part.source if isinstance(part, Images | Cast) else part
+                first = stored[:1]
+                total.update(f"{first.dtype}{(len(stored), *first.shape[1:])}".encode())
+                for rows in _slices(stored):
+                    total.update(np.ascontiguousarray(stored[rows]).data)
         return total.hexdigest()
 
     @property
@@ -127,9 +132,9 @@ def sized_batches(data: Data, most: int = BATCH) -> Iterator[Feeds]:
     return data.batches(min(most, batch_size(data)))
 
 
-def batch_size(data: Data) -> int:
-    """How many samples go through a network at once."""
-    size = min(BATCH, max(LEAST, BATCH_BYTES // max(1, sample_bytes(data))))
+def batch_size(data: Data, most_bytes: int = BATCH_BYTES, least: int = LEAST) -> int:
+    """How many samples go through a network at once: `least` where they are large."""
+    size = min(BATCH, max(least, most_bytes // max(1, sample_bytes(data))))
     return data.fixed_batch or min(size, data.largest_batch or size)
 
 
@@ -173,7 +178,7 @@ class Images:
 class Framed:
     """uint8 images (N, H, W[, C]), resized, padded and cropped as they are read."""
 
-    source: np.ndarray
+    source: Rows
     preprocess: Preprocess
 
     def __len__(self) -> int:
@@ -313,11 +318,10 @@ def _parts(rows: Rows) -> Sequence[Rows]:
     return rows.parts if isinstance(rows, Parts) else [rows]
 
 
-def _stored_chunks(rows: Rows) -> Iterator[np.ndarray]:
-    """The values as they were given, some at a time."""
-    for part in _parts(rows):
-        stored = part.source if isinstance(part, Images | Cast) else part
-        yield from (stored[start : start + CHUNK] for start in range(0, len(part), CHUNK))
+def _slices(rows: Rows) -> Iterator[slice]:
+    """All rows, some at a time."""
+    step = max(1, CHUNK // max(1, rows[:1].nbytes))
+    return (slice(start, start + step) for start in range(0, len(rows), step))
 
 
 def _total(source: Source) -> int:
@@ -354,8 +358,9 @@ def _first(entry: Input, rows: Rows, count: int, preprocess: Preprocess) -> Rows
         return files[:] if files[:1].nbytes * count <= IN_MEMORY else files
     if isinstance(rows, Parts):
         return Parts([_first(entry, part, len(part), preprocess) for part in rows.first(count).parts])
-    first = rows[:count]
-    is_framed = preprocess.frames and first.ndim in (3, 4) and _are_images(entry, first)
+    first = rows.first(count) if isinstance(rows, StoredArray) else rows[:count]
+    shown = first[:1]
+    is_framed = preprocess.frames and shown.ndim in (3, 4) and _are_images(entry, shown)
     return Framed(first, preprocess.sized(entry.size)) if is_framed else first
 
 
@@ -439,10 +444,10 @@ def _fits(entry: Input, shape: tuple[int, ...]) -> bool:
 def _check_values(stored: Rows, fed: Rows, place: str, notes: list[str]) -> None:
     """`stored` as `fed` to the model is finite; values that look like pixels are noted."""
     low, high = np.inf, -np.inf
-    for start in range(0, len(stored), CHUNK):
-        chunk = fed[start : start + CHUNK]
+    for some in _slices(fed):
+        chunk = fed[some]
         if not np.isfinite(chunk).all():
-            held = np.isfinite(stored[start : start + CHUNK]).all()
+            held = np.isfinite(stored[some]).all()
             what = f"holds values that {chunk.dtype} cannot hold" if held else "holds NaN or infinite values"
             raise CompressError(what, place, "correct the data")
         low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))

@@ -29,6 +29,7 @@ from .images import FOLDERS, ImageFiles, read_folder
 from .memory import installed
 from .parts import Parts, Rows
 from .preprocess import Preprocess
+from .stored_arrays import stored_array, stored_member
 
 STORE = "store plain arrays with numpy.savez"
 FORMS = 'yield arrays, or dicts by input name: {"x": images, "labels": classes}'
@@ -129,11 +130,14 @@ def source_file(source: object) -> Path | None:
 
 def _archive(path: Path, inputs: Sequence[str], key: str | None, labels: str | None) -> Source:
     try:
+        stored = stored_array(path) if path.suffix == ".npy" else None
+        if stored is not None:
+            return _pick({"data": stored}, inputs, str(path), key, labels)
         content = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
         if isinstance(content, np.ndarray):
             return _pick({"data": cast("np.ndarray", content)}, inputs, str(path), key, labels)
         with content as archive:
-            return _pick(Unpacked(archive, str(path)), inputs, str(path), key, labels)
+            return _pick(Unpacked(archive, path), inputs, str(path), key, labels)
     except CompressError:
         raise
     except PermissionError as error:
@@ -153,12 +157,13 @@ def _unreadable(path: Path, error: Exception) -> CompressError:
     return CompressError(f"cannot be read: {reason}", str(path), STORE)
 
 
-class Unpacked(Mapping[str, np.ndarray]):
-    """The arrays of an archive, read when they are asked for; `CompressError` for one that is too large for memory."""
+class Unpacked(Mapping[str, Rows]):
+    """The arrays of an archive, found when they are asked for: where they lie (`stored_arrays`), or read whole;
+    `CompressError` for one that is too large for memory."""
 
-    def __init__(self, archive: Any, where: str):
-        self._archive, self._where = archive, where
-        self._sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.zip.infolist()}
+    def __init__(self, archive: Any, path: Path):
+        self._archive, self._path, self._where = archive, path, str(path)
+        self._entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.zip.infolist()}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._archive.files)
@@ -166,8 +171,12 @@ class Unpacked(Mapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self._archive.files)
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        size, most = self._sizes.get(name, 0), installed() // 2
+    def __getitem__(self, name: str) -> Rows:
+        entry = self._entries.get(name)
+        stored = None if entry is None else stored_member(self._path, self._archive.zip, entry)
+        if stored is not None:
+            return stored
+        size, most = 0 if entry is None else entry.file_size, installed() // 2
         if size > most:
             what = f"array '{name}' unpacks to {bytesize(size)}, more than half of the memory ({bytesize(most)})"
             raise CompressError(what, self._where, "numpy.save it as .npy, which is read as needed")
@@ -246,9 +255,9 @@ def _pick(arrays: Mapping[str, Rows], inputs: Sequence[str], where: str, key: st
 
 
 def _labels(rows: Rows, where: str) -> np.ndarray:
-    if not isinstance(rows, np.ndarray):
+    if isinstance(rows, Parts):
         raise CompressError("labels differ in shape", where, "one number per sample")
-    return cast("np.ndarray", rows)
+    return cast("np.ndarray", rows) if isinstance(rows, np.ndarray) else rows[:]
 
 
 def _assign(names: list[str], inputs: Sequence[str], where: str, key: str | None, labels: str | None) -> dict[str, str]:

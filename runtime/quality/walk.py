@@ -8,9 +8,14 @@ import numpy as np
 
 from ...compiler.errors import CompressError
 from ...compiler.pipeline.data import Data, Progress, silent
-from ..data import batch_size, sized_batches
+from ..data import batch_size
+from ..memory import trim
 from ..session import Session
 from .comparison import Comparison, Judged
+
+BATCH_BYTES = 2**21
+"""Of the input of a batch. For 3 images of 224 x 224 at once a session of EfficientNet-Lite0 holds some 30 MB, for 8 of
+them 78, and takes no less time."""
 
 
 def compared(
@@ -21,8 +26,10 @@ def compared(
     Raises:
         CompressError: the outputs differ in number or shape, or none of them holds numbers.
     """
-    with progress("judge", -(-data.samples // batch_size(data))) as advance:
-        for feeds in sized_batches(data):
+    size = batch_size(data, BATCH_BYTES, 1)
+    trim()
+    with progress("judge", -(-data.samples // size)) as advance:
+        for feeds in data.batches(size):
             wanted = numbers(reference.run(feeds))
             paired = _paired(wanted, wanted if other is reference else numbers(other.run(feeds)))
             for comparison in comparisons:
