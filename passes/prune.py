@@ -39,7 +39,7 @@ from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.registry import register
 from ..runtime.lockstep import ROWS
 from .budgets.budget import DEFAULT_AGREEMENT, SEARCHED, Budget, slack_notes
-from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass
+from .budgets.budgeted_pass import UNTOUCHED, SizingPass
 from .budgets.costs import Costs
 from .budgets.file_size import rewrite_within
 from .budgets.search import BudgetSearch
@@ -57,7 +57,7 @@ WHOLE = "all units stay: the budget is better spent on other layers"
 
 @register
 @dataclass(frozen=True)
-class Prune(BudgetedPass):
+class Prune(SizingPass):
     """Remove whole filters, and re-fit the layers that read them.
 
     Left alone, with the reason in the report: layers whose channels something else depends on (outputs of the model,

@@ -52,6 +52,10 @@ class SegmentedExecutor:
         """The value of a tensor, per batch; it must have been asked for in the last `advance`."""
         return self._values[name]
 
+    def holds(self, name: str) -> bool:
+        """Whether the tensor is computed, and something not yet executed reads it."""
+        return name in self._values
+
     def produces(self, name: str) -> bool:
         """Whether the tensor is held or a node not yet executed writes it."""
         return name in self._values or any(

@@ -24,6 +24,7 @@ ENTRY_POINTS = "onnx_compress.passes"
 BUILTIN = (
     "cleanup",
     "fold-batchnorm",
+    "depth",
     "prune",
     "basis",
     "codebook",

@@ -1,4 +1,8 @@
-"""The pass behind every pass with a budget: the options they share, their checks and defaults."""
+"""The passes behind every pass with a budget: the options they share, their checks and defaults.
+
+BudgetedPass    how small the network is to become
+SizingPass      of passes that give sizes to layers
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,7 @@ TOO_FEW = f"too few samples to judge a loss by (at least {ENOUGH}): layers stay 
 SAVES_NOTHING = (
     "the network as a whole would take no less time ({1:.3g} ms instead of {0:.3g}): layers stay as they are"
 )
+NOTHING = "no budget and no data to judge losses by: nothing is done"
 NO_BUDGET = f"no budget and no data: layers lose at most {1 - FREE:.0e} of their weights' energy, next to nothing"
 
 
@@ -33,10 +38,10 @@ NO_BUDGET = f"no budget and no data: layers lose at most {1 - FREE:.0e} of their
 class BudgetedPass(Pass):
     """Budgets refer to the model that entered the pipeline. macs, params, bytes and latency may be given together.
 
-    `rules` names the options that decide layer by layer. `power` and `sensitivity_file` default to the run's.
+    `rules` names the options beside them that say how much is done. `power` defaults to the run's.
     """
 
-    rules: ClassVar[tuple[str, ...]] = ("energy",)
+    rules: ClassVar[tuple[str, ...]] = ()
 
     macs: float | None = option(None, "keep at most this fraction of the Convs' multiply-accumulates", "(0, 1]")
     params: float | None = option(None, "keep at most this fraction of the Conv parameters", "(0, 1]")
@@ -47,9 +52,6 @@ class BudgetedPass(Pass):
         None,
         "keep at most this fraction of the original's time on the target, as the pipeline ends; or 1.2ms",
         "(0, 1]",
-    )
-    energy: float | None = option(
-        None, "keep this fraction of every layer's output energy (weight energy without data)", "(0, 1]"
     )
     agreement: float | None = option(
         None, "smallest size with this agreement with the original: of classes, or of pixels (held-out data)", "(0, 1]"
@@ -66,19 +68,10 @@ class BudgetedPass(Pass):
     objective: Literal["auto", "latency", "macs", "params", "bytes"] = option(
         "auto", "what a search makes small; auto: the time on the target, MACs where it has no cost model"
     )
-    align: int | Literal["target"] = option(
-        1, "sizes are multiples of this; target: the engine's channel multiple", "[1, 65536]"
-    )
     precision: Literal["auto", "fp16", "int8", "fp32"] = option(
         "auto", "the precision that latencies are estimated for; auto: the one in which the pipeline ends"
     )
     power: str | None = option(None, "the power mode that latencies are estimated for; none: the run's")
-    sensitivity: Literal["auto", "energy", "output"] = option(
-        "energy", "how an error counts: alike in every layer, or by what it does to the outputs (measured)"
-    )
-    sensitivity_file: str | None = option(
-        None, "file of sensitivities: read if it is there, else measured and written", is_file=True
-    )
     ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy", "(0, 1e6]")
 
     def __post_init__(self) -> None:
@@ -100,14 +93,14 @@ class BudgetedPass(Pass):
         return Budget.of(**{name: getattr(self, name) for name in (*LIMITS, *self.rules, *SEARCHED)})
 
     def _budget(self, graph: gs.Graph, ctx: Context, notes: list[str]) -> Budget:
-        """What is given, or the default with a note: as small as the outputs allow; without data, what is free; no
-        budget at all where samples are too few to judge by."""
+        """What is given, or the default with a note: as small as the outputs allow; no budget at all where samples are
+        too few to judge by."""
         given = self._given()
         if given is not None:
             return replace(given, cost=self._objective(ctx)) if given.rule in SEARCHED else given
-        found = BudgetSearch.default(ctx, graph) if ctx.data is not None else Budget(rule="energy", value=FREE)
-        if ctx.data is None or found is None:
-            notes.append(NO_BUDGET if found else TOO_FEW)
+        found = self._free(notes) if ctx.data is None else BudgetSearch.default(ctx, graph)
+        if ctx.data is not None and found is None:
+            notes.append(TOO_FEW)
         return replace(found, cost=self._objective(ctx)) if found and found.rule in SEARCHED else found or Budget()
 
     def _objective(self, ctx: Context) -> str:
@@ -115,6 +108,11 @@ class BudgetedPass(Pass):
         if self.objective != "auto":
             return self.objective
         return "macs" if self.latency_model(ctx) is None else "latency"
+
+    def _free(self, notes: list[str]) -> Budget:
+        """What is done without a budget and without data."""
+        notes.append(NOTHING)
+        return Budget()
 
     def _countable(self, graph: gs.Graph, ctx: Context, budget: Budget, notes: list[str]) -> Budget:
         """`budget`, its limit of time as a share; in the place of the default search one that needs no MACs, where they
@@ -146,13 +144,9 @@ class BudgetedPass(Pass):
             raise CompressError(f"target '{ctx.target.name}' has no cost model", "latency", fix)
         return latency_model
 
-    def _multiple(self, ctx: Context) -> int:
-        """What sizes are multiples of."""
-        return ctx.target.int8_multiple if self.align == "target" else self.align
-
     def _record(self, outcome: SearchOutcome, result: PassResult) -> None:
-        """Put a search into the report; `BudgetUnreachable` where nothing smaller meets what was asked for by name. What
-        cannot be faster stays as fast as it is."""
+        """Put a search into the report; `BudgetUnreachable` where nothing smaller meets what was asked for by name.
+        What cannot be faster stays as fast as it is."""
         if outcome.best is None and self._given() is not None and outcome.search.cost != "latency":
             raise outcome.unreachable()
         result.notes.append(outcome.note())
@@ -183,6 +177,34 @@ class BudgetedPass(Pass):
         result.metrics = {name: value for name, value in result.metrics.items() if not name.endswith("_kept")}
         result.notes.append(SAVES_NOTHING.format(took, takes))
         return False
+
+
+@dataclass(frozen=True)
+class SizingPass(BudgetedPass):
+    """Passes that choose a size for every layer; `sensitivity_file` defaults to the run's."""
+
+    rules: ClassVar[tuple[str, ...]] = ("energy",)
+
+    energy: float | None = option(
+        None, "keep this fraction of every layer's output energy (weight energy without data)", "(0, 1]"
+    )
+    align: int | Literal["target"] = option(
+        1, "sizes are multiples of this; target: the engine's channel multiple", "[1, 65536]"
+    )
+    sensitivity: Literal["auto", "energy", "output"] = option(
+        "energy", "how an error counts: alike in every layer, or by what it does to the outputs (measured)"
+    )
+    sensitivity_file: str | None = option(
+        None, "file of sensitivities: read if it is there, else measured and written", is_file=True
+    )
+
+    def _free(self, notes: list[str]) -> Budget:
+        notes.append(NO_BUDGET)
+        return Budget(rule="energy", value=FREE)
+
+    def _multiple(self, ctx: Context) -> int:
+        """What sizes are multiples of."""
+        return ctx.target.int8_multiple if self.align == "target" else self.align
 
     def _sensitivity_file(self, ctx: Context) -> str | None:
         return self.sensitivity_file or ctx.options.sensitivity_file

@@ -23,7 +23,7 @@ from ...runtime.lockstep import ROWS
 from ...runtime.measured_latency import MULTIPLE, MeasuredLatencyModel
 from ..budgets.allocate import Choice
 from ..budgets.budget import SEARCHED, Budget, slack_notes
-from ..budgets.budgeted_pass import UNTOUCHED, BudgetedPass
+from ..budgets.budgeted_pass import UNTOUCHED, SizingPass
 from ..budgets.costs import Costs
 from ..budgets.file_size import rewrite_within
 from ..budgets.search import BudgetSearch, search_smallest
@@ -39,7 +39,7 @@ UNTIMED = "no budget, and no times of the target are known: fewer MACs are taken
 
 
 @dataclass(frozen=True)
-class DecompositionPass(BudgetedPass):
+class DecompositionPass(SizingPass):
     """What all decompositions share: options, and `run`, which surveys, chooses and rewrites.
 
     Budgets refer to the model that entered the pipeline. macs, params, bytes and latency may be given together.

@@ -151,7 +151,7 @@ class WeightDivergence:
         self._names = comparable_tensors(graph)
         session = graph_session(graph, self._names)
         self._wanted = [[values[name] for name in self._names] for values in map(session.run, batches)]
-        self._kind: Kind = _kind(graph, batches[0], dict(zip(self._names, self._wanted[0], strict=True)))
+        self._kind: Kind = outputs_kind(graph, batches[0], dict(zip(self._names, self._wanted[0], strict=True)))
         self._executor = SegmentedExecutor(self._graph, batches, memory)
 
     def divergences(
@@ -227,8 +227,8 @@ def divergence(wanted: Sequence[Outputs], found: Sequence[Outputs], kind: Kind =
     return error.result().value ** 2
 
 
-def _kind(graph: gs.Graph, feeds: Feeds, outputs: Mapping[str, np.ndarray]) -> Kind:
-    """Of the outputs; numbers of classes are values, as they have no scores."""
+def outputs_kind(graph: gs.Graph, feeds: Feeds, outputs: Mapping[str, np.ndarray]) -> Kind:
+    """The kind of outputs that a divergence is measured of; numbers of classes are values, as they have no scores."""
     if all(each.dtype.kind == "f" for each in outputs.values()):
         return kind_of(graph, feeds, outputs)
     return "values"

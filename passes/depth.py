@@ -1,0 +1,161 @@
+"""Whole blocks removed, and everything that makes up for them.
+
+A block begins at a tensor and ends at another of the same shape, and nothing else leads in or out
+(`compiler.graph.blocks`): the branch of a residual sum, whatever is in it, or a stage among equal ones. Without it two
+kernels or more are gone, where channels or ranks that go leave all of them. "Practical Network Acceleration with Tiny
+Sets" (Wang and Wu, 2023) drops blocks for the same reason, chosen by how well the network recovers.
+
+Which blocks go: those that lose least at the outputs for what they save, once the layer in front is fitted to what left
+the block (`depth_removal.losses`), greedily (`depth_removal.order`). What makes up for them (`repair`): that layer, and
+all behind the first gap, in lockstep (`depth_removal.gaps`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import onnx_graphsurgeon as gs
+
+from ..compiler.costs.unknown import UnknownShape
+from ..compiler.graph.copies import copy_graph
+from ..compiler.graph.shapes import input_shapes
+from ..compiler.pipeline.base import Decision, PassResult, WeightForm, option
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.data import Data
+from ..compiler.pipeline.registry import register
+from ..runtime.lockstep import ROWS
+from ..runtime.subsets import evenly, halves
+from ..runtime.verify import random_feeds
+from .budgets.budget import SEARCHED, Budget, slack_notes
+from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass
+from .budgets.costs import Costs
+from .budgets.file_size import rewrite_within
+from .budgets.search import BudgetSearch, TrialOutcome
+from .depth_removal.gaps import refit
+from .depth_removal.losses import BATCH, LossMeter
+from .depth_removal.order import Step
+from .depth_removal.problem import DepthProblem
+from .depth_removal.trials import search_count
+from .fitting.samples import CURVE_SAMPLES
+
+JUDGED = 192
+SHOWN = ("latency", "macs", "params")
+KEPT = "the budget is met without it"
+NONE = "no block can be removed"
+BLIND = "no data: which blocks go is measured on random inputs, and nothing makes up for them"
+
+
+@register
+@dataclass(frozen=True)
+class Depth(BudgetedPass):
+    """Remove whole blocks, and re-fit the layers around them.
+
+    Left alone, with the reason in the report: blocks with projection shortcuts or inner tensors that others read, and
+    those with a layer out of --include / --exclude. Budgets refer to the model that entered the pipeline; macs,
+    params, bytes and latency may be given together.
+    """
+
+    name: ClassVar[str] = "depth"
+    per_node: ClassVar[frozenset[str]] = frozenset(("skip",))
+    rules: ClassVar[tuple[str, ...]] = ("blocks",)
+
+    blocks: int | None = option(None, "remove so many blocks, whatever they save", "[1, 65536]")
+    layers: bool = option(False, "single layers among equal ones count as blocks, too")
+    repair: Literal["refit", "none"] = option("refit", "what is fitted to the outputs of the network before")
+
+    def weight_form(self, ctx: Context) -> WeightForm:
+        return "float" if ctx.options.data is not None and self.repair == "refit" else "kept"
+
+    def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
+        result = PassResult()
+        budget = self._countable(graph, ctx, self._budget(graph, ctx, result.notes), result.notes)
+        search = BudgetSearch.of(budget, ctx, graph) if budget.rule in SEARCHED else None
+        problem = self._problem(graph, ctx, budget)
+        result.decisions = problem.skipped()
+        blocks = problem.blocks(problem.start)
+        if not blocks:
+            result.notes.append(NONE)
+        steps: list[Step] = []
+        if blocks and (budget.rule or budget.limits):
+            problem.meter = self._meter(graph, ctx, ctx.data if search is None else search.fitting, result.notes)
+            steps = self._steps(problem, budget, search, result)
+        elif budget.limits:
+            problem.within(budget)
+        shares = self._write(problem, budget, steps, result) if steps else problem.shares(problem.start)
+        result.metrics.update({f"{unit}_kept": share for unit, share in shares.items()})
+        result.notes += slack_notes(budget, shares, changed=bool(steps))
+        gone = {step.block.name for step in steps}
+        why = KEPT if budget.rule or budget.limits else UNTOUCHED
+        result.decisions += [Decision(each.name, "kept", why) for each in blocks if each.name not in gone]
+        result.decisions = list({decision.node: decision for decision in result.decisions}.values())
+        return result
+
+    def _problem(self, graph: gs.Graph, ctx: Context, budget: Budget) -> DepthProblem:
+        pricing = self._pricing(ctx, budget)
+        try:
+            return DepthProblem.of(graph, ctx, self.layers, pricing)
+        except UnknownShape:
+            return DepthProblem.of(graph, ctx, self.layers, None)
+
+    def _meter(self, graph: gs.Graph, ctx: Context, data: Data | None, notes: list[str]) -> LossMeter:
+        if data is None:
+            notes.append(BLIND)
+            feeds = random_feeds(graph, ctx.rng(), input_shapes(graph, ctx.input_sizes()))
+            return LossMeter(graph, ctx, None, [feeds], self.ridge)
+        fitting, judging = halves(data)
+        fits = evenly(fitting, CURVE_SAMPLES) if self.repair == "refit" else None
+        return LossMeter(graph, ctx, fits, list(evenly(judging, JUDGED).batches(BATCH)), self.ridge)
+
+    def _steps(
+        self, problem: DepthProblem, budget: Budget, search: BudgetSearch | None, result: PassResult
+    ) -> list[Step]:
+        """The blocks that go."""
+        if search is None:
+            return problem.within(budget)
+
+        def judge(number: int) -> TrialOutcome:
+            blocks = [step.block for step in problem.steps[:number]]
+            trial, shares = problem.without(blocks), problem.steps[number - 1].shares
+            if self.repair == "refit" and search.fitting is not None:
+                refit(trial, problem.graph, problem.ctx, search.fitting, self.ridge, search.rows(ROWS))
+            trial.close()
+            return search.judged(shares[budget.cost], shares["macs"], trial.graph)
+
+        count, outcome = search_count(problem, budget, search, judge)
+        self._record(outcome, result)
+        return problem.steps[:count]
+
+    def _write(self, problem: DepthProblem, budget: Budget, steps: list[Step], result: PassResult) -> Costs:
+        """Into the graph; the shares left."""
+        graph, ctx = problem.graph, problem.ctx
+        before, kept = copy_graph(graph), list(result.decisions)
+
+        def attempt(limits: Budget) -> Costs:
+            if limits != budget:
+                steps[:] = problem.within(limits)
+            written = [step for step in steps if not any(node.name in ctx.held for node in step.block.nodes)]
+            gaps = problem.without([step.block for step in written])
+            fitted: list[Decision] = []
+            if self.repair == "refit" and ctx.data is not None:
+                fitted = refit(gaps, before, ctx, ctx.data, self.ridge)
+            gaps.close()
+            vars(graph).update(vars(gaps.graph))
+            ctx.origins.update(gaps.origins)
+            result.decisions = [*kept, *_removed(written), *fitted]
+            return dict(steps[-1].shares)
+
+        shares = rewrite_within(graph, ctx, budget, problem.original, attempt, self._weighing(ctx))
+        result.changed = True
+        result.metrics["blocks_removed"] = float(len(steps))
+        return shares
+
+
+def _removed(steps: Sequence[Step]) -> Iterator[Decision]:
+    for step in steps:
+        figures: dict[str, float | int | str] = {"lost": step.loss}
+        figures |= {f"{unit}_saved": share for unit, share in step.saved.items() if unit in SHOWN}
+        yield Decision(step.block.name, "removed", "; ".join(step.block.chain), figures)
+        others = (node.name for node in step.block.nodes if node.name != step.block.name)
+        yield from (Decision(name, "removed", f"with the block of {step.block.name}") for name in others)

@@ -1,0 +1,154 @@
+"""What the outputs of a network lose when a block goes, measured on samples that no fit sees.
+
+For each block in turn, in the network as it stands: the layer in front of it is fitted to what leaves the block, in
+closed form (`front`), and what comes behind is run on held-out samples. All layers in front are fitted in one walk,
+and the network in front of a block is run once for all (`runtime.segmented_executor`). A block that no layer stands in
+front of is left out as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...compiler.graph.blocks import Block
+from ...compiler.graph.comparable import comparable_tensors, reads
+from ...compiler.graph.rewriter import Rewriter
+from ...compiler.pipeline.context import Context
+from ...compiler.pipeline.data import Data, Feeds
+from ...runtime.lockstep import dependency_order, lockstep
+from ...runtime.moments import Moments
+from ...runtime.quality.outputs import Kind
+from ...runtime.rows import Layer, in_graph_order
+from ...runtime.segmented_executor import SegmentedExecutor
+from ...runtime.session import graph_session, segment_session
+from ..fitting.fits import layer_fits
+from ..sensitivity.measure import divergence, outputs_kind
+from .dense import dense_layer
+from .front import Front, reference_for
+from .gaps import Gaps, front_layers
+
+ROWS, BATCH = 2**13, 64
+EXACT = 1e-4
+Weights = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Removal:
+    """A block gone.
+
+    Attributes:
+        loss: divergence of the outputs (`sensitivity.measure`).
+        gaps: the network without it, the layer in front fitted.
+    """
+
+    block: Block
+    loss: float
+    gaps: Gaps
+
+
+class LossMeter:
+    """Args:
+    before: the network that is compared with, never edited.
+    fitting: samples; None leaves layers as they are.
+    judging: batches of samples.
+    """
+
+    def __init__(self, before: gs.Graph, ctx: Context, fitting: Data | None, judging: Sequence[Feeds], ridge: float):
+        self._before, self._ctx, self._ridge = before, ctx, ridge
+        self._fitting, self._batches = fitting, judging
+        self._names = comparable_tensors(before)
+        session = graph_session(before, self._names)
+        self._wanted = [list(session.run(feeds).values()) for feeds in self._batches]
+        first = dict(zip(self._names, self._wanted[0], strict=True))
+        self._kind: Kind = outputs_kind(before, self._batches[0], first)
+
+    def removals(self, gaps: Gaps, blocks: Sequence[Block]) -> list[Removal]:
+        """Of blocks of `gaps.graph`, which stays as it is."""
+        fronts = {block.name: front for block in blocks if (front := gaps.front(block)) is not None}
+        weights = self._fitted(gaps, fronts)
+        order = {id(node): index for index, node in enumerate(gaps.graph.nodes)}
+        executor = SegmentedExecutor(gaps.graph, self._batches, self._ctx.activation_bytes)
+        starts = {block.name: self._start(gaps, block, fronts.get(block.name)) for block in blocks}
+        found: dict[str, Removal] = {}
+        with self._ctx.progress("blocks that can go", len(blocks)) as advance:
+            for block in sorted(blocks, key=lambda each: order.get(id(starts[each.name]), -1)):
+                start = starts[block.name]
+                executor.advance([tensor.name for tensor in reads(start)] if start is not None else [block.entry.name])
+                found[block.name] = self._removal(
+                    gaps, block, executor, weights.get(block.name), fronts.get(block.name)
+                )
+                advance(f"{block.name} {found[block.name].loss:.3g}")
+        return [found[block.name] for block in blocks]
+
+    def _start(self, gaps: Gaps, block: Block, front: Front | None) -> gs.Node | None:
+        """The first node that changes."""
+        tensor = block.entry if front is None else gaps.graph.tensors()[front.output]
+        return tensor.inputs[0] if tensor.inputs else None
+
+    def _fitted(self, gaps: Gaps, fronts: dict[str, Front]) -> dict[str, Weights]:
+        """By block, the weight and bias of the layer in front; those with one layer in front one after the other."""
+        found: dict[str, Weights] = {}
+        waiting = dict(fronts) if self._fitting is not None else {}
+        while waiting:
+            now: dict[str, str] = {}
+            for name, front in waiting.items():
+                now.setdefault(front.output, name)
+            chosen = {name: waiting.pop(name) for name in now.values()}
+            layers = front_layers(gaps.graph, {front.output: front for front in chosen.values()}, self._ctx)
+            others = {name: front for name, front in gaps.fronts.items() if name not in now}
+            reference = reference_for(self._before, [*chosen.values(), *others.values()])
+            for layer, moments in self._walk(gaps.graph, reference, list(layers.values())):
+                weights, bias = dense_layer(layer, layer_fits(layer, moments, self._ridge))
+                found[now[layer.output.name]] = (np.concatenate(weights), bias)
+        return found
+
+    def _walk(self, graph: gs.Graph, reference: gs.Graph, layers: Sequence[Layer]) -> Iterator[tuple[Layer, Moments]]:
+        assert self._fitting is not None
+        ctx = self._ctx
+        _, ordered = dependency_order(graph, in_graph_order(graph, layers))
+        return lockstep(graph, reference, ordered, self._fitting, ctx.rng(), ROWS, None, ROWS, ctx.activation_bytes)
+
+    def _removal(
+        self, gaps: Gaps, block: Block, executor: SegmentedExecutor, weights: Weights | None, front: Front | None
+    ) -> Removal:
+        plain = gaps.without(block)
+        if weights is None or front is None:
+            return Removal(block, self._loss(plain, executor), plain)
+        fitted = plain.copy()
+        layer = front_layers(fitted.graph, {front.output: front}, self._ctx)[front.output]
+        layer.store(Rewriter(fitted.graph, fitted.origins), *weights)
+        loss = self._loss(fitted, executor)
+        if loss < EXACT:
+            as_it_is = self._loss(plain, executor)
+            if as_it_is <= loss:
+                return Removal(block, as_it_is, plain)
+        return Removal(block, loss, fitted)
+
+    def _loss(self, gaps: Gaps, executor: SegmentedExecutor) -> float:
+        plan = _missing(gaps.graph, [name for name in self._names if executor.produces(name)], executor)
+        made = {tensor.name for node in plan for tensor in node.outputs}
+        held = {tensor.name for node in plan for tensor in reads(node) if executor.holds(tensor.name)} - made
+        names = [name for name in self._names if name in made]
+        session = segment_session(gaps.graph, plan, {name: executor[name][0] for name in held}, names)
+        found: list[list[np.ndarray]] = []
+        for index, wanted in enumerate(self._wanted):
+            values = session.run({name: executor[name][index] for name in held})
+            found.append([values.get(name, before) for name, before in zip(self._names, wanted, strict=True)])
+        return divergence(self._wanted, found, self._kind)
+
+
+def _missing(graph: gs.Graph, names: Sequence[str], executor: SegmentedExecutor) -> list[gs.Node]:
+    """The nodes still to be run for the named tensors, given what an executor of another graph holds."""
+    makers = {tensor.name: node for node in graph.nodes for tensor in node.outputs}
+    waiting, needed = [name for name in names if not executor.holds(name)], set[int]()
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is None or id(node) in needed:
+            continue
+        needed.add(id(node))
+        waiting += [tensor.name for tensor in reads(node) if not executor.holds(tensor.name)]
+    return [node for node in graph.nodes if id(node) in needed]

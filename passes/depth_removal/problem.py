@@ -1,0 +1,151 @@
+"""A graph with its blocks and what it costs, and how many blocks go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import onnx_graphsurgeon as gs
+
+from ...compiler.costs.workload import LatencyModel
+from ...compiler.graph.blocks import Block, find_blocks
+from ...compiler.graph.copies import copy_graph
+from ...compiler.graph.shapes import Shapes
+from ...compiler.pipeline.base import Decision
+from ...compiler.pipeline.context import Context
+from ...runtime.shapes import network_shapes
+from ..budgets.budget import Budget, CostShares, unreachable
+from ..budgets.costs import CostEvaluator, Costs
+from ..budgets.file_size import original_bytes
+from .gaps import Gaps, closed
+from .losses import LossMeter
+from .order import Savings, Step, removal_steps
+
+SINGLE = "a single layer: layers=true lets it go"
+
+
+@dataclass(eq=False)
+class DepthProblem:
+    """What a pass removes blocks of.
+
+    Attributes:
+        graph: which stays as it is.
+        shapes: of its tensors, those that are known.
+        layers: blocks of a single layer may go, too.
+        costs: of networks made of it.
+        original: what the model that entered the pipeline costs.
+        meter: of losses.
+        steps: those taken so far.
+    """
+
+    graph: gs.Graph
+    ctx: Context
+    shapes: Shapes
+    layers: bool
+    costs: CostEvaluator
+    original: Costs
+    meter: LossMeter | None = None
+    steps: list[Step] = field(default_factory=list[Step])
+    _walk: Iterator[Step] | None = None
+
+    @staticmethod
+    def of(graph: gs.Graph, ctx: Context, layers: bool, latency_model: LatencyModel | None) -> DepthProblem:
+        """`latency_model`: of costs, where the network's latency can be counted."""
+        shapes, before = network_shapes(graph, ctx), ctx.original or graph
+        timed = latency_model is not None
+        original = CostEvaluator(network_shapes(before, ctx), latency_model, timed).network(before)
+        original["bytes"] = original_bytes(ctx, before)
+        costs = CostEvaluator(shapes, latency_model, timed)
+        return DepthProblem(graph, ctx, shapes, layers, costs, original)
+
+    @property
+    def start(self) -> Gaps:
+        return Gaps(copy_graph(self.graph), dict(self.ctx.origins))
+
+    def blocks(self, gaps: Gaps) -> list[Block]:
+        """That may go."""
+        found = find_blocks(gaps.graph, self.shapes).found
+        return [block for block in found if self._reason(block) is None]
+
+    def skipped(self) -> list[Decision]:
+        """What stays, and why."""
+        blocks = find_blocks(self.graph, self.shapes)
+        reasons = {block.name: reason for block in blocks.found if (reason := self._reason(block))}
+        if len(reasons) < len(blocks.found):
+            reasons = {name: reason for name, reason in reasons.items() if reason != SINGLE}
+        return [Decision(name, "skipped", reason) for name, reason in {**blocks.refused, **reasons}.items()]
+
+    def shares(self, gaps: Gaps) -> Costs:
+        """What is left of the original's costs."""
+        graph = closed(gaps)
+        weights = {name: tuple(each.shape) for name, each in graph.tensors().items() if isinstance(each, gs.Constant)}
+        costs = replace(self.costs, shapes={**self.costs.shapes, **weights}).network(graph)
+        return CostShares(dict.fromkeys(costs, 0.0), self.original).of(
+            {unit: cost for unit, cost in costs.items() if unit in self.original}
+        )
+
+    def within(self, budget: Budget) -> list[Step]:
+        """The steps that a budget takes; `BudgetUnreachable` where all blocks together are too few."""
+        if budget.rule == "blocks":
+            return self._first(budget)
+        at_hand = self.shares(self.start)
+        if _kept(budget, at_hand):
+            return []
+        self._check(budget)
+        for count in range(1, len(self.blocks(self.start)) + len(self.steps) + 2):
+            step = self.step(count, budget)
+            if step is None:
+                break
+            if _kept(budget, step.shares):
+                return self.steps[:count]
+        smallest = self.steps[-1].shares if self.steps else at_hand
+        raise unreachable(budget, "network without blocks", {unit: smallest[unit] for unit in budget.limits})
+
+    def step(self, number: int, budget: Budget) -> Step | None:
+        """The step of that number, 1 for the first; None where no block is left."""
+        if self._walk is None:
+            assert self.meter is not None
+            cost = "" if budget.rule == "blocks" else budget.cost
+            savings = Savings(self.shares, budget.limits, cost)
+            self._walk = removal_steps(self.start, self.blocks, self.meter, savings)
+        while len(self.steps) < number:
+            found = next(self._walk, None)
+            if found is None:
+                return None
+            self.steps.append(found)
+        return self.steps[number - 1]
+
+    def without(self, blocks: Sequence[Block]) -> Gaps:
+        """A copy of the graph without them, the weights as stored."""
+        gaps = self.start
+        for block in blocks:
+            gaps.remove(next(each for each in find_blocks(gaps.graph, self.shapes).found if each.name == block.name))
+        return gaps
+
+    def _first(self, budget: Budget) -> list[Step]:
+        count = int(budget.value)
+        if self.step(count, budget) is None:
+            raise unreachable(replace(budget), f"number of blocks left; there are {len(self.steps)} that can go", {})
+        return self.steps[:count]
+
+    def _check(self, budget: Budget) -> None:
+        """Before anything is measured."""
+        gaps = self.start
+        while blocks := self.blocks(gaps):
+            gaps.remove(max(blocks, key=lambda block: len(block.nodes)))
+        least = self.shares(gaps)
+        if not _kept(budget, least):
+            raise unreachable(budget, "network without blocks", {unit: least[unit] for unit in budget.limits})
+
+    def _reason(self, block: Block) -> str | None:
+        """Why a block is not to go."""
+        scope = next(filter(None, map(self.ctx.unselected, block.layers)), None)
+        if scope is not None:
+            return scope
+        if len(block.layers) < 2 and not self.layers:
+            return SINGLE
+        return None
+
+
+def _kept(budget: Budget, shares: Mapping[str, float]) -> bool:
+    return all(shares[unit] <= limit * (1 + 1e-12) for unit, limit in budget.limits.items())
