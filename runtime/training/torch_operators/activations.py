@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from .elementwise import clamp
 from .node_context import NodeContext, Tensor, TorchKernel
 
 F = torch.nn.functional
@@ -30,7 +31,7 @@ def leaky_relu(ctx: NodeContext) -> TorchKernel:
 
 def hard_sigmoid(ctx: NodeContext) -> TorchKernel:
     slope, offset = ctx.get("alpha", 0.2), ctx.get("beta", 0.5)
-    return lambda x: torch.clamp(x * slope + offset, 0.0, 1.0)
+    return lambda x: clamp(x * slope + offset, 0.0, 1.0)
 
 
 def elu(ctx: NodeContext) -> TorchKernel:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from .elementwise import clamp
 from .node_context import NodeContext, Tensor, TorchKernel
 
 
@@ -37,10 +38,10 @@ def quantize(ctx: NodeContext) -> TorchKernel:
     column, shift = _column(ctx), ctx.inputs[2].to(ctx.inputs[0].dtype) if ctx.has(2) else None
     low, high = torch.iinfo(kind).min, torch.iinfo(kind).max
     if shift is None or not ctx.constant(2).any():
-        return lambda x, scale, *_: Round.apply(torch.clamp(x / scale.reshape(column), low, high))
+        return lambda x, scale, *_: Round.apply(clamp(x / scale.reshape(column), low, high))
     shift = shift.reshape(column)
     low, high = low - shift, high - shift
-    return lambda x, scale, *_: Round.apply(torch.clamp(x / scale.reshape(column), low, high)) + shift
+    return lambda x, scale, *_: Round.apply(clamp(x / scale.reshape(column), low, high)) + shift
 
 
 def dequantize(ctx: NodeContext) -> TorchKernel:

@@ -12,6 +12,7 @@ from builders import normal, proto, run
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from onnx_compress.runtime.training.torch_operators import BUILT, PLAIN  # noqa: E402
+from onnx_compress.runtime.training.torch_operators.elementwise import clamp  # noqa: E402
 from onnx_compress.runtime.training.torch_program import TorchProgram  # noqa: E402
 
 X = "float[2,6,5,7] x"
@@ -244,6 +245,20 @@ def test_convs(operator: str, shape: tuple[int, ...], kernel: tuple[int, ...], a
     weights = {"w": normal(*kernel), **({"b": normal(channels)} if bias else {})}
     declared = f"float[{','.join(map(str, shape))}] x"
     check(f"y = {operator} <{attributes}> ({', '.join(['x', *weights])})", declared=declared, **weights)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 6.0), (-1.0, 1.0), (-128, 127), (1e-20, 1e20)])
+def test_a_clamp_has_the_gradient_of_pytorchs_own(low: float, high: float):
+    """On the bounds and beside them, and in the memory order of images."""
+    values = np.array([low, high], np.float32)
+    near = [np.nextafter(values, np.float32(way)) for way in (-np.inf, np.inf)]
+    drawn = high * normal(2, 6, 5, 7)
+    drawn.ravel()[:6] = np.concatenate([values, *near])
+    x = torch.tensor(drawn).contiguous(memory_format=torch.channels_last).requires_grad_()
+    slope = torch.tensor(normal(2, 6, 5, 7, seed=1))
+    ours, expected = (torch.autograd.grad(function(x, low, high), x, slope)[0] for function in (clamp, torch.clamp))
+    assert torch.equal(clamp(x, low, high), torch.clamp(x, low, high))
+    assert torch.equal(ours, expected) and int((ours == 0).sum()) > 0
 
 
 def test_every_operator_is_tested():
