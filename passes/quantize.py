@@ -11,7 +11,8 @@ With data, in this order:
     2. ranges      s_x from a threshold T, T from histograms of |x| over the calibration data     (`projection.ranges`)
     3. weights     on the grid, with error feedback in the metric M = C + l I, C = cov(Q(x)) over the input patches
                    of the layer                                                                  (`projection.grid`)
-    4. bias        b = E[y] - W E[Q(x)], so that no channel's mean moves
+    4. bias        b = E[y] - W E[Q(x)], so that no channel's mean moves, in whole steps of s_x s_n, as kernels hold
+                   it                                                                        (`quantization.biases`)
 
 Without data only the weights are quantized, to the nearest grid point. Where a target has `folds_weight_arithmetic`
 they get a zero point, too, and are rebuilt by arithmetic (`quantization.weight_only`).

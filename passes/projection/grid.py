@@ -25,8 +25,8 @@ largest, nor below
 
     b / (s_x 2^30)      b: the filter's |bias|, s_x: the scale of its inputs
 
-because INT8 kernels hold b / (s_x s) in 32 bits, beside sums of products for which 2^30 is left. Where that bound is
-met (a filter that is nearly dead), rounding errs by no more than float32 does when it adds to the bias.
+because INT8 kernels hold b / (s_x s) in 32 bits, rounded, beside sums of products for which 2^30 is left. Where that
+bound is met (a filter that is nearly dead), rounding errs by no more than float32 does when it adds to the bias.
 
 Sources: Hassibi & Stork 1993 (Optimal Brain Surgeon); Frantar & Alistarh 2022, "Optimal Brain Compression", sections
 3-4; Frantar et al. 2022, GPTQ, algorithm 1 (Cholesky form, columns in blocks).
@@ -42,6 +42,8 @@ from .fit import TINY as LEAST_RIDGE
 
 BITS, HIGH = 8, 127
 CODES = 2**BITS - 1
+DEAD = 1 / HIGH
+"""The scale of a tensor of zeros: values up to 1 fit, and the bias of a layer that reads it keeps its digits."""
 SPREAD = 1e-6
 TINY = 1e-12
 STABLE = 1e-6
@@ -51,11 +53,11 @@ NONE = np.zeros((), np.float32)
 
 
 def safe_scale(scale: np.ndarray) -> np.ndarray:
-    """`scale` (any shape) as float32 with every entry positive and normal; all dead gives ones."""
+    """`scale` (any shape) as float32 with every entry positive and normal; all dead gives `DEAD`."""
     finite = np.where(np.isfinite(scale) & (scale > 0), scale, 0.0)
     top = float(finite.max(initial=0.0))
     if top <= 0.0:
-        return np.ones(np.shape(scale), np.float32)
+        return np.full(np.shape(scale), DEAD, np.float32)
     floored = np.where(finite > 0, finite, top)
     return np.maximum(floored, max(top * SPREAD, TINY)).astype(np.float32)
 
@@ -63,6 +65,12 @@ def safe_scale(scale: np.ndarray) -> np.ndarray:
 def least_scale(bias: np.ndarray, input_scale: float) -> np.ndarray:
     """The least scale per row with which |bias| (N,) is at most `BIAS_CODES` steps, as float32."""
     return (np.abs(bias.astype(np.float64)) / (input_scale * BIAS_CODES)).astype(np.float32)
+
+
+def round_bias(bias: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """The nearest whole multiples of `step`, (N,) or () as `bias`, float32 as engines compute them."""
+    steps = np.rint(bias.astype(np.float32) / step.astype(np.float32))
+    return steps * step.astype(np.float32)
 
 
 def highest(bits: int) -> int:

@@ -43,6 +43,7 @@ from ..projection.grid import (
     to_grid,
 )
 from ..projection.ranges import Method, bottom, symmetric, threshold, with_zero_point
+from .biases import Biases, corrected, in_steps, largest_bias, stored_bias
 from .weight_only import LayerReport, channel_rows
 
 METRIC_SAMPLES = 128
@@ -61,14 +62,14 @@ class RoundedWeight:
 
     Attributes:
         codes, scale: (N, d) int8, and (N,) or ().
-        biases: (N,) by layer, where they are corrected.
+        biases: new ones, by layer.
         loss: see the module docstring; of several layers the largest, None where it is not known.
         reports: figures of each layer, for the report.
     """
 
     codes: np.ndarray
     scale: np.ndarray
-    biases: Mapping[str, np.ndarray]
+    biases: Biases
     loss: float | None
     reports: Mapping[str, LayerReport]
     spread: Spread
@@ -224,9 +225,9 @@ class Quantizer:
         codes, scale = self._round(rows, metric, compensate, self._least(nodes, len(rows)))
         del metric
         rounded = from_grid(codes, np.broadcast_to(scale, len(rows)))
-        biases = self._shifted_biases([node for node in nodes if node.name in seen], rounded, seen)
+        biases = self._biases(nodes, rounded, scale, seen)
         losses = [
-            loss(known, rounded, biases.get(node.name, _stored_bias(node)))
+            loss(known, rounded, biases.get(node.name, stored_bias(node)))
             for node in nodes
             if (known := seen.get(node.name)) is not None
         ]
@@ -241,15 +242,13 @@ class Quantizer:
             weight_spread(nodes[0].name, rows, scale * highest(self._bits)),
         )
 
-    def _shifted_biases(
-        self, nodes: Sequence[gs.Node], rounded: np.ndarray, seen: Mapping[str, RoundedInputs]
-    ) -> dict[str, np.ndarray]:
-        """Of nodes that read one weight; those that share a bias share the new one."""
-        found: dict[str, np.ndarray] = {}
-        for alike in same_stored(nodes, 2) if self.shift_bias else ():
-            mean = np.stack([_bias(rounded, seen[node.name]) for node in alike]).mean(axis=0).astype(np.float32)
-            found.update((node.name, mean) for node in alike)
-        return found
+    def _biases(
+        self, nodes: Sequence[gs.Node], rounded: np.ndarray, scale: np.ndarray, seen: Mapping[str, RoundedInputs]
+    ) -> Biases:
+        """Of nodes that read one weight, corrected and in whole steps."""
+        measured = [node for node in nodes if node.name in seen and self.shift_bias]
+        inputs = {node.name: self._input_scale(node.inputs[0]) for node in nodes}
+        return in_steps(corrected(measured, rounded, seen), nodes, self.graph, scale, inputs)
 
     def _write_weight(self, rewriter: Rewriter, entry: QuantizedTensor, rounded: RoundedWeight) -> None:
         nodes = [node for node, _ in entry.slots]
@@ -266,7 +265,7 @@ class Quantizer:
         """The least scale per row that leaves room for the biases of all `nodes`."""
         least = np.zeros(rows, np.float32)
         for node in nodes:
-            bias, scale = _largest_bias(node, rows), self._input_scale(node.inputs[0])
+            bias, scale = largest_bias(node, rows), self._input_scale(node.inputs[0])
             if bias is not None and scale is not None:
                 least = np.maximum(least, least_scale(bias, scale))
         return least
@@ -314,23 +313,6 @@ def _centred(rows: Iterable[np.ndarray]) -> np.ndarray:
     return values
 
 
-def _largest_bias(node: gs.Node, rows: int) -> np.ndarray | None:
-    """(rows,): the largest |bias| that each output channel has, None where there is no constant one."""
-    tensor = _bias_tensor(node)
-    bias = None if tensor is None else resolve(tensor)
-    if bias is None:
-        return None
-    size = np.abs(bias)
-    per_row = size.reshape(-1, rows).max(axis=0) if size.shape[-1:] == (rows,) else size.max(initial=0.0)
-    return np.broadcast_to(per_row, (rows,))
-
-
-def _stored_bias(node: gs.Node) -> np.ndarray | float:
-    """(N,), 0 where there is none; of a MatMul, whose outputs are taken before an Add, there is none."""
-    bias = resolve(node.inputs[2]) if node.op != "MatMul" and len(node.inputs) > 2 else None
-    return 0.0 if bias is None else bias.reshape(-1)
-
-
 def _taken(entry: QuantizedTensor, inputs: dict[str, RoundedInputs]) -> dict[str, RoundedInputs]:
     """Those of the layers that read a weight, by name, out of `inputs`."""
     return {node.name: inputs.pop(node.name) for node, _ in entry.slots if node.name in inputs}
@@ -339,22 +321,6 @@ def _taken(entry: QuantizedTensor, inputs: dict[str, RoundedInputs]) -> dict[str
 def _key(entry: QuantizedTensor) -> str:
     """Of a weight: the name of a layer that reads it, which copies of the graph have, too."""
     return min(node.name for node, _ in entry.slots)
-
-
-def _bias_tensor(node: gs.Node) -> gs.Tensor | None:
-    """The bias input, or what an Add after a MatMul adds: engines make one kernel of the two."""
-    if node.op != "MatMul":
-        return node.inputs[2] if len(node.inputs) > 2 and not node.inputs[2].is_empty() else None
-    reader = node.outputs[0].outputs[0] if len(node.outputs[0].outputs) == 1 else None
-    if reader is None or reader.op != "Add":
-        return None
-    return next((tensor for tensor in reader.inputs if tensor is not node.outputs[0]), None)
-
-
-def _bias(rounded: np.ndarray, inputs: RoundedInputs) -> np.ndarray:
-    """E[y] - W E[x], (N,) float32."""
-    grouped = rounded.reshape(*inputs.mean_y.shape, -1)
-    return (inputs.mean_y - np.einsum("gnd,gd->gn", grouped, inputs.mean_x)).reshape(-1).astype(np.float32)
 
 
 def _figures(channels: int, error: float, grid: Grid | None) -> LayerReport:

@@ -17,6 +17,7 @@ from onnx_compress.passes.projection.grid import (
     input_metric,
     metric_error,
     relative_error,
+    round_bias,
     round_to_grid,
     row_scale,
     safe_scale,
@@ -102,6 +103,16 @@ def test_scales_are_positive_and_normal(scale: list[float]):
     assert safe.dtype == np.float32
     assert np.isfinite(safe).all()
     assert (safe >= 1e-12).all()
+
+
+def test_biases_in_whole_steps():
+    step = np.float32([0.5, 0.25])
+    np.testing.assert_array_equal(round_bias(np.array([0.74, -0.4]), step), np.float32([0.5, -0.5]))
+    bias, step = RNG.standard_normal(1000), RNG.uniform(1e-7, 1e-2, 1000).astype(np.float32)
+    rounded = round_bias(bias, step)
+    assert rounded.dtype == np.float32
+    assert (np.abs(rounded - bias) <= 0.51 * step + 1e-7 * np.abs(bias)).all()
+    np.testing.assert_array_equal(round_bias(rounded, step), rounded)
 
 
 def test_a_dead_filter_survives():

@@ -1,0 +1,115 @@
+"""The biases of layers in INT8: float32 in the file, of values that the INT32 of kernels can hold.
+
+    b  <-  E[y] - W E[Q(x)]               no channel's mean moves
+    b  <-  s_x s_n round(b / (s_x s_n))   whole steps of the sums of products (`projection.grid`)
+
+The second costs nothing: a rounded input alone moves an output by up to 63 such steps. Between the steps the engine
+would round: TensorRT, and onnxruntime where a QuantizeLinear reads the result of the layer. By a thousandth of that
+pair's scale, but of a thousand values one then takes the next code, and layer by layer that grows into another rounding
+of everything. Relative distance of the outputs from those of the pairs as they are written, 32 samples:
+
+                                         SqueezeNet  MobileNetV2  DeepLab  EfficientNet  YOLOX   FastestDet
+                                            1.1         1.0         v3        Lite0      nano
+    default session of onnxruntime          0.000      0.002      0.013      0.030       0.051     0.120
+      with biases between the steps         0.018      0.032      0.021      0.048       0.050     0.187
+    additions in another order, in float    0.005      0.019      0.013      0.033       0.063     0.116
+    one pixel of each picture moved by
+      one code of the first pair            0.008      0.025      0.014      0.037       0.057     0.079
+      (the float network's own change)      0.0001     0.0001     0.0001     0.0003      0.0001    0.0001
+    the float network                       0.028      0.043      0.035      0.062       0.164     0.198
+
+The third and fourth row are what these networks make of the least of changes: an engine that adds in an order of its
+own is that far away, too, whatever the pairs are.
+
+A bias stays between the steps where layers share it whose inputs have different scales, and behind a MatMul, where an
+Add has it, which is done in float.
+
+Sources: NVIDIA TensorRT developer guide, "Q/DQ layer-placement recommendations" (bias with S_x * S_w); onnxruntime,
+`core/optimizer/qdq_transformer/weight_bias_quantization.cc`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...compiler.graph.ties import same_stored
+from ...compiler.graph.weights import declared_input, resolve
+from ...runtime.rounded_inputs import RoundedInputs
+from ..projection.grid import round_bias
+
+Biases = Mapping[str, np.ndarray]
+"""Name of a layer -> (N,) float32."""
+
+
+def corrected(nodes: Sequence[gs.Node], rounded: np.ndarray, seen: Mapping[str, RoundedInputs]) -> Biases:
+    """What keeps the mean outputs of `nodes`, which read one weight, `rounded` (N, d); those that share a bias share
+    the new one."""
+    found: dict[str, np.ndarray] = {}
+    for alike in same_stored(nodes, 2):
+        mean = np.stack([_mean_kept(rounded, seen[node.name]) for node in alike]).mean(axis=0).astype(np.float32)
+        found.update((node.name, mean) for node in alike)
+    return found
+
+
+def in_steps(
+    biases: Biases, nodes: Iterable[gs.Node], graph: gs.Graph, scale: np.ndarray, inputs: Mapping[str, float | None]
+) -> Biases:
+    """`biases`, and those that the others of `nodes` have stored, in whole steps.
+
+    Args:
+        nodes: layers of `graph` that read one weight.
+        scale: of that weight, (N,) or ().
+        inputs: scales of what `nodes` read, by name; None where that is not rounded.
+    """
+    found = dict(biases)
+    for alike in same_stored([node for node in nodes if node.name in found or _is_vector(node, graph)], 2):
+        scales = {inputs[node.name] for node in alike}
+        if None in scales or len(scales) > 1:
+            continue
+        step = np.float32(scales.pop()) * scale
+        found.update((node.name, round_bias(found.get(node.name, stored_bias(node)), step)) for node in alike)
+    return found
+
+
+def stored_bias(node: gs.Node) -> np.ndarray:
+    """(N,), or (1,) for all channels: 0 where there is none. Of a MatMul, whose outputs are taken before an Add, there
+    is none."""
+    bias = resolve(node.inputs[2]) if node.op != "MatMul" and len(node.inputs) > 2 else None
+    return np.zeros(1, np.float32) if bias is None else bias.reshape(-1)
+
+
+def largest_bias(node: gs.Node, rows: int) -> np.ndarray | None:
+    """(rows,): the largest |bias| that each output channel has, None where there is no constant one."""
+    tensor = _bias_tensor(node)
+    bias = None if tensor is None else resolve(tensor)
+    if bias is None:
+        return None
+    size = np.abs(bias)
+    per_row = size.reshape(-1, rows).max(axis=0) if size.shape[-1:] == (rows,) else size.max(initial=0.0)
+    return np.broadcast_to(per_row, (rows,))
+
+
+def _bias_tensor(node: gs.Node) -> gs.Tensor | None:
+    """The bias input, or what an Add after a MatMul adds: engines make one kernel of the two."""
+    if node.op != "MatMul":
+        return node.inputs[2] if len(node.inputs) > 2 and not node.inputs[2].is_empty() else None
+    reader = node.outputs[0].outputs[0] if len(node.outputs[0].outputs) == 1 else None
+    if reader is None or reader.op != "Add":
+        return None
+    return next((tensor for tensor in reader.inputs if tensor is not node.outputs[0]), None)
+
+
+def _is_vector(node: gs.Node, graph: gs.Graph) -> bool:
+    """It has a constant bias, one for all rows of its outputs."""
+    tensor = _bias_tensor(node) if node.op != "MatMul" else None
+    bias = None if tensor is None or declared_input(tensor, graph) is not None else resolve(tensor)
+    return bias is not None and (bias.ndim == 0 or bias.size == bias.shape[-1])
+
+
+def _mean_kept(rounded: np.ndarray, inputs: RoundedInputs) -> np.ndarray:
+    """E[y] - W E[x], (N,) float32."""
+    grouped = rounded.reshape(*inputs.mean_y.shape, -1)
+    return (inputs.mean_y - np.einsum("gnd,gd->gn", grouped, inputs.mean_x)).reshape(-1).astype(np.float32)
