@@ -1,4 +1,4 @@
-"""A default session of onnxruntime gives what the model says, or the run is refused."""
+"""A default session of onnxruntime gives what the model says, or the run is refused; for TensorRT a note says so."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ def quantized(weight_scale: float) -> Model:
 
 
 def checked(subject: Model, target: str = "ort", data: Images | None = IMAGES) -> PassRecord:
-    codes = subject.graph.tensors()["w"].values.astype(np.float32)
-    original = model(FLOAT, w=codes * subject.graph.tensors()["sw"].values[0], b=BIAS)
+    tensors = subject.graph.tensors()
+    scale = tensors["sw"].values[0] if "sw" in tensors else np.float32(1)
+    original = model(FLOAT, w=tensors["w"].values.astype(np.float32) * scale, b=BIAS)
     ctx = Context(RunOptions(target=target), data=data, original=original.graph)
     record = PassRecord(2, "legalize", "legalize", PassResult())
     EngineCheck(2).after(record, subject, ctx)
@@ -50,6 +51,17 @@ def test_kernels_that_overflow_are_refused():
         checked(quantized(1e-10))
 
 
-def test_only_of_onnxruntime_and_only_with_data():
-    assert not checked(quantized(1e-10), target="trt10").figures
-    assert not checked(quantized(1e-10), data=None).figures
+@pytest.mark.parametrize(("scale", "count"), [(0.01, 0), (1e-10, 1)])
+def test_for_tensorrt_a_note(scale: float, count: int):
+    record = checked(quantized(scale), target="trt10")
+    assert not record.figures
+    assert len([note for note in record.result.notes if "unless session.disable_quant_qdq=1 is set" in note]) == count
+
+
+def test_without_data_or_pairs_nothing_is_compared():
+    for target in ("ort", "trt10"):
+        record = checked(quantized(1e-10), target, data=None)
+        assert not record.figures
+        assert not record.result.notes
+    record = checked(model(FLOAT, w=normal(4, 4, 1, 1), b=BIAS), "trt10")
+    assert not record.result.notes
