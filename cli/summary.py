@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ..compiler.report import LatencyReport, PassReport, QualityReport, Report, events, notes
 from ..compiler.report.formatting import counted, humanized, percent, short
-from ..compiler.report.sizes import checked, seen, shown, shown_before
+from ..compiler.report.sizes import chain, checked, conditions, seen, shown, shown_before
 
 
 def print_summary(console: Console, report: Report, verbose: bool, page: str | None = None) -> None:
@@ -20,6 +20,8 @@ def print_summary(console: Console, report: Report, verbose: bool, page: str | N
     for event in events(report):
         console.print(f"warning: {event}", soft_wrap=True)
     console.print(_sizes(report))
+    if chain(report):
+        console.print(f"time: {chain(report)}", soft_wrap=True)
     console.print(_passes(report, verbose))
     if verbose:
         for entry in report["passes"]:
@@ -55,7 +57,7 @@ def _sizes(report: Report) -> Table:
 
 
 def _add_latency(table: Table, before: LatencyReport, after: LatencyReport) -> None:
-    name = f"latency, estimated ({after['mode']})"
+    name = f"latency, estimated ({conditions(after)})"
     share = percent(after["ms"] / before["ms"] if before["ms"] else None)
     table.add_row(name, f"{before['ms']:.3g} ms", f"{after['ms']:.3g} ms", f"{share} ± {100 * after['error']:.0f} %")
 

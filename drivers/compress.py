@@ -28,6 +28,7 @@ from ..compiler.report.sizes import summed_up
 from ..runtime.engine_check import EngineCheck
 from ..runtime.quality.after_passes import JudgeAfterPasses
 from ..runtime.quality.own_metric import metric_source
+from ..runtime.time_after_passes import TimeAfterPasses
 from ..runtime.verify import Verify
 from .paths import MODEL, model_places, written_by
 from .reporting import FinishedRun
@@ -131,6 +132,7 @@ def _run(setup: Setup, command: str, judge: JudgeAfterPasses) -> list[PassRecord
         Baseline(setup.prepared),
         Timing(),
         Verify(),
+        TimeAfterPasses(),
         judge,
         EngineCheck(len(passes)),
     ]

@@ -17,6 +17,7 @@ from ..compiler.files import staged, writing
 from ..compiler.graph.io import to_proto
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.data import Data, Progress
+from ..compiler.pipeline.ending import ending_precision
 from ..compiler.pipeline.manager import PassManager
 from ..compiler.pipeline.options import RunOptions
 from ..compiler.report.frontier import SCHEMA, Frontier, to_csv, to_json, to_svg
@@ -65,7 +66,7 @@ def run_frontier(
         raise UsageError("a frontier needs samples", "--data", "give some hundreds")
     held = _held_out(setup, request)
     sweep = _sweep(setup, setup.samples, held, request.budget)
-    notes = [*setup.notes, *setup.samples.notes, *(() if held is None else held.notes)]
+    notes = [*_precision(sweep), *setup.notes, *setup.samples.notes, *(() if held is None else held.notes)]
     digests = [*(_digests(data) for data in (setup.samples, held) if data is not None), metric_source(options.metric)]
     key = [*digests, setup.spelled, request.budget, options.deciding(), __version__, SCHEMA]
     found = _resumed(sweep, setup, shares, key)
@@ -73,6 +74,11 @@ def run_frontier(
     if options.output is not None:
         write_frontier(found, Path(options.output))
     return found
+
+
+def _precision(sweep: FrontierSweep) -> list[str]:
+    in_int8 = not sweep.measured and ending_precision(sweep.context()) == "int8"
+    return ["shares of the latency are of what the network takes in INT8, in which all points end"] if in_int8 else []
 
 
 def _digests(data: Data) -> list[str]:

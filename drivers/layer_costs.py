@@ -18,13 +18,14 @@ from ..compiler.report import CostReport, LayerReport
 class Costed:
     """A graph, what each of its Convs costs, by name, and its latency, where the target has a model of it.
 
-    `unknown`: the shape for want of which not all is counted.
+    `unknown`: the shape for want of which not all is counted; `batch`: of its first input.
     """
 
     graph: gs.Graph
     convs: Mapping[str, Cost]
     latency: Latency | None
     unknown: str = ""
+    batch: int = 1
 
     def of(self, origins: Mapping[str, str]) -> dict[str, CostReport]:
         """By the Conv that each stands for."""

@@ -15,12 +15,12 @@ from ..compiler.graph.io import Model, data_file
 from ..compiler.pipeline.base import Pass
 from ..compiler.pipeline.checkpoints import STEP_FILES
 from ..compiler.pipeline.options import RunOptions
+from ..compiler.targets.calibration_cache import SUFFIX as CALIBRATION
 from ..runtime.images import IMAGE_FILES
 from ..runtime.quality.own_metric import metric_file
 from ..runtime.sources import source_file
 
 MODEL = "the model"
-CALIBRATION = ".calib"
 BISECTIONS = re.compile(r"bisect-\d{3}-[^/]*/.*")
 
 

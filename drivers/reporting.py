@@ -39,6 +39,7 @@ from .judging import exceeded, quality_report, warnings
 from .layer_costs import Costed, layer_reports, not_counted
 from .paths import CALIBRATION
 from .setup import Setup
+from .times import late, time_steps
 
 ABSENT = "--plugin-op {}: no node has this operator"
 COMPARED = 2**26
@@ -78,6 +79,7 @@ class FinishedRun:
         cached = CALIBRATION in ctx.state.sidecars
         before, after = self._costed(original, in_int8=False), self._costed(graph, in_int8=cached)
         quality = quality_report(original, graph, ctx, self.verdict)
+        passes, asked = self.setup.passes, self._asked()
         return Report(
             schema=SCHEMA,
             tool=ToolReport(name="onnx-compress", version=__version__),
@@ -93,13 +95,15 @@ class FinishedRun:
             data=None if data is None else _data_report(data),
             before=self._size(before, self.before),
             after=self._size(after, stored_size(model)),
+            times=list(time_steps(original, ctx, passes, asked, before.latency, after.latency)),
             quality=quality,
             layers=list(layer_reports(before, after, ctx.origins)),
             passes=[pass_report(record, ctx.origins) for record in self.records],
             origins={node.name: ctx.origins[node.name] for node in graph.nodes if node.name in ctx.origins},
-            warnings=[]
-            if quality is None
-            else [*warnings(quality, original, ctx), *exceeded(quality, self.setup.passes)],
+            warnings=[
+                *late(original, graph, ctx, passes, asked),
+                *([] if quality is None else [*warnings(quality, original, ctx), *exceeded(quality, passes)]),
+            ],
             notes=[
                 *self.setup.notes,
                 *self._events(),
@@ -133,10 +137,12 @@ class FinishedRun:
 
     def _events(self) -> Iterator[str]:
         """A sentence for each pass that was asked for and did nothing."""
-        first, asked = self.setup.prepared, len(self.setup.passes)
-        for record in self.records:
-            if record.idle and first < record.position <= first + asked:
-                yield unchanged(pass_report(record, self.ctx.origins))
+        yield from (unchanged(pass_report(record, self.ctx.origins)) for record in self._asked() if record.idle)
+
+    def _asked(self) -> list[PassRecord]:
+        """The records of the passes that the user asked for."""
+        first, count = self.setup.prepared, len(self.setup.passes)
+        return [record for record in self.records if first < record.position <= first + count]
 
     def _target(self) -> TargetReport:
         target = self.ctx.target
@@ -168,13 +174,18 @@ class FinishedRun:
             require_macs(graph, shapes)
         except UnknownShape as error:
             unknown = error.what
-        return Costed(graph, dict(conv_costs(graph, shapes)), latency, unknown)
+        batch = next((shapes[tensor.name][0] for tensor in graph.inputs if shapes.get(tensor.name)), 1)
+        return Costed(graph, dict(conv_costs(graph, shapes)), latency, unknown, batch)
 
     def _size(self, costed: Costed, stored: int) -> SizeReport:
         found, latency = costed.latency, None
         if found is not None:
             latency = LatencyReport(
-                ms=found.ms, error=found.error, mode=self.ctx.options.power_mode, kernels=len(found.kernels)
+                ms=found.ms,
+                batch=costed.batch,
+                error=found.error,
+                mode=self.ctx.options.power_mode,
+                kernels=len(found.kernels),
             )
         costs = costed.convs.values()
         macs, params = total(cost.macs for cost in costs), sum(cost.params for cost in costs)

@@ -14,13 +14,10 @@ from typing import Any
 import onnx
 import onnx_graphsurgeon as gs
 
-from ..compiler.costs.latency import DEVICES, estimate
 from ..compiler.costs.network_cost import graph_cost
-from ..compiler.costs.unknown import UnknownShape
 from ..compiler.errors import UsageError
 from ..compiler.graph.copies import copy_graph
 from ..compiler.graph.io import from_proto
-from ..compiler.graph.storage.operators import declared
 from ..compiler.pipeline.base import Pass
 from ..compiler.pipeline.context import Context, Override
 from ..compiler.pipeline.data import ACTIVATIONS, Data
@@ -35,6 +32,7 @@ from ..runtime.quality.judge import CHOICES
 from ..runtime.quality.own_metric import own_metric
 from ..runtime.quality.verdict import Verdict, verdict_of_run
 from ..runtime.shapes import network_shapes
+from ..runtime.time_after_passes import estimated_ms
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class FrontierSweep:
 
     def context(self) -> Context:
         ctx = Context(self.options, self.fitting, overrides=self.overrides, activation_bytes=self.activation_bytes)
-        ctx.running = self.first.name
+        ctx.running, ctx.following = self.first.name, self.passes[1:]
         ctx.metric = own_metric(self.options.metric, CHOICES, self.whole)
         return ctx
 
@@ -95,18 +93,13 @@ class FrontierSweep:
         """Whether latencies are."""
         return self.first.clock == "measured"
 
-    def latency(self, graph: gs.Graph) -> float | None:
-        """Milliseconds, measured or by the target's model; None where there is neither, or a shape is not known."""
-        ctx = self.context()
-        shapes = network_shapes(graph, ctx)
-        if self.measured:
-            latency_model = self.first.latency_model(ctx)
-            return None if latency_model is None else latency_model.graph(graph, shapes)
-        known = ctx.target.device in DEVICES and not declared(graph)
-        try:
-            return estimate(graph, shapes, ctx.target, self.options.power_mode).ms if known else None
-        except UnknownShape:
-            return None
+    def latency(self, graph: gs.Graph, ctx: Context) -> float | None:
+        """Milliseconds once what follows in `ctx` has run, measured or by the target's model; None where there is
+        neither, or a shape is not known."""
+        if not self.measured:
+            return estimated_ms(graph, ctx)
+        latency_model = self.first.latency_model(ctx)
+        return None if latency_model is None else latency_model.graph(graph, network_shapes(graph, ctx))
 
     def verdict(self, original: gs.Graph, graph: gs.Graph, ctx: Context) -> Verdict:
         found = verdict_of_run(original, graph, ctx, self.judged)
@@ -119,7 +112,7 @@ class FrontierSweep:
         macs = graph_cost(graph, network_shapes(graph, ctx)).macs
         found = self.verdict(graph, graph, ctx)
         top1 = None if found.accuracy is None else found.accuracy.value
-        size = FrontierSize(macs=macs, latency_ms=self.latency(graph), top1=top1, value=found.judged.value)
+        size = FrontierSize(macs=macs, latency_ms=self.latency(graph, ctx), top1=top1, value=found.judged.value)
         return found.judged.metric, size
 
 
@@ -130,7 +123,10 @@ def points(sweep: FrontierSweep, shares: Sequence[float], ctx: Context) -> Itera
     found = sweep.at(shares[0])[0].surveyed(graph, surveyed)
     macs = found.original.get("macs")
     whole = FrontierSize(
-        macs=None if macs is None else int(macs), latency_ms=sweep.latency(graph), top1=None, value=None
+        macs=None if macs is None else int(macs),
+        latency_ms=sweep.latency(graph, sweep.context()),
+        top1=None,
+        value=None,
     )
     calls = ((share, (sweep, found, whole, share)) for share in shares)
     yield from (point for _, point in ctx.jobs.run(_point, calls))
@@ -147,17 +143,18 @@ def _point(sweep: FrontierSweep, found: Survey, original: FrontierSize, share: f
         first.rewritten(graph, ctx, found)
     except BudgetUnreachable as error:
         return {**point, "unreachable": str(error)}
-    for entry in others:
-        ctx.running = entry.name
+    for index, entry in enumerate(others, 1):
+        ctx.running, ctx.following = entry.name, others[index:]
         entry.run(graph, ctx)
-    point.update(_size(sweep, graph, original))
+    ctx.following = ()
+    point.update(_size(sweep, graph, original, ctx))
     point.update(_quality(sweep.verdict(ctx.original, graph, ctx)))
     return {**point, "seconds": round(time.perf_counter() - started, 1)}
 
 
-def _size(sweep: FrontierSweep, graph: gs.Graph, original: FrontierSize) -> FrontierPoint:
-    macs = graph_cost(graph, network_shapes(graph, sweep.context())).macs
-    ms = sweep.latency(graph)
+def _size(sweep: FrontierSweep, graph: gs.Graph, original: FrontierSize, ctx: Context) -> FrontierPoint:
+    macs = graph_cost(graph, network_shapes(graph, ctx)).macs
+    ms = sweep.latency(graph, ctx)
     shares = _share(macs, original["macs"]), _share(ms, original["latency_ms"])
     return FrontierPoint(macs=macs, macs_kept=shares[0], latency_ms=ms, latency_kept=shares[1])
 

@@ -78,7 +78,7 @@ from ..compiler.pipeline.options import RunOptions
 from ..compiler.pipeline.registry import register
 from ..compiler.pipeline.traces import Traces
 from ..compiler.targets import Target, find_target
-from ..compiler.targets.calibration_cache import format_cache
+from ..compiler.targets.calibration_cache import SUFFIX, format_cache
 from .budgets.budget import SEARCHED, Budget
 from .quantization.calibration_cache import readable_version, tensor_scales
 from .quantization.equalization import equalize
@@ -89,7 +89,6 @@ from .quantization.quantizer import Quantizer
 from .quantization.requantization import put_into_float, remarks
 from .quantization.weight_only import LayerReport, pack_weights
 
-CACHE_SUFFIX = ".calib"
 CACHE_WITHOUT_DATA = "no calibration cache: its ranges come from data (--data, about 500 unlabelled samples)"
 CACHE_WRITTEN = (
     "INT8 by calibration cache: the model stays in float, the engine rounds it; measure the accuracy on the device"
@@ -152,7 +151,7 @@ class Quantize(Pass):
 
     def sidecars(self, options: RunOptions) -> tuple[str, ...]:
         cached = options.data is not None and self._in_cache(find_target(options.target))
-        return (CACHE_SUFFIX,) if cached else ()
+        return (SUFFIX,) if cached else ()
 
     def foreseen(self, seen: Foreseen, ctx: Context) -> Foreseen:
         """With pairs at every layer that may have them: which of them stay in float for what they lose is not known."""
@@ -181,7 +180,7 @@ class Quantize(Pass):
         if ctx.data is None:
             return PassResult(notes=[CACHE_WITHOUT_DATA])
         scales, spreads = tensor_scales(graph, ctx, ctx.data, self.method, self.percentile, self.samples)
-        ctx.state.sidecars[CACHE_SUFFIX] = format_cache(version, scales)
+        ctx.state.sidecars[SUFFIX] = format_cache(version, scales)
         return PassResult(metrics={"tensors": len(scales)}, notes=[CACHE_WRITTEN], traces=Traces(spreads=spreads))
 
     def _write_pairs(self, graph: gs.Graph, ctx: Context) -> PassResult:

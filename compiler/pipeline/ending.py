@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from ..costs.cost_model import Foreseen
 from ..costs.latency import Precision
+from ..targets.calibration_cache import SUFFIX
 from .context import Context
 
 FLOAT: Precision = "fp16"
@@ -26,7 +27,7 @@ def ending_precision(ctx: Context) -> Precision:
 
 def foreseen(graph: gs.Graph, ctx: Context) -> Foreseen:
     """`graph` as the passes behind the running one leave it, as far as its time goes and is known before they run."""
-    seen = Foreseen(graph)
+    seen = Foreseen(graph, "int8" if SUFFIX in ctx.state.sidecars else "auto")
     for entry in ctx.following:
         seen = entry.foreseen(seen, ctx)
     return seen

@@ -29,6 +29,7 @@ from .fields import (
     SizeReport,
     SpreadReport,
     TargetReport,
+    TimeReport,
     ToolReport,
     TracesReport,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "Report",
     "SizeReport",
     "TargetReport",
+    "TimeReport",
     "ToolReport",
     "count_actions",
     "events",

@@ -4,6 +4,7 @@
 ones too. Sizes are bytes, times seconds unless a name says ms, shares lie in [0, 1]; MACs and parameters are those of
 the Conv layers, for one sample. A figure that is not finite is null.
 
+7    adds times, and the batch of a latency
 4    macs may be null
 3    adds options; what `legalize` does to a node is "legalized"
 2    adds created, command, environment, layers, and traces of each pass
@@ -14,13 +15,15 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-SCHEMA = 6
+SCHEMA = 7
 
 
 class LatencyReport(TypedDict):
-    """Estimated for the target's device, not measured; `error` is the model's relative error on other networks."""
+    """Estimated for the target's device, not measured, of a `batch`; `error` is the model's relative error on other
+    networks."""
 
     ms: float
+    batch: int
     error: float
     mode: str
     kernels: int
@@ -33,6 +36,13 @@ class SizeReport(TypedDict):
     params: int
     bytes: int
     latency: LatencyReport | None
+
+
+class TimeReport(TypedDict):
+    """A step on the way from `before` to `after`: `ms` is what the network is estimated to take, `step` since when."""
+
+    step: str
+    ms: float
 
 
 class DataReport(TypedDict):
@@ -205,9 +215,10 @@ class Measured(TypedDict, total=False):
 
 
 class Report(Measured):
-    """`created` is UTC, ISO 8601. `command` repeats the run: of a shell, or a call in Python. `options`:
-    what the run was asked for (`RunOptions`). `origins`: node of
-    the compressed model -> the node of the input model that it stands for, where they differ."""
+    """`created` is UTC, ISO 8601. `command` repeats the run: of a shell, or a call in Python. `options`: what the run
+    was asked for (`RunOptions`). `times`: first as it came in, then as the pipeline ends, then after each pass that
+    makes a difference; empty where nothing tells them. `origins`: node of the compressed model -> the node of the input
+    model that it stands for, where they differ."""
 
     schema: int
     tool: ToolReport
@@ -223,6 +234,7 @@ class Report(Measured):
     data: DataReport | None
     before: SizeReport
     after: SizeReport
+    times: list[TimeReport]
     quality: QualityReport | None
     layers: list[LayerReport]
     passes: list[PassReport]

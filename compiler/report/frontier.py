@@ -1,11 +1,12 @@
 """A frontier: how good a network is at several sizes; as JSON, as a table (CSV) and as a drawing (SVG).
 
-    {"schema": 2, "model": "net.onnx", "method": "basis", "budget": "macs", "target": "xavier", "fitted_on": 1024,
+    {"schema": 3, "model": "net.onnx", "method": "basis", "budget": "macs", "target": "xavier", "fitted_on": 1024,
      "judged_on": 1024, "metric": "agreement", "original": {...}, "points": [{"share": 0.5, ...}, ...]}
 
-Shares and accuracies lie in [0, 1]; `macs` are those of the Conv layers and `latency_ms` the time of one sample. A
+Shares and accuracies lie in [0, 1]; `macs` are those of the Conv layers and `latency_ms` the time of one sample, or
+of the batch that was asked for; that of the original is in the precision in which points end. A
 point that cannot be reached has its `share` and the reason in `unreachable`. Schema 1 had no `metric`, `value`,
-`deviation` and `notes`.
+`deviation` and `notes`; up to schema 2 the original's latency was that in which it came in.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Literal, TypedDict
 from .chart import Panel, Series, draw
 from .formatting import SHARES
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class FrontierSize(TypedDict):

@@ -62,6 +62,8 @@ def checked(value: object, where: str) -> Report:
         _from_fourth(report)
     if version < 6:
         _from_fifth(report)
+    if version < 7:
+        _from_sixth(report)
     wrong = next(problems(report), None)
     if wrong is not None:
         raise CompressError(f"is not the report of a run: {wrong}", where, FIX)
@@ -101,10 +103,17 @@ def _from_fourth(report: dict[str, Any]) -> None:
 
 def _from_fifth(report: dict[str, Any]) -> None:
     """A metric was a comparison with the original, of all outputs together."""
-    report["schema"] = SCHEMA
     quality = report.get("quality")
     if isinstance(quality, dict):
         report["quality"] = {"original": None, "outputs": {}} | cast("dict[str, Any]", quality)
+
+
+def _from_sixth(report: dict[str, Any]) -> None:
+    """Latencies were of one sample."""
+    report |= {"schema": SCHEMA, "times": []}
+    for size in _records([report.get("before"), report.get("after")]):
+        for latency in _records([size.get("latency")]):
+            latency["batch"] = 1
 
 
 def _from_first_frontier(frontier: dict[str, Any]) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from .fields import MeasuredReport, PassReport, QualityReport, Report
+from .fields import LatencyReport, MeasuredReport, PassReport, QualityReport, Report
 from .formatting import counted, figure, humanized, millijoules, milliseconds, percent, rated, short, watts
 
 Quantity = Literal["ms", "watts", "mj", "mj_above_idle"]
 MEASURED, MEASURED_BEFORE = "measured_ms", "measured_before_ms"
+ESTIMATED = "estimated_ms"
+"""What the network takes after a pass, which `chain` says."""
 MOVED = "relative_error"
 """How far a pass moved the outputs, alone or with the name of one."""
 NAMES = {
@@ -63,7 +65,8 @@ def _counted(name: str, before: float | None, after: float | None) -> SizeLine:
 def _latency(report: Report) -> Iterator[SizeLine]:
     before, after = report["before"]["latency"], report["after"]["latency"]
     if before is not None and after is not None:
-        remark = f"± {100 * after['error']:.0f} %, by the model of {report['target']['name']} at {after['mode']}"
+        model = f"± {100 * after['error']:.0f} %, by the model of {report['target']['name']} at {conditions(after)}"
+        remark = "; ".join(filter(None, (chain(report), model)))
         kept = after["ms"] / before["ms"] if before["ms"] else None
         yield SizeLine("Latency, estimated", milliseconds(before["ms"]), milliseconds(after["ms"]), kept, remark)
     yield from _engines(report)
@@ -113,6 +116,17 @@ def measured_ms(report: Report, figure: str = MEASURED) -> dict[str, float]:
     return found
 
 
+def conditions(latency: LatencyReport) -> str:
+    """The power mode, and the batch where it is more than one sample."""
+    return latency["mode"] if latency["batch"] == 1 else f"{latency['mode']}, batch {latency['batch']}"
+
+
+def chain(report: Report) -> str:
+    """`3.06 ms in FP16 -> 1.62 ms in INT8 -> 1.31 ms with prune`; empty where nothing has changed the time."""
+    steps = [f"{milliseconds(step['ms'])} {step['step']}" for step in report["times"]]
+    return " -> ".join(steps) if len(steps) > 1 else ""
+
+
 def shown(quality: QualityReport) -> str:
     """The value of the metric, with its standard error."""
     return rated(quality["metric"], quality["value"], quality["deviation"])
@@ -128,7 +142,8 @@ def checked(report: Report, entry: PassReport) -> str:
     moved where they did not."""
     figures, metric = entry["figures"], report["quality"]["metric"] if report["quality"] else ""
     judged = metric in figures
-    others = [name for name in figures if name != metric and not (judged and name.startswith(MOVED))]
+    unsaid = {metric, ESTIMATED}
+    others = [name for name in figures if name not in unsaid and not (judged and name.startswith(MOVED))]
     words = [f"{metric} {rated(metric, figures[metric])}"] if judged else []
     return ", ".join([*words, *(f"{_words(name)} {figure(figures[name])}" for name in others)])
 

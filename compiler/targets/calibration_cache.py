@@ -15,6 +15,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
+SUFFIX = ".calib"
 CALIBRATOR = "EntropyCalibration2"
 
 

@@ -153,18 +153,18 @@ class BudgetedPass(Pass):
         result.metrics.update(outcome.metrics())
         result.traces.searches.append(outcome.trace())
 
-    def _clocked(self, ctx: Context) -> LatencyModel | None:
+    def clocked(self, ctx: Context) -> LatencyModel | None:
         """By which the network as a whole is timed again, once it is rewritten."""
         return self.latency_model(ctx)
 
     def _weighing(self, ctx: Context) -> LatencyModel | None:
-        """`_clocked`, where a limit of time has to be kept: what a search has judged is written as it is."""
+        """`clocked`, where a limit of time has to be kept: what a search has judged is written as it is."""
         given = self._given()
-        return self._clocked(ctx) if given is not None and "latency" in given.limits else None
+        return self.clocked(ctx) if given is not None and "latency" in given.limits else None
 
     def _is_faster(self, graph: gs.Graph, before: Snapshot, ctx: Context, result: PassResult) -> bool:
         """Whether the rewritten network as a whole takes less time than `before`, which is put back otherwise."""
-        model = self._clocked(ctx)
+        model = self.clocked(ctx)
         if model is None:
             return True
         took, takes, whole = (

@@ -145,9 +145,9 @@ class DecompositionPass(SizingPass):
         notes += [ONLY_FASTER] if cost == "latency" else [UNTIMED] if self.latency_model(ctx) is None else []
         return replace(budget, cost=cost)
 
-    def _clocked(self, ctx: Context) -> LatencyModel | None:
+    def clocked(self, ctx: Context) -> LatencyModel | None:
         """Two measurements of one network differ."""
-        return None if self.clock == "measured" else super()._clocked(ctx)
+        return None if self.clock == "measured" else super().clocked(ctx)
 
     def _multiple(self, ctx: Context) -> int:
         multiple = super()._multiple(ctx)
