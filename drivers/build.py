@@ -26,11 +26,13 @@ from ..runtime.tensorrt.measured import add_engine, network_of
 from ..runtime.tensorrt.power import PowerFigures, PowerSettings
 from ..runtime.tensorrt.power_mode import check_mode, current_mode
 from ..runtime.tensorrt.program import find_trtexec, run_trtexec
+from ..runtime.tensorrt.timed_convs import add_timed_convs, timed_convs
 from .engine_power import run_for_power
 from .paths import model_places
 
 Way = Literal["auto", "python", "trtexec"]
 HERE = "put trtexec on the PATH"
+HIDDEN = "the engine's layers do not tell its Convs apart: no pass can read their times from the profile (clock=)"
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,10 @@ def make_engine(request: BuildRequest, via: Way = "auto") -> BuildResult:
     network = None if request.report is None else network_of(request.report, request.model, sizes)
     started = time.perf_counter()
     with writing(request.engine), staged(request.engine) as part:
-        built = _by_package(request, graph, part) if program is None else _by_program(program, request, graph, part)
+        if program is None:
+            built = _by_package(request, graph, part)
+        else:
+            built = _by_program(program, request, graph, part, mode)
     power, said = None, list[str]()
     if program is not None and request.profile is not None and request.power is not None:
         power, said = run_for_power(program, request.engine, request.target, graph, request.options, request.power)
@@ -175,13 +180,13 @@ def _by_package(request: BuildRequest, graph: gs.Graph, part: Path) -> BuildResu
     return BuildResult(request.engine, part.stat().st_size, "tensorrt", version, 0.0, notes=notes)
 
 
-def _by_program(program: Path, request: BuildRequest, graph: gs.Graph, part: Path) -> BuildResult:
+def _by_program(program: Path, request: BuildRequest, graph: gs.Graph, part: Path, mode: str | None) -> BuildResult:
     wanted = arguments(request.target, graph, str(request.model), str(part), request.options)
     with ExitStack() as stack:
         files = [stack.enter_context(part_of) for part_of in _staged(request)]
         wanted += steady_latency(request.target, *map(str, files)) if files else []
         report = run_trtexec(program, wanted, part, request.progress, request.say)
-        times = _times(graph, *files) if files else {}
+        times, said = _times(request, graph, mode, *files) if files else ({}, [])
     return BuildResult(
         engine=request.engine,
         engine_bytes=part.stat().st_size,
@@ -191,7 +196,7 @@ def _by_program(program: Path, request: BuildRequest, graph: gs.Graph, part: Pat
         latency=report.latency,
         throughput=report.throughput,
         times=times,
-        notes=report.warnings,
+        notes=[*report.warnings, *said],
     )
 
 
@@ -202,12 +207,18 @@ def _staged(request: BuildRequest) -> Iterator[AbstractContextManager[Path]]:
             yield staged(path)
 
 
-def _times(graph: gs.Graph, profile: Path, layers: Path) -> dict[str, float]:
-    """Conv -> milliseconds. Versions before 8.2 write no layer information."""
+def _times(
+    request: BuildRequest, graph: gs.Graph, mode: str | None, profile: Path, layers: Path
+) -> tuple[dict[str, float], list[str]]:
+    """Conv -> milliseconds, and what is to be said of them. Versions before 8.2 write no layer information."""
     if not layers.exists():
         layers.write_text("[]", encoding="utf-8")
+    timed, origins = read_profile(profile), read_origins(layers)
+    found = timed_convs(request.target, graph, request.options, timed, origins, mode)
+    if found is not None:
+        add_timed_convs(profile, found)
     convs = [node.name for node in graph.nodes if node.op == "Conv"]
-    return times_by_node(read_profile(profile), convs, read_origins(layers))
+    return times_by_node(timed, convs, origins), [] if found is not None else [HIDDEN]
 
 
 def _another_version(target: Target, version: str) -> list[str]:

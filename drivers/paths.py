@@ -33,6 +33,15 @@ def read_by(source: Model, passes: Sequence[Pass], options: RunOptions) -> Itera
         yield Place("the file of --metric", metric)
     yield from (Place("a plug-in", Path(plugin)) for plugin in options.plugins if plugin.endswith(".py"))
     yield from (place for place in _named_by_options(passes, options) if place.path.exists())
+    yield from read_by_passes(passes)
+
+
+def read_by_passes(passes: Sequence[Pass]) -> Iterator[Place]:
+    """The files that options of passes name and that must be there."""
+    for entry in passes:
+        for option in fields(entry):
+            named = option.metadata.get("reads", _nothing)(getattr(entry, option.name))
+            yield from (Place(_word(entry, option.name), path) for path in named)
 
 
 def written_by(source: Model, passes: Sequence[Pass], options: RunOptions) -> Iterator[Place]:
@@ -99,7 +108,15 @@ def _named_by_options(passes: Sequence[Pass], options: RunOptions) -> Iterator[P
         for option in fields(entry):
             name = getattr(entry, option.name) if option.metadata.get("is_file") else None
             if name is not None:
-                yield Place(f"the file of {entry.name}:{option.name.replace('_', '-')}", Path(name))
+                yield Place(_word(entry, option.name), Path(name))
+
+
+def _word(entry: Pass, option: str) -> str:
+    return f"the file of {entry.name}:{option.replace('_', '-')}"
+
+
+def _nothing(value: object) -> list[Path]:
+    return []
 
 
 def _replaces(output: str | None, source: Model) -> bool:

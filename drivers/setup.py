@@ -40,7 +40,7 @@ from ..runtime.quality.own_metric import own_metric
 from ..runtime.shapes import largest_shapes
 from ..runtime.subsets import ChosenSamples, held_out
 from .order import check_order
-from .paths import read_by
+from .paths import read_by, read_by_passes
 
 PREPARE = ("cleanup", "fold-batchnorm", "cleanup")
 FINISH = ("legalize",)
@@ -224,6 +224,9 @@ def _check(options: RunOptions, passes: Sequence[Pass]) -> None:
     for mode in (options.power_mode, *(getattr(entry, "power", None) for entry in passes)):
         if mode is not None:
             _check_mode(target, mode)
+    for place in read_by_passes(passes):
+        if not place.path.is_file():
+            raise UsageError("no such file", f"{place.word}, {place.path}", "`onnx-compress explain PASS` says which")
     if options.data is None:
         for name, given in (("--labels", options.labels), ("--preprocess", options.preprocess)):
             if given is not None:

@@ -25,6 +25,7 @@ from ..compiler.pipeline.options import RunOptions
 from ..compiler.pipeline.spec import format_pipeline
 from ..compiler.report.frontier import FrontierPoint, FrontierSize
 from ..passes.budgets.budget import LIMITS, SEARCHED, BudgetUnreachable
+from ..passes.budgets.clock import MODEL
 from ..passes.decomposition.base import DecompositionPass
 from ..passes.decomposition.survey import Survey
 from ..runtime.quality.comparison import Agreement
@@ -91,7 +92,7 @@ class FrontierSweep:
     @property
     def measured(self) -> bool:
         """Whether latencies are."""
-        return self.first.clock == "measured"
+        return self.first.clock != MODEL
 
     def latency(self, graph: gs.Graph, ctx: Context) -> float | None:
         """Milliseconds once what follows in `ctx` has run, measured or by the target's model; None where there is

@@ -155,8 +155,9 @@ given = dict(entry.partition("=")[::2] for entry in sys.argv[1:])
 if "--loadEngine" in given:
     assert pathlib.Path(given["--loadEngine"]).read_bytes() == {engine!r}
     pathlib.Path({told!r}).with_suffix(".run.json").write_text(json.dumps(sys.argv[1:]))
-    print("[I] Starting inference", flush=True)
     pathlib.Path({busy!r}).write_text("")
+    time.sleep(0.05)
+    print("[I] Starting inference", flush=True)
     time.sleep(float(given["--warmUp"]) / 1e3 + float(given["--duration"]))
     print("[I] Warmup completed 9 queries over 200 ms", flush=True)
     print("[I] Throughput: 250 qps")

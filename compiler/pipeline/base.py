@@ -40,7 +40,7 @@ def option(default: Any, help: str, range: str = FINITE, **metadata: Any) -> Any
 
     Args:
         range: of numbers, see `pipeline.ranges`.
-        metadata: `is_file`: it names one.
+        metadata: `is_file`: it names one, which may be made; `reads`: value -> the files that it names, which must be.
     """
     return dataclasses.field(default=default, metadata={"help": help, RANGE: range, **metadata})
 

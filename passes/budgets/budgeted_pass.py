@@ -7,20 +7,26 @@ SizingPass      of passes that give sizes to layers
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import lcm
 from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.cost_model import device_latency_model
+from ...compiler.costs.cost_model import Foresee, device_latency_model
+from ...compiler.costs.latency import Precision
 from ...compiler.costs.network_cost import require_macs
+from ...compiler.costs.scaled_latency import ScaledLatencyModel
 from ...compiler.costs.unknown import UnknownShape
 from ...compiler.costs.workload import LatencyModel
 from ...compiler.errors import CompressError, Unavailable
+from ...compiler.jobs import check_threads
 from ...compiler.pipeline.base import Pass, PassResult, option
 from ...compiler.pipeline.context import Context, Snapshot
 from ...compiler.pipeline.ending import ending_precision, foreseen
 from ...compiler.pipeline.milliseconds import Milliseconds
+from ...runtime.measured_latency import MULTIPLE, MeasuredLatencyModel
 from ...runtime.shapes import network_shapes
+from . import clock as clocks
 from .budget import FREE, LIMITS, SEARCHED, Budget
 from .file_size import network_ms
 from .search import ENOUGH, BudgetSearch, SearchOutcome
@@ -49,9 +55,7 @@ class BudgetedPass(Pass):
         None, "keep at most this fraction of the file's bytes, as it is after this pass", "(0, 1]"
     )
     latency: float | Milliseconds | None = option(  # noqa: RUF009
-        None,
-        "keep at most this fraction of the original's time on the target, as the pipeline ends; or 1.2ms",
-        "(0, 1]",
+        None, "keep at most this fraction of the time, as the pipeline ends, or 1.2ms; see `clock`", "(0, 1]"
     )
     agreement: float | None = option(
         None, "smallest size with this agreement with the original: of classes, or of pixels (held-out data)", "(0, 1]"
@@ -71,6 +75,9 @@ class BudgetedPass(Pass):
     precision: Literal["auto", "fp16", "int8", "fp32"] = option(
         "auto", "the precision that latencies are estimated for; auto: the one in which the pipeline ends"
     )
+    clock: str = option(clocks.MODEL, clocks.HELP, reads=clocks.files_of)
+    batch: int = option(1, "batch size with clock=measured", "[1, 65536]")
+    threads: int = option(1, "threads of onnxruntime with clock=measured; at most one per core", "[1, 1024]")
     power: str | None = option(None, "the power mode that latencies are estimated for; none: the run's")
     ridge: float = option(1e-3, "pull towards the stored weight, relative to the mean input energy", "(0, 1e6]")
 
@@ -81,13 +88,23 @@ class BudgetedPass(Pass):
         given = self._given()
         if self.objective != "auto" and given is not None and given.rule not in SEARCHED:
             raise ValueError(f"objective={self.objective} and {given} are given: an objective is of a search")
+        if self.clock == clocks.MEASURED:
+            check_threads(self.threads, f"pass '{self.name}'")
 
     def latency_model(self, ctx: Context) -> LatencyModel | None:
-        """What a Conv takes on the target; None where that is not known."""
-        power = self.power or ctx.options.power_mode
+        """What a Conv takes on the target, or here; None where that is not known."""
+        if self.clock == clocks.MEASURED:
+            return MeasuredLatencyModel(self.batch, self.threads)
         if self.precision != "auto":
-            return device_latency_model(ctx.target, self.precision, power)
-        return device_latency_model(ctx.target, ending_precision(ctx), power, lambda graph: foreseen(graph, ctx))
+            return self._on_device(ctx, self.precision, self.clock)
+        return self._on_device(ctx, ending_precision(ctx), self.clock, lambda graph: foreseen(graph, ctx))
+
+    def _on_device(
+        self, ctx: Context, precision: Precision, clock: str, foresee: Foresee | None = None
+    ) -> LatencyModel | None:
+        power = self.power or ctx.options.power_mode
+        model = device_latency_model(ctx.target, precision, power, foresee)
+        return model if clock == clocks.MODEL else clocks.scaled(clock, model, ctx.target, precision, power)
 
     def _given(self) -> Budget | None:
         return Budget.of(**{name: getattr(self, name) for name in (*LIMITS, *self.rules, *SEARCHED)})
@@ -134,6 +151,8 @@ class BudgetedPass(Pass):
                 raise Unavailable(f"{budget} cannot be counted: {error.what}", "budget", error.fix) from error
             notes.append(f"without a budget every layer is left as it is: {error.what}; {error.fix}")
             return Budget()
+        if isinstance(timed, ScaledLatencyModel):
+            notes.append(timed.note(graph, network_shapes(graph, ctx)))
         return budget.against(whole)
 
     def _pricing(self, ctx: Context, budget: Budget) -> LatencyModel | None:
@@ -154,8 +173,8 @@ class BudgetedPass(Pass):
         result.traces.searches.append(outcome.trace())
 
     def clocked(self, ctx: Context) -> LatencyModel | None:
-        """By which the network as a whole is timed again, once it is rewritten."""
-        return self.latency_model(ctx)
+        """By which the network as a whole is timed again, once it is rewritten. Two measurements of one differ."""
+        return None if self.clock == clocks.MEASURED else self.latency_model(ctx)
 
     def _weighing(self, ctx: Context) -> LatencyModel | None:
         """`clocked`, where a limit of time has to be kept: what a search has judged is written as it is."""
@@ -204,7 +223,8 @@ class SizingPass(BudgetedPass):
 
     def _multiple(self, ctx: Context) -> int:
         """What sizes are multiples of."""
-        return ctx.target.int8_multiple if self.align == "target" else self.align
+        multiple = ctx.target.int8_multiple if self.align == "target" else self.align
+        return lcm(multiple, MULTIPLE) if self.clock == clocks.MEASURED else multiple
 
     def _sensitivity_file(self, ctx: Context) -> str | None:
         return self.sensitivity_file or ctx.options.sensitivity_file

@@ -5,25 +5,21 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import lcm
 from typing import Any, ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from ...compiler.costs.cost_model import device_latency_model
 from ...compiler.costs.workload import LatencyModel
 from ...compiler.graph.convs import Conv
-from ...compiler.jobs import check_threads
 from ...compiler.pipeline.base import Decision, PassResult, WeightForm, option
 from ...compiler.pipeline.context import Context, Snapshot
 from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.ending import ending_precision
-from ...compiler.pipeline.milliseconds import Milliseconds
 from ...runtime.lockstep import ROWS
-from ...runtime.measured_latency import MULTIPLE, MeasuredLatencyModel
 from ..budgets.allocate import Choice
 from ..budgets.budget import SEARCHED, Budget, slack_notes
 from ..budgets.budgeted_pass import UNTOUCHED, SizingPass
+from ..budgets.clock import MEASURED, MODEL, has
 from ..budgets.costs import Costs
 from ..budgets.file_size import rewrite_within
 from ..budgets.search import BudgetSearch, search_smallest
@@ -48,9 +44,6 @@ class DecompositionPass(SizingPass):
     per_node: ClassVar[frozenset[str]] = frozenset(("rank", "energy", "skip"))
     rules: ClassVar[tuple[str, ...]] = ("energy", "rank")
 
-    latency: float | Milliseconds | None = option(  # noqa: RUF009
-        None, "keep at most this fraction of the time, as the pipeline ends, or 1.2ms; see `clock`", "(0, 1]"
-    )
     energy: float | None = option(
         None, "keep this fraction of every Conv's output energy (weight energy without data)", "(0, 1]"
     )
@@ -60,11 +53,6 @@ class DecompositionPass(SizingPass):
     refit: Literal["lockstep", "none"] = option(
         "lockstep", "fit on the inputs in the network as rewritten so far, or (none) as it was before the pass"
     )
-    clock: Literal["model", "measured"] = option(
-        "model", "latencies by the target's cost model, or measured with onnxruntime on this machine"
-    )
-    batch: int = option(1, "batch size with clock=measured", "[1, 65536]")
-    threads: int = option(1, "threads of onnxruntime with clock=measured; at most one per core", "[1, 1024]")
     sensitivity: Literal["energy", "output"] = option(
         "energy", "how lost energy counts: alike in every Conv, or by what it does to the outputs (measured)"
     )
@@ -73,8 +61,6 @@ class DecompositionPass(SizingPass):
         super().__post_init__()
         if isinstance(self.rank, float) and self.rank > 1:
             raise ValueError(f"rank={self.rank}: expected a count, or a fraction of at most 1")
-        if self.clock == "measured":
-            check_threads(self.threads, f"pass '{self.name}'")
 
     def weight_form(self, ctx: Context) -> WeightForm:
         return "float"
@@ -130,12 +116,6 @@ class DecompositionPass(SizingPass):
         """A choice per candidate: those that lose least within the budget."""
         return choose(budget, found.candidates, found.costs)
 
-    def latency_model(self, ctx: Context) -> LatencyModel | None:
-        """What a Conv takes on the target, or here; None where that is not known."""
-        return (
-            MeasuredLatencyModel(self.batch, self.threads) if self.clock == "measured" else super().latency_model(ctx)
-        )
-
     def _budget(self, graph: gs.Graph, ctx: Context, notes: list[str]) -> Budget:
         """The default saves time, where it is known."""
         budget = super()._budget(graph, ctx, notes)
@@ -144,14 +124,6 @@ class DecompositionPass(SizingPass):
         cost = self._objective(ctx)
         notes += [ONLY_FASTER] if cost == "latency" else [UNTIMED] if self.latency_model(ctx) is None else []
         return replace(budget, cost=cost)
-
-    def clocked(self, ctx: Context) -> LatencyModel | None:
-        """Two measurements of one network differ."""
-        return None if self.clock == "measured" else super().clocked(ctx)
-
-    def _multiple(self, ctx: Context) -> int:
-        multiple = super()._multiple(ctx)
-        return lcm(multiple, MULTIPLE) if self.clock == "measured" else multiple
 
     def _survey(self, graph: gs.Graph, ctx: Context, budget: Budget, data: Data | None) -> Survey:
         pricing, meter = self._pricing(ctx, budget), self._meter(ctx)
@@ -178,10 +150,10 @@ class DecompositionPass(SizingPass):
 
     def _others(self, ctx: Context, budget: Budget) -> list[LatencyModel]:
         """By which a rewrite has to be faster, too, where no budget is given: with data INT8 may come later."""
-        given = self._given() is not None or ctx.data is None or self.clock == "measured"
+        given = self._given() is not None or ctx.data is None or self.clock == MEASURED
         if given or budget.cost != "latency" or ending_precision(ctx) == "int8":
             return []
-        model = device_latency_model(ctx.target, "int8", self.power or ctx.options.power_mode)
+        model = self._on_device(ctx, "int8", self.clock if has(self.clock, "int8") else MODEL)
         return [] if model is None else [model]
 
     def _meter(self, ctx: Context) -> SensitivityMeter:

@@ -53,6 +53,7 @@ class PruningCostModel:
 
     Args:
         orders: the units of each candidate in the order of their removal.
+        sizes: how many of each may be gone, from 0 on; others have the time of the one before.
         units: the costs to keep, of `PRICED`.
     """
 
@@ -62,6 +63,7 @@ class PruningCostModel:
         channels: Channels,
         shapes: Shapes,
         orders: Mapping[Group, np.ndarray],
+        sizes: Sequence[np.ndarray],
         units: Sequence[str],
         latency_model: LatencyModel | None = None,
     ):
@@ -81,6 +83,7 @@ class PruningCostModel:
         self._left = np.array([line.entries for line in self._lines]).reshape(-1, 2)
         self._cuts = _cuts(channels, convs, list(orders.values()), list(orders))
         self._steps = [len(order) + 1 for order in orders.values()]
+        self._sizes = sizes
         self.gone = [0] * len(orders)
 
     def curve(self, candidate: int) -> CostCurves:
@@ -93,7 +96,7 @@ class PruningCostModel:
         left = np.repeat(self._left[lines, :, None], self._steps[candidate], axis=2)
         for (line, axis), cut in cuts.items():
             left[lines.index(line), axis] += cut[self.gone[candidate]] - cut
-        return self._costs([self._lines[line] for line in lines], left)
+        return self._costs([self._lines[line] for line in lines], left, self._sizes[candidate])
 
     def move(self, candidate: int, gone: int) -> None:
         """From now on so many units of the candidate are gone."""
@@ -108,7 +111,7 @@ class PruningCostModel:
 
     def total(self) -> dict[str, float]:
         """Of all Convs, as they stand."""
-        costs = self._costs(self._lines, self._left[:, :, None])
+        costs = self._costs(self._lines, self._left[:, :, None], np.zeros(1, int))
         return {unit: float(values[0]) for unit, values in costs.items()}
 
     def neighbours(self, candidate: int) -> list[int]:
@@ -116,8 +119,8 @@ class PruningCostModel:
         own = {line for line, _ in self._cuts[candidate]}
         return [other for other, cuts in enumerate(self._cuts) if own & {line for line, _ in cuts}]
 
-    def _costs(self, lines: Sequence[PrunableConv], left: np.ndarray) -> CostCurves:
-        """left (lines, 2, steps) -> costs (steps,)."""
+    def _costs(self, lines: Sequence[PrunableConv], left: np.ndarray, sizes: np.ndarray) -> CostCurves:
+        """left (lines, 2, steps) -> costs (steps,); times are asked for at `sizes` alone."""
         table = {unit: np.zeros(left.shape[2]) for unit in self.units}
         for line, (filters, channels) in zip(lines, left, strict=True):
             weights = filters * channels * np.prod(line.workload.kernel)
@@ -126,13 +129,14 @@ class PruningCostModel:
             if line.workload.positions_out is not None:
                 exact["macs"] = line.workload.positions_out * weights
             for unit, values in table.items():
-                values += exact[unit] if unit in exact else self._latency(line, filters, channels)
+                values += exact[unit] if unit in exact else self._latency(line, filters, channels, sizes)
         return table
 
-    def _latency(self, line: PrunableConv, filters: np.ndarray, channels: np.ndarray) -> np.ndarray:
+    def _latency(self, line: PrunableConv, filters: np.ndarray, channels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         assert self._latency_model is not None
-        pairs = zip(filters.tolist(), channels.tolist(), strict=True)
-        return np.array([self._latency_model.conv(line.after(f, c)) if f and c else 0.0 for f, c in pairs])
+        pairs = zip(filters[sizes].tolist(), channels[sizes].tolist(), strict=True)
+        times = np.array([self._latency_model.conv(line.after(f, c)) if f and c else 0.0 for f, c in pairs])
+        return times[np.searchsorted(sizes, np.arange(len(filters)), side="right") - 1]
 
 
 def _cuts(

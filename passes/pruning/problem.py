@@ -58,7 +58,8 @@ class PruningProblem:
         orders = {candidate.group: candidate.order for candidate in candidates}
         network = CostEvaluator(counted, latency_model, timed).network(graph)
         units = [unit for unit in units if unit in network]
-        cost_model = PruningCostModel(graph, channels, counted, orders, units, latency_model)
+        sizes = [candidate.sizes for candidate in candidates]
+        cost_model = PruningCostModel(graph, channels, counted, orders, sizes, units, latency_model)
         convs = cost_model.total()
         fixed = {unit: network[unit] - convs[unit] for unit in units}
         before = ctx.original or graph

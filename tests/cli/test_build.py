@@ -9,6 +9,7 @@ import front
 import pytest
 import stand_ins
 from front import call
+from onnx_compress.compiler.costs.layer_times import read_layer_times
 from onnx_compress.compiler.report.loading import load_report
 from onnx_compress.compiler.report.sizes import size_lines
 from onnx_compress.runtime.tensorrt import power, power_mode, program
@@ -22,6 +23,8 @@ FAILED = """&&&& RUNNING TensorRT.trtexec [TensorRT v8502] # trtexec
 [04/02/2024-10:00:01] [E] Error[4]: [a.cpp::f::1] Error Code 4: Internal Error (no kernel for conv)
 [04/02/2024-10:00:01] [E] Engine set up failed
 &&&& FAILED TensorRT.trtexec [TensorRT v8502] # trtexec"""
+
+ONE_LAYER = [{"count": 1}, {"name": "Conv_0", "averageMs": 0.75, "medianMs": 0.75, "percentage": 100}]
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +76,23 @@ def test_the_times_are_added_to_the_report(model: Path, monkeypatch: pytest.Monk
     assert call("build", small, "--report", report, "--overwrite", "-q") == 2
 
 
+def test_a_profile_is_a_clock_for_the_next_search(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=ONE_LAYER)
+    profile, options = model.parent / "layers.json", ("-o", model.parent / "small.onnx", "--overwrite")
+    assert call("build", model, "--profile", profile, "-q") == 0
+    assert call(model, "-p", f"basis:latency=1:precision=fp16:clock={profile}", *options) == 0
+    shown = capsys.readouterr().out
+    assert "times of 1 of the 1 Convs are from the device" in " ".join(shown.split())
+    assert call(model, "-p", f"basis:latency=1:precision=int8:clock={profile}", *options) == 1
+    assert "nothing was measured in INT8" in capsys.readouterr().err
+    assert call(model, "-p", f"basis:latency=1:clock={profile}", "-o", profile, "--overwrite") == 2
+    assert "-o would write over the file of basis:clock" in capsys.readouterr().err
+    assert call(model, "-p", "basis:latency=1:clock=none.json", *options) == 2
+    assert "the file of basis:clock, none.json: no such file" in capsys.readouterr().err
+
+
 def test_a_profile_shows_the_slowest_convs(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -81,7 +101,10 @@ def test_a_profile_shows_the_slowest_convs(
     profile = model.parent / "times.json"
     assert call("build", model, "--profile", profile) == 0
     assert "0.2500 ms  Conv_0" in capsys.readouterr().out
-    assert json.loads(profile.read_text()) == entries
+    head, layer = json.loads(profile.read_text())
+    assert head["count"] == 9 and layer == entries[1]
+    (conv,) = read_layer_times(profile).convs
+    assert (conv.ms, conv.precision, conv.workload.positions()) == (0.25, "fp16", (64, 64))
     assert json.loads((model.parent / "times.layers.json").read_text()) == {"Layers": ["a name"]}
 
 
@@ -93,14 +116,14 @@ QUICKLY = ("--power-seconds", 0.3)
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(power, "SETTLING", 0.0)
-    monkeypatch.setattr(power, "USUAL", PowerSettings(warm_up=0.1, idle=0.2))
+    monkeypatch.setattr(power, "USUAL", PowerSettings(warm_up=0.25, idle=0.2))
 
 
 @pytest.mark.usefixtures("quick")
 def test_on_a_jetson_the_power_is_measured_too(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    told = stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=[{"count": 1}])
+    told = stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=ONE_LAYER)
     stand_ins.jetson(model.parent, IDLE, RUNNING)
     assert call("build", model, "--profile", model.parent / "p.json", *QUICKLY) == 0
     shown = capsys.readouterr().out
@@ -108,7 +131,7 @@ def test_on_a_jetson_the_power_is_measured_too(
     assert json.loads(told.with_suffix(".run.json").read_text()) == [
         f"--loadEngine={model.with_suffix('.engine')}",
         "--shapes=x:1x3x8x8",
-        *("--useCudaGraph", "--noDataTransfers", "--warmUp=100", "--duration=0.3"),
+        *("--useCudaGraph", "--noDataTransfers", "--warmUp=250", "--duration=0.3"),
     ]
 
 
@@ -116,8 +139,7 @@ def test_on_a_jetson_the_power_is_measured_too(
 def test_both_networks_meet_in_the_report_mode_by_mode(model: Path, monkeypatch: pytest.MonkeyPatch):
     report, small = model.parent / "run.json", model.parent / "small.onnx"
     assert call(model, "-p", "basis:rank=4:form=channel", "-o", small, "--report", report, "-q") == 0
-    entries = [{"count": 1}, {"name": "Conv_0", "averageMs": 0.75, "medianMs": 0.75, "percentage": 100}]
-    stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=entries)
+    stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=ONE_LAYER)
     for mode, network in (("MAXN", model), ("MAXN", small), ("MODE_15W", small), ("MODE_15W", small)):
         stand_ins.jetson(model.parent, IDLE, RUNNING, mode)
         options = ("--power-mode", mode.removeprefix("MODE_"), "--report", report, "--overwrite", "-q")
@@ -138,7 +160,7 @@ def test_both_networks_meet_in_the_report_mode_by_mode(model: Path, monkeypatch:
 def test_without_tegrastats_a_line_says_so(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=[])
+    stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=ONE_LAYER)
     assert call("build", model, "--profile", model.parent / "p.json") == 0
     assert "note: power was not measured: there is no tegrastats here" in capsys.readouterr().out
     assert call("build", model, "--profile", model.parent / "p.json", "--power-seconds", 0, "--overwrite") == 0
@@ -157,6 +179,14 @@ def test_an_engine_stays_where_its_power_cannot_be_measured(
     assert call("build", model, "--profile", model.parent / "p.json", "--overwrite", *QUICKLY) == 0
     shown = capsys.readouterr().out
     assert "power at MAXN: A 1 W" in shown and "note: the power of the module is not known" in shown
+
+
+def test_layers_that_do_not_tell_convs_apart_are_no_clock(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=[{"name": "__myl_1", "averageMs": 1}])
+    assert call("build", model, "--profile", model.parent / "p.json") == 0
+    assert "note: the engine's layers do not tell its Convs apart" in capsys.readouterr().out
 
 
 def test_the_power_mode_is_never_switched(

@@ -20,7 +20,7 @@ from onnx_compress.passes.prune import Prune
 
 SHARED = [
     *("macs", "params", "bytes", "latency", "agreement", "accuracy_drop", "error", "metric_drop"),
-    *("objective", "precision", "power", "ridge"),
+    *("objective", "precision", "clock", "batch", "threads", "power", "ridge"),
 ]
 SIZING = [*SHARED, "energy", "align", "sensitivity", "sensitivity_file"]
 OWN = {"power": "15W", "sensitivity_file": "own.json"}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import builders
 import numpy as np
+import onnx_graphsurgeon as gs
 import pytest
 from onnx_compress.compiler.costs.cost_model import device_latency_model
 from onnx_compress.compiler.costs.network_cost import graph_cost
-from onnx_compress.compiler.costs.workload import conv_workload
+from onnx_compress.compiler.costs.workload import ConvWorkload, conv_workload
 from onnx_compress.compiler.graph.channels import Channels, Group, find_channels, remove
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.rewriter import Rewriter
-from onnx_compress.compiler.graph.shapes import infer_shapes
+from onnx_compress.compiler.graph.shapes import Shapes, infer_shapes
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.passes.pruning.cost_model import PRICED, PruningCostModel
 
@@ -35,10 +38,17 @@ def network() -> tuple[Model, Channels, dict[Group, np.ndarray]]:
     return model, channels, orders
 
 
+def every(orders: Mapping[Group, np.ndarray]) -> list[np.ndarray]:
+    """Any number of units may go."""
+    return [np.arange(len(order) + 1) for order in orders.values()]
+
+
 @pytest.mark.parametrize("gone", [(0, 0), (1, 0), (2, 3), (3, 5)])
 def test_costs_are_those_of_the_pruned_network(gone: tuple[int, int]) -> None:
     model, channels, orders = network()
-    cost_model = PruningCostModel(model.graph, channels, infer_shapes(model.graph), orders, PRICED, PRICING)
+    cost_model = PruningCostModel(
+        model.graph, channels, infer_shapes(model.graph), orders, every(orders), PRICED, PRICING
+    )
     for index, count in enumerate(gone):
         cost_model.move(index, count)
     kept = {group: np.sort(order[count:]) for (group, order), count in zip(orders.items(), gone, strict=True)}
@@ -54,7 +64,7 @@ def test_costs_are_those_of_the_pruned_network(gone: tuple[int, int]) -> None:
 
 def test_a_curve_is_what_the_moves_along_it_cost() -> None:
     model, channels, orders = network()
-    cost_model = PruningCostModel(model.graph, channels, infer_shapes(model.graph), orders, ("macs",))
+    cost_model = PruningCostModel(model.graph, channels, infer_shapes(model.graph), orders, every(orders), ("macs",))
     cost_model.move(1, 2)
     curve, totals = cost_model.curve(0)["macs"], []
     for gone in range(len(curve)):
@@ -65,5 +75,25 @@ def test_a_curve_is_what_the_moves_along_it_cost() -> None:
 
 def test_groups_that_share_a_conv_are_neighbours() -> None:
     model, channels, orders = network()
-    cost_model = PruningCostModel(model.graph, channels, infer_shapes(model.graph), orders, ("macs",))
+    cost_model = PruningCostModel(model.graph, channels, infer_shapes(model.graph), orders, every(orders), ("macs",))
     assert cost_model.neighbours(0) == [0, 1]
+
+
+def test_times_are_asked_for_where_units_may_go_alone() -> None:
+    asked: list[ConvWorkload] = []
+
+    class ByFilters:
+        def conv(self, workload: ConvWorkload) -> float:
+            asked.append(workload)
+            return workload.channels_out
+
+        def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
+            return 0.0
+
+    model, channels, orders = network()
+    sizes = [np.array([0, 2]), np.array([0, 4])]
+    shapes = infer_shapes(model.graph)
+    cost_model = PruningCostModel(model.graph, channels, shapes, orders, sizes, ("latency",), ByFilters())
+    curve = cost_model.curve(0)["latency"]
+    assert curve[1] == curve[0] > curve[2] == curve[3] and len(curve) == len(next(iter(orders.values()))) + 1
+    assert len(asked) == 2 * 3, "the Conv, its depthwise follower and the one that reads it"

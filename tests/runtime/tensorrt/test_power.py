@@ -13,7 +13,7 @@ from onnx_compress.runtime.tensorrt.power import PowerFigures, PowerSettings, me
 
 IDLE = "GPU 0/0 CPU 300/300 SOC 900/900 CV 0/0 VDDRQ 100/100 SYS5V 1700/1700"
 RUNNING = "GPU 9000/1 CPU 500/1 SOC 3000/1 CV 0/0 VDDRQ 2000/1 SYS5V 2500/1"
-QUICK = PowerSettings(seconds=0.4, warm_up=0.1, idle=0.2)
+QUICK = PowerSettings(seconds=0.4, warm_up=0.25, idle=0.2)
 
 
 @pytest.fixture(autouse=True)
