@@ -73,6 +73,7 @@ def lockstep(
     current = SegmentedExecutor(graph, sized_batches(data), memory)
     original = None if reference is graph else current.beside(reference)
     pending = {id(use.node): use.input.name for layer in layers for use in layer.uses}
+    wanted = {id(use.node): use.output.name for layer in layers for use in layer.uses}
     for layer in layers:
         uses = layer.uses
         shortcuts = [None if original is None else _shortcut(use, current, original, set(pending)) for use in uses]
@@ -84,14 +85,14 @@ def lockstep(
         if original is None:
             yield layer, _own(layer, samples, kept)
         else:
-            original.advance([*(use.output.name for use in uses), *also])
+            original.advance([*(use.output.name for use in uses), *also], wanted.values())
             targets = [
                 WantedOutputs(use, current, original, shortcut, kept_channels or {})
                 for use, shortcut in zip(uses, shortcuts, strict=True)
             ]
             yield layer, _wanted(layer, samples, targets, kept)
         for use in uses:
-            del pending[id(use.node)]
+            del pending[id(use.node)], wanted[id(use.node)]
 
 
 def dependency_order(graph: gs.Graph, layers: Sequence[Layer]) -> tuple[list[Layer], list[Layer]]:

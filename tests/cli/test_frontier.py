@@ -57,7 +57,7 @@ def test_points_are_within_budget_and_judged_on_other_samples(model: Path, data:
     assert all(0 <= point["agreement"] <= 1 and point["top1"] is None for point in found["points"])
     assert all(point["value"] == point["agreement"] and point["deviation"] > 0 for point in found["points"])
     assert (found["fitted_on"], found["judged_on"]) == (48, 48)
-    assert (found["metric"], found["original"]["value"], found["schema"]) == ("agreement", 1.0, 2)
+    assert (found["metric"], found["original"]["value"], found["schema"]) == ("agreement", 1.0, 3)
     assert found["points"][0]["pipeline"] == "basis:macs=0.4" and found["original"]["latency_ms"] > 0
 
 

@@ -249,3 +249,30 @@ def test_options_without_meaning_are_none(option: str) -> None:
 def test_one_budget_or_another() -> None:
     with pytest.raises(CompressError, match="macs and blocks are given"):
         parse_pipeline("depth:blocks=2:macs=0.5")
+
+
+def test_a_shortcut_that_is_fitted_behind_the_layer_before_a_gap() -> None:
+    """The layer in front of the gap is fitted to what left the block, and the projection beside it comes after it."""
+    shapes = {"a": (8, 3, 3, 3), "b": (8, 8, 3, 3), "c": (12, 8, 3, 3), "p": (12, 8, 1, 1), "g": (6, 12)}
+    shapes |= dict.fromkeys("de", (12, 12, 3, 3))
+    graph = """g (float[N,3,8,8] x) => (float[N,6] y) {
+        a1 = Conv<pads=[1,1,1,1]>(x, a)
+        r1 = Relu(a1)
+        b1 = Conv<pads=[1,1,1,1]>(r1, b)
+        s1 = Relu(b1)
+        c1 = Conv<pads=[1,1,1,1]>(s1, c)
+        p1 = Conv(r1, p)
+        t1 = Add(c1, p1)
+        u1 = Relu(t1)
+        d1 = Conv<pads=[1,1,1,1]>(u1, d)
+        v1 = Relu(d1)
+        e1 = Conv<pads=[1,1,1,1]>(v1, e)
+        w1 = Add(e1, u1)
+        z1 = Relu(w1)
+        m = GlobalAveragePool(z1)
+        f = Flatten(m)
+        y = Gemm<transB=1>(f, g)
+    }"""
+    proto = builders.proto(graph, **{name: builders.normal(*shape) for name, shape in shapes.items()})
+    _, result = apply("depth:blocks=1", images(), proto)
+    assert removed(result) == ["Add_11"]
