@@ -11,7 +11,7 @@ from ..graph.quantization.outline import shapes_of_pairs
 from ..graph.shapes import Shapes
 from ..targets import Target
 from .latency import DEVICES, Precision, PrecisionRequest, conv_ms, estimate
-from .workload import ConvWorkload, LatencyModel
+from .workload import ConvWorkload
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class DeviceLatencyModel:
 
 def device_latency_model(
     target: Target, precision: Precision, mode: str, foresee: Foresee | None = None
-) -> LatencyModel | None:
+) -> DeviceLatencyModel | None:
     """The target's cost model, or None where it has none; `UsageError` where its device has no such power mode."""
     if target.device not in DEVICES:
         return None

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import exp, log, prod
 
@@ -32,9 +32,11 @@ import onnx_graphsurgeon as gs
 from ..errors import CompressError
 from ..graph.convs import find_convs
 from ..graph.shapes import Shapes
-from .layer_times import LayerTimes
+from .latency.precision import Precision
+from .layer_times import LayerTimes, TimedConv
 from .workload import ConvWorkload, LatencyModel, conv_workload
 
+Key = tuple[ConvWorkload, Precision]
 NEIGHBOURS = 4
 NOTE = "times of {} of the {} Convs are from the device; of others the estimate times {:.2g} to {:.2g} (median {:.2g})"
 
@@ -44,46 +46,62 @@ class ScaledLatencyModel:
     """A `LatencyModel`; see the module docstring.
 
     Attributes:
-        estimate: of a Conv, in the precision and power mode of `times`.
-        times: of engines, with at least one Conv; Convs of other precisions have been taken out.
+        estimate: in the power mode of `times`.
+        times: of engines.
         where: the option that names them, for errors.
+        precision: in which `estimate` takes a Conv; mixed: one that is quantized in the graph it takes in INT8.
     """
 
     estimate: LatencyModel
     times: Sequence[LayerTimes]
     where: str
-    _ratios: dict[ConvWorkload, float] = field(default_factory=dict[ConvWorkload, float], repr=False)
+    precision: Precision = "fp16"
+    mixed: bool = False
+    _ratios: dict[Key, float] = field(default_factory=dict[Key, float], repr=False)
 
     def conv(self, workload: ConvWorkload) -> float:
-        key = _plain(workload)
+        key = self._key(workload)
         if key not in self._ratios:
-            self._ratios[key] = self._ratio(key)
+            self._ratios[key] = self._ratio(*key)
         return self.estimate.conv(workload) * self._ratios[key]
 
     def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
-        """`CompressError` where no Conv of the network was measured."""
         workloads = [conv_workload(conv, shapes) for conv in find_convs(graph)]
-        return sum(map(self.conv, workloads)) + self._others(workloads)
+        shared = self._shared(workloads)
+        return sum(map(self.conv, workloads)) + self.times[shared.index(max(shared))].others_ms
+
+    def check(self, graph: gs.Graph, shapes: Shapes) -> None:
+        """`CompressError` where no Conv was measured in the precision, or none of the network's."""
+        if self.precision not in self._measured:
+            what, precision = f"nothing was measured in {self.precision.upper()}", self.precision.upper()
+            raise CompressError(what, self.where, f"build an engine in {precision} with --profile and add its file")
+        if not max(self._shared([conv_workload(conv, shapes) for conv in find_convs(graph)])):
+            fix = "build what enters the pipeline, of this input size and batch, with --profile; name the file"
+            raise CompressError("none of the network's Convs was measured", self.where, fix)
 
     def note(self, graph: gs.Graph, shapes: Shapes) -> str:
         """How much of the network was measured, and by how much the estimates are off."""
-        workloads = [_plain(conv_workload(conv, shapes)) for conv in find_convs(graph)]
-        known = {timed.workload for each in self.times for timed in each.convs}
-        ratios = sorted(map(self._ratio, known))
+        workloads = [self._key(conv_workload(conv, shapes)) for conv in find_convs(graph)]
+        known = {_key(timed) for timed in self._every if timed.precision == self.precision}
+        ratios = sorted(self._ratio(*key) for key in known)
         return NOTE.format(
             sum(each in known for each in workloads), len(workloads), ratios[0], ratios[-1], ratios[len(ratios) // 2]
         )
 
-    def _others(self, workloads: Sequence[ConvWorkload]) -> float:
-        wanted = Counter(map(_plain, workloads))
-        shared = [(wanted & Counter(_plain(timed.workload) for timed in each.convs)).total() for each in self.times]
-        if not max(shared):
-            fix = "build what enters the pipeline, of this input size and batch, with --profile; name the file"
-            raise CompressError("none of the network's Convs was measured", self.where, fix)
-        return self.times[shared.index(max(shared))].others_ms
+    def _shared(self, workloads: Sequence[ConvWorkload]) -> list[int]:
+        """How many Convs each of the measured networks has in common with these."""
+        wanted = Counter(map(self._key, workloads))
+        return [(wanted & Counter(map(_key, each.convs))).total() for each in self.times]
 
-    def _ratio(self, workload: ConvWorkload) -> float:
-        places, logs, grouped = self._measured
+    def _key(self, workload: ConvWorkload) -> Key:
+        """What its time hangs on."""
+        return _plain(workload), "int8" if workload.quantized and self.mixed else self.precision
+
+    def _ratio(self, workload: ConvWorkload, precision: Precision) -> float:
+        """1 where nothing was measured in that precision."""
+        if precision not in self._measured:
+            return 1.0
+        places, logs, grouped = self._measured[precision]
         alike = grouped == (workload.group > 1)
         if alike.any():
             places, logs = places[alike], logs[alike]
@@ -95,13 +113,27 @@ class ScaledLatencyModel:
         weights = 1 / distances[nearest]
         return exp(float((weights * logs[nearest]).sum() / weights.sum()))
 
+    @property
+    def _every(self) -> list[TimedConv]:
+        return [timed for each in self.times for timed in each.convs]
+
     @cached_property
-    def _measured(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _measured(self) -> dict[Precision, tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Of every measured Conv its place (n, 6), log(measured / estimated) (n,), and whether it is grouped (n,)."""
-        every = [timed for each in self.times for timed in each.convs]
-        logs = [log(timed.ms / self.estimate.conv(timed.workload)) for timed in every]
+        found: dict[Precision, list[TimedConv]] = {}
+        for timed in self._every:
+            found.setdefault(timed.precision, []).append(timed)
+        return {precision: self._arrays(every) for precision, every in found.items()}
+
+    def _arrays(self, every: Sequence[TimedConv]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         places = np.array([_place(timed.workload) for timed in every])
+        as_built = [replace(timed.workload, quantized=timed.precision == "int8") for timed in every]
+        logs = [log(timed.ms / self.estimate.conv(each)) for timed, each in zip(every, as_built, strict=True)]
         return places, np.array(logs), np.array([timed.workload.group > 1 for timed in every])
+
+
+def _key(timed: TimedConv) -> Key:
+    return _plain(timed.workload), timed.precision
 
 
 def _place(workload: ConvWorkload) -> np.ndarray:
@@ -111,6 +143,5 @@ def _place(workload: ConvWorkload) -> np.ndarray:
 
 
 def _plain(workload: ConvWorkload) -> ConvWorkload:
-    """What its time hangs on."""
     known = workload.channels_in, workload.channels_out, workload.kernel, workload.group
     return ConvWorkload(*known, workload.positions_in, workload.positions_out, batch=workload.batch)

@@ -152,6 +152,7 @@ class BudgetedPass(Pass):
             notes.append(f"without a budget every layer is left as it is: {error.what}; {error.fix}")
             return Budget()
         if isinstance(timed, ScaledLatencyModel):
+            timed.check(ctx.original or graph, network_shapes(ctx.original or graph, ctx))
             notes.append(timed.note(graph, network_shapes(graph, ctx)))
         return budget.against(whole)
 

@@ -12,13 +12,12 @@ Of the files those count that are of the device in the power mode, and of their 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
+from ...compiler.costs.cost_model import DeviceLatencyModel
 from ...compiler.costs.latency import Precision
 from ...compiler.costs.layer_times import LayerTimes, read_layer_times
 from ...compiler.costs.scaled_latency import ScaledLatencyModel
-from ...compiler.costs.workload import LatencyModel
 from ...compiler.errors import CompressError
 from ...compiler.targets import Target
 
@@ -39,11 +38,13 @@ def has(clock: str, precision: Precision) -> bool:
     return any(conv.precision == precision for path in files_of(clock) for conv in read_layer_times(path).convs)
 
 
-def scaled(clock: str, model: LatencyModel | None, target: Target, precision: Precision, mode: str) -> LatencyModel:
+def scaled(
+    clock: str, model: DeviceLatencyModel | None, target: Target, precision: Precision, mode: str
+) -> ScaledLatencyModel:
     """The cost model of the target, in that precision and power mode, scaled by the files of `clock`.
 
     Raises:
-        CompressError: there is no cost model, or nothing in the files is of the device, the mode and the precision.
+        CompressError: there is no cost model, or nothing in the files is of the device in the mode.
     """
     where = f"clock={clock}"
     if model is None:
@@ -53,10 +54,7 @@ def scaled(clock: str, model: LatencyModel | None, target: Target, precision: Pr
     times = _kept(times, [each.device == target.device for each in times], f"was measured on {target.device}", where)
     fix = f"build with --profile there, or take the mode of the files: {', '.join(sorted({_mode(t) for t in times}))}"
     times = _kept(times, [_mode(each) in ("", mode) for each in times], f"was measured at {mode}", where, fix)
-    chosen = [replace(each, convs=tuple(c for c in each.convs if c.precision == precision)) for each in times]
-    fix = f"build an engine in {precision.upper()} with --profile and add its file"
-    chosen = _kept(chosen, [bool(each.convs) for each in chosen], f"was measured in {precision.upper()}", where, fix)
-    return ScaledLatencyModel(model, chosen, where)
+    return ScaledLatencyModel(model, times, where, precision, model.foresee is not None)
 
 
 def _kept(

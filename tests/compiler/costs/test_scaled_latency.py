@@ -100,4 +100,25 @@ def test_a_network_has_the_other_layers_of_the_one_that_shares_most_convs():
 def test_a_network_of_which_nothing_was_measured_is_refused():
     graph = model(TEXT, w=normal(8, 3, 3, 3), v=normal(4, 8, 1, 1)).graph
     with pytest.raises(CompressError, match=r"clock=x: none of the network's Convs was measured"):
-        scaled((DENSE, 1.0)).graph(graph, infer_shapes(graph))
+        scaled((DENSE, 1.0)).check(graph, infer_shapes(graph))
+    with pytest.raises(CompressError, match=r"clock=x: nothing was measured in INT8"):
+        replace(scaled((DENSE, 1.0)), precision="int8").check(graph, infer_shapes(graph))
+
+
+def test_a_network_of_which_every_conv_was_rewritten_has_the_others_of_the_first():
+    graph = model(TEXT, w=normal(8, 3, 3, 3), v=normal(4, 8, 1, 1)).graph
+    convs = 8 * 27 + 4 * 8
+    assert scaled((DENSE, 1.0), others=0.25).graph(graph, infer_shapes(graph)) == pytest.approx(convs + 0.25)
+
+
+def test_each_precision_has_its_times():
+    times = [TimedConv(DENSE, "fp16", 2.0 * DENSE.weights), TimedConv(DENSE, "int8", 0.5 * DENSE.weights)]
+    measured = ScaledLatencyModel(ByWeight(), [LayerTimes("xavier", None, tuple(times), 0.0)], "clock=x")
+    quantized = replace(DENSE, quantized=True)
+    assert [ratio(measured, each) for each in (DENSE, quantized)] == pytest.approx([2.0, 2.0])
+    assert ratio(replace(measured, precision="int8"), DENSE) == pytest.approx(0.5)
+    assert [ratio(replace(measured, mixed=True), each) for each in (DENSE, quantized)] == pytest.approx([2.0, 0.5])
+
+
+def test_in_a_precision_that_was_not_measured_the_estimate_stands():
+    assert ratio(replace(scaled((DENSE, 2.0)), mixed=True), replace(DENSE, quantized=True)) == 1.0
