@@ -10,7 +10,7 @@ the layer is left as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
@@ -71,15 +71,6 @@ def readers(tensor: gs.Tensor) -> Iterator[gs.Node]:
 def stored_tensor(tensor: gs.Tensor) -> gs.Tensor:
     """The tensor that the file holds for a weight: its codes where it is quantized; the largest that it comes from."""
     return max(sources(tensor), key=_size)
-
-
-def same_stored(nodes: Sequence[gs.Node], index: int) -> list[list[gs.Node]]:
-    """The nodes by the tensor that is stored for their input number `index`; those without one together."""
-    found: dict[int, list[gs.Node]] = {}
-    for node in nodes:
-        given = len(node.inputs) > index and not node.inputs[index].is_empty()
-        found.setdefault(id(stored_tensor(node.inputs[index])) if given else 0, []).append(node)
-    return list(found.values())
 
 
 def _size(tensor: gs.Tensor) -> int:

@@ -21,8 +21,8 @@ of everything. Relative distance of the outputs from those of the pairs as they 
 The third and fourth row are what these networks make of the least of changes: an engine that adds in an order of its
 own is that far away, too, whatever the pairs are.
 
-A bias stays between the steps where layers share it whose inputs have different scales, and behind a MatMul, where an
-Add has it, which is done in float.
+A bias stays between the steps where layers share it whose inputs have different scales. What an Add adds to the result
+of a MatMul is a bias, too: both engines make one kernel of the two.
 
 Sources: NVIDIA TensorRT developer guide, "Q/DQ layer-placement recommendations" (bias with S_x * S_w); onnxruntime,
 `core/optimizer/qdq_transformer/weight_bias_quantization.cc`.
@@ -35,7 +35,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.ties import same_stored
+from ...compiler.graph.rewriter import Rewriter
+from ...compiler.graph.ties import stored_tensor
 from ...compiler.graph.weights import declared_input, resolve
 from ...runtime.rounded_inputs import RoundedInputs
 from ..projection.grid import round_bias
@@ -48,7 +49,7 @@ def corrected(nodes: Sequence[gs.Node], rounded: np.ndarray, seen: Mapping[str, 
     """What keeps the mean outputs of `nodes`, which read one weight, `rounded` (N, d); those that share a bias share
     the new one."""
     found: dict[str, np.ndarray] = {}
-    for alike in same_stored(nodes, 2):
+    for alike in sharing_bias(nodes):
         mean = np.stack([_mean_kept(rounded, seen[node.name]) for node in alike]).mean(axis=0).astype(np.float32)
         found.update((node.name, mean) for node in alike)
     return found
@@ -65,26 +66,45 @@ def in_steps(
         inputs: scales of what `nodes` read, by name; None where that is not rounded.
     """
     found = dict(biases)
-    for alike in same_stored([node for node in nodes if node.name in found or _is_vector(node, graph)], 2):
+    for alike in sharing_bias([node for node in nodes if node.name in found or _is_vector(node, graph)]):
         scales = {inputs[node.name] for node in alike}
         if None in scales or len(scales) > 1:
             continue
         step = np.float32(scales.pop()) * scale
-        found.update((node.name, round_bias(found.get(node.name, stored_bias(node)), step)) for node in alike)
+        for node in alike:
+            found[node.name] = round_bias(found[node.name] if node.name in found else _vector(node), step)
     return found
 
 
-def stored_bias(node: gs.Node) -> np.ndarray:
-    """(N,), or (1,) for all channels: 0 where there is none. Of a MatMul, whose outputs are taken before an Add, there
-    is none."""
-    bias = resolve(node.inputs[2]) if node.op != "MatMul" and len(node.inputs) > 2 else None
-    return np.zeros(1, np.float32) if bias is None else bias.reshape(-1)
+def sharing_bias(nodes: Iterable[gs.Node]) -> list[list[gs.Node]]:
+    """The nodes by the bias that is stored for them; those without one together."""
+    found: dict[int, list[gs.Node]] = {}
+    for node in nodes:
+        tensor = _tensor(node)
+        found.setdefault(0 if tensor is None else id(stored_tensor(tensor)), []).append(node)
+    return list(found.values())
+
+
+def write_bias(rewriter: Rewriter, node: gs.Node, bias: np.ndarray) -> None:
+    """Give a layer another bias (N,)."""
+    if node.op != "MatMul":
+        rewriter.set_weight(node, 2, bias)
+        return
+    adding, stored = node.outputs[0].outputs[0], _stored(node)
+    assert stored is not None
+    index = 1 - next(i for i, tensor in enumerate(adding.inputs) if tensor is node.outputs[0])
+    rewriter.set_weight(adding, index, bias.reshape(stored.shape) if stored.size == bias.size else bias)
+
+
+def stored_bias(node: gs.Node) -> np.ndarray | float:
+    """(N,), 0 where there is none; of a MatMul, whose outputs are taken before an Add, there is none."""
+    bias = None if node.op == "MatMul" else _stored(node)
+    return 0.0 if bias is None else bias.reshape(-1)
 
 
 def largest_bias(node: gs.Node, rows: int) -> np.ndarray | None:
     """(rows,): the largest |bias| that each output channel has, None where there is no constant one."""
-    tensor = _bias_tensor(node)
-    bias = None if tensor is None else resolve(tensor)
+    bias = _stored(node)
     if bias is None:
         return None
     size = np.abs(bias)
@@ -92,8 +112,8 @@ def largest_bias(node: gs.Node, rows: int) -> np.ndarray | None:
     return np.broadcast_to(per_row, (rows,))
 
 
-def _bias_tensor(node: gs.Node) -> gs.Tensor | None:
-    """The bias input, or what an Add after a MatMul adds: engines make one kernel of the two."""
+def _tensor(node: gs.Node) -> gs.Tensor | None:
+    """The bias input, or what an Add after a MatMul adds."""
     if node.op != "MatMul":
         return node.inputs[2] if len(node.inputs) > 2 and not node.inputs[2].is_empty() else None
     reader = node.outputs[0].outputs[0] if len(node.outputs[0].outputs) == 1 else None
@@ -102,11 +122,24 @@ def _bias_tensor(node: gs.Node) -> gs.Tensor | None:
     return next((tensor for tensor in reader.inputs if tensor is not node.outputs[0]), None)
 
 
+def _stored(node: gs.Node) -> np.ndarray | None:
+    tensor = _tensor(node)
+    return None if tensor is None else resolve(tensor)
+
+
+def _vector(node: gs.Node) -> np.ndarray:
+    """Of a layer with a constant bias: (N,), or (1,) for all channels."""
+    bias = _stored(node)
+    assert bias is not None
+    return bias.reshape(-1)
+
+
 def _is_vector(node: gs.Node, graph: gs.Graph) -> bool:
     """It has a constant bias, one for all rows of its outputs."""
-    tensor = _bias_tensor(node) if node.op != "MatMul" else None
-    bias = None if tensor is None or declared_input(tensor, graph) is not None else resolve(tensor)
-    return bias is not None and (bias.ndim == 0 or bias.size == bias.shape[-1])
+    tensor, bias = _tensor(node), _stored(node)
+    if tensor is None or bias is None or declared_input(tensor, graph) is not None:
+        return False
+    return bias.ndim == 0 or bias.size == bias.shape[-1]
 
 
 def _mean_kept(rounded: np.ndarray, inputs: RoundedInputs) -> np.ndarray:

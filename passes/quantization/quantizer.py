@@ -20,7 +20,6 @@ from ...compiler.graph.quantization.qdq import Placement, QuantizedTensor, place
 from ...compiler.graph.quantization.quantizable import channel_axis
 from ...compiler.graph.quantization.quantizers import SYMMETRIC, Grid, quantize_activation, quantize_weight
 from ...compiler.graph.rewriter import Rewriter
-from ...compiler.graph.ties import same_stored
 from ...compiler.graph.weights import resolve
 from ...compiler.jobs import side_by_side
 from ...compiler.pipeline.context import Context
@@ -43,7 +42,7 @@ from ..projection.grid import (
     to_grid,
 )
 from ..projection.ranges import Method, bottom, symmetric, threshold, with_zero_point
-from .biases import Biases, corrected, in_steps, largest_bias, stored_bias
+from .biases import Biases, corrected, in_steps, largest_bias, sharing_bias, stored_bias, write_bias
 from .weight_only import LayerReport, channel_rows
 
 METRIC_SAMPLES = 128
@@ -256,10 +255,10 @@ class Quantizer:
         _, shaped = channel_rows(entry, axis)
         form = "int8-dq" if self.ctx.target.quantization == "int8-dq" else "float-qdq"
         quantize_weight(rewriter, entry, shaped(rounded.codes), rounded.scale, axis, form)
-        for alike in same_stored([node for node in nodes if node.name in rounded.biases], 2):
+        for alike in sharing_bias([node for node in nodes if node.name in rounded.biases]):
             with rewriter.sharing(len(alike)):
                 for node in alike:
-                    rewriter.set_weight(node, 2, rounded.biases[node.name])
+                    write_bias(rewriter, node, rounded.biases[node.name])
 
     def _least(self, nodes: Sequence[gs.Node], rows: int) -> np.ndarray:
         """The least scale per row that leaves room for the biases of all `nodes`."""

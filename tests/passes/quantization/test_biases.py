@@ -29,6 +29,10 @@ CHAIN = TEXT % (
     "a = Conv<pads = [1, 1, 1, 1]>(x, w, b) r = Relu(a) d = Conv<group = 6, pads = [1, 1, 1, 1]>(r, k, b) "
     "s = Relu(d) e = Conv(s, v, c) t = Relu(e) y = Conv<pads = [1, 1, 1, 1]>(t, w)"
 )
+ROWS = Images(normal(3, 4, seed=8))
+MATRICES = (
+    "g (float[N,8] x) => (float[N,5] y) { z = MatMul(x, m) a = Add(z, b) r = Relu(a) u = MatMul(r, n) y = Add(c, u) }"
+)
 TARGETS = ("xavier", "trt10", "ort")
 
 
@@ -43,6 +47,10 @@ def steps(graph: gs.Graph) -> Iterator[tuple[gs.Node, np.ndarray, np.ndarray]]:
         if node.op in ("Conv", "Gemm") and len(node.inputs) > 2:
             scales = [tensor.inputs[0].inputs[1].values for tensor in node.inputs[:2]]
             yield node, resolve(node.inputs[2]), scales[0] * scales[1]
+
+
+def matrices(layer: str, bias: np.ndarray) -> Model:
+    return model(f"g (float[3,4] x) => (float[3,5] y) {{ {layer} }}", m=normal(4, 5, seed=7), b=bias)
 
 
 def distance(wanted: np.ndarray, found: np.ndarray) -> float:
@@ -67,6 +75,15 @@ def test_a_default_session_gives_what_the_pairs_say(target: str):
     assert distance(run(subject, x=IMAGES.x)["y"], default) < 5e-4
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_an_add_adds_to_a_matmul_is_a_bias(target: str):
+    """onnxruntime makes a Gemm of the two, and rounds its bias."""
+    data, weights = Images(normal(200, 8, seed=8)), {"m": normal(8, 6, seed=1), "n": normal(6, 5, seed=3)}
+    subject = quantize(model(MATRICES, **weights, b=normal(6, seed=2), c=normal(5, seed=4)), target, data)
+    (default,) = Session(to_proto(subject), fused=True).run({"x": data.x}).values()
+    assert distance(run(subject, x=data.x)["y"], default) < 1e-4
+
+
 def test_a_bias_of_several_grids_stays_between_the_steps():
     text = TEXT % "a = Conv(x, v, c) r = Relu(a) y = Conv(r, v, c)"
     subject = quantize(model(text, v=normal(4, 4, 1, 1, seed=2), c=WEIGHTS["c"]), bias_correction=False)
@@ -84,24 +101,32 @@ def test_a_shared_bias_of_one_grid_stays_shared():
 
 
 @pytest.mark.parametrize(
-    "bias", [normal(5, seed=6), normal(1, 5, seed=6), np.float32([0.3]), np.array(0.3, np.float32)]
+    "bias",
+    [normal(5, seed=6), normal(1, 5, seed=6), np.float32([0.3]), np.array(0.3, np.float32)],
+    ids=lambda bias: str(bias.shape),
 )
-def test_biases_of_gemms(bias: np.ndarray):
-    text = "g (float[N,4,8,8] x) => (float[N,5] y) { p = GlobalAveragePool(x) f = Flatten(p) y = Gemm(f, m, b) }"
-    subject = quantize(model(text, m=normal(4, 5, seed=7), b=bias), bias_correction=False)
-    ((_, found, step),) = steps(subject.graph)
-    np.testing.assert_array_equal(found, round_bias(np.broadcast_to(bias.reshape(-1), 5), step))
+@pytest.mark.parametrize("layer", ["y = Gemm(x, m, b)", "z = MatMul(x, m) y = Add(b, z)"])
+def test_biases_of_matrices(layer: str, bias: np.ndarray):
+    subject = quantize(matrices(layer, bias), data=ROWS, bias_correction=False)
+    (node,) = (each for each in subject.graph.nodes if each.op in ("Gemm", "MatMul"))
+    one, two = (tensor.inputs[0].inputs[1].values for tensor in node.inputs[:2])
+    found = resolve((node.outputs[0].outputs[0] if node.op == "MatMul" else node).inputs[2 if node.op == "Gemm" else 0])
+    np.testing.assert_array_equal(found.reshape(-1), round_bias(np.broadcast_to(bias.reshape(-1), 5), one * two))
+    assert run(subject, x=ROWS.x)["y"].shape == (3, 5)
 
 
-@pytest.mark.parametrize(
-    ("layer", "bias"),
-    [("y = Gemm(x, m, b)", normal(3, 5, seed=6)), ("z = MatMul(x, m) y = Add(z, b)", normal(5, seed=6))],
-    ids=["a bias per row", "an Add"],
-)
-def test_what_is_no_bias_of_the_layer_stays(layer: str, bias: np.ndarray):
-    data = Images(normal(3, 4, seed=8))
-    subject = quantize(model(f"g (float[3,4] x) => (float[3,5] y) {{ {layer} }}", m=normal(4, 5), b=bias), data=data)
+@pytest.mark.parametrize("layer", ["y = Gemm(x, m, b)", "z = MatMul(x, m) y = Add(z, b)"])
+def test_what_differs_from_row_to_row_stays(layer: str):
+    bias = normal(3, 5, seed=6)
+    subject = quantize(matrices(layer, bias), data=ROWS)
     np.testing.assert_array_equal(subject.graph.tensors()["b"].values, bias)
+
+
+def test_what_is_added_to_two_matrices_stays():
+    layer = "z = MatMul(x, m) k = MatMul(x, m) a = Add(z, k) y = Add(a, z)"
+    before, after = (matrices(layer, normal(5)) for _ in range(2))
+    quantize(after, data=ROWS)
+    assert distance(run(before, x=ROWS.x)["y"], run(after, x=ROWS.x)["y"]) < 0.03
 
 
 def test_a_bias_that_callers_may_give_stays():
