@@ -7,7 +7,8 @@ out (they become inputs), which is enough for shapes and costs: VGG-16 then take
 tests hold parameters and MACs against the published figures.
 
 AlexNet (arXiv:1404.5997), SqueezeNet (arXiv:1602.07360), ResNet (arXiv:1512.03385, stride in the 3x3 of a bottleneck),
-VGG (arXiv:1409.1556), DenseNet (arXiv:1608.06993), MobileNet-v1 (arXiv:1704.04861).
+VGG (arXiv:1409.1556), DenseNet (arXiv:1608.06993), MobileNet-v1 and v2 (arXiv:1704.04861, 1801.04381; ReLU for ReLU6),
+MnasNet-B1 (arXiv:1807.11626).
 """
 
 from __future__ import annotations
@@ -190,6 +191,40 @@ def mobilenet_v1(net: Network) -> str:
     return net.classify(x)
 
 
+def mobilenet_v2(net: Network) -> str:
+    x = net.conv_bn_relu("input", 32, 3, 2)
+    plan = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
+    for expansion, n, repeat, stride in plan:
+        for index in range(repeat):
+            x = _inverted(net, x, n, 3, 1 if index else stride, expansion)
+    return net.classify(net.conv_bn_relu(x, 1280, 1))
+
+
+def mnasnet(net: Network, width: float) -> str:
+    """MnasNet-B1, its channels times `width`, in eights and at least nine tenths of that."""
+    stem, first, *rest = (_eights(width * n) for n in (32, 16, 24, 40, 80, 96, 192, 320))
+    x = net.conv_bn_relu(net.conv_bn_relu("input", stem, 3, 2), stem, 3, group=stem)
+    x = net.bn(net.conv(x, first, 1))
+    plan = [(3, 3, 3, 2), (5, 3, 3, 2), (5, 6, 3, 2), (3, 6, 2, 1), (5, 6, 4, 2), (3, 6, 1, 1)]
+    for n, (kernel, expansion, repeat, stride) in zip(rest, plan, strict=True):
+        for index in range(repeat):
+            x = _inverted(net, x, n, kernel, 1 if index else stride, expansion)
+    return net.classify(net.conv_bn_relu(x, 1280, 1))
+
+
+def _inverted(net: Network, x: str, n: int, kernel: int, stride: int, expansion: int) -> str:
+    """An inverted residual block."""
+    wide = net.channels[x] * expansion
+    y = x if expansion == 1 else net.conv_bn_relu(x, wide, 1)
+    y = net.bn(net.conv(net.conv_bn_relu(y, wide, kernel, stride, group=wide), n, 1))
+    return net.node("Add", [y, x]) if stride == 1 and net.channels[x] == n else y
+
+
+def _eights(value: float) -> int:
+    nearest = max(8, int(value + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * value else nearest + 8
+
+
 def chain(net: Network, layers: int, channels: int) -> str:
     """So many 3 x 3 Convs in a row at 28 x 28, behind a stem: what is measured when one number grows at a time."""
     x = net.conv_bn_relu("input", channels, 7, 8)
@@ -214,6 +249,8 @@ ARCHITECTURES: dict[str, Callable[[Network], str]] = {
     "densenet121": partial(densenet, repeats=(6, 12, 24, 16)),
     "densenet169": partial(densenet, repeats=(6, 12, 32, 32)),
     "mobilenet_v1": mobilenet_v1,
+    "mobilenet_v2": mobilenet_v2,
+    **{f"mnasnet{width}".replace(".", "_"): partial(mnasnet, width=width) for width in (0.5, 0.75, 1.0, 1.3)},
 }
 
 

@@ -11,7 +11,14 @@ log(estimate / published). A line has
     leave_one_out    the estimate of the fit to the others
 
 Then checks on networks that are in no fit: DenseNet-121 of the same table (the rule that a Concat is one copy was
-chosen with it in view), and INT8 results of MLPerf inference (v1.1 ResNet-50 at p50, single stream; v0.5 MobileNet-v1).
+chosen with it in view); MobileNet-v2 and MnasNet at four widths, of the table that took its place
+(docs/benchmarks/jetson_xavier.md at d1e7d4c, measured alike: the other networks within 8 % of the first table but for
+DenseNet-121, which takes twice as long there); and INT8 results of MLPerf inference (v1.1 ResNet-50 at p50, single
+stream; v0.5 MobileNet-v1). `ratio` lines are times of one network over those of another, in which the clocks of the
+device cancel: MnasNet's widths show what narrower layers save, and the ResNets are those of a third table
+(Nota-NetsPresso/netspresso-trainer at 5c32131, docs/benchmarks/device_matrix/tensorrt.md: Jetson Xavier, JetPack 4.6,
+FP16, the power mode not named; ResNet-18, 34 and 50 take 20, 21 and 8 % less there than in the second).
+
 Last come the fit without the `serial` term, and the constants, which are kept in `compiler/costs/latency/constants.py`.
 """
 
@@ -51,8 +58,20 @@ PUBLISHED = {  # throughput per second, latency in ms
 }
 CHECKS: list[tuple[str, PrecisionRequest, float]] = [
     ("densenet121", "fp16", 1000 / 168),
+    ("mobilenet_v2", "fp16", 1000 / 723),
+    ("mnasnet0_5", "fp16", 1000 / 883),
+    ("mnasnet0_75", "fp16", 1000 / 751),
+    ("mnasnet1_0", "fp16", 1000 / 667),
+    ("mnasnet1_3", "fp16", 1000 / 573),
     ("resnet50", "int8", 1.817),
     ("mobilenet_v1", "int8", 0.572),
+]
+RATIOS: list[tuple[str, str, float]] = [
+    ("mnasnet0_5", "mnasnet1_0", 667 / 883),
+    ("mnasnet0_75", "mnasnet1_0", 667 / 751),
+    ("mnasnet1_3", "mnasnet1_0", 667 / 573),
+    ("resnet34", "resnet18", 1.99773 / 1.10724),
+    ("resnet50", "resnet18", 2.83026 / 1.10724),
 ]
 FIELDS = ("efficiency", "bandwidth", "overhead", "serial")
 START, LOW, HIGH = (0.7, 0.75, 15.0, 20.0), (0.05, 0.05, 1.0, 0.0), (1.0, 1.0, 60.0, 1000.0)
@@ -118,6 +137,9 @@ def main() -> None:
     for name, precision, ms in CHECKS:
         error = checks[name, precision]
         show(check=name, precision=precision, published_ms=ms, estimate_ms=ms * (1 + error), error=error)
+    for name, whole, ratio in RATIOS:
+        ms, other = (estimate(kernels(each, "fp16"), constants) for each in (name, whole))
+        show(ratio=f"{name}/{whole}", published=ratio, estimated=ms / other)
     plain = left_out(networks, published, [field for field in FIELDS if field != "serial"])
     show(without="serial", leave_one_out_rms=rms(plain.values()), leave_one_out_max=max(map(abs, plain.values())))
     show(leave_one_out_rms=rms(errors.values()), leave_one_out_max=max(map(abs, errors.values())),

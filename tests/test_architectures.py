@@ -30,6 +30,11 @@ PUBLISHED = {  # parameters; GMACs (torchvision's model table; MobileNet: arXiv:
     "densenet121": (7_978_856, 2.83),
     "densenet169": (14_149_480, 3.36),
     "mobilenet_v1": (4_231_976, 0.569),
+    "mobilenet_v2": (3_504_872, 0.301),
+    "mnasnet0_5": (2_218_512, 0.104),
+    "mnasnet0_75": (3_170_208, 0.215),
+    "mnasnet1_0": (4_383_312, 0.314),
+    "mnasnet1_3": (6_282_256, 0.526),
 }
 
 

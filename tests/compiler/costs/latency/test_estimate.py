@@ -59,6 +59,15 @@ def test_published_networks_rank_as_published(fit: ModuleType):
         assert estimates[name] == pytest.approx(1000 / throughput, rel=0.1)
 
 
+def test_published_ratios(fit: ModuleType):
+    """Of networks that are in no fit, or of another table: in the right order, and within a sixth."""
+    for name, whole, published in fit.RATIOS:
+        ratio = latency(network(name), precision="fp16").ms / latency(network(whole), precision="fp16").ms
+        assert (ratio < 1) == (published < 1)
+        assert ratio == pytest.approx(published, rel=0.17)
+        assert 0.4 < (1 - ratio) / (1 - published) < 1.15
+
+
 @pytest.mark.slow
 def test_each_network_is_within_a_quarter_when_the_fit_leaves_it_out(fit: ModuleType):
     published = {name: 1000 / throughput for name, (throughput, _) in fit.PUBLISHED.items()}
