@@ -8,9 +8,9 @@ known, the layer's share of the multiply-accumulates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
@@ -18,7 +18,6 @@ from ...compiler.costs.latency import DEVICES, Latency, PrecisionRequest, estima
 from ...compiler.costs.network_cost import conv_costs
 from ...compiler.costs.unknown import UnknownShape
 from ...compiler.graph.shapes import Shapes
-from ...compiler.pipeline.data import Progress
 from ...runtime.shapes import network_shapes
 from .quantizer import Quantizer
 
@@ -38,17 +37,6 @@ class TimeSaved:
     @property
     def ms(self) -> Mapping[str, float]:
         return {} if self.together is None else self.by_layer
-
-    def alone(self, units: Sequence[Sequence[str]], progress: Progress) -> TimeSaved:
-        """With what the network takes longer for each unit alone in float, in equal parts for its layers."""
-        if self.together is None:
-            return self
-        found: dict[str, float] = {}
-        with progress("time that INT8 saves", len(units)) as advance:
-            for unit in units:
-                found |= dict.fromkeys(unit, max(self.together(unit), 0.0) / len(unit))
-                advance()
-        return replace(self, by_layer=found)
 
     def cost(self, in_float: Collection[str]) -> str:
         """What these layers cost in float, as part of a sentence; empty where it is not known."""

@@ -63,6 +63,11 @@ def in_float(result: PassResult) -> list[str]:
     return [each.node for each in result.decisions if each.action == "skipped"]
 
 
+def costly(result: PassResult) -> list[str]:
+    """Layers in float that INT8 makes faster."""
+    return [each.node for each in result.decisions if each.action == "skipped" and each.figures["ms_saved"] > 0]
+
+
 def error(before: Model, after: Model) -> float:
     return SampleJudge.of(before.graph, IMAGES, "error").judge(after.graph).loss
 
@@ -71,13 +76,20 @@ def test_the_layer_that_costs_most_stays_in_float():
     before, after, whole = network(), network(), network()
     result = quantized(after, error=0.1)
     quantized(whole, noise=1.0)
-    assert in_float(result) == [DEPTHWISE]
+    assert costly(result) == [DEPTHWISE]
     assert error(before, after) < 0.1 < error(before, whole)
     (decision,) = (each for each in result.decisions if each.node == DEPTHWISE)
     assert decision.reason.startswith("stays in float for error=0.1: INT8 in it alone costs ")
     assert decision.reason.endswith(" us")
-    assert any(note.startswith("error=0.1: error=0.0") and "1 layer in float" in note for note in result.notes)
-    assert any("1 layer in float (estimated to take " in note for note in result.notes)
+    assert any(note.startswith("error=0.1: error=0.0") and "2 layers in float" in note for note in result.notes)
+    assert any("2 layers in float (estimated to take " in note for note in result.notes)
+
+
+def test_layers_that_float_makes_faster_leave_with_the_first():
+    result = quantized(network(), error=0.1)
+    assert in_float(result) == ["Conv_0", DEPTHWISE]
+    reason = next(each.reason for each in result.decisions if each.node == "Conv_0")
+    assert " of the outputs, and takes longer by " in reason
 
 
 def test_the_report_says_what_int8_costs_and_saves_in_every_layer():
@@ -89,7 +101,7 @@ def test_the_report_says_what_int8_costs_and_saves_in_every_layer():
         assert all(keys <= set(each.figures) for each in result.decisions)
         losses = {each.node: each.figures["int8_loss"] for each in result.decisions}
         assert losses[DEPTHWISE] > 0.1 > 0.01 > max(loss for name, loss in losses.items() if name != DEPTHWISE)
-        assert result.metrics["quantized"] == 3
+    assert [result.metrics["quantized"] for result in results] == [2, 3]
     assert any("1 layer stays in float (estimated to take " in note for note in results[1].notes)
 
 
@@ -157,7 +169,7 @@ def test_a_matmul_that_costs_most_stays_in_float():
     gains = np.geomspace(1, 1000, 6, dtype=np.float32)
     before, after = (matmuls(normal(6, 6, seed=3) * gains, normal(6, 5, seed=4) / gains[:, None]) for _ in range(2))
     result = quantized(after, error=0.03)
-    assert in_float(result) == ["MatMul_3"]
+    assert "MatMul_3" in in_float(result)
     assert error(before, after) < 0.03
 
 
