@@ -24,7 +24,7 @@ from accuracy import PREPROCESS, top1
 from peer_tools import Peer
 
 ROUNDS, FEWEST_ROUNDS, WARM_UP, TIMED_SECONDS = 300, 30, 10, 10.0
-SURE = 0.3
+FEWER, SURE = 64, 0.3
 DEVICE = "xavier"
 VALUES = {"classes": "top1", "boxes": "map50", "mask": "miou"}
 """What `real.py` calls the figure of each task."""
@@ -70,13 +70,13 @@ def prepare_cifar(assets: Path, name: str, network: Path, images: Path, samples:
 
 
 def prepare_real(assets: Path, name: str, network: Path, images: Path, samples: int) -> None:
-    """As many samples as there are, at most."""
+    """As many samples as there are, at most; `FEWER` where outputs have more than classes."""
     import numpy as np
 
     shutil.copyfile(real_networks(assets)[name], network)
-    packed = images.with_suffix(".npz")
-    command = [sys.executable, str(assets / "tools" / "real.py"), "data", name, str(packed), "--n", str(samples)]
-    subprocess.run(command, check=True)
+    tool, packed = assets / "tools" / "real.py", images.with_suffix(".npz")
+    count = samples if load_tool(tool).NETS[name][3] == "classes" else min(samples, FEWER)
+    subprocess.run([sys.executable, str(tool), "data", name, str(packed), "--n", str(count)], check=True)
     with np.load(packed) as arrays:
         np.save(images, next(iter(arrays.values())))
     packed.unlink()
@@ -123,7 +123,7 @@ def judge_real(assets: Path, name: str, source: Path, small: Path, images: int) 
 
 
 class RealJudge:
-    """What `real.py` says of files, and what is measured beside it; one thread.
+    """What `real.py` says of files, and what is measured beside it.
 
     Args:
         tool: the file of `real.py`.
@@ -191,11 +191,12 @@ def load_tool(path: Path) -> Any:
 
 
 def session(path: str, fused: bool) -> Any:
-    """Of onnxruntime, on one thread."""
+    """Of onnxruntime; threads wait without a loop."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.disable_quant_qdq", "0" if fused else "1")
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 

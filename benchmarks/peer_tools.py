@@ -52,10 +52,9 @@ def ours(source: Path, target: Path, images: Any, setting: str) -> None:
 def onnxruntime(source: Path, target: Path, images: Any, setting: str) -> None:
     """Static quantization as the documentation advises: S8S8 first, U8S8 with a reduced range for x86 without VNNI."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_dynamic, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     recent, prepared = (target.with_suffix(f".{step}.onnx") for step in ("recent", "prepared"))
-    quant_pre_process(str(raise_opset(source, recent)), str(prepared))
+    prepare(str(raise_opset(source, recent)), str(prepared))
     if setting.endswith(WITHOUT_DATA):
         quantize_dynamic(str(prepared), str(target), per_channel=True)
         return
@@ -75,6 +74,16 @@ def onnxruntime(source: Path, target: Path, images: Any, setting: str) -> None:
         calibrate_method=CalibrationMethod[methods[method]],
         extra_options={**TENSORRT, **stride} if engine else {},
     )
+
+
+def prepare(source: str, target: str) -> None:
+    """As the documentation has it, without symbolic shapes where they cannot be inferred."""
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    try:
+        quant_pre_process(source, target)
+    except Exception:
+        quant_pre_process(source, target, skip_symbolic_shape=True)
 
 
 def raise_opset(source: Path, target: Path) -> Path:
