@@ -1,4 +1,4 @@
-# make demo    compress the sample network and print its accuracy before and after; writes out/
+# make demo    make the sample network faster, print its accuracy and its time before and after; writes out/
 # make test    lint, types and tests
 # make docs    the pages of docs/ as a site in out/docs
 # make lock    constraints.txt anew, with the newest versions that pyproject.toml allows
@@ -13,6 +13,7 @@ AUDIT := $(BIN)/uv tool run --quiet pip-audit --strict --no-deps --disable-pip -
 NETWORK := models/resnet20_cifar10.onnx
 SAMPLE := models/cifar10_sample.npz
 OUT := out/resnet20_cifar10.compressed.onnx
+HERE := out/resnet20_cifar10.ort.onnx
 export ONNX_COMPRESS_TRAIN_ENV ?= $(CURDIR)/.stamp/train-env
 TRAIN_ENV := $(ONNX_COMPRESS_TRAIN_ENV)/onnx-compress-requirements.txt
 
@@ -20,11 +21,15 @@ TRAIN_ENV := $(ONNX_COMPRESS_TRAIN_ENV)/onnx-compress-requirements.txt
 
 demo: .stamp/demo
 	mkdir -p out
-	$(BIN)/onnx-compress $(NETWORK) -p basis:macs=0.5,quantize --data $(SAMPLE)#train_images --preprocess cifar10 \
+	$(BIN)/onnx-compress $(NETWORK) -p depth,quantize --data $(SAMPLE)#train_images --preprocess cifar10 \
 		--report out/report.json --output $(OUT) --overwrite
 	$(BIN)/onnx-compress report out/report.json --output out/report.html --overwrite
 	$(BIN)/onnx-compress eval $(NETWORK) --data $(SAMPLE) --preprocess cifar10
 	$(BIN)/onnx-compress eval $(OUT) --data $(SAMPLE) --preprocess cifar10
+	$(BIN)/onnx-compress $(NETWORK) -p depth,quantize --data $(SAMPLE)#train_images --preprocess cifar10 \
+		--target ort --output $(HERE) --overwrite --quiet
+	$(BIN)/onnx-compress eval $(HERE) --data $(SAMPLE) --preprocess cifar10
+	$(BIN)/onnx-compress bench $(NETWORK) $(HERE)
 
 test: .stamp/test .stamp/torch $(TRAIN_ENV)
 	$(BIN)/ruff check .

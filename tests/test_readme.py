@@ -44,7 +44,7 @@ def test_its_first_steps_can_be_typed(place: Path):
         else:
             pytest.importorskip("torch")
             runpy.run_path(words[0])
-    assert (place / "half.html").stat().st_size > 50_000
+    assert (place / "fast.html").stat().st_size > 50_000
 
 
 COMMANDS = (

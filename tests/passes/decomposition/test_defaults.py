@@ -70,6 +70,13 @@ def test_without_data_what_gets_no_faster_stays() -> None:
     assert applied(model, "basis:energy=0.99").changed
 
 
+@pytest.mark.parametrize(("size", "changed"), [("1x256x14x14", False), ("8x256x14x14", True), ("1x256x40x40", True)])
+def test_what_pays_hangs_on_the_batch_and_the_sizes_that_are_asked_for(size: str, changed: bool) -> None:
+    text = "g (float[N,256,H,W] x) => (float[N,256,H,W] y) { y = Conv<pads=[1,1,1,1]>(x, w) }"
+    model = builders.model(text, w=lowrank(16, 256, 256))
+    assert applied(model, "basis:form=channel", shapes=(f"x:{size}",)).changed == changed
+
+
 def test_where_no_times_are_known_fewer_macs_are_taken_and_a_note_says_so() -> None:
     result = applied(builders.model(NARROW, w=lowrank(2, 8, 8)), "basis", target="ort")
     assert result.changed
