@@ -14,7 +14,8 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, prod
 
@@ -30,6 +31,7 @@ WHERE = "--memory"
 PER_MOMENT = 32
 COPIES = 8
 SHARE = 4
+MOST_MAPPED, LEAST_RETURNED = -4, -1  # M_MMAP_MAX and M_TRIM_THRESHOLD of malloc.h
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,27 @@ def trim() -> None:
     release = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if release is not None:
         release(0)
+
+
+@contextmanager
+def kept_memory() -> Generator[None]:
+    """Within it the C library keeps large arrays that become free for the next ones; at the end they are given back.
+
+    That of GNU otherwise returns each to the system, which clears every page of the next one: a fifth of the processor
+    time of a training step on images of 224 x 224. The peak is the same.
+    """
+    tune = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if tune is None:
+        yield
+        return
+    tune(MOST_MAPPED, 0)
+    tune(LEAST_RETURNED, 2**31 - 1)
+    try:
+        yield
+    finally:
+        tune(MOST_MAPPED, 2**16)  # GNU's own
+        tune(LEAST_RETURNED, 2**26)  # the most that it comes to by itself
+        trim()
 
 
 def peak() -> int:

@@ -15,6 +15,7 @@ import onnx
 from ...compiler.errors import CompressError, Unavailable
 from ...compiler.jobs import inner_threads
 from ...compiler.pipeline.data import Feeds
+from ..memory import kept_memory
 from .engine import Program
 
 try:
@@ -48,7 +49,8 @@ class TorchEngine:
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads or inner_threads() or before)
         try:
-            yield TorchTrainer(program, torch.device(self._device))
+            with kept_memory():
+                yield TorchTrainer(program, torch.device(self._device))
         finally:
             torch.set_num_threads(before)
 

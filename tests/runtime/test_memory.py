@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import resource
 from pathlib import Path
 
 import builders
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from onnx_compress.api import compress
 from onnx_compress.compiler.errors import UsageError
-from onnx_compress.runtime.memory import memory_budget, parse_bytes, peak, trim
+from onnx_compress.runtime.memory import kept_memory, memory_budget, parse_bytes, peak, trim
 
 GRAPH = "g (float[N,3,16,16] x) => (float[N,4,16,16] y) { a = Conv<pads=[1,1,1,1]>(x, w) y = Relu(a) }"
 SHAPES = {"x": (1, 3, 16, 16), "a": (1, 4, 16, 16), "y": (1, 4, 16, 16)}
@@ -75,3 +76,19 @@ def test_free_memory_is_given_back() -> None:
     trim()
     assert held() < full - 2**26
     assert last.all()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_large_arrays_are_kept_for_the_next_ones() -> None:
+    before = held()
+    with kept_memory():
+        faults = [faults_of_an_array() for _ in range(3)]
+    assert min(faults[1:]) < 100
+    assert held() < before + 2**25
+
+
+def faults_of_an_array() -> int:
+    """How many pages the system had to bring for 64 MB that are written."""
+    begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(2**23)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begun
