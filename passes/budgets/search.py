@@ -41,7 +41,7 @@ from ...compiler.report.formatting import counted
 from ...runtime.quality.comparison import WORST, Judged
 from ...runtime.quality.judge import AUTO, Judge, OwnJudge, SampleJudge, judge_of_run
 from ...runtime.subsets import halves
-from .budget import DEFAULT_AGREEMENT, DEFAULT_DROP, DEFAULT_ERROR, Budget, BudgetUnreachable
+from .budget import DEFAULT_AGREEMENT, DEFAULT_DROP, DEFAULT_ERROR, SEARCHED, Budget, BudgetUnreachable
 
 TRIALS = 6
 FIRST = 0.6
@@ -72,6 +72,12 @@ ALLOWED: Mapping[str, Callable[[float], float]] = {
 SHOWN: Mapping[str, Callable[[float], float]] = {**ALLOWED, "accuracy_drop": lambda loss: 100 * loss}
 COSTS = {"macs": "MACs", "latency": "time", "params": "parameters", "bytes": "bytes"}
 OWN = "metric-drop is in the units of a metric of your own"
+
+
+def worth(budget: Budget) -> float:
+    """The share of its cost that rewrites have to be able to save before anything is fitted: no search for time ends
+    nearer to what there is."""
+    return max(budget.worth, CLOSE) if budget.rule in SEARCHED and budget.cost == "latency" else budget.worth
 
 
 @dataclass(frozen=True)
@@ -253,7 +259,7 @@ class SearchOutcome:
         wanted = self.search.figure(self.search.allowed)
         if not self.trials:
             least = max(self.search.worth, CLOSE)
-            what = f"all that could go saves less than {least:.1%} of the {COSTS[self.search.cost]}"
+            what = f"all that could go saves less than {100 * least:g}% of the {COSTS[self.search.cost]}"
             return f"{what}: every layer is left as it is"
         if self.best is None:
             return f"{wanted} cannot be reached: {self._nearest()}; every layer is left as it is"

@@ -22,7 +22,7 @@ from ..budgets.budgeted_pass import UNTOUCHED, SizingPass
 from ..budgets.clock import MEASURED, MODEL, has
 from ..budgets.costs import Costs
 from ..budgets.file_size import rewrite_within
-from ..budgets.search import BudgetSearch, search_smallest
+from ..budgets.search import BudgetSearch, search_smallest, worth
 from ..fitting.lockstep import FitOptions
 from ..sensitivity.measure import SensitivityMeter
 from .candidates import choose
@@ -138,7 +138,7 @@ class DecompositionPass(SizingPass):
             data=data,
             meter=meter,
             others=self._others(ctx, budget),
-            worth=budget.worth,
+            worth=worth(budget),
         )
         names = [form.name for form in options.forms]
         meter.prepare(

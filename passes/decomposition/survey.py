@@ -146,7 +146,7 @@ def _worth_it(
     saved = sum(each.dense.costs[unit] - min(choice.costs[unit] for choice in each.choices) for each in offered)
     if saved >= options.worth * original[unit]:
         return offered, []
-    why = f"all that could be rewritten would save less than {options.worth:.0%} of the {COSTS[unit]}"
+    why = f"all that could be rewritten would save less than {100 * options.worth:g}% of the {COSTS[unit]}"
     spared = [use.name for each in offered if not _sized(each.conv, ctx) for use in each.conv.uses]
     return [each for each in offered if _sized(each.conv, ctx)], [Decision(name, "skipped", why) for name in spared]
 

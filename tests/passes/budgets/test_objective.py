@@ -48,6 +48,13 @@ class Stub:
         return len(convs) * self.start + self.each * (graph_cost(graph, shapes).macs or 0) + extra
 
 
+class Beside(Stub):
+    """Nearly all of the time is not that of Convs."""
+
+    def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
+        return 100.0 + super().graph(graph, shapes)
+
+
 def network() -> Model:
     """Both Convs are of rank 2 but for noise."""
     low = builders.normal(64, 2) @ builders.normal(2, 72, seed=1)
@@ -94,6 +101,16 @@ def test_what_saves_nothing_in_the_network_as_a_whole_is_taken_back(monkeypatch:
     assert digest(model) == digest(network())
     assert any(note.startswith("the network as a whole would take no less time (") for note in result.notes)
     assert not any(name.endswith("_kept") for name in result.metrics)
+
+
+def test_what_could_save_next_to_nothing_is_not_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fitted: the Convs are a hundredth of the time."""
+    monkeypatch.setattr("onnx_compress.passes.decomposition.survey.curve_fits", None)
+    model, result = applied("basis:error=0.2", monkeypatch, Beside())
+    assert digest(model) == digest(network()) and not result.changed
+    assert {each.reason for each in result.decisions} == {
+        "all that could be rewritten would save less than 1.5% of the time"
+    }
 
 
 def test_a_limit_of_time_is_kept_by_the_network_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
