@@ -1,6 +1,14 @@
 """The engine `torch`: PyTorch's functions and its automatic differentiation, in this process.
 
-The program is compiled once (`torch_program`). Images and their filters lie in memory with channels last.
+The program is compiled once (`torch_program`). Images and their filters lie in memory with channels last. Processor
+time of a step, one thread, relative to that, ResNet-20 (128 images), MobileNet-v2 and EfficientNet-Lite0 (16 of 224 x
+224):
+
+    channels first                      1.24    1.37    1.38
+    bfloat16 where autocast takes it    0.56    0.65    0.99      on an EPYC with AVX512-BF16; not offered
+
+In bfloat16 the gradients of a ResNet-20 at half its MACs have a cosine of 0.945 (the worst array) to those in float32,
+0.994 in the median; after 28 steps the divergence was 0.718, and 0.724 in float32.
 """
 
 # pyright: reportMissingModuleSource=false
