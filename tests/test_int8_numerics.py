@@ -17,7 +17,7 @@ from onnx_compress.compiler.graph.convs import has_bias
 from onnx_compress.compiler.graph.weights import resolve
 from onnx_compress.runtime.data import load_data, model_inputs
 from onnx_compress.runtime.preprocess import parse_preprocess
-from onnx_compress.runtime.session import graph_session
+from onnx_compress.runtime.session import Session, graph_session
 
 MODELS = Path(__file__).parents[1] / "models"
 Tensors = dict[str, np.ndarray]
@@ -76,3 +76,23 @@ def test_layers_differ_by_one_lsb_at_most(observed: tuple[gs.Graph, Tensors]):
         apart = quantize(y, lsb).astype(int) - quantize(expected, lsb).astype(int)
         assert np.abs(apart).max() <= 1, node.name
         assert np.mean(apart != 0) < 1e-3, node.name
+
+
+def test_biases_are_sums_that_kernels_can_hold(observed: tuple[gs.Graph, Tensors]):
+    graph, _ = observed
+    layers = [node for node in graph.nodes if node.op in ("Conv", "Gemm") and has_bias(node)]
+    assert len(layers) > 20
+    for node in layers:
+        bias, *scales = (resolve(each) for each in (node.inputs[2], *(t.inputs[0].inputs[1] for t in node.inputs[:2])))
+        step = scales[0] * scales[1]
+        codes = np.rint(bias / step).astype(np.int32)
+        np.testing.assert_array_equal(bias, codes.astype(np.float32) * step)
+
+
+def test_a_default_session_says_the_same(observed: tuple[gs.Graph, Tensors]):
+    """Up to the order of additions, which differs from processor to processor."""
+    graph, tensors = observed
+    model, name = gs.export_onnx(graph), graph.inputs[0].name
+    for output, found in Session(model, fused=True).run({name: tensors[name]}).items():
+        wanted = tensors[output]
+        assert np.linalg.norm(found - wanted) < 0.015 * np.linalg.norm(wanted)
