@@ -61,6 +61,18 @@ def test_points_are_within_budget_and_judged_on_other_samples(model: Path, data:
     assert found["points"][0]["pipeline"] == "basis:macs=0.4" and found["original"]["latency_ms"] > 0
 
 
+def test_shares_of_time_are_of_what_the_network_takes_in_int8(model: Path, data: Path) -> None:
+    alone, quantized = (
+        points(model, f"{data}#images", "--method", method, "--high", 0.4, count=1)
+        for method in ("basis", "basis,quantize")
+    )
+    assert quantized["original"]["latency_ms"] != alone["original"]["latency_ms"]
+    (point,) = quantized["points"]
+    assert point["latency_kept"] == pytest.approx(point["latency_ms"] / quantized["original"]["latency_ms"])
+    assert any("of what the network takes in INT8" in note for note in quantized["notes"])
+    assert not any("INT8" in note for note in alone["notes"])
+
+
 def test_outputs_that_are_no_class_scores_are_judged_by_their_error(
     model: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

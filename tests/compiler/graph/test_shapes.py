@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from builders import model, normal
 from onnx_compress.compiler.graph.io import from_proto, to_proto
-from onnx_compress.compiler.graph.shapes import NOMINAL, infer_shapes, input_shapes, symbolic_shapes
+from onnx_compress.compiler.graph.shapes import NOMINAL, infer_shapes, input_shapes, static_shapes, symbolic_shapes
 from onnx_compress.compiler.graph.weightless import export_for_inference
 
 
@@ -91,3 +91,19 @@ def test_custom_operators_are_believed():
     )
     content.graph.value_info.append(onnx.helper.make_tensor_value_info("a", 1, [1, 5]))
     assert infer_shapes(from_proto(content).graph)["y"] == (1, 5)
+
+
+def test_a_batch_is_one_sample_unless_shapes_are_batched() -> None:
+    source = model("g (float[N,3,H] x, float[N,4] state) => (float[N,3,H] y) { y = Relu(x) }")
+    sample = {"x": (8, 3, 7), "state": (1, 4)}
+    assert static_shapes(source.graph, sample)["y"] == (1, 3, 7)
+    batched = static_shapes(source.graph, sample, batched=True)
+    assert batched["y"] == (8, 3, 7) and batched["state"] == (8, 4), "one name, one size"
+    assert input_shapes(source.graph, sample, batched=True)["state"] == (8, 4)
+
+
+def test_a_batch_without_a_name_is_that_of_its_own_input() -> None:
+    source = model("g (float[?,3] x, float[2,4] state) => (float[?,3] y) { y = Relu(x) }")
+    assert static_shapes(source.graph, {"x": (8, 3)}, batched=True)["y"] == (8, 3)
+    assert static_shapes(source.graph, {"x": (8, 3)})["y"] == (1, 3)
+    assert static_shapes(source.graph, batched=True)["state"] == (2, 4)
