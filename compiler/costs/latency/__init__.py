@@ -13,9 +13,9 @@ Nothing was measured by this project: four constants are fitted to the published
     in no fit: ResNet-50, MobileNet-v1 INT8       16 % too slow, 21 % too fast
 
 What narrower layers save is underestimated where kernels are small: a MnasNet of half the width takes 0.76 of the time
-of the whole one as published, 0.88 by the estimate; of 0.75 the width 0.89 and 0.95, of 1.3 1.16 and 1.09. Tables differ
-by as much as the model does: in one of JetPack 4.6, ResNet-34 and 50 take 1.80 and 2.56 times what ResNet-18 does, 1.87
-and 2.19 times by the estimate, and ResNet-18 takes a fifth less there than in the table of the fit.
+of the whole one as published, 0.88 by the estimate; of 0.75 the width 0.89 and 0.95, of 1.3 1.16 and 1.09. Tables
+differ by as much as the model does: in one of JetPack 4.6, ResNet-34 and 50 take 1.80 and 2.56 times what ResNet-18
+does, 1.87 and 2.19 times by the estimate, and ResNet-18 takes a fifth less there than in the table of the fit.
 
 What was tried, by the leave-one-out error (root mean square, greatest):
 
