@@ -50,7 +50,10 @@ def build(
         typer.Option(min=0, max=3600, help="With --profile, on a Jetson: run so long for the power; 0: leave out."),
     ] = SECONDS,
     via: Annotated[
-        Literal["auto", "python", "trtexec"], typer.Option(help="What builds; auto: trtexec if installed, else python.")
+        Literal["auto", "python", "trtexec", "profile"],
+        typer.Option(
+            help="What builds; auto: trtexec if installed, else python; profile: nothing, the profile is there already."
+        ),
     ] = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -108,7 +111,11 @@ def _print_log(text: str) -> None:
 def show(console: Console, built: BuildResult) -> None:
     """The file, what was measured, and the layers that take longest."""
     tool = f"{built.tool} {built.version}".strip()
-    console.print(f"wrote {built.engine}: {built.engine_bytes} bytes, {tool}, {built.seconds:.1f} s", soft_wrap=True)
+    if built.engine is None:
+        console.print(f"{len(built.times)} Convs are timed in the profile")
+    else:
+        wrote = f"wrote {built.engine}: {built.engine_bytes} bytes, {tool}, {built.seconds:.1f} s"
+        console.print(wrote, soft_wrap=True)
     if built.latency is not None:
         tail = "".join(f", {share:g} % below {value:g} ms" for share, value in built.latency.percentiles.items())
         console.print(f"latency: median {built.latency.median:g} ms{tail}", soft_wrap=True)

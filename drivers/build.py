@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,19 +20,18 @@ from ..compiler.report import MeasuredReport
 from ..compiler.targets import Target
 from ..compiler.targets.trtexec import EngineOptions, arguments, precision, steady_latency
 from ..runtime.tensorrt.builder import INSTALL, build_engine
-from ..runtime.tensorrt.layers import read_origins, read_profile, times_by_node
 from ..runtime.tensorrt.log import LatencyStatistics
 from ..runtime.tensorrt.measured import add_engine, network_of
 from ..runtime.tensorrt.power import PowerFigures, PowerSettings
-from ..runtime.tensorrt.power_mode import check_mode, current_mode
+from ..runtime.tensorrt.power_mode import check_mode, current_mode, plain
 from ..runtime.tensorrt.program import find_trtexec, run_trtexec
-from ..runtime.tensorrt.timed_convs import add_timed_convs, timed_convs
+from .engine_layers import layer_times
 from .engine_power import run_for_power
 from .paths import model_places
 
-Way = Literal["auto", "python", "trtexec"]
+Way = Literal["auto", "python", "trtexec", "profile"]
+"""profile: nothing is built; the profile is there, written by trtexec on the device."""
 HERE = "put trtexec on the PATH"
-HIDDEN = "the engine's layers do not tell its Convs apart: no pass can read their times from the profile (clock=)"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class BuildRequest:
         profile: file for the layer times (trtexec's JSON); the layer information goes beside it.
         report: the report of the compression, which gets what was measured.
         power: how the power is measured, where there is a profile, on a Jetson; None leaves it out.
-        power_mode: the mode that the device must be in; None: whichever it is in.
+        power_mode: the mode that the device must be in, None: whichever it is in; of a profile, in which it was timed.
         overwrite: replace existing files.
         say: gets all that trtexec prints.
     """
@@ -72,6 +71,7 @@ class BuildResult:
     """An engine.
 
     Attributes:
+        engine: None where its profile was read alone.
         tool: "trtexec" or "tensorrt"; version: of TensorRT.
         seconds: wall time, measuring included.
         latency, throughput: of the engine on this device, where trtexec built it.
@@ -80,7 +80,7 @@ class BuildResult:
         notes: warnings of TensorRT and of this module.
     """
 
-    engine: Path
+    engine: Path | None
     engine_bytes: int
     tool: str
     version: str
@@ -104,16 +104,24 @@ def make_engine(request: BuildRequest, via: Way = "auto") -> BuildResult:
         raise UsageError(
             f"'{request.target.name}' has no engine files", "--target", "onnxruntime runs the ONNX file itself"
         )
+    if via == "profile" and request.profile is None:
+        raise UsageError("which one?", "--via profile", "add --profile layers.json")
     source = load(request.model)
-    check_places(*_places(request, source), request.overwrite)
-    graph = source.graph
+    check_places(*_places(request, source, via), request.overwrite)
+    sizes = {source.stored, stored_size(source)}
+    network = None if request.report is None else network_of(request.report, request.model, sizes)
+    started = time.perf_counter()
+    built = _by_profile(request, source.graph) if via == "profile" else _built(request, source.graph, via)
+    if request.report is not None and network is not None:
+        add_engine(request.report, _measured(request, source.graph, built, network), built.times)
+    return replace(built, seconds=time.perf_counter() - started)
+
+
+def _built(request: BuildRequest, graph: gs.Graph, via: Way) -> BuildResult:
     program = _way(via, request.profile is not None)
     mode = None if request.profile is None else current_mode()
     if request.power_mode is not None:
         check_mode(request.power_mode, mode)
-    sizes = {source.stored, stored_size(source)}
-    network = None if request.report is None else network_of(request.report, request.model, sizes)
-    started = time.perf_counter()
     with writing(request.engine), staged(request.engine) as part:
         if program is None:
             built = _by_package(request, graph, part)
@@ -123,10 +131,7 @@ def make_engine(request: BuildRequest, via: Way = "auto") -> BuildResult:
     if program is not None and request.profile is not None and request.power is not None:
         power, said = run_for_power(program, request.engine, request.target, graph, request.options, request.power)
     notes = [*built.notes, *_another_version(request.target, built.version), *said]
-    built = replace(built, mode=mode, power=power, notes=notes)
-    if request.report is not None and network is not None:
-        add_engine(request.report, _measured(request, graph, built, network), built.times)
-    return replace(built, seconds=time.perf_counter() - started)
+    return replace(built, mode=mode, power=power, notes=notes)
 
 
 def _measured(request: BuildRequest, graph: gs.Graph, built: BuildResult, network: str) -> MeasuredReport:
@@ -145,14 +150,16 @@ def _measured(request: BuildRequest, graph: gs.Graph, built: BuildResult, networ
     )
 
 
-def _places(request: BuildRequest, source: Model) -> tuple[list[Place], list[Place]]:
+def _places(request: BuildRequest, source: Model, via: Way) -> tuple[list[Place], list[Place]]:
     """What is read, and what is written."""
     options = request.options
     read = model_places(source)
     if options.calibration is not None:
         read.append(Place("what --calib reads", Path(options.calibration)))
-    written = [Place("-o", request.engine)]
-    if request.profile is not None and request.layers is not None:
+    written = [] if via == "profile" else [Place("-o", request.engine)]
+    if via == "profile" and request.profile is not None:
+        written.append(Place("--profile", request.profile, fresh=False))
+    elif request.profile is not None and request.layers is not None:
         written += [Place("--profile", request.profile), Place("the file of layers beside it", request.layers)]
     if request.report is not None:
         written.append(Place("--report", request.report, fresh=False))
@@ -186,7 +193,7 @@ def _by_program(program: Path, request: BuildRequest, graph: gs.Graph, part: Pat
         files = [stack.enter_context(part_of) for part_of in _staged(request)]
         wanted += steady_latency(request.target, *map(str, files)) if files else []
         report = run_trtexec(program, wanted, part, request.progress, request.say)
-        times, said = _times(request, graph, mode, *files) if files else ({}, [])
+        times, said = _layer_times(request, graph, mode, files)
     return BuildResult(
         engine=request.engine,
         engine_bytes=part.stat().st_size,
@@ -200,25 +207,37 @@ def _by_program(program: Path, request: BuildRequest, graph: gs.Graph, part: Pat
     )
 
 
+def _by_profile(request: BuildRequest, graph: gs.Graph) -> BuildResult:
+    """What an engine takes that was built and timed elsewhere, by trtexec alone."""
+    assert request.profile is not None and request.layers is not None
+    if not request.profile.is_file():
+        raise UsageError("no such file", str(request.profile), "trtexec --exportProfile writes it, on the device")
+    mode = None if request.power_mode is None else plain(request.power_mode)
+    with writing(request.profile), staged(request.profile) as part:
+        part.write_bytes(request.profile.read_bytes())
+        times, said = _layer_times(request, graph, mode, [part, request.layers])
+        if not times:
+            what = "no layer of the profile is one of the model's Convs"
+            raise CompressError(what, str(request.profile), "name the model that was built")
+    return BuildResult(None, 0, "trtexec", "", 0.0, times=times, mode=mode, notes=said)
+
+
+def _layer_times(
+    request: BuildRequest, graph: gs.Graph, mode: str | None, files: Sequence[Path]
+) -> tuple[dict[str, float], list[str]]:
+    if not files:
+        return {}, []
+    profile, layers = files
+    if not layers.exists() and layers != request.layers:
+        layers.write_text("[]", encoding="utf-8")
+    return layer_times(request.target, graph, request.options, mode, profile, layers)
+
+
 def _staged(request: BuildRequest) -> Iterator[AbstractContextManager[Path]]:
     """The profile and the layer information."""
     for path in (request.profile, request.layers):
         if path is not None:
             yield staged(path)
-
-
-def _times(
-    request: BuildRequest, graph: gs.Graph, mode: str | None, profile: Path, layers: Path
-) -> tuple[dict[str, float], list[str]]:
-    """Conv -> milliseconds, and what is to be said of them. Versions before 8.2 write no layer information."""
-    if not layers.exists():
-        layers.write_text("[]", encoding="utf-8")
-    timed, origins = read_profile(profile), read_origins(layers)
-    found = timed_convs(request.target, graph, request.options, timed, origins, mode)
-    if found is not None:
-        add_timed_convs(profile, found)
-    convs = [node.name for node in graph.nodes if node.op == "Conv"]
-    return times_by_node(timed, convs, origins), [] if found is not None else [HIDDEN]
 
 
 def _another_version(target: Target, version: str) -> list[str]:

@@ -33,7 +33,7 @@ def current_mode() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     found = _CURRENT.search(done.stdout)
-    return None if found is None else _plain(found[1])
+    return None if found is None else plain(found[1])
 
 
 def check_mode(asked: str, current: str | None) -> None:
@@ -51,14 +51,15 @@ def _switch(asked: str) -> str:
     except OSError:
         defined = ""
     for number, name in _DEFINED.findall(defined):
-        if _is(asked, _plain(name)):
+        if _is(asked, plain(name)):
             return f"sudo nvpmodel -m {number}"
     return f"sudo nvpmodel -m ID, with the ID from {CONFIGURATION}"
 
 
 def _is(asked: str, name: str) -> bool:
-    return name == _plain(asked) or name.startswith(f"{_plain(asked)}_")
+    return name == plain(asked) or name.startswith(f"{plain(asked)}_")
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Without `MODE_`."""
     return name.removeprefix("MODE_")

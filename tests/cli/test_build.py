@@ -93,6 +93,26 @@ def test_a_profile_is_a_clock_for_the_next_search(
     assert "the file of basis:clock, none.json: no such file" in capsys.readouterr().err
 
 
+def test_a_profile_that_trtexec_alone_has_written_is_read(model: Path, capsys: pytest.CaptureFixture[str]):
+    report, small = model.parent / "run.json", model.parent / "small.onnx"
+    assert call(model, "-p", "basis:rank=4:form=channel", "-o", small, "--report", report, "-q") == 0
+    profile = model.parent / "layers.json"
+    profile.write_text(json.dumps(ONE_LAYER))
+    options = ("--profile", profile, "--via", "profile")
+    assert call("build", model, *options, "--power-mode", "MODE_15W", "--report", report) == 0
+    assert "1 Convs are timed in the profile" in capsys.readouterr().out
+    times = read_layer_times(profile)
+    assert (times.mode, times.convs[0].ms, times.convs[0].precision) == ("15W", 0.75, "fp16")
+    assert json.loads(profile.read_text())[1:] == ONE_LAYER[1:]
+    figures = [d["figures"] for entry in load_report(report)["passes"] for d in entry["decisions"]]
+    assert [each["measured_before_ms"] for each in figures if "measured_before_ms" in each]
+    assert not model.with_suffix(".engine").exists() and not (model.parent / "layers.layers.json").exists()
+    before = profile.read_text()
+    assert call("build", small, *options) == 1
+    assert "no layer of the profile is one of the model's Convs" in capsys.readouterr().err
+    assert profile.read_text() == before
+
+
 def test_a_profile_shows_the_slowest_convs(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -271,6 +291,8 @@ def test_nothing_is_overwritten_unasked(model: Path, monkeypatch: pytest.MonkeyP
         (("--profile", "p.json", "--power-mode", "15W", "--via", "trtexec"), 1, ["no trtexec here"]),
         (("--profile", "p.json"), 1, ["--profile: no trtexec here"]),
         (("--profile", "p.json", "--via", "python"), 2, ["cannot measure layers", "--via trtexec"]),
+        (("--via", "profile"), 2, ["--via profile: which one?"]),
+        (("--via", "profile", "--profile", "p.json"), 2, ["p.json: no such file", "on the device"]),
         (("--target", "ort"), 2, ["'ort' has no engine files"]),
         (("--target", "xavir"), 2, ["unknown target"]),
         (("--shapes", "x"), 2, ["'x' is not a shape"]),
