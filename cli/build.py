@@ -43,7 +43,7 @@ def build(
         typer.Option(help="The report of the compression; with --profile what was measured is added to it."),
     ] = None,
     power_mode: Annotated[
-        str | None, typer.Option(help="Refuse unless the device is in this power mode; it is never switched.")
+        str | None, typer.Option(help="Refuse unless the device is in this power mode; with --via profile: it was in.")
     ] = None,
     power_seconds: Annotated[
         float,

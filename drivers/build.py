@@ -32,6 +32,7 @@ from .paths import model_places
 Way = Literal["auto", "python", "trtexec", "profile"]
 """profile: nothing is built; the profile is there, written by trtexec on the device."""
 HERE = "put trtexec on the PATH"
+NO_MODE = "nvpmodel does not say in which power mode the device is (as root it may): a report cannot tell modes apart"
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def _built(request: BuildRequest, graph: gs.Graph, via: Way) -> BuildResult:
     power, said = None, list[str]()
     if program is not None and request.profile is not None and request.power is not None:
         power, said = run_for_power(program, request.engine, request.target, graph, request.options, request.power)
+    said += [NO_MODE] if power is not None and mode is None else []
     notes = [*built.notes, *_another_version(request.target, built.version), *said]
     return replace(built, mode=mode, power=power, notes=notes)
 

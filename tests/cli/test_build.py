@@ -156,6 +156,18 @@ def test_on_a_jetson_the_power_is_measured_too(
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_device_that_hides_its_mode_is_named(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    stand_ins.trtexec(model.parent, monkeypatch, PASSED, profile=ONE_LAYER)
+    stand_ins.jetson(model.parent, IDLE, RUNNING)
+    (model.parent / "bin" / "nvpmodel").unlink()
+    assert call("build", model, "--profile", model.parent / "p.json", *QUICKLY) == 0
+    shown = capsys.readouterr().out
+    assert "power: 17 W" in shown and "note: nvpmodel does not say in which power mode the device is" in shown
+
+
+@pytest.mark.usefixtures("quick")
 def test_both_networks_meet_in_the_report_mode_by_mode(model: Path, monkeypatch: pytest.MonkeyPatch):
     report, small = model.parent / "run.json", model.parent / "small.onnx"
     assert call(model, "-p", "basis:rank=4:form=channel", "-o", small, "--report", report, "-q") == 0
