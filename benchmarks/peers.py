@@ -45,6 +45,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -59,11 +60,14 @@ LONGEST_REASON = 300
 
 
 def rewritten(python: str, limit: float, memory: float | None, *arguments: str) -> dict[str, Any]:
-    """What a tool answers in its interpreter, or why there is no answer."""
+    """What a tool answers in its interpreter, or why there is no answer; what else it writes goes away."""
     command = [python, peer_tools.__file__, *arguments]
     limited = partial(limit_memory, memory) if memory else None
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False, preexec_fn=limited)
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=limit, check=False, preexec_fn=limited, cwd=folder
+            )
     except subprocess.TimeoutExpired:
         return {"failed": f"more than {limit:g} s"}
     except OSError as error:
@@ -88,7 +92,7 @@ def measure(network: str, kind: Kind, tool: str, setting: str, args: argparse.Na
     stem = "-".join([network, tool, *"".join(c if c.isalnum() else " " for c in setting).split()])
     source, small, images = (args.folder / name for name in (f"{network}.onnx", f"{stem}.onnx", f"{network}.npy"))
     line: dict[str, Any] = {"benchmark": "peers", "network": network, "tool": tool, "setting": setting}
-    paths = map(str, (source, small, images))
+    paths = (str(path.absolute()) for path in (source, small, images))
     line.update(rewritten(interpreter(tool, args), args.limit, args.memory, tool, setting, *paths))
     if kind.judge is None:
         line["bytes"] = small.stat().st_size if small.exists() else None
@@ -114,7 +118,7 @@ def interpreter(tool: str, args: argparse.Namespace) -> str:
     given = dict(one.split("=", 1) for one in args.python)
     if tool in given or not PEERS[tool].pins:
         return given.get(tool, sys.executable)
-    return str(args.environments / tool / "bin" / "python")
+    return str(args.environments.absolute() / tool / "bin" / "python")
 
 
 def create(folder: Path, tools: list[str]) -> Iterator[str]:
