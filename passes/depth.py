@@ -19,6 +19,7 @@ from typing import ClassVar, Literal
 import onnx_graphsurgeon as gs
 
 from ..compiler.costs.unknown import UnknownShape
+from ..compiler.graph.blocks import Block
 from ..compiler.graph.copies import copy_graph
 from ..compiler.graph.shapes import input_shapes
 from ..compiler.pipeline.base import Decision, PassResult, WeightForm, option
@@ -33,14 +34,14 @@ from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass
 from .budgets.costs import Costs
 from .budgets.file_size import rewrite_within
 from .budgets.search import BudgetSearch, TrialOutcome
-from .depth_removal.gaps import refit
+from .depth_removal.gaps import Gaps, refit, set_strength
 from .depth_removal.losses import BATCH, LossMeter
 from .depth_removal.order import Step
 from .depth_removal.problem import DepthProblem
+from .depth_removal.strength import best_strength
 from .depth_removal.trials import search_count
-from .fitting.samples import CURVE_SAMPLES
 
-JUDGED = 192
+JUDGED = 128
 SHOWN = ("latency", "macs", "params")
 KEPT = "the budget is met without it"
 NONE = "no block can be removed"
@@ -105,8 +106,13 @@ class Depth(BudgetedPass):
             feeds = random_feeds(graph, ctx.rng(), input_shapes(graph, ctx.input_sizes()))
             return LossMeter(graph, ctx, None, [feeds], self.ridge)
         fitting, judging = halves(data)
-        fits = evenly(fitting, CURVE_SAMPLES) if self.repair == "refit" else None
-        return LossMeter(graph, ctx, fits, list(evenly(judging, JUDGED).batches(BATCH)), self.ridge)
+        return LossMeter(
+            graph,
+            ctx,
+            fitting if self.repair == "refit" else None,
+            list(evenly(judging, JUDGED).batches(BATCH)),
+            self.ridge,
+        )
 
     def _steps(
         self, problem: DepthProblem, budget: Budget, search: BudgetSearch | None, result: PassResult
@@ -118,8 +124,7 @@ class Depth(BudgetedPass):
         def judge(number: int) -> TrialOutcome:
             blocks = [step.block for step in problem.steps[:number]]
             trial, shares = problem.without(blocks), problem.steps[number - 1].shares
-            if self.repair == "refit" and search.fitting is not None:
-                refit(trial, problem.graph, problem.ctx, search.fitting, self.ridge, search.rows(ROWS))
+            self._repair(problem, trial, blocks, search.fitting, search.rows(ROWS))
             trial.close()
             return search.judged(shares[budget.cost], shares["macs"], trial.graph)
 
@@ -127,19 +132,33 @@ class Depth(BudgetedPass):
         self._record(outcome, result)
         return problem.steps[:count]
 
+    def _repair(
+        self, problem: DepthProblem, gaps: Gaps, blocks: Sequence[Block], data: Data | None, rows: int = ROWS
+    ) -> list[Decision]:
+        """In place; a decision for each layer that was fitted."""
+        ctx, before, meter = problem.ctx, copy_graph(problem.graph), problem.meter
+        if self.repair == "none" or data is None or meter is None or not blocks:
+            return []
+        if problem.strength is None:
+            problem.strength = best_strength(problem.without(blocks), before, ctx, meter, self.ridge)
+        if not problem.strength:
+            return []
+        refits = refit(gaps, before, ctx, data, self.ridge, rows)
+        set_strength(gaps, refits, problem.strength)
+        return [decision for each in refits for decision in each.decisions()]
+
     def _write(self, problem: DepthProblem, budget: Budget, steps: list[Step], result: PassResult) -> Costs:
         """Into the graph; the shares left."""
         graph, ctx = problem.graph, problem.ctx
-        before, kept = copy_graph(graph), list(result.decisions)
+        kept = list(result.decisions)
 
         def attempt(limits: Budget) -> Costs:
             if limits != budget:
                 steps[:] = problem.within(limits)
             written = [step for step in steps if not any(node.name in ctx.held for node in step.block.nodes)]
-            gaps = problem.without([step.block for step in written])
-            fitted: list[Decision] = []
-            if self.repair == "refit" and ctx.data is not None:
-                fitted = refit(gaps, before, ctx, ctx.data, self.ridge)
+            blocks = [step.block for step in written]
+            gaps = problem.without(blocks)
+            fitted = self._repair(problem, gaps, blocks, ctx.data)
             gaps.close()
             vars(graph).update(vars(gaps.graph))
             ctx.origins.update(gaps.origins)
@@ -149,6 +168,7 @@ class Depth(BudgetedPass):
         shares = rewrite_within(graph, ctx, budget, problem.original, attempt, self._weighing(ctx))
         result.changed = True
         result.metrics["blocks_removed"] = float(len(steps))
+        result.metrics["strength"] = problem.strength or 0.0
         return shares
 
 

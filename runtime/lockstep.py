@@ -57,6 +57,7 @@ def lockstep(
     kept_channels: Mapping[str, np.ndarray] | None = None,
     keep: int = 0,
     memory: int = ACTIVATIONS,
+    parted: bool = False,
 ) -> Iterator[tuple[Layer, Moments]]:
     """Moments of each of `layers` (of `graph`, in graph order), see the module docstring.
 
@@ -69,6 +70,7 @@ def lockstep(
         kept_channels: by tensor, the channels (axis 1) of the original that `graph` still has; all where not named.
         keep: at most about so many of the rows themselves come with the moments, or `KEPT_BYTES` of them.
         memory: bytes of activations of each network that are held in RAM.
+        parted: the moments of all layers come in two parts, not only of those with few rows.
     """
     current = SegmentedExecutor(graph, sized_batches(data), memory)
     original = None if reference is graph else current.beside(reference)
@@ -90,7 +92,7 @@ def lockstep(
                 WantedOutputs(use, current, original, shortcut, kept_channels or {})
                 for use, shortcut in zip(uses, shortcuts, strict=True)
             ]
-            yield layer, _wanted(layer, samples, targets, kept)
+            yield layer, _wanted(layer, samples, targets, kept, parted)
         for use in uses:
             del pending[id(use.node)], wanted[id(use.node)]
 
@@ -247,8 +249,14 @@ def _own(layer: Layer, samples: Sequence[RowSampler], kept: KeptRows) -> Moments
     return replace(own_moments(total.result(), weight, bias), rows=kept.result())
 
 
-def _wanted(layer: Layer, samples: Sequence[RowSampler], targets: Sequence[WantedOutputs], kept: KeptRows) -> Moments:
-    few = sum(map(_rows, samples, targets)) < FEW * layer.fan_in
+def _wanted(
+    layer: Layer,
+    samples: Sequence[RowSampler],
+    targets: Sequence[WantedOutputs],
+    kept: KeptRows,
+    parted: bool,
+) -> Moments:
+    few = parted or sum(map(_rows, samples, targets)) < FEW * layer.fan_in
     sums = [MomentSum(layer.group, layer.fan_in, layer.filters // layer.group) for _ in range(1 + few)]
     for sample, target in zip(samples, targets, strict=True):
         for part, (x, y, *shift) in parted_blocks(_halves(sample, target) if few else _whole(sample, target)):

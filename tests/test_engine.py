@@ -24,6 +24,7 @@ ASSETS = Path(__file__).resolve().parents[2] / "shared"
 PIPED = "prune:macs=0.7,basis:macs=0.45,quantize"
 OPTIONS = {
     "basis": "basis:rank=0.6",
+    "depth": "depth:blocks=1",
     "prune": "prune:macs=0.8",
     "sbf": "sbf:macs=0.8",
     "sparse-lowrank": "sparse-lowrank:macs=0.6:form=channels",

@@ -17,8 +17,14 @@ from ..projection.fit import Array, Fit
 STEPS = 10
 
 
-def dense_layer(layer: Layer, fits: Sequence[Fit]) -> tuple[list[Array], Array]:
-    """Per group the weight (n, d), and the bias (N,): the stored ones where nothing is better on rows that are held."""
+def dense_layer(layer: Layer, fits: Sequence[Fit], through: bool = True) -> tuple[list[Array], Array]:
+    """Per group the weight (n, d), and the bias (N,): the stored ones where nothing is better on rows that are held.
+
+    Args:
+        through: see through the activation.
+    """
+    if not through:
+        return [fit.weight for fit in fits], np.concatenate([fit.bias(fit.weight) for fit in fits])
     weights, biases = (part.astype(np.float64) for part in stored_weight(layer))
     pairs = [_seen_through(fit, *stored) for fit, *stored in zip(fits, weights, biases, strict=True)]
     return [weight for weight, _ in pairs], np.concatenate([bias for _, bias in pairs])

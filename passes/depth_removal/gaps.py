@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...compiler.graph.activations import activation_after
 from ...compiler.graph.blocks import Block, remove_block
 from ...compiler.graph.copies import copy_graph
 from ...compiler.graph.rewriter import Rewriter
@@ -91,20 +92,62 @@ def closed(gaps: Gaps) -> gs.Graph:
     return copy.graph
 
 
-def refit(gaps: Gaps, before: gs.Graph, ctx: Context, data: Data, ridge: float, rows: int = ROWS) -> list[Decision]:
-    """Fit the layers of `gaps.graph` in place, to the outputs of the network `before`; a decision for each."""
-    graph, decisions = gaps.graph, list[Decision]()
+@dataclass(frozen=True, eq=False)
+class Refit:
+    """What a layer of a network with gaps is fitted to be.
+
+    Attributes:
+        layer: as it was before.
+        weight, bias: (N, d) and (N,).
+        error: output energy that they miss, relative.
+    """
+
+    layer: Layer
+    weight: np.ndarray
+    bias: np.ndarray
+    error: float
+
+    def store(self, rewriter: Rewriter, strength: float) -> None:
+        """Go so far from what it was: 0 leaves it, 1 is the fit."""
+        bias = 0.0 if self.layer.bias is None else (1 - strength) * self.layer.bias
+        weight = (1 - strength) * self.layer.matrix() + strength * self.weight
+        self.layer.store(rewriter, weight, bias + strength * self.bias)
+
+    def decisions(self) -> list[Decision]:
+        return for_all_uses(self.layer, Decision(self.layer.name, "refitted", "", {"error": self.error}))
+
+
+def refit(gaps: Gaps, before: gs.Graph, ctx: Context, data: Data, ridge: float, rows: int = ROWS) -> list[Refit]:
+    """Fit the layers of `gaps.graph` in place, at full strength, to the outputs of the network `before`."""
+    graph, found = gaps.graph, list[Refit]()
     _, layers = step_order(graph, refittable(tie(_touched(gaps)), ctx))
+    cut = {layer.name for layer in layers if _is_cut_off(layer, gaps.fronts)}
+    options = FitOptions(ridge, rows=rows, keep=KEPT if cut else 0, judged=True)
     rewriter = Rewriter(graph, gaps.origins)
     reference = reference_for(before, gaps.fronts.values())
     with ctx.progress("repair", len(layers)) as advance:
-        for layer, fits in fitted_layers(graph, ctx, layers, data, FitOptions(ridge, rows=rows, keep=KEPT), reference):
-            weights, bias = dense_layer(layer, fits)
-            layer.store(rewriter, np.concatenate(weights), bias)
-            figures = {"error": relative_error(fits, weights)}
-            decisions += for_all_uses(layer, Decision(layer.name, "refitted", "", figures))
+        for layer, fits in fitted_layers(graph, ctx, layers, data, options, reference):
+            weights, bias = dense_layer(layer, fits, layer.name in cut)
+            found.append(Refit(layer, np.concatenate(weights), bias, relative_error(fits, weights)))
+            found[-1].store(rewriter, 1.0)
             advance(layer.name)
-    return decisions
+    return found
+
+
+def set_strength(gaps: Gaps, refits: Sequence[Refit], strength: float) -> None:
+    """Of all layers that were fitted."""
+    rewriter = Rewriter(gaps.graph, gaps.origins)
+    for each in refits:
+        each.store(rewriter, strength)
+
+
+def _is_cut_off(layer: Layer, fronts: Mapping[str, Front]) -> bool:
+    """Whether an activation cuts off a sum that the layer is part of, or what it gives in front of a gap."""
+    readers = layer.output.outputs
+    total = readers[0].outputs[0] if len(readers) == 1 and readers[0].op == "Add" else layer.output
+    activation = activation_after(total)
+    wanted = total is not layer.output or layer.output.name in fronts
+    return wanted and activation is not None and not activation.linear
 
 
 def front_layers(graph: gs.Graph, fronts: Mapping[str, Front], ctx: Context) -> dict[str, Layer]:

@@ -1,15 +1,26 @@
 """What the outputs of a network lose when a block goes, measured on samples that no fit sees.
 
 For each block in turn, in the network as it stands: the layer in front of it is fitted to what leaves the block, in
-closed form (`front`), and what comes behind is run on held-out samples. All layers in front are fitted in one walk,
-and the network in front of a block is run once for all (`runtime.segmented_executor`). A block that no layer stands in
-front of is left out as it is.
+closed form (`front`), and what comes behind is run on held-out samples; or the layer stays as it is, where that loses
+less. All layers in front are fitted in one walk, and the network in front of a block is run once for all
+(`runtime.segmented_executor`).
+
+The loss is the squared error of the class scores, relative to how they differ between classes; of other outputs the
+divergence of `sensitivity.measure`. The Kullback-Leibler divergence of classes is no guide here: fits shrink the
+scores, which costs it much and changes no answer. EfficientNet-Lite0 without three blocks, layers re-fitted to 224
+images at a share of the full strength (`strength`), on 192 others:
+
+    strength                        0      0.25   0.5    0.75   1
+    agreement                       92.7   93.8   94.8   95.3   94.8
+    squared error of the scores     0.125  0.105  0.098  0.102  0.115
+    Kullback-Leibler divergence     0.072  0.066  0.073  0.095  0.134
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -17,22 +28,25 @@ import onnx_graphsurgeon as gs
 from ...compiler.graph.blocks import Block
 from ...compiler.graph.comparable import comparable_tensors, reads
 from ...compiler.graph.rewriter import Rewriter
+from ...compiler.graph.shapes import Shapes
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data, Feeds
 from ...runtime.lockstep import dependency_order, lockstep
 from ...runtime.moments import Moments
-from ...runtime.quality.outputs import Kind
+from ...runtime.quality.outputs import Kind, scores
 from ...runtime.rows import Layer, in_graph_order
 from ...runtime.segmented_executor import SegmentedExecutor
 from ...runtime.session import graph_session, segment_session
+from ...runtime.shapes import network_shapes
+from ...runtime.subsets import evenly
 from ..fitting.fits import layer_fits
+from ..fitting.samples import CURVE_SAMPLES, FEWEST_SAMPLES
 from ..sensitivity.measure import divergence, outputs_kind
 from .dense import dense_layer
 from .front import Front, reference_for
 from .gaps import Gaps, front_layers
 
 ROWS, BATCH = 2**13, 64
-EXACT = 1e-4
 Weights = tuple[np.ndarray, np.ndarray]
 
 
@@ -41,7 +55,7 @@ class Removal:
     """A block gone.
 
     Attributes:
-        loss: divergence of the outputs (`sensitivity.measure`).
+        loss: of the outputs, see the module docstring.
         gaps: the network without it, the layer in front fitted.
     """
 
@@ -60,11 +74,22 @@ class LossMeter:
     def __init__(self, before: gs.Graph, ctx: Context, fitting: Data | None, judging: Sequence[Feeds], ridge: float):
         self._before, self._ctx, self._ridge = before, ctx, ridge
         self._fitting, self._batches = fitting, judging
+        self._shapes: Shapes = {} if fitting is None else network_shapes(before, ctx)
         self._names = comparable_tensors(before)
         session = graph_session(before, self._names)
         self._wanted = [list(session.run(feeds).values()) for feeds in self._batches]
         first = dict(zip(self._names, self._wanted[0], strict=True))
         self._kind: Kind = outputs_kind(before, self._batches[0], first)
+
+    @property
+    def fitting(self) -> Data | None:
+        return self._fitting
+
+    def loss(self, network: gs.Graph) -> float:
+        """Of a whole network."""
+        session = graph_session(network, self._names)
+        found = [list(session.run(feeds).values()) for feeds in self._batches]
+        return self._divergence(found)
 
     def removals(self, gaps: Gaps, blocks: Sequence[Block]) -> list[Removal]:
         """Of blocks of `gaps.graph`, which stays as it is."""
@@ -110,23 +135,21 @@ class LossMeter:
         assert self._fitting is not None
         ctx = self._ctx
         _, ordered = dependency_order(graph, in_graph_order(graph, layers))
-        return lockstep(graph, reference, ordered, self._fitting, ctx.rng(), ROWS, None, ROWS, ctx.activation_bytes)
+        fewest = min((prod(self._shapes.get(layer.output.name, ())[2:]) for layer in ordered), default=1)
+        data = evenly(self._fitting, min(CURVE_SAMPLES, max(FEWEST_SAMPLES, ROWS // max(1, fewest))))
+        return lockstep(graph, reference, ordered, data, ctx.rng(), ROWS, None, ROWS, ctx.activation_bytes, True)
 
     def _removal(
         self, gaps: Gaps, block: Block, executor: SegmentedExecutor, weights: Weights | None, front: Front | None
     ) -> Removal:
         plain = gaps.without(block)
+        bare = Removal(block, self._loss(plain, executor), plain)
         if weights is None or front is None:
-            return Removal(block, self._loss(plain, executor), plain)
+            return bare
         fitted = plain.copy()
         layer = front_layers(fitted.graph, {front.output: front}, self._ctx)[front.output]
         layer.store(Rewriter(fitted.graph, fitted.origins), *weights)
-        loss = self._loss(fitted, executor)
-        if loss < EXACT:
-            as_it_is = self._loss(plain, executor)
-            if as_it_is <= loss:
-                return Removal(block, as_it_is, plain)
-        return Removal(block, loss, fitted)
+        return min(bare, Removal(block, self._loss(fitted, executor), fitted), key=_loss_of)
 
     def _loss(self, gaps: Gaps, executor: SegmentedExecutor) -> float:
         plan = _missing(gaps.graph, [name for name in self._names if executor.produces(name)], executor)
@@ -138,7 +161,28 @@ class LossMeter:
         for index, wanted in enumerate(self._wanted):
             values = session.run({name: executor[name][index] for name in held})
             found.append([values.get(name, before) for name, before in zip(self._names, wanted, strict=True)])
+        return self._divergence(found)
+
+    def _divergence(self, found: Sequence[Sequence[np.ndarray]]) -> float:
+        if self._kind == "classes":
+            pairs = zip(self._wanted, found, strict=True)
+            return score_error([pair for batch in pairs for pair in zip(*batch, strict=True)])
         return divergence(self._wanted, found, self._kind)
+
+
+def score_error(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Of class scores (samples, classes, ...), wanted and found: squared error relative to how they differ between
+    classes."""
+    missed = signal = 0.0
+    for one, other in pairs:
+        before, after = (each - each.mean(axis=1, keepdims=True) for each in (scores(one), scores(other)))
+        missed += float(np.square(before - after, dtype=np.float64).sum())
+        signal += float(np.square(before, dtype=np.float64).sum())
+    return missed / max(signal, 1e-30)
+
+
+def _loss_of(removal: Removal) -> float:
+    return removal.loss
 
 
 def _missing(graph: gs.Graph, names: Sequence[str], executor: SegmentedExecutor) -> list[gs.Node]:

@@ -19,7 +19,7 @@ from ..budgets.costs import CostEvaluator, Costs
 from ..budgets.file_size import original_bytes
 from .gaps import Gaps, closed
 from .losses import LossMeter
-from .order import Savings, Step, removal_steps
+from .order import Savings, Step, Trials, removal_steps
 
 SINGLE = "a single layer: layers=true lets it go"
 
@@ -36,6 +36,7 @@ class DepthProblem:
         original: what the model that entered the pipeline costs.
         meter: of losses.
         steps: those taken so far.
+        strength: of the repair, once it is known.
     """
 
     graph: gs.Graph
@@ -46,7 +47,9 @@ class DepthProblem:
     original: Costs
     meter: LossMeter | None = None
     steps: list[Step] = field(default_factory=list[Step])
+    strength: float | None = None
     _walk: Iterator[Step] | None = None
+    _trials: Trials | None = None
 
     @staticmethod
     def of(graph: gs.Graph, ctx: Context, layers: bool, latency_model: LatencyModel | None) -> DepthProblem:
@@ -92,28 +95,38 @@ class DepthProblem:
         if _kept(budget, at_hand):
             return []
         self._check(budget)
-        for count in range(1, len(self.blocks(self.start)) + len(self.steps) + 2):
-            step = self.step(count, budget)
-            if step is None:
-                break
-            if _kept(budget, step.shares):
-                return self.steps[:count]
-        smallest = self.steps[-1].shares if self.steps else at_hand
-        raise unreachable(budget, "network without blocks", {unit: smallest[unit] for unit in budget.limits})
+        found = self._reached(budget, None)
+        if not found:
+            raise unreachable(budget, "network without blocks", {unit: at_hand[unit] for unit in budget.limits})
+        fewer = self._reached(budget, len(found) - 1) if len(found) > 1 else []
+        return fewer if fewer and fewer[-1].loss < found[-1].loss else found
 
     def step(self, number: int, budget: Budget) -> Step | None:
-        """The step of that number, 1 for the first; None where no block is left."""
+        """The step of that number, 1 for the first; None where no block is left. The budget is always the same."""
         if self._walk is None:
-            assert self.meter is not None
-            cost = "" if budget.rule == "blocks" else budget.cost
-            savings = Savings(self.shares, budget.limits, cost)
-            self._walk = removal_steps(self.start, self.blocks, self.meter, savings)
+            self._walk = self._steps(budget, None)
         while len(self.steps) < number:
             found = next(self._walk, None)
             if found is None:
                 return None
             self.steps.append(found)
         return self.steps[number - 1]
+
+    def _steps(self, budget: Budget, most: int | None) -> Iterator[Step]:
+        if self._trials is None:
+            assert self.meter is not None
+            self._trials = Trials(self.blocks, self.shares, self.meter)
+        savings = Savings(budget.limits, "" if budget.rule == "blocks" else budget.cost)
+        return removal_steps(self.start, self._trials, savings, most)
+
+    def _reached(self, budget: Budget, most: int | None) -> list[Step]:
+        """The steps until limits are kept; none where they are not."""
+        steps: list[Step] = []
+        for step in self._steps(budget, most):
+            steps.append(step)
+            if _kept(budget, step.shares):
+                return steps
+        return []
 
     def without(self, blocks: Sequence[Block]) -> Gaps:
         """A copy of the graph without them, the weights as stored."""

@@ -43,12 +43,14 @@ class FitOptions:
         lockstep: see the module docstring.
         rows: input rows that a layer is fitted to.
         keep: rows that come with the fits (`projection.activation_aware`).
+        judged: the pull of every layer is judged on rows that it has not seen (`ridge`), not only where rows are few.
     """
 
     ridge: float
     lockstep: bool = True
     rows: int = ROWS
     keep: int = 0
+    judged: bool = False
 
 
 def fitted_layers(
@@ -80,7 +82,9 @@ def fitted_layers(
     rows, keep, memory = options.rows, options.keep, ctx.activation_bytes
     walks = [(reference, [] if kept_channels else alone), (graph, ordered)]
     for walked, chosen in (walk for walk in walks if walk[1]):
-        for layer, moments in lockstep(walked, reference, chosen, data, ctx.rng(), rows, kept_channels, keep, memory):
+        for layer, moments in lockstep(
+            walked, reference, chosen, data, ctx.rng(), rows, kept_channels, keep, memory, options.judged
+        ):
             yield layer, layer_fits(layer, moments, options.ridge)
 
 
