@@ -7,7 +7,10 @@ Sets" (Wang and Wu, 2023) drops blocks for the same reason, chosen by how well t
 
 Which blocks go: those that lose least at the outputs for what they save, once the layer in front is fitted to what left
 the block (`depth_removal.losses`), greedily (`depth_removal.order`). What makes up for them (`repair`): that layer, and
-all behind the first gap, in lockstep (`depth_removal.gaps`).
+all behind the first gap, in lockstep (`depth_removal.repair`), as far as helps samples that the fits have not seen
+(`depth_removal.strength`). Where the branches that go are zero, nothing changes.
+
+Without data nothing is fitted, and which blocks go is measured on random inputs.
 """
 
 from __future__ import annotations
@@ -34,10 +37,11 @@ from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass
 from .budgets.costs import Costs
 from .budgets.file_size import rewrite_within
 from .budgets.search import BudgetSearch, TrialOutcome
-from .depth_removal.gaps import Gaps, refit, set_strength
+from .depth_removal.gaps import Gaps
 from .depth_removal.losses import BATCH, LossMeter
 from .depth_removal.order import Step
 from .depth_removal.problem import DepthProblem
+from .depth_removal.repair import refit, set_strength
 from .depth_removal.strength import best_strength
 from .depth_removal.trials import search_count
 

@@ -4,8 +4,8 @@ A block has one entry x and one exit y, tensors of one shape and type. All its n
 nothing outside reads what they write but y, and a layer with a weight is among them. Without it, the readers of y read
 x. Where y = x + f(x) or y = x * f(x), that is the network whose branch f gives zeros, or ones.
 
-Entry and exit are found by dominators (Prosser, 1959): x dominates y where every way from the inputs of the model to y
-leads through x. The block of y begins at the nearest dominator of its shape with a layer between the two.
+The block of y begins at the nearest tensor of its shape that all ways to y lead through (`dominators`), with a layer
+between the two.
 
 1. y = x + f(x), whatever f is: residual blocks of all kinds, with gates, scales and squeeze-and-excite in the branch;
    y = x * f(x): the gate of a squeeze-and-excite.
@@ -25,6 +25,7 @@ import onnx_graphsurgeon as gs
 
 from .activations import BY_OPERATOR
 from .comparable import reads
+from .dominators import DominatorTree
 from .quantization.quantizable import is_layer
 from .rewriter import Rewriter
 from .shapes import Shapes
@@ -108,43 +109,6 @@ def remove_block(rewriter: Rewriter, block: Block) -> gs.Node:
     for node in reversed(others):
         rewriter.remove(node)
     return identity
-
-
-class DominatorTree:
-    """By tensor that depends on an input, the nearest tensor that all ways from the inputs to it lead through.
-
-    `parents`: "" is the root, which stands for all inputs together.
-    """
-
-    def __init__(self, graph: gs.Graph):
-        self.parents: dict[str, str] = {tensor.name: "" for tensor in graph.inputs if isinstance(tensor, gs.Variable)}
-        self._depths = dict.fromkeys(self.parents, 1) | {"": 0}
-        for node in graph.nodes:
-            names = {tensor.name for tensor in reads(node) if tensor.name in self.parents}
-            if names:
-                self._add(node, self._common(names))
-
-    def above(self, name: str) -> Iterator[str]:
-        """The dominators of a tensor, the nearest first."""
-        name = self.parents[name]
-        while name:
-            yield name
-            name = self.parents[name]
-
-    def _add(self, node: gs.Node, parent: str) -> None:
-        for tensor in node.outputs:
-            self.parents[tensor.name], self._depths[tensor.name] = parent, self._depths[parent] + 1
-
-    def _common(self, names: set[str]) -> str:
-        """The lowest common ancestor, the tensors themselves included."""
-        first, *rest = sorted(names)
-        for other in rest:
-            while first != other:
-                if self._depths[first] >= self._depths[other]:
-                    first = self.parents[first]
-                else:
-                    other = self.parents[other]
-        return first
 
 
 class _Search:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 
 from ...compiler.pipeline.context import Context
-from .gaps import Gaps, refit, set_strength
+from .gaps import Gaps
 from .losses import LossMeter
+from .repair import refit, set_strength
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 

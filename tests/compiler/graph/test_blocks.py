@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from networks import BATCH, network
-from onnx_compress.compiler.graph.blocks import Block, DominatorTree, find_blocks, remove_block
+from onnx_compress.compiler.graph.blocks import Block, find_blocks, remove_block
 from onnx_compress.compiler.graph.check import check_graph
 from onnx_compress.compiler.graph.io import Model, from_proto
 from onnx_compress.compiler.graph.rewriter import Rewriter
@@ -180,13 +180,6 @@ def test_one_and_three_dimensions(spatial: tuple[int, ...]) -> None:
         v=builders.normal(4, 4, *(1 for _ in spatial)),
     )
     assert blocks_of(model)["y"].entry.name == "a"
-
-
-def test_dominators() -> None:
-    model = network_of(f"{STEM} b = Conv(r, v) c = Conv(r, v) s = Add(b, c) y = GlobalAveragePool(s)")
-    tree = DominatorTree(model.graph)
-    assert list(tree.above("s")) == ["r", "a", "x"]
-    assert list(tree.above("x")) == []
 
 
 def masked(model: Model, block: Block) -> Model:
