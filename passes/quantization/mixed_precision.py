@@ -16,8 +16,8 @@ in INT8, and takes at least twice as much longer as the one before (at least 1 /
 longer): what is judged by few samples, or by a metric of the user's, may fail by chance. Between one that fails and one
 that passes the next is half-way in time.
 
-What is found, in microseconds that the network takes longer than all in INT8, and layers in float, beside a search along
-the order of D_l / t_l that halves log D (calibration samples):
+What is found, in microseconds that the network takes longer than all in INT8, and layers in float, beside a search
+along the order of D_l / t_l that halves log D (calibration samples):
 
     YOLOX-nano     metric-drop=1      65, 51 layers       116, 61
     MobileNetV2    agreement=0.99    355, 34              571, 52
