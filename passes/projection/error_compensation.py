@@ -16,8 +16,8 @@ What is allowed may differ by row: `Nearest` maps a column (n,) to the nearest a
 The factor of M itself is all that is needed: errors carried forward by the factor of its inverse give the same values.
 
 No layer is left out of `compensate_errors` because it would gain little there: of the processor time of `quantize` it
-takes 1.7 % for EfficientNet-Lite0, 1.3 % for MobileNetV2, 1.1 % for YOLOX-nano and less for SqueezeNet, FastestDet and
-DeepLab. With 14 % for ResNet-18 (64 images) it counts, but a bound on the gain needs the factor, most of the work there.
+takes 1.7 % for EfficientNet-Lite0, 1.3 % for MobileNetV2, 1.1 % for YOLOX-nano, less for SqueezeNet, FastestDet and
+DeepLab. It is 14 % for ResNet-18 (64 images), but a bound on the gain needs the factor, most of the work there.
 
 Sources: Frantar et al. 2022, GPTQ, algorithm 1 (`compensate_errors`), here as Babai's nearest plane, see Chen et al.
 2025, "The geometry of LLM quantization"; Behdin et al. 2023, QuantEase, section 3 (`coordinate_descent`).
