@@ -34,8 +34,8 @@ Pipelines with a name: `-p small`. A recipe takes no options; write the pipeline
 <!-- generated: recipes -->
 
 What they do, by the estimate for the Xavier, one sample: milliseconds in FP16 and all in INT8, and what each recipe
-leaves, relative to FP16 and to INT8. `balanced` is `safe` here, as no Conv of these networks gets faster by a basis. The
-metric is that of the run, on samples that no fit has seen: 128 of the ResNet, 64 of the classifiers, 16 of the others.
+leaves, relative to FP16 and to INT8. `balanced` is `safe` here, as no Conv of these networks gets faster by a basis.
+The metric is that of the run, on samples that no fit has seen: 128 of the ResNet, 64 of the classifiers, 16 of others.
 
 | network | FP16 | INT8 | `safe`, `balanced` | `xavier-int8` | `small` |
 |---|---|---|---|---|---|
