@@ -11,6 +11,11 @@ all behind the first gap, in lockstep (`depth_removal.repair`), as far as helps 
 (`depth_removal.strength`). Where the branches that go are zero, nothing changes.
 
 Without data nothing is fitted, and which blocks go is measured on random inputs.
+
+ResNet-56 (top-1 93.39 on all CIFAR-10 test images), `depth:latency=0.8`, 1,024 unlabelled training images fitted to, no
+gradient steps: seven of 27 blocks go, 0.771 of the time in FP16 is left, top-1 92.40. With the squared error of the
+scores for a loss it is six blocks, 0.795 and 92.29. EfficientNet-Lite0, `depth:blocks=3,quantize`, 448 pictures: 0.844
+of the time that INT8 alone takes, top-1 88.4 of 91.8 on 500 others (half strength; chosen by the squared error).
 """
 
 from __future__ import annotations
