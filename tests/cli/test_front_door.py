@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from front import call
+from onnx_compress.compiler.report import SCHEMA
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_the_report_says_what_was_done(model: Path, data: Path, tmp_path: Path):
     arguments = ("-p", "zero-small:share=0.5", "--plugin", front.ZERO_SMALL, "--data", data, "--samples", 10)
     assert call(model, *arguments, "--preprocess", "unit", "--report", tmp_path / "r.json") == 0
     report = json.loads((tmp_path / "r.json").read_text())
-    assert report["schema"] == 6 and report["pipeline"] == "zero-small:share=0.5"
+    assert report["schema"] == SCHEMA and report["pipeline"] == "zero-small:share=0.5"
     assert report["before"]["macs"] == report["after"]["macs"] == 64 * 16 * 27
     assert report["data"]["samples"] == 10 == report["quality"]["samples"]
     assert 0 <= report["quality"]["top1_after"] <= 1

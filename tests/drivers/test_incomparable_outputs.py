@@ -77,7 +77,7 @@ def test_layers_behind_the_boxes_are_compressed_too(passes: str, images: Path):
 def test_layers_that_no_sample_reaches_are_named(passes: str, images: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(images.parent)
     monkeypatch.setitem(STORED, "least", np.array([1.5], np.float32))
-    with pytest.raises(CompressError, match=r"--data: .* is empty on all samples") as caught:
+    with pytest.raises(CompressError, match=r"data: .* is empty on all samples") as caught:
         compress(network(TWO_STAGES), passes, data=images)
     assert "report" not in str(caught.value)
     assert not list(images.parent.glob("fail-*"))

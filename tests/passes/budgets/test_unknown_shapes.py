@@ -60,7 +60,7 @@ def test_a_shape_behind_an_unknown_operator_is_named(name: str, budget: str):
 def test_an_open_size_is_named(name: str, budget: str):
     said = refusal(OPEN, f"{name}:{budget}")
     assert said.startswith(f"budget: {budget} cannot be counted: the size of input 'x' is open")
-    assert "give --data or --shapes x:1x3x?x?, or budget by params= or bytes=" in said
+    assert "give data or shapes x:1x3x?x?, or budget by params= or bytes=" in said
 
 
 @pytest.mark.parametrize("text", [BEHIND, OPEN])
