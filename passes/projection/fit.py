@@ -98,7 +98,7 @@ def best_fit(xx: Array, yx: Array, power: float, stored: Array, ridge: float, ow
     metric, pull, factor = ridged(xx, inputs, ridge, factored=not own)
     rhs: Array = cross + pull * stored
     signal = float(power - mean_y @ mean_y)
-    if factor is None:
+    if own or factor is None:
         return Fit(stored.astype(np.float64), metric, mean_x, mean_y, signal, 0.0, rhs)
     weight = _solve(factor, rhs)
     residual = signal - float(np.vdot(weight, cross + pull * (weight - stored)))

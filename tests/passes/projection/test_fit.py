@@ -66,3 +66,14 @@ def test_constant_inputs_have_a_positive_definite_metric_in_spite_of_float32_mom
     fit = best_fit(xx, np.zeros((2, 5)), 0.0, np.ones((2, 4)), ridge=1e-3)
     assert np.linalg.eigvalsh(fit.metric)[0] > 0
     assert np.isfinite(fit.weight).all()
+
+
+def test_the_fit_of_a_layer_to_its_own_outputs_is_the_layer_however_weak_the_ridge() -> None:
+    """A weak ridge has the metric factorized, and what is solved by it misses the stored weight by rounding errors."""
+    x, _ = rows()
+    stored = np.random.default_rng(2).standard_normal((3, 7))
+    for ridge in (1e-12, 1e-9, 1e-2):
+        fit = best_fit(*moments(x, x @ stored.T + 1), stored=stored, ridge=ridge, own=True)
+        np.testing.assert_array_equal(fit.weight, stored)
+        assert fit.residual == 0
+        np.testing.assert_allclose(fit.wanted, fit.pulled(stored), rtol=1e-6, atol=1e-6)
