@@ -34,7 +34,7 @@ from ...compiler.pipeline.data import Data, Feeds
 from ...runtime.lockstep import dependency_order, lockstep
 from ...runtime.moments import Moments
 from ...runtime.quality.distances import kullback_leibler
-from ...runtime.quality.outputs import Kind, scores
+from ...runtime.quality.outputs import Kind, log_scores
 from ...runtime.rows import Layer, in_graph_order
 from ...runtime.segmented_executor import SegmentedExecutor
 from ...runtime.session import graph_session, segment_session
@@ -170,7 +170,7 @@ class LossMeter:
             outputs = (
                 [np.concatenate(batches) for batches in zip(*side, strict=True)] for side in (self._wanted, found)
             )
-            return float(np.mean([scaled_divergence(scores(a), scores(b)) for a, b in zip(*outputs, strict=True)]))
+            return float(np.mean([scaled_divergence(*log_scores(a, b)) for a, b in zip(*outputs, strict=True)]))
         return divergence(self._wanted, found, self._kind)
 
 

@@ -53,7 +53,7 @@ from ...compiler.graph.shapes import static_shapes
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import ACTIVATIONS, Data, Feeds
 from ...runtime.quality.distances import NormalisedError, kullback_leibler
-from ...runtime.quality.outputs import Kind, kind_of, scores
+from ...runtime.quality.outputs import Kind, kind_of, log_scores
 from ...runtime.rows import Layer
 from ...runtime.segmented_executor import SegmentedExecutor
 from ...runtime.session import Session, graph_session, segment_session
@@ -212,7 +212,7 @@ class WeightDivergence:
 def divergence(wanted: Sequence[Outputs], found: Sequence[Outputs], kind: Kind = "classes") -> float:
     """Of outputs, by batch: see the module docstring; `kind`: what they are."""
     if kind == "classes":
-        pairs = [(scores(a[0]), scores(b[0])) for a, b in zip(wanted, found, strict=True)]
+        pairs = [log_scores(a[0], b[0]) for a, b in zip(wanted, found, strict=True)]
         return float(np.mean(np.concatenate([kullback_leibler(a, b) for a, b in pairs])))
     if kind == "maps":
         gaps = [

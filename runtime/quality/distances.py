@@ -3,7 +3,8 @@
 error          per output and channel c: e_c = E|a - b|^2 / var(a), 1 at most, a of the original, variance over samples
                and positions; of an output sqrt(mean_c e_c), of several outputs the mean
 relative       ||a - b|| / ||a|| over all outputs of all samples
-divergence     T^2 KL(softmax(a / T) || softmax(b / T)) of the first output's class scores, the mean over samples
+divergence     T^2 KL(softmax(a / T) || softmax(b / T)) of the first output's class scores, the mean over samples; of
+               probabilities their logarithms are the scores
 
 The variance that errors are relative to is that of the channel, so that boxes and scores in one tensor count alike, and
 what is lost is lost. Channels that hardly move (classes that no sample shows) count against `FLOOR` of what the quieter
@@ -18,7 +19,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from .comparison import Judged, deviation_of
-from .outputs import Outputs, channel_axes, scores
+from .outputs import Outputs, channel_axes, log_scores
 
 FLOOR, QUIETER = 0.1, 0.25
 TINY = 1e-30
@@ -77,7 +78,7 @@ class Divergence:
 
     def add(self, reference: Outputs, other: Outputs) -> None:
         name = next(iter(reference))
-        self._found.append(kullback_leibler(scores(reference[name]), scores(other[name]), self._temperature))
+        self._found.append(kullback_leibler(*log_scores(reference[name], other[name]), self._temperature))
 
     def result(self) -> Judged:
         found = np.concatenate(self._found)

@@ -20,6 +20,7 @@ import onnx_graphsurgeon as gs
 Kind = Literal["classes", "maps", "values"]
 Outputs = Mapping[str, np.ndarray]
 STRIDE, FEW = 8, 4
+UNITY = 1e-2  # what probabilities in FP16 or INT8 may miss a sum of 1 by
 PASSES_ON = frozenset(("Identity", "Cast", "Resize", "Upsample", "Softmax", "LogSoftmax", "Sigmoid", "Relu", "Clip"))
 
 
@@ -50,6 +51,26 @@ def is_row(output: np.ndarray) -> bool:
 def scores(output: np.ndarray) -> np.ndarray:
     """A row of class scores as (N, C)."""
     return output.reshape(output.shape[:2])
+
+
+def log_scores(reference: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of class scores of two networks as (N, C), such that a Softmax of them gives the probabilities.
+
+    Where the reference gives probabilities itself, as behind a final Softmax, those are the logarithms of both, and of
+    0 that of the smallest normal number of the type: a Softmax of probabilities is flat whatever the network says.
+    """
+    rows, others = scores(reference), scores(other)
+    return (_logarithm(rows), _logarithm(others)) if is_probabilities(rows) else (rows, others)
+
+
+def is_probabilities(rows: np.ndarray) -> bool:
+    """Whether all rows (N, C) are distributions: no number is negative, and the sum is 1."""
+    return bool(np.all(rows >= 0)) and bool(np.all(np.abs(rows.sum(axis=1, dtype=np.float64) - 1) <= UNITY))
+
+
+def _logarithm(rows: np.ndarray) -> np.ndarray:
+    least = float(np.finfo(rows.dtype).tiny)
+    return np.log(np.maximum(rows.astype(np.float64), least))
 
 
 def channel_axes(output: np.ndarray) -> tuple[int | None, ...]:

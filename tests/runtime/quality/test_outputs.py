@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from builders import model, normal
-from onnx_compress.runtime.quality.outputs import Kind, channel_axes, kind_of
+from onnx_compress.runtime.quality.outputs import Kind, channel_axes, kind_of, log_scores
 from onnx_compress.runtime.session import comparable_session
+from scipy.special import softmax
 
 WEIGHTS = {"w": normal(8, 3, 1, 1), "p": normal(3, 3, 1, 1), "m": normal(8, 5), "to": np.array([0, 8, -1])}
 FEW = np.array([1.0, 1.0, 4.0, 4.0], np.float32)
@@ -55,3 +56,24 @@ def test_a_map_far_coarser_than_the_input_is_none_of_classes() -> None:
 )
 def test_the_axis_of_channels(shape: tuple[int, ...], axis: int | None) -> None:
     assert channel_axes(np.zeros(shape))[0] == axis
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_scores_of_a_network_with_a_final_softmax_are_those_without_it_but_for_a_constant(dtype: type) -> None:
+    a, b = normal(8, 5), normal(8, 5, seed=1)
+    found = log_scores(*(softmax(each, axis=1).astype(dtype)[:, :, None] for each in (a, b)))
+    for rows, logits in zip(found, (a, b), strict=True):
+        np.testing.assert_allclose(
+            softmax(rows, axis=1), softmax(logits, axis=1), rtol=1e-2 if dtype is np.float16 else 1e-5
+        )
+
+
+def test_the_reference_says_whether_scores_are_probabilities() -> None:
+    a, b = normal(8, 5), softmax(normal(8, 5, seed=1), axis=1)
+    np.testing.assert_array_equal(log_scores(a, b)[1], b)
+    np.testing.assert_array_equal(log_scores(b, a)[1], np.log(np.maximum(a.astype(float), np.finfo(np.float32).tiny)))
+
+
+def test_a_probability_of_zero_has_a_finite_logarithm() -> None:
+    one_hot = np.eye(3, dtype=np.float32)
+    assert all(np.isfinite(rows).all() for rows in log_scores(one_hot, one_hot[::-1]))
