@@ -1,24 +1,22 @@
 """The numbers of `quantize`: calibrates and rounds, then writes the pairs that `graph.quantization.qdq` places.
 
-What a layer loses in INT8 is seen on sampled rows, with hat W its rounded weight and x its rounded input: the share of
-the variance of an output channel, E (y_n - hat w_n x)^2 / var(y_n), 1 at most, and of a layer the mean over channels.
-Most layers of real networks lose 1e-4 to 1e-3; far more where one scale serves channels of very different ranges, as
-between a SiLU and a depthwise Conv.
+Where kernels write INT8 (`qdq`, rule 10), the result of a layer can be rounded in front of a SiLU or another gate: its
+range is chosen by what is seen of that behind the gate (`gated`), and what is lost there counts as a loss of the layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.graph.copies import copy_graph
-from ...compiler.graph.quantization.qdq import Placement, QuantizedTensor, place
+from ...compiler.graph.quantization.qdq import Placement, QuantizedTensor, clamped, place
 from ...compiler.graph.quantization.quantizable import channel_axis
-from ...compiler.graph.quantization.quantizers import SYMMETRIC, Grid, quantize_activation, quantize_weight
+from ...compiler.graph.quantization.quantizers import Grid, quantize_activation, quantize_weight
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
 from ...compiler.jobs import side_by_side
@@ -26,11 +24,13 @@ from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Spread, gathered, weight_spread
 from ...runtime.calibration import Histogram, histograms
+from ...runtime.gated_values import channel_values, gate_function
 from ...runtime.memory import trim
 from ...runtime.rounded_inputs import RoundedInputs, measurable, rounded_inputs
 from ...runtime.rows import Layer, stored_weight
 from ..projection.grid import (
     BITS,
+    CODES,
     from_grid,
     highest,
     input_metric,
@@ -43,15 +43,14 @@ from ..projection.grid import (
 )
 from ..projection.ranges import Method, bottom, symmetric, threshold, with_zero_point
 from .biases import Biases, corrected, in_steps, largest_bias, sharing_bias, stored_bias, write_bias
+from .gated import gated_grid, gated_loss, gates
+from .losses import loss
 from .weight_only import LayerReport, channel_rows
 
 METRIC_SAMPLES = 128
 RIDGE = 1e-2
 AT_ONCE = 2
 """Layers that are rounded at once: a wide one takes some 200 MB."""
-QUIET, CONSTANT = 1e-4, 1e-2
-"""What the error of a channel that hardly moves is held against: a share of the mean square of all channels, and one of
-its own."""
 Accepts = Callable[[gs.Node], bool]
 
 
@@ -95,13 +94,14 @@ class Quantizer:
     _grids: dict[str, Grid] = field(default_factory=dict[str, Grid])
     _spreads: dict[str, Spread] = field(default_factory=dict[str, Spread])
     _weights: dict[str, RoundedWeight] = field(default_factory=dict[str, RoundedWeight])
+    _gated: dict[str, float] = field(default_factory=dict[str, float])
 
     def round(self, accepts: Accepts) -> None:
         """Find the numbers of all accepted layers; `graph` stays as it is."""
         placement = self._place(self.graph, accepts)
         inputs: dict[str, RoundedInputs] = {}
         if self.ctx.data is not None:
-            self._calibrate(placement, self.ctx.data)
+            self._calibrate(self.graph, placement, self.ctx.data)
             inputs = self._inputs(accepts, self.ctx.data)
         trim()
         found = side_by_side(self._rounded, ((entry, _taken(entry, inputs)) for entry in placement.weights), AT_ONCE)
@@ -113,8 +113,10 @@ class Quantizer:
     def losses(self, nodes: Iterable[gs.Node]) -> dict[str, float]:
         """Of rounded layers, by name, what they lose in INT8, as far as it is known."""
         known = {name: each.loss for each in self._weights.values() for name in each.reports}
-        found = {node.name: known.get(node.name) for node in nodes}
-        return {name: loss for name, loss in found.items() if loss is not None}
+        found = {
+            node.name: (known.get(node.name), self._gated.get(clamped(node.outputs[0]).name, 0.0)) for node in nodes
+        }
+        return {name: min(own + behind, 1.0) for name, (own, behind) in found.items() if own is not None}
 
     def sharing(self) -> list[list[str]]:
         """The names of rounded layers, those with one weight together: they are quantized together, or not at all."""
@@ -142,7 +144,7 @@ class Quantizer:
         """
         placement = self._place(rewriter.graph, accepts)
         if self.ctx.data is not None:
-            self._calibrate(placement, self.ctx.data)
+            self._calibrate(rewriter.graph, placement, self.ctx.data)
         entries = [entry for group in placement.activations for entry in group if self._grids]
         spreads += [spread for group in placement.activations for spread in self._spread(group)]
         reports: dict[str, LayerReport] = {}
@@ -164,7 +166,7 @@ class Quantizer:
     def _place(self, graph: gs.Graph, accepts: Accepts) -> Placement:
         return place(graph, accepts, self.ctx.target.quantizes_outputs)
 
-    def _calibrate(self, placement: Placement, data: Data) -> None:
+    def _calibrate(self, graph: gs.Graph, placement: Placement, data: Data) -> None:
         """Grids of the groups that have none yet, or not one."""
         groups = [group for group in placement.activations if not self._is_calibrated(group)]
         names = [entry.tensor.name for group in groups for entry in group]
@@ -180,6 +182,24 @@ class Quantizer:
             grid, top = self._grid(total, method, share)
             self._grids.update((entry.tensor.name, grid) for entry in group)
             self._spreads[group[0].tensor.name] = activation_spread(group[0].tensor.name, total, top)
+        self._calibrate_gated(graph, placement, groups, data)
+
+    def _calibrate_gated(
+        self, graph: gs.Graph, placement: Placement, groups: Sequence[Sequence[QuantizedTensor]], data: Data
+    ) -> None:
+        """Grids anew of tensors that only a gate reads, by what is seen of them behind it."""
+        behind = gates(graph, placement, groups) if self.ctx.target.quantizes_outputs else {}
+        if not behind:
+            return
+        seen = channel_values(self.graph, list(behind), data, self.samples, self.ctx.rng(), self.ctx.progress)
+        for name, gate in behind.items():
+            f, values, grid = gate_function(graph, gate), seen[name], self._grids[name]
+            own = self._settings([QuantizedTensor(gate.tensor, [(node, 0) for node in gate.nodes])])
+            if own.get("method", self.method) == "mse":
+                grid = gated_grid(values, f, grid, self._between)
+            self._grids[name], self._gated[name] = grid, gated_loss(values, f, grid)
+            reach = max(abs(end) for end in grid.ends)
+            self._spreads[name] = replace(self._spreads[name], low=reach, high=reach)
 
     def _is_calibrated(self, group: Sequence[QuantizedTensor]) -> bool:
         """Every tensor has the same grid."""
@@ -195,9 +215,14 @@ class Quantizer:
         unsigned = self.ctx.target.asymmetric_activations
         step = with_zero_point(seen.low) if unsigned else symmetric
         top = threshold(seen.counts, seen.width, seen.peak, method, percentile, step)
-        scale = float(safe_scale(np.array(step(top))))
-        zero = np.uint8(round(-bottom(seen.low, top) / scale)) if unsigned else SYMMETRIC
-        return Grid(scale, zero), top
+        return self._between(bottom(seen.low, top) if unsigned else -top, top), top
+
+    def _between(self, low: float, high: float) -> Grid:
+        """The grid that covers these ends, low <= 0 <= high."""
+        if not self.ctx.target.asymmetric_activations:
+            return Grid(float(safe_scale(np.array(symmetric(max(-low, high))))))
+        scale = float(safe_scale(np.array((high - low) / CODES)))
+        return Grid(scale, np.uint8(round(-low / scale)))
 
     @property
     def _bits(self) -> int:
@@ -285,17 +310,6 @@ class Quantizer:
             scale = np.maximum(row_scale(rows.reshape(1, -1), self._bits)[0], least.max(initial=0.0))
             return round_to_grid(rows, np.full(len(rows), scale), self._bits), np.asarray(scale)
         return to_grid(rows, metric, compensate, self._bits, least)
-
-
-def loss(inputs: RoundedInputs, rounded: np.ndarray, bias: np.ndarray | float) -> float:
-    """What a layer loses by a rounded weight (N, d) with its bias (N,) on rounded inputs, see the module docstring."""
-    wanted, rows = inputs.outputs.astype(np.float64), inputs.judged()
-    made = rows @ np.swapaxes(rounded.reshape(*inputs.mean_y.shape, -1), 1, 2)
-    made += np.broadcast_to(bias, rounded.shape[:1]).reshape(len(rows), 1, -1)
-    errors, squares = np.square(wanted - made).mean(axis=1), np.square(wanted).mean(axis=1)
-    least = max(QUIET * float(squares.mean()), float(np.finfo(np.float32).tiny))
-    scales = [wanted.var(axis=1), CONSTANT * squares, errors, np.full(errors.shape, least)]
-    return float((errors / np.max(scales, axis=0)).mean())
 
 
 def activation_spread(tensor: str, seen: Histogram, reach: float) -> Spread:

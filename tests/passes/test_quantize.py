@@ -24,8 +24,8 @@ from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.overrides import parse_override
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.compiler.targets import TARGETS
+from onnx_compress.passes.quantization.losses import loss
 from onnx_compress.passes.quantization.preparation import SINGLE_PRECISION
-from onnx_compress.passes.quantization.quantizer import loss
 from onnx_compress.passes.quantize import WITHOUT_DATA, Quantize
 from onnx_compress.runtime.rounded_inputs import RoundedInputs
 from onnx_compress.runtime.session import Session
@@ -624,3 +624,44 @@ def test_what_was_seen_is_traced(form: str):
 
 def cached() -> PassResult:
     return Quantize(form="cache").run(model(BLOCK, **WEIGHTS).graph, Context(RunOptions(target="xavier"), data=IMAGES))
+
+
+SILU = TEXT % "a = Conv(x, w, b) s = Sigmoid(a) m = Mul(a, s) y = Conv(m, v)"
+
+
+def scaling(gains: list[float], bias: list[float]) -> dict[str, np.ndarray]:
+    """Weights of `SILU`, of which the first Conv scales its four channels."""
+    gain = np.diag(gains).astype(np.float32).reshape(4, 4, 1, 1)
+    return {"w": gain, "b": np.array(bias, np.float32), "v": WEIGHTS["v"]}
+
+
+def test_a_result_in_front_of_a_gate_is_clipped_where_the_gate_is_flat():
+    """One channel is at -60 +- 20, which a SiLU makes 0: a step that reaches down to it is 0.98, and the error 0.27."""
+    weights = scaling([1, 1, 1, 20], [0, 0, 0, -60])
+    before, after = model(SILU, **weights), model(SILU, **weights)
+    result = quantize(after, "ort", balance="none")
+    assert not reasons(result)
+    assert scales(after.graph)["a"] < 0.1
+    assert error(before, after) < 0.05
+
+
+def test_a_given_method_keeps_its_range_in_front_of_a_gate():
+    weights = scaling([1, 1, 1, 20], [0, 0, 0, -60])
+    subject = model(SILU, **weights)
+    quantize(subject, "ort", balance="none", method="minmax", noise=1.0)
+    assert scales(subject.graph)["a"] > 0.9
+
+
+def test_a_layer_whose_result_is_too_noisy_behind_its_gate_stays_in_float():
+    """Three channels are within 0.1, the fourth reaches to 90: one step serves both."""
+    weights = scaling([0.02, 0.02, 0.02, 20], [0, 0, 0, 0])
+    subject = model(SILU, **weights)
+    (decision, _) = quantize(subject, "ort", balance="none").decisions
+    assert "stays in float: INT8 would lose 1.5%" in decision.reason
+    assert "a" not in scales(subject.graph)
+
+
+def test_where_kernels_write_float_a_gate_is_nothing_to_a_layer():
+    weights = scaling([0.02, 0.02, 0.02, 20], [0, 0, 0, 0])
+    (decision, _) = quantize(model(SILU, **weights), "xavier", balance="none").decisions
+    assert decision.figures["int8_loss"] < 1e-3

@@ -20,7 +20,8 @@ Where kernels write INT8 as well as read it (`closed`), rules 2 and 3 give way t
 
   9. One pair per tensor serves all that read it.
   10. The result of a quantized Conv gets a pair, after the Relu or Clip that alone reads it. So do both operands and
-      the result of a residual Add. What no other quantized layer depends on stays in float.
+      the result of a residual Add. What no other quantized layer depends on stays in float. Where only a gate (a SiLU)
+      reads the pair, its range is chosen behind it (`graph.quantization.gates`).
 
 Sources: NVIDIA TensorRT developer guide 8.5, "Explicit quantization" and "Q/DQ placement recommendations";
 onnx-tensorrt 8.5-GA, QuantDequantLinearHelper; NVIDIA/TensorRT#3861 (Add, Concat), #2976 (Resize), #3205 and
@@ -123,7 +124,7 @@ class _Activations:
         """Rule 10, of Convs and of `sums`."""
         needed = _ancestors(self._graph, self._layers)
         convs = [node for node in self._layers if node.op == "Conv"]
-        for tensor in (_clamped(node.outputs[0]) for node in (*convs, *sums)):
+        for tensor in (clamped(node.outputs[0]) for node in (*convs, *sums)):
             if id(tensor) in needed:
                 self._add(*self._readers[id(tensor)][0])
 
@@ -191,8 +192,8 @@ def _ancestors(graph: gs.Graph, layers: Iterable[gs.Node]) -> set[int]:
     return found
 
 
-def _clamped(tensor: gs.Tensor) -> gs.Tensor:
-    """`tensor`, or what the Relu or Clip that alone reads it makes of it."""
+def clamped(tensor: gs.Tensor) -> gs.Tensor:
+    """Where rule 10 puts a pair: `tensor`, or what the Relu or Clip that alone reads it makes of it."""
     reader = tensor.outputs[0] if len(tensor.outputs) == 1 else None
     return reader.outputs[0] if reader is not None and reader.op in CLAMPS else tensor
 

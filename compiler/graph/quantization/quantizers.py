@@ -31,6 +31,12 @@ class Grid:
     scale: float
     zero: np.int8 | np.uint8 = SYMMETRIC
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the greatest value that it has."""
+        kind, zero = np.iinfo(self.zero.dtype), int(self.zero)
+        return (kind.min - zero) * self.scale, (kind.max - zero) * self.scale
+
     def codes(self, x: np.ndarray) -> np.ndarray:
         """Of `x`, in the type of `zero`."""
         kind, zero = np.iinfo(self.zero.dtype), int(self.zero)

@@ -106,9 +106,10 @@ def test_the_report_says_what_int8_costs_and_saves_in_every_layer():
 
 
 def test_no_times_where_the_target_has_no_model_of_them():
+    """One more layer stays in float than for TensorRT: the Conv that would write these ranges in INT8."""
     result = quantized(network(), target="ort")
     assert not any("ms_saved" in each.figures for each in result.decisions)
-    assert any(note.startswith("1 layer stays in float for what") for note in result.notes)
+    assert any(note.startswith("2 layers stay in float for what") for note in result.notes)
 
 
 def test_nothing_stays_in_float_where_the_budget_is_kept_without():
