@@ -38,6 +38,8 @@ class ChannelValues:
 
     def add(self, x: np.ndarray, rng: np.random.Generator, per_sample: int) -> None:
         """`x`: (samples, C, ...)."""
+        if not x.size:
+            return
         values = x.reshape(*x.shape[:2], -1)
         positions = sample_positions(rng, len(x), values.shape[2:], len(x) * max(1, per_sample // values.shape[1]))
         self.parts.append(output_rows(values, positions, 1)[:, 0])

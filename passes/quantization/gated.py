@@ -61,10 +61,12 @@ def gated_grid(seen: ChannelValues, f: Function, first: Grid, make: MakeGrid) ->
 
 
 def gated_loss(seen: ChannelValues, f: Function, grid: Grid) -> float:
-    """What f(x) loses where x is rounded."""
+    """What f(x) loses where x is rounded; all where f has no value there, as a logarithm."""
     rows = seen.rows
     made = f(rows)
-    return share_lost(made[None], made[None] - f(grid.values(grid.codes(rows)))[None])
+    with np.errstate(invalid="ignore", over="ignore"):
+        lost = share_lost(made[None], made[None] - f(grid.values(grid.codes(rows)))[None])
+    return lost if np.isfinite(lost) else 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +81,8 @@ class _Search:
     @classmethod
     def over(cls, rows: np.ndarray, f: Function) -> _Search:
         """`rows`: (n, C)."""
-        shares = 1.0 / channel_variance(f(rows)[None])[0]
+        with np.errstate(invalid="ignore", over="ignore"):
+            shares = 1.0 / channel_variance(f(rows)[None])[0]
         counts, edges = np.histogram(rows.astype(np.float64), BINS, weights=np.broadcast_to(shares, rows.shape))
         centres = ((edges[:-1] + edges[1:]) / 2).astype(np.float32)
         used = counts > 0
@@ -89,7 +92,8 @@ class _Search:
         kind = np.iinfo(grid.zero.dtype)
         levels = self.f(grid.values(np.arange(kind.min, kind.max + 1).astype(kind.dtype)))
         made = levels[grid.codes(self.centres).astype(np.intp) - kind.min]
-        error = float(self.weights @ np.square(self.wanted - made))
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = float(self.weights @ np.square(self.wanted - made))
         return error if np.isfinite(error) else np.inf
 
 

@@ -28,6 +28,13 @@ def test_some_of_many_and_the_ends_of_all(monkeypatch: pytest.MonkeyPatch):
     assert (seen.low, seen.high) == (2 * DATA.x.min(), 2 * DATA.x.max())
 
 
+def test_a_batch_without_values_adds_nothing():
+    seen = module.ChannelValues([])
+    seen.add(np.zeros((2, 3, 0), np.float32), np.random.default_rng(0), 8)
+    seen.add(np.ones((2, 3, 1), np.float32), np.random.default_rng(0), 8)
+    assert seen.rows.shape == (2, 3)
+
+
 @pytest.mark.parametrize("shape", [(7,), (5, 3), (2, 3, 4, 5)])
 def test_a_gate_takes_any_shape(shape: tuple[int, ...]):
     (a,) = [node.outputs[0] for node in GRAPH.nodes if node.op == "Add"]

@@ -66,3 +66,13 @@ def test_values_that_hardly_vary():
     for rows in (np.zeros((10, 2)), np.full((10, 2), 1000.0), np.full((10, 2), -1000.0)):
         seen = values(rows.astype(np.float32))
         assert np.isfinite(gated_loss(seen, silu, gated_grid(seen, silu, between(seen.low, seen.high), between)))
+
+
+def test_where_the_gate_has_no_value():
+    """The logarithm of what is rounded to 0: everything is lost, and of what is 0 itself no grid is better."""
+    with np.errstate(divide="ignore"):
+        for rows in (np.geomspace(1e-3, 10, 200), np.linspace(0, 10, 200)):
+            seen = values(rows.astype(np.float32).reshape(-1, 2))
+            first = between(0, seen.high)
+            assert gated_loss(seen, np.log, first) == 1.0
+            assert np.isfinite(gated_loss(seen, np.log, gated_grid(seen, np.log, first, between)))
