@@ -21,7 +21,7 @@ of the time that INT8 alone takes, top-1 88.4 of 91.8 on 500 others (half streng
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
@@ -51,6 +51,8 @@ from .depth_removal.strength import best_strength
 from .depth_removal.trials import search_count
 
 JUDGED = 128
+HELD = 2**27
+"""Bytes of activations that wait between two layers in RAM, by network, even where the run allows for more."""
 SHOWN = ("latency", "macs", "params")
 KEPT = "the budget is met without it"
 NONE = "no block can be removed"
@@ -80,6 +82,7 @@ class Depth(BudgetedPass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
+        ctx = replace(ctx, activation_bytes=min(HELD, ctx.activation_bytes))
         budget = self._countable(graph, ctx, self._budget(graph, ctx, result.notes), result.notes)
         search = BudgetSearch.of(budget, ctx, graph) if budget.rule in SEARCHED else None
         problem = self._problem(graph, ctx, budget)

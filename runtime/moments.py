@@ -19,7 +19,7 @@ from scipy.linalg.blas import ssyrk
 
 from ..compiler.graph.activations import Activation
 
-TILE, BLOCK = 256, 2**13
+TILE, BLOCK, BLOCK_BYTES = 256, 2**13, 2**25
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,8 @@ def joined(first: Moments, second: Moments) -> Moments:
 
 
 def blocks(batches: Iterable[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
-    """Rows of several batches joined to `BLOCK` or more, as products of few rows are slow; the last may have fewer."""
+    """Rows of several batches joined to `BLOCK` or more, as products of few rows are slow; those of a depthwise layer,
+    which are wide, to `BLOCK_BYTES`. The last may have fewer."""
     yield from (block for _, block in parted_blocks((0, batch) for batch in batches))
 
 
@@ -143,9 +144,13 @@ def parted_blocks(
     for part, batch in batches:
         rows = held.setdefault(part, [])
         rows.append(batch)
-        if sum(len(first) for first, *_ in rows) >= BLOCK:
+        if sum(len(first) for first, *_ in rows) >= BLOCK or sum(map(_bytes, rows)) >= BLOCK_BYTES:
             yield part, _joined(held.pop(part))
     yield from ((part, _joined(rows)) for part, rows in held.items())
+
+
+def _bytes(rows: tuple[np.ndarray, ...]) -> int:
+    return sum(each.nbytes for each in rows)
 
 
 def _joined(batches: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 
 import builders
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 import pytest
-from onnx_compress.api import compress
+from onnx_compress.api import Compressed, compress
 from onnx_compress.compiler.costs.network_cost import graph_cost
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import Model, from_proto, to_proto
 from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.data import Feeds
 from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.passes import depth
+from onnx_compress.runtime.segmented_executor import SegmentedExecutor
+from training_stand_ins import installed
 
 BLOCKS = 4
 
@@ -64,6 +69,10 @@ def apply(
     given = RunOptions(**options) if data is None else RunOptions(data=data.x, **options)
     result = entry.run(model.graph, Context(given, data, original=model.graph.copy()))
     return model, result
+
+
+def of_depth(result: Compressed) -> PassResult:
+    return next(record.result for record in result.records if record.name == "depth")
 
 
 def kept(model: Model) -> float:
@@ -233,6 +242,62 @@ def test_in_a_pipeline_with_other_passes(tmp_path_factory: pytest.TempPathFactor
     result = compress(network(), "depth:macs=0.8,prune:macs=0.6,quantize", data=images(96).x)
     shares = [record.result.metrics.get("macs_kept") for record in result.records if record.name in ("depth", "prune")]
     assert shares[0] is not None and shares[1] is not None and shares[1] <= 0.6 < shares[0] <= 0.8
+
+
+def test_with_every_other_pass_of_a_recipe() -> None:
+    result = compress(network(), "depth:blocks=1,prune:macs=0.6,basis:macs=0.5,quantize", data=images(96).x)
+    kept = [record.result.metrics["macs_kept"] for record in result.records if "macs_kept" in record.result.metrics]
+    assert len(kept) == 3 and kept[2] <= 0.5 < kept[1] <= 0.6 < kept[0]
+    assert of_depth(result).metrics["blocks_removed"] == 1
+    assert distance(result.model) < 1
+
+
+@pytest.mark.skipif(not installed("torch"), reason="the engine torch is not installed")
+def test_training_goes_on_with_what_is_left() -> None:
+    spec = "depth:blocks=1,finetune:engine=torch:epochs=1:threads=1"
+    result = compress(network(2), spec, data=images(96).x)
+    assert removed(of_depth(result)) == [joins()[1]]
+    assert distance(result.model, network(2)) < 0.5
+
+
+@pytest.mark.parametrize("sizes", ["8,8", "H,W"], ids=["fixed sizes", "open sizes"])
+@pytest.mark.parametrize("samples", ["N", "8"], ids=["open batch", "fixed batch"])
+def test_open_and_fixed_sizes_give_the_same_network(sizes: str, samples: str) -> None:
+    body = text().replace("[N,3,8,8]", f"[{samples},3,{sizes}]").replace("[N,6]", f"[{samples},6]")
+    body = body.replace("p = MaxPool<kernel_shape=[4,4], strides=[4,4]>(x4)", "p = GlobalAveragePool(x4)")
+    proto = builders.proto(body, **(weights(3) | {"w9": builders.normal(6, 8)}))
+    found = compress(proto, "depth:blocks=1", data=images(96).x)
+    assert removed(of_depth(found)) == [joins()[2]]
+    x = images(8).x
+    before, after = (builders.run(each, x=x)["y"] for each in (proto, found.model))
+    np.testing.assert_allclose(after, before, atol=1e-3)
+
+
+def test_little_waits_in_memory_and_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, made, bounds = to_proto(apply("depth:blocks=2", images())[0]), SegmentedExecutor.__init__, set[int]()
+
+    def recorded(executor: SegmentedExecutor, graph: gs.Graph, batches: Iterable[Feeds], memory: int) -> None:
+        bounds.add(memory)
+        made(executor, graph, batches, memory)
+
+    monkeypatch.setattr(depth, "HELD", 2**12)
+    monkeypatch.setattr(SegmentedExecutor, "__init__", recorded)
+    assert to_proto(apply("depth:blocks=2", images())[0]).SerializeToString() == plain.SerializeToString()
+    assert bounds == {2**12}
+
+
+@pytest.mark.parametrize("repair", ["none", "refit"])
+def test_weights_in_fp16_stay_in_fp16(repair: str) -> None:
+    half = {name: value.astype(np.float16) for name, value in weights(2).items()}
+    proto = builders.proto(text().replace("float[", "float16["), **half)
+    data = builders.Images(images().x.astype(np.float16))
+    model, result = apply(f"depth:blocks=2:repair={repair}", data, proto)
+    assert removed(result)[0] == joins()[1] and len(removed(result)) == 2
+    stored = to_proto(model).graph.initializer
+    assert {tensor.data_type for tensor in stored} == {onnx.TensorProto.FLOAT16}
+    x = data.x[:64]
+    before, after = (builders.run(each, x=x)["y"].astype(np.float32) for each in (proto, model))
+    assert np.linalg.norm(after - before) < 0.6 * np.linalg.norm(before)
 
 
 def test_after_quantize_it_is_refused() -> None:

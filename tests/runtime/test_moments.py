@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_compress.runtime.moments import BLOCK, InputSum, MomentSum, blocks, own_moments
+from onnx_compress.runtime.moments import BLOCK, BLOCK_BYTES, InputSum, MomentSum, blocks, own_moments
 
 
 def test_batches_add_up_per_group() -> None:
@@ -45,3 +45,10 @@ def test_few_rows_are_joined(sizes: list[int]) -> None:
     for part in range(2 * bool(sizes)):
         joined = np.concatenate([block[part] for block in found])
         np.testing.assert_array_equal(joined, np.concatenate([batch[part] for batch in batches]))
+
+
+def test_wide_rows_are_joined_to_so_many_bytes() -> None:
+    wide = np.broadcast_to(np.float32(0), (100, 1, 2**14))
+    found = [len(x) for (x,) in blocks((wide,) for _ in range(16))]
+    assert sum(found) == 1600
+    assert found[:-1] == [-(-BLOCK_BYTES // wide.nbytes) * 100] * (len(found) - 1) and len(found) > 1
