@@ -10,8 +10,9 @@ Samples go through the network in batches of at most `MEMORY` bytes of observed 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -84,8 +85,25 @@ class Histogram:
         self.widen(int(np.frexp(peak)[1]) if peak > 0 else self.exponent)
 
 
+class Reader(Protocol):
+    """Takes what it needs of tensors that are observed in the same run."""
+
+    def tensors(self) -> Collection[str]:
+        """Their names."""
+        ...
+
+    def add(self, values: Mapping[str, np.ndarray]) -> None:
+        """A batch of them, by name, with others."""
+        ...
+
+
 def histograms(
-    graph: gs.Graph, names: Sequence[str], data: Data, samples: int, progress: Progress = silent
+    graph: gs.Graph,
+    names: Sequence[str],
+    data: Data,
+    samples: int,
+    progress: Progress = silent,
+    reader: Reader | None = None,
 ) -> dict[str, Histogram]:
     """The histogram of every named tensor of `graph` over the first `samples` of `data`.
 
@@ -102,9 +120,12 @@ def histograms(
                 f"tensor '{name}' is NaN or Inf on the calibration data", "", "check --preprocess"
             ) from error
 
-    for values in observe(graph, names, data, samples, progress, "calibrate"):
+    wanted = [*names, *(reader.tensors() if reader else ())]
+    for values in observe(graph, wanted, data, samples, progress, "calibrate"):
         for name in names:
             count(name, values[name])
+        if reader:
+            reader.add(values)
     for name, histogram in found.items():
         if not histogram.counts.any():
             raise unseen(f"tensor '{name}'")

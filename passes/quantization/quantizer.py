@@ -19,14 +19,14 @@ from ...compiler.graph.quantization.quantizable import channel_axis
 from ...compiler.graph.quantization.quantizers import Grid, quantize_activation, quantize_weight
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
-from ...compiler.jobs import side_by_side
+from ...compiler.jobs import side_by_side, single_threaded
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.traces import Spread, gathered, weight_spread
 from ...runtime.calibration import Histogram, histograms
 from ...runtime.gated_values import channel_values, gate_function
 from ...runtime.memory import trim
-from ...runtime.rounded_inputs import RoundedInputs, measurable, rounded_inputs
+from ...runtime.rounded_inputs import InputRows, RoundedInputs, measurable
 from ...runtime.rows import Layer, stored_weight
 from ..projection.grid import (
     BITS,
@@ -99,12 +99,14 @@ class Quantizer:
     def round(self, accepts: Accepts) -> None:
         """Find the numbers of all accepted layers; `graph` stays as it is."""
         placement = self._place(self.graph, accepts)
-        inputs: dict[str, RoundedInputs] = {}
+        rows = None
         if self.ctx.data is not None:
-            self._calibrate(self.graph, placement, self.ctx.data)
-            inputs = self._inputs(accepts, self.ctx.data)
+            layers, samples = measurable(self.graph, accepts), min(self.samples, METRIC_SAMPLES, self.ctx.data.samples)
+            rows = InputRows(layers, samples, self.ctx.rng())
+            with single_threaded():
+                self._calibrate(self.graph, placement, self.ctx.data, rows)
         trim()
-        found = side_by_side(self._rounded, ((entry, _taken(entry, inputs)) for entry in placement.weights), AT_ONCE)
+        found = side_by_side(self._rounded, ((entry, rows) for entry in placement.weights), AT_ONCE)
         with self.ctx.progress("round", len(placement.weights)) as advance:
             for entry, rounded in zip(placement.weights, found, strict=True):
                 self._weights[_key(entry)] = rounded
@@ -166,13 +168,13 @@ class Quantizer:
     def _place(self, graph: gs.Graph, accepts: Accepts) -> Placement:
         return place(graph, accepts, self.ctx.target.quantizes_outputs)
 
-    def _calibrate(self, graph: gs.Graph, placement: Placement, data: Data) -> None:
-        """Grids of the groups that have none yet, or not one."""
+    def _calibrate(self, graph: gs.Graph, placement: Placement, data: Data, rows: InputRows | None = None) -> None:
+        """Grids of the groups that have none yet, or not one; `rows` are filled."""
         groups = [group for group in placement.activations if not self._is_calibrated(group)]
         names = [entry.tensor.name for group in groups for entry in group]
-        if not names:
+        if not names and rows is None:
             return
-        seen = histograms(self.graph, names, data, self.samples, self.ctx.progress)
+        seen = histograms(self.graph, names, data, self.samples, self.ctx.progress, rows)
         for group in groups:
             total = seen[group[0].tensor.name]
             for entry in group[1:]:
@@ -236,12 +238,16 @@ class Quantizer:
             found |= self.ctx.settings(node.name)
         return found
 
-    def _inputs(self, accepts: Accepts, data: Data) -> dict[str, RoundedInputs]:
-        ctx, layers, samples = self.ctx, measurable(self.graph, accepts), min(self.samples, METRIC_SAMPLES)
-        return rounded_inputs(self.graph, layers, self._grids, data, samples, ctx.rng(), ctx.progress)
+    def _taken(self, entry: QuantizedTensor, rows: InputRows | None) -> dict[str, RoundedInputs]:
+        """Those of the layers that read a weight, by name, out of `rows`."""
+        if rows is None:
+            return {}
+        nodes = [node for node, _ in entry.slots if node.name in rows]
+        return {node.name: rows.take(node.name, self.grid(node.inputs[0])) for node in nodes}
 
-    def _rounded(self, entry: QuantizedTensor, seen: Mapping[str, RoundedInputs]) -> RoundedWeight:
+    def _rounded(self, entry: QuantizedTensor, kept: InputRows | None) -> RoundedWeight:
         """The weight rounded, and the biases of the layers that read it corrected."""
+        seen = self._taken(entry, kept)
         nodes = [node for node, _ in entry.slots]
         rows, _ = channel_rows(entry, channel_axis(nodes[0]))
         metric = input_metric(_centred(each.values() for each in seen.values()), RIDGE) if seen else None
@@ -324,11 +330,6 @@ def _centred(rows: Iterable[np.ndarray]) -> np.ndarray:
     values = np.concatenate([first, *others], axis=1) if others else first
     values -= values.mean(axis=1, keepdims=True)
     return values
-
-
-def _taken(entry: QuantizedTensor, inputs: dict[str, RoundedInputs]) -> dict[str, RoundedInputs]:
-    """Those of the layers that read a weight, by name, out of `inputs`."""
-    return {node.name: inputs.pop(node.name) for node, _ in entry.slots if node.name in inputs}
 
 
 def _key(entry: QuantizedTensor) -> str:

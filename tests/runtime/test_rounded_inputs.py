@@ -7,17 +7,20 @@ import pytest
 from builders import Images, model, normal
 from onnx_compress.compiler.graph.quantization.quantizers import Grid
 from onnx_compress.runtime import rounded_inputs as module
-from onnx_compress.runtime.rounded_inputs import RoundedInputs, measurable, rounded_inputs
+from onnx_compress.runtime.calibration import histograms
+from onnx_compress.runtime.rounded_inputs import InputRows, RoundedInputs, measurable
 
 NET = "g (float[N,3,4,4] x) => (float[N,2,4,4] y) { r = Relu(x) y = Conv(r, w) }"
 W = {"w": normal(2, 3, 1, 1)}
 DATA = Images(normal(150, 3, 4, 4, seed=3))
 
 
-def rows(text: str, grids: dict[str, Grid], **weights: np.ndarray) -> dict[str, RoundedInputs]:
+def rows(text: str, grids: dict[str, Grid], samples: int = 150, /, **weights: np.ndarray) -> dict[str, RoundedInputs]:
     graph = model(text, **weights).graph
     layers = measurable(graph, lambda node: True)
-    return rounded_inputs(graph, layers, grids, DATA, 150, np.random.default_rng(0))
+    kept = InputRows(layers, samples, np.random.default_rng(0))
+    assert histograms(graph, ["x"], DATA, 150, reader=kept)["x"].peak == np.abs(DATA.x).max()
+    return {layer.name: kept.take(layer.name, grids.get(layer.input.name)) for layer in layers}
 
 
 @pytest.mark.parametrize("grid", [Grid(0.5), Grid(0.02, np.uint8(3)), None])
@@ -49,14 +52,27 @@ def test_wide_layers_have_more_rows_than_narrow_ones():
     assert module.PER_INPUT * 81 <= wide < module.PER_INPUT * 81 + 150
 
 
-def test_in_chunks_they_are_as_many(monkeypatch: pytest.MonkeyPatch):
+def test_in_a_file_they_are_the_same(monkeypatch: pytest.MonkeyPatch):
     text = "g (float[N,3,4,4] x) => (float[N,2,4,4] y) { a = Conv(x, v) y = Conv(a, w) }"
     weights = {"v": normal(3, 3, 1, 1), **W}
-    monkeypatch.setattr(module, "LEAST", 150 * 16)
-    together = rows(text, {}, **weights)
+    held = rows(text, {"a": Grid(0.5)}, **weights)
     monkeypatch.setattr(module, "MEMORY", 1)
-    for one, other in zip(together.values(), rows(text, {}, **weights).values(), strict=True):
-        np.testing.assert_allclose(one.codes, other.codes, rtol=1e-6)
+    for one, other in zip(held.values(), rows(text, {"a": Grid(0.5)}, **weights).values(), strict=True):
+        np.testing.assert_array_equal(one.codes, other.codes)
+
+
+def test_they_are_of_the_first_samples(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "LEAST", 40 * 16)
+    (found,) = rows(NET, {}, 40, **W).values()
+    r = np.maximum(DATA.x[:40], 0)
+    np.testing.assert_allclose(found.values()[0], r.transpose(0, 2, 3, 1).reshape(-1, 3), rtol=1e-6)
+
+
+def test_layers_with_one_row_a_sample_read_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MOST", 120)
+    text = "g (float[N,3,4,4] x) => (float[N,2] y) { f = Flatten(x) y = Gemm(f, w) }"
+    (found,) = rows(text, {}, 40, w=normal(48, 2)).values()
+    np.testing.assert_array_equal(found.values()[0], DATA.x[:120].reshape(-1, 48))
 
 
 def test_layers_too_wide_for_their_rows_are_left_out(monkeypatch: pytest.MonkeyPatch):
