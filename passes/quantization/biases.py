@@ -3,10 +3,19 @@
     b  <-  E[y] - W E[Q(x)]               no channel's mean moves
     b  <-  s_x s_n round(b / (s_x s_n))   whole steps of the sums of products (`projection.grid`)
 
-The second costs nothing: a rounded input alone moves an output by up to 63 such steps. Between the steps the engine
-would round: TensorRT, and onnxruntime where a QuantizeLinear reads the result of the layer. In the first pairs 2 to 4
-of 10,000 values then take the next code, and layer by layer that grows into another rounding of everything. Relative
-distance of the outputs from those of the pairs as they are written, 32 samples, TensorRT's form of pairs:
+The second costs nothing: a rounded input alone moves an output by up to 63 such steps. In the steps and between them,
+judged on pictures that were not calibrated with (mean and standard deviation over seeds; all else the same to the bit):
+
+    SqueezeNet 1.1, 4 seeds   KL divergence from the float network   0.0202 +- 0.0007, 0.0202 +- 0.0007
+                              agreement with it, 500 pictures        91.7 +- 0.5 %,    92.0 +- 1.2 %
+    DeepLab v3, 3 seeds       KL divergence                          0.0043 +- 0.0007, 0.0038 +- 0.0004
+                              relative error of the outputs          0.0466 +- 0.0009, 0.0469 +- 0.0004
+                              mIoU, 100 pictures                     35.8 +- 0.3,      35.6 +- 0.2
+
+Between the steps the engine would round: TensorRT, and onnxruntime where a QuantizeLinear reads the result of the
+layer. In the first pairs 2 to 4 of 10,000 values then take the next code, and layer by layer that grows into another
+rounding of everything. Relative distance of the outputs from those of the pairs as they are written, 32 samples,
+TensorRT's form of pairs:
 
                                          SqueezeNet  MobileNetV2  DeepLab  EfficientNet  YOLOX   FastestDet
                                             1.1         1.0         v3        Lite0      nano
