@@ -119,7 +119,7 @@ class _Sampled:
 
     def add(self, x: np.ndarray, rng: np.random.Generator) -> None:
         left = self._most - self._count
-        if not left:
+        if not left or not len(x):
             return
         rows = input_rows(self.layer, x, row_positions(self.layer, x, rng, self._share * len(x)))[:left]
         chosen = np.arange(-self._count % self._step, len(rows), self._step)

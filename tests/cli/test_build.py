@@ -139,6 +139,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(power, "USUAL", PowerSettings(warm_up=0.25, idle=0.2))
 
 
+@pytest.mark.slow  # phases of some tenths of a second, which a busy machine draws out
 @pytest.mark.usefixtures("quick")
 def test_on_a_jetson_the_power_is_measured_too(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -155,6 +156,7 @@ def test_on_a_jetson_the_power_is_measured_too(
     ]
 
 
+@pytest.mark.slow  # phases of some tenths of a second, which a busy machine draws out
 @pytest.mark.usefixtures("quick")
 def test_a_device_that_hides_its_mode_is_named(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -167,6 +169,7 @@ def test_a_device_that_hides_its_mode_is_named(
     assert "power: 17 W" in shown and "note: nvpmodel does not say in which power mode the device is" in shown
 
 
+@pytest.mark.slow  # phases of some tenths of a second, which a busy machine draws out
 @pytest.mark.usefixtures("quick")
 def test_both_networks_meet_in_the_report_mode_by_mode(model: Path, monkeypatch: pytest.MonkeyPatch):
     report, small = model.parent / "run.json", model.parent / "small.onnx"
@@ -199,6 +202,7 @@ def test_without_tegrastats_a_line_says_so(
     assert "note" not in capsys.readouterr().out
 
 
+@pytest.mark.slow  # phases of some tenths of a second, which a busy machine draws out
 @pytest.mark.usefixtures("quick")
 def test_an_engine_stays_where_its_power_cannot_be_measured(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

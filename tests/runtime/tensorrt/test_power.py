@@ -29,6 +29,7 @@ def measure(folder: Path, **given: str) -> PowerFigures:
     return measure_power(programs["tegrastats"], Path(programs["trtexec"]), wanted, QUICK)
 
 
+@pytest.mark.slow  # phases of some tenths of a second, which a busy machine draws out
 def test_only_the_running_engine_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     stand_ins.trtexec(tmp_path, monkeypatch)
     stand_ins.jetson(tmp_path, IDLE, RUNNING)
@@ -39,6 +40,7 @@ def test_only_the_running_engine_counts(tmp_path: Path, monkeypatch: pytest.Monk
     assert (found.mj, found.mj_above_idle) == (17.0 * 4, 14.0 * 4)
 
 
+@pytest.mark.slow  # phases of some tenths of a second, which a busy machine draws out
 def test_tegrastats_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     stand_ins.trtexec(tmp_path, monkeypatch)
     stand_ins.jetson(tmp_path, IDLE, RUNNING)
@@ -47,6 +49,7 @@ def test_tegrastats_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert path not in subprocess.run(["/bin/ps", "-eo", "args"], capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow  # phases of some tenths of a second, which a busy machine draws out
 def test_without_an_idle_device_there_is_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     stand_ins.trtexec(tmp_path, monkeypatch)
     stand_ins.jetson(tmp_path, "starting", RUNNING)
@@ -54,6 +57,7 @@ def test_without_an_idle_device_there_is_no_difference(tmp_path: Path, monkeypat
     assert (found.watts, found.idle_watts, found.mj_above_idle) == (17.0, None, None)
 
 
+@pytest.mark.slow  # phases of some tenths of a second, which a busy machine draws out
 def test_rails_of_no_known_device_stay_rails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     stand_ins.trtexec(tmp_path, monkeypatch)
     stand_ins.jetson(tmp_path, IDLE, "ELSE 9000/1")
