@@ -20,12 +20,12 @@ from typer.main import get_command
 
 from ..compiler.errors import OUT_OF_MEMORY, CompressError, UsageError
 from ..compiler.versions import __version__
-from . import completion
 from .bench import bench
 from .bisect import bisect
 from .build import build
 from .check import check
 from .compare import compare
+from .completion import complete, is_asked
 from .compress import compress
 from .encodings import any_text
 from .eval import evaluate
@@ -90,8 +90,8 @@ def root(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; the console script."""
-    if completion.is_asked():
-        return completion.complete(lambda: get_command(app).main(args=[], prog_name=PROGRAM))
+    if is_asked():
+        return complete(lambda: get_command(app).main(args=[], prog_name=PROGRAM))
     args = list(sys.argv[1:] if argv is None else argv)
     if not args:
         main(["--help"])
