@@ -64,7 +64,12 @@ class SegmentedExecutor:
 
     def plan(self, names: Iterable[str]) -> list[gs.Node]:
         """The nodes still to be executed for the named tensors, in graph order."""
-        pending = {t.name: node for node in self._graph.nodes if id(node) not in self._done for t in node.outputs}
+        return self.missing([node for node in self._graph.nodes if id(node) not in self._done], names)
+
+    def missing(self, nodes: Sequence[gs.Node], names: Iterable[str]) -> list[gs.Node]:
+        """Those of `nodes`, of this graph or of another that shares what is held, that make the named tensors from it,
+        in their order."""
+        pending = {tensor.name: node for node in nodes for tensor in node.outputs}
         stack, needed = [name for name in names if name not in self._values], set[int]()
         while stack:
             node = pending.get(stack.pop())
@@ -72,7 +77,7 @@ class SegmentedExecutor:
                 continue
             needed.add(id(node))
             stack.extend(tensor.name for tensor in reads(node) if tensor.name not in self._values)
-        return [node for node in self._graph.nodes if id(node) in needed]
+        return [node for node in nodes if id(node) in needed]
 
     def advance(self, names: Sequence[str], wanted_later: Iterable[str] = ()) -> None:
         """Compute the named tensors and keep them until the next call.

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from operator import attrgetter
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -151,10 +152,10 @@ class LossMeter:
         fitted = plain.copy()
         layer = front_layers(fitted.graph, {front.output: front}, self._ctx)[front.output]
         layer.store(Rewriter(fitted.graph, fitted.origins), *weights)
-        return min(bare, Removal(block, self._loss(fitted, executor), fitted), key=_loss_of)
+        return min(bare, Removal(block, self._loss(fitted, executor), fitted), key=attrgetter("loss"))
 
     def _loss(self, gaps: Gaps, executor: SegmentedExecutor) -> float:
-        plan = _missing(gaps.graph, [name for name in self._names if executor.produces(name)], executor)
+        plan = executor.missing(gaps.graph.nodes, [name for name in self._names if executor.produces(name)])
         made = {tensor.name for node in plan for tensor in node.outputs}
         held = {tensor.name for node in plan for tensor in reads(node) if executor.holds(tensor.name)} - made
         names = [name for name in self._names if name in made]
@@ -177,20 +178,3 @@ class LossMeter:
 def scaled_divergence(wanted: np.ndarray, found: np.ndarray) -> float:
     """Of class scores (samples, classes), with what is found times the best of `SCALES`."""
     return min(float(np.mean(kullback_leibler(wanted, scale * found))) for scale in SCALES)
-
-
-def _loss_of(removal: Removal) -> float:
-    return removal.loss
-
-
-def _missing(graph: gs.Graph, names: Sequence[str], executor: SegmentedExecutor) -> list[gs.Node]:
-    """The nodes still to be run for the named tensors, given what an executor of another graph holds."""
-    makers = {tensor.name: node for node in graph.nodes for tensor in node.outputs}
-    waiting, needed = [name for name in names if not executor.holds(name)], set[int]()
-    while waiting:
-        node = makers.get(waiting.pop())
-        if node is None or id(node) in needed:
-            continue
-        needed.add(id(node))
-        waiting += [tensor.name for tensor in reads(node) if not executor.holds(tensor.name)]
-    return [node for node in graph.nodes if id(node) in needed]
