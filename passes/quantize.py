@@ -83,6 +83,7 @@ from ..compiler.pipeline.traces import Traces
 from ..compiler.targets import Target, find_target
 from ..compiler.targets.calibration_cache import SUFFIX, format_cache
 from .budgets.budget import SEARCHED, Budget
+from .quantization.activation_grids import ActivationGrids
 from .quantization.calibration_cache import readable_version, tensor_scales
 from .quantization.equalization import equalize
 from .quantization.exclusions import exclusions
@@ -90,6 +91,7 @@ from .quantization.in_float import left_in_float
 from .quantization.preparation import FIRST_OPSET, PER_CHANNEL_OPSET, adapt_opset, leave_half_precision
 from .quantization.quantizer import Quantizer
 from .quantization.requantization import put_into_float, remarks
+from .quantization.rounded_weight import WeightRounding
 from .quantization.weight_only import LayerReport, pack_weights
 
 CACHE_WITHOUT_DATA = "no calibration cache: its ranges come from data (--data, about 500 unlabelled samples)"
@@ -227,15 +229,9 @@ class Quantize(Pass):
         per_channel = graph.opset >= PER_CHANNEL_OPSET
         if ctx.data is None and ctx.target.folds_weight_arithmetic and per_channel:
             return pack_weights(rewriter, accepted, spreads)
+        activations = ActivationGrids(graph, ctx, self.method, self.percentile, self.samples)
         quantizer = Quantizer(
-            graph=graph,
-            ctx=ctx,
-            method=self.method,
-            percentile=self.percentile,
-            compensate=self.weights == "feedback",
-            shift_bias=self.bias_correction,
-            per_channel=per_channel,
-            samples=self.samples,
+            WeightRounding(activations, self.weights == "feedback", self.bias_correction, per_channel)
         )
         quantizer.round(lambda node: id(node) in chosen)
         left = left_in_float(quantizer, accepted, self.noise, self._budget())

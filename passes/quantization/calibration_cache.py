@@ -26,7 +26,7 @@ from ...runtime.calibration import Histogram, histograms
 from ..budgets.budget import Budget
 from ..projection.grid import HIGH, safe_scale
 from ..projection.ranges import Method, threshold
-from .quantizer import activation_spread
+from .activation_grids import activation_spread
 
 JOINED = MOVES | {"Concat"}
 ELEMENTWISE = frozenset(("Add", "Sub", "Mul", "Min", "Max", "Sum"))

@@ -1,4 +1,4 @@
-"""Which rounded layers stay in float after all: those that lose too much by themselves (`quantizer`), and of the others
+"""Which rounded layers stay in float after all: those that lose too much by themselves (`losses`), and of the others
 as few as a budget asks for (`mixed_precision`)."""
 
 from __future__ import annotations
