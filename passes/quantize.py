@@ -98,6 +98,7 @@ CACHE_WITHOUT_DATA = "no calibration cache: its ranges come from data (--data, a
 CACHE_WRITTEN = (
     "INT8 by calibration cache: the model stays in float, the engine rounds it; measure the accuracy on the device"
 )
+IN_A_BODY = "inside the body of an If, Loop or Scan"
 WITHOUT_DATA = "weights only: activations stay in float, and so do the engine's kernels"
 
 
@@ -192,25 +193,28 @@ class Quantize(Pass):
         result, budget = PassResult(), self._budget()
         if budget is not None and ctx.data is None:
             raise CompressError(f"{budget} needs data", "quantize", "give --data, or leave the budget out")
+        reasons = self._prepared(graph, ctx, result)
+        layers = [node for node in graph.nodes if is_layer(node)]
+        accepted = [node for node in layers if reasons[id(node)] is None]
+        figures = self._quantize(graph, ctx, accepted, reasons, result) if accepted else {}
+        result.decisions += [_decision(node, reasons[id(node)], figures.get(node.name, {})) for node in layers]
+        result.decisions += [Decision(node.name, "skipped", IN_A_BODY) for node in subgraph_layers(graph)]
+        count = sum(each.action == "quantized" for each in result.decisions)
+        result.metrics.update(quantized=count, skipped=len(result.decisions) - count)
+        result.changed |= bool(accepted)
+        if accepted and ctx.data is None:
+            result.notes.append(WITHOUT_DATA)
+        return result
+
+    def _prepared(self, graph: gs.Graph, ctx: Context, result: PassResult) -> dict[int, str | None]:
+        """Make of the network what pairs want; why layers stay as they are, by `id` of those that it has then."""
         if None in self._excluded(graph, ctx).values():
             adapt_opset(graph, ctx, result)
-        layers = [node for node in graph.nodes if is_layer(node)]
         reasons: dict[int, str | None] = self._excluded(graph, ctx)
         if graph.opset < FIRST_OPSET:
             reasons = {key: reason or f"opset {graph.opset} has no QuantizeLinear" for key, reason in reasons.items()}
         leave_half_precision(graph, ctx, reasons, result)
-        accepted = [node for node in layers if reasons[id(node)] is None]
-        figures = self._quantize(graph, ctx, accepted, reasons, result) if accepted else {}
-        for node in layers:
-            result.decisions.append(_decision(node, reasons[id(node)], figures.get(node.name)))
-        for node in subgraph_layers(graph):
-            result.decisions.append(Decision(node.name, "skipped", "inside the body of an If, Loop or Scan"))
-        result.changed |= bool(accepted)
-        count = sum(each.action == "quantized" for each in result.decisions)
-        result.metrics.update(quantized=count, skipped=len(result.decisions) - count)
-        if accepted and ctx.data is None:
-            result.notes.append(WITHOUT_DATA)
-        return result
+        return reasons
 
     def _excluded(self, graph: gs.Graph, ctx: Context) -> dict[int, str | None]:
         return exclusions(graph, ctx, self.heads, self.requantize)
@@ -226,13 +230,9 @@ class Quantize(Pass):
                 fold_factors(rewriter, node)
         if self.balance != "none":
             equalize(rewriter, lambda node: id(node) in chosen, ctx.data, self.balance == "relu", ctx.progress)
-        per_channel = graph.opset >= PER_CHANNEL_OPSET
-        if ctx.data is None and ctx.target.folds_weight_arithmetic and per_channel:
+        if ctx.data is None and ctx.target.folds_weight_arithmetic and graph.opset >= PER_CHANNEL_OPSET:
             return pack_weights(rewriter, accepted, spreads)
-        activations = ActivationGrids(graph, ctx, self.method, self.percentile, self.samples)
-        quantizer = Quantizer(
-            WeightRounding(activations, self.weights == "feedback", self.bias_correction, per_channel)
-        )
+        quantizer = self._quantizer(graph, ctx)
         quantizer.round(lambda node: id(node) in chosen)
         left = left_in_float(quantizer, accepted, self.noise, self._budget())
         result.notes += left.notes
@@ -242,8 +242,13 @@ class Quantize(Pass):
         figures = quantizer.write(rewriter, lambda node: id(node) in chosen, spreads)
         return {node.name: figures.get(node.name, {}) | left.costs.get(node.name, {}) for node in accepted}
 
+    def _quantizer(self, graph: gs.Graph, ctx: Context) -> Quantizer:
+        activations = ActivationGrids(graph, ctx, self.method, self.percentile, self.samples)
+        compensate, per_channel = self.weights == "feedback", graph.opset >= PER_CHANNEL_OPSET
+        return Quantizer(WeightRounding(activations, compensate, self.bias_correction, per_channel))
 
-def _decision(node: gs.Node, reason: str | None, figures: LayerReport | None) -> Decision:
+
+def _decision(node: gs.Node, reason: str | None, figures: LayerReport) -> Decision:
     if reason is not None:
-        return Decision(node.name, "skipped", reason, figures or {})
-    return Decision(node.name, "quantized", figures=figures or {})
+        return Decision(node.name, "skipped", reason, figures)
+    return Decision(node.name, "quantized", figures=figures)
