@@ -159,6 +159,13 @@ class Rewriter:
         self.remove(node)
         into.outputs[0] = result
 
+    def take_over(self, node: gs.Node, old: gs.Node) -> None:
+        """Remove `old`; `node` writes its output under its name, for all that read that of either."""
+        result = old.outputs[0]
+        self.remove(old)
+        self._redirect(node.outputs[0], result)
+        node.outputs[0] = result
+
     def remove(self, node: gs.Node) -> None:
         """Take `node` out of the graph; its outputs must have no consumers left."""
         del self.graph.nodes[self._position(node)]
