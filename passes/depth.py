@@ -27,7 +27,7 @@ from typing import ClassVar, Literal
 import onnx_graphsurgeon as gs
 
 from ..compiler.costs.unknown import UnknownShape
-from ..compiler.graph.blocks import Block
+from ..compiler.graph.block_pairs import BlockPair
 from ..compiler.graph.copies import copy_graph
 from ..compiler.graph.shapes import input_shapes
 from ..compiler.pipeline.base import Decision, PassResult, WeightForm, option
@@ -42,7 +42,7 @@ from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass
 from .budgets.costs import Costs
 from .budgets.file_size import rewrite_within
 from .budgets.search import BudgetSearch, TrialOutcome
-from .depth_removal.gaps import Gaps
+from .depth_removal.gaps import Change, Gaps
 from .depth_removal.losses import BATCH, LossMeter
 from .depth_removal.order import Step
 from .depth_removal.problem import DepthProblem
@@ -75,6 +75,7 @@ class Depth(BudgetedPass):
 
     blocks: int | None = option(None, "remove so many blocks, whatever they save", "[1, 65536]")
     layers: bool = option(False, "single layers among equal ones count as blocks, too")
+    merge: bool = option(True, "two residual blocks in a row may become one wide block; not with blocks=")
     repair: Literal["refit", "none"] = option("refit", "what is fitted to the outputs of the network before")
 
     def weight_form(self, ctx: Context) -> WeightForm:
@@ -99,18 +100,18 @@ class Depth(BudgetedPass):
         shares = self._write(problem, budget, steps, result) if steps else problem.shares(problem.start)
         result.metrics.update({f"{unit}_kept": share for unit, share in shares.items()})
         result.notes += slack_notes(budget, shares, changed=bool(steps))
-        gone = {step.block.name for step in steps}
+        gone = {decision.node for decision in _decided(steps)}
         why = KEPT if budget.rule or budget.limits else UNTOUCHED
         result.decisions += [Decision(each.name, "kept", why) for each in blocks if each.name not in gone]
         result.decisions = list({decision.node: decision for decision in result.decisions}.values())
         return result
 
     def _problem(self, graph: gs.Graph, ctx: Context, budget: Budget) -> DepthProblem:
-        pricing = self._pricing(ctx, budget)
+        pricing, merge = self._pricing(ctx, budget), self.merge and budget.rule != "blocks"
         try:
-            return DepthProblem.of(graph, ctx, self.layers, pricing)
+            return DepthProblem.of(graph, ctx, self.layers, merge, pricing)
         except UnknownShape:
-            return DepthProblem.of(graph, ctx, self.layers, None)
+            return DepthProblem.of(graph, ctx, self.layers, merge, None)
 
     def _meter(self, graph: gs.Graph, ctx: Context, data: Data | None, notes: list[str]) -> LossMeter:
         if data is None:
@@ -134,9 +135,9 @@ class Depth(BudgetedPass):
             return problem.within(budget)
 
         def judge(number: int) -> TrialOutcome:
-            blocks = [step.block for step in problem.steps[:number]]
-            trial, shares = problem.without(blocks), problem.steps[number - 1].shares
-            self._repair(problem, trial, blocks, search.fitting, search.rows(ROWS))
+            changes = [step.change for step in problem.steps[:number]]
+            trial, shares = problem.after(changes), problem.steps[number - 1].shares
+            self._repair(problem, trial, changes, search.fitting, search.rows(ROWS))
             trial.close()
             return search.judged(shares[budget.cost], shares["macs"], trial.graph)
 
@@ -145,14 +146,14 @@ class Depth(BudgetedPass):
         return problem.steps[:count]
 
     def _repair(
-        self, problem: DepthProblem, gaps: Gaps, blocks: Sequence[Block], data: Data | None, rows: int = ROWS
+        self, problem: DepthProblem, gaps: Gaps, changes: Sequence[Change], data: Data | None, rows: int = ROWS
     ) -> list[Decision]:
         """In place; a decision for each layer that was fitted."""
         ctx, before, meter = problem.ctx, copy_graph(problem.graph), problem.meter
-        if self.repair == "none" or data is None or meter is None or not blocks:
+        if self.repair == "none" or data is None or meter is None or not changes:
             return []
         if problem.strength is None:
-            problem.strength = best_strength(problem.without(blocks), before, ctx, meter, self.ridge)
+            problem.strength = best_strength(problem.after(changes), before, ctx, meter, self.ridge)
         if not problem.strength:
             return []
         refits = refit(gaps, before, ctx, data, self.ridge, rows)
@@ -167,27 +168,30 @@ class Depth(BudgetedPass):
         def attempt(limits: Budget) -> Costs:
             if limits != budget:
                 steps[:] = problem.within(limits)
-            written = [step for step in steps if not any(node.name in ctx.held for node in step.block.nodes)]
-            blocks = [step.block for step in written]
-            gaps = problem.without(blocks)
-            fitted = self._repair(problem, gaps, blocks, ctx.data)
+            written = [step for step in steps if ctx.held.isdisjoint(node.name for node in step.change.nodes)]
+            changes = [step.change for step in written]
+            gaps = problem.after(changes)
+            fitted = self._repair(problem, gaps, changes, ctx.data)
             gaps.close()
             vars(graph).update(vars(gaps.graph))
             ctx.origins.update(gaps.origins)
-            result.decisions = [*kept, *_removed(written), *fitted]
+            result.decisions = [*kept, *_decided(written), *fitted]
             return dict(steps[-1].shares)
 
         shares = rewrite_within(graph, ctx, budget, problem.original, attempt, self._weighing(ctx))
         result.changed = True
-        result.metrics["blocks_removed"] = float(len(steps))
+        merged = sum(isinstance(step.change, BlockPair) for step in steps)
+        result.metrics |= {"blocks_removed": float(len(steps) - merged), "blocks_merged": float(merged)}
         result.metrics["strength"] = problem.strength or 0.0
         return shares
 
 
-def _removed(steps: Sequence[Step]) -> Iterator[Decision]:
+def _decided(steps: Sequence[Step]) -> Iterator[Decision]:
     for step in steps:
         figures: dict[str, float | int | str] = {"lost": step.loss}
         figures |= {f"{unit}_saved": share for unit, share in step.saved.items() if unit in SHOWN}
-        yield Decision(step.block.name, "removed", "; ".join(step.block.chain), figures)
-        others = (node.name for node in step.block.nodes if node.name != step.block.name)
-        yield from (Decision(name, "removed", f"with the block of {step.block.name}") for name in others)
+        change = step.change
+        gone = change.second if isinstance(change, BlockPair) else change
+        yield Decision(gone.name, "removed", "; ".join(change.chain), figures)
+        why = f"merged with {change.first.name}" if isinstance(change, BlockPair) else f"with the block of {gone.name}"
+        yield from (Decision(node.name, "removed", why) for node in gone.nodes if node.name != gone.name)

@@ -60,6 +60,10 @@ class BlockPair:
         return f"{self.first.name} + {self.second.name}"
 
     @property
+    def entry(self) -> gs.Tensor:
+        return self.first.entry
+
+    @property
     def nodes(self) -> tuple[gs.Node, ...]:
         return (*self.first.nodes, *self.between, *self.second.nodes)
 

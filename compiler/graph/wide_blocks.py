@@ -36,11 +36,13 @@ class WideBlock:
     Attributes:
         nodes: in graph order: those of the branch, the sum, and the activation behind it where the blocks have one.
         output: what the branch gives.
+        total: the sum of it and what enters the block.
         parts: by inner tensor of the branch, the two of the pair that it has side by side (axis 1).
     """
 
     nodes: tuple[gs.Node, ...]
     output: gs.Tensor
+    total: gs.Tensor
     parts: Mapping[str, tuple[str, str]]
 
 
@@ -55,7 +57,7 @@ def put_beside(rewriter: Rewriter, pair: BlockPair) -> WideBlock:
     del parts[output.name]
     nodes += [_copied(rewriter, node, made) for node in _ends(pair.first)]
     rewriter.insert_before(pair.first.nodes[0], nodes)
-    return WideBlock(tuple(nodes), output, parts)
+    return WideBlock(tuple(nodes), output, made[id(pair.first.before)], parts)
 
 
 def merge_pair(rewriter: Rewriter, pair: BlockPair) -> WideBlock:
@@ -74,7 +76,7 @@ def merge_pair(rewriter: Rewriter, pair: BlockPair) -> WideBlock:
         node.name = name
     for node, name in zip(wide.nodes[: len(tensors)], tensors, strict=True):
         node.outputs[0].name = name
-    return WideBlock(wide.nodes, wide.output, {parts[0]: parts for parts in wide.parts.values()})
+    return WideBlock(wide.nodes, wide.output, pair.second.before, {parts[0]: parts for parts in wide.parts.values()})
 
 
 def _ends(block: Block) -> list[gs.Node]:

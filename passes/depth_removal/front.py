@@ -8,7 +8,7 @@ both ends of the block have (`compiler.graph.blocks`). Nothing but the block may
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
@@ -17,6 +17,7 @@ from ...compiler.graph.blocks import Block, handed_on, kind_of
 from ...compiler.graph.copies import copy_graph
 
 LAYERS = ("Conv", "Gemm")
+NOTHING: Mapping[str, Sequence[str]] = {}
 
 
 @dataclass(frozen=True)
@@ -86,18 +87,29 @@ def _gates(gate: gs.Tensor, a: gs.Tensor) -> bool:
     return bool(makers) and makers[0] is a and len(gate.outputs) == 1 and len(a.outputs) == 2
 
 
-def reference_for(before: gs.Graph, fronts: Iterable[Front]) -> gs.Graph:
-    """A copy of the network before, in which the output of each front layer has the name of what it is to give: so it
-    is fitted in step like any other layer (`runtime.lockstep`)."""
+def reference_for(before: gs.Graph, fronts: Iterable[Front], parts: Mapping[str, Sequence[str]] = NOTHING) -> gs.Graph:
+    """A copy of the network before, in which the output of each layer that is to give something else has the name of
+    that: so it is fitted in step like any other layer (`runtime.lockstep`).
+
+    Args:
+        parts: by tensor of the network that is fitted, those of the network before that it has side by side.
+    """
     graph = copy_graph(before)
     tensors = graph.tensors()
     for front in fronts:
-        output, wanted = tensors[front.output], tensors[front.wanted]
-        output.name = f"{front.output}.before"
-        operands = [wanted, tensors[front.shortcut]] if front.shortcut else [wanted]
-        made = gs.Variable(front.output, output.dtype)
-        op, name = "Sub" if front.shortcut else "Identity", f"{front.output}.wanted"
-        makers = {id(tensor.inputs[0]) for tensor in operands}
-        last = max(index for index, node in enumerate(graph.nodes) if id(node) in makers)
-        graph.nodes.insert(last + 1, gs.Node(op, name, inputs=operands, outputs=[made]))
+        operands = [tensors[name] for name in (front.wanted, front.shortcut) if name]
+        _name(graph, tensors, front.output, gs.Node("Sub" if front.shortcut else "Identity", inputs=operands))
+    for name, beside in parts.items():
+        _name(graph, tensors, name, gs.Node("Concat", attrs={"axis": 1}, inputs=[tensors[each] for each in beside]))
     return graph
+
+
+def _name(graph: gs.Graph, tensors: Mapping[str, gs.Tensor], name: str, maker: gs.Node) -> None:
+    """Let what the node makes have the name, and a tensor that had it another."""
+    if name in tensors:
+        tensors[name].name = f"{name}.before"
+    maker.name = f"{name}.wanted"
+    maker.outputs = [gs.Variable(name, maker.inputs[0].dtype)]
+    makers = {id(node) for tensor in maker.inputs for node in tensor.inputs}
+    last = max(index for index, node in enumerate(graph.nodes) if id(node) in makers)
+    graph.nodes.insert(last + 1, maker)

@@ -18,7 +18,7 @@ blocks, layers re-fitted to 224 images at a share of the full strength (`strengt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from operator import attrgetter
@@ -26,7 +26,7 @@ from operator import attrgetter
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.blocks import Block
+from ...compiler.graph.block_pairs import BlockPair
 from ...compiler.graph.comparable import comparable_tensors, reads
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
@@ -41,28 +41,29 @@ from ...runtime.segmented_executor import SegmentedExecutor
 from ...runtime.session import graph_session, segment_session
 from ...runtime.shapes import network_shapes
 from ...runtime.subsets import evenly
-from ..fitting.fits import layer_fits
+from ..fitting.fits import fittable_layers, layer_fits
 from ..fitting.samples import CURVE_SAMPLES, FEWEST_SAMPLES
 from ..sensitivity.measure import divergence, outputs_kind
 from .dense import dense_layer
 from .front import Front, reference_for
-from .gaps import Gaps, front_layers
+from .gaps import Change, Gaps, front_layers
 
 ROWS, BATCH = 2**13, 64
 SCALES = tuple(2 ** (step / 8) for step in range(-4, 9))
-Weights = tuple[np.ndarray, np.ndarray]
+Fitted = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Weights and biases by the output of their layer."""
 
 
 @dataclass(frozen=True, eq=False)
-class Removal:
-    """A block gone.
+class Trial:
+    """A network with one change more.
 
     Attributes:
         loss: of the outputs, see the module docstring.
-        gaps: the network without it, the layer in front fitted.
+        gaps: the network, the layer in front of the block fitted, or those of the wide block.
     """
 
-    block: Block
+    change: Change
     loss: float
     gaps: Gaps
 
@@ -94,65 +95,82 @@ class LossMeter:
         found = [list(session.run(feeds).values()) for feeds in self._batches]
         return self._divergence(found)
 
-    def removals(self, gaps: Gaps, blocks: Sequence[Block]) -> list[Removal]:
-        """Of blocks of `gaps.graph`, which stays as it is."""
+    def trials(self, gaps: Gaps, changes: Sequence[Change]) -> list[Trial]:
+        """Of changes of `gaps.graph`, which stays as it is."""
+        pairs = [each for each in changes if isinstance(each, BlockPair)]
+        blocks = [each for each in changes if not isinstance(each, BlockPair)]
         fronts = {block.name: front for block in blocks if (front := gaps.front(block)) is not None}
-        weights = self._fitted(gaps, fronts)
+        weights = {**self._fitted_fronts(gaps, fronts), **self._fitted_pairs(gaps, pairs)}
         order = {id(node): index for index, node in enumerate(gaps.graph.nodes)}
         executor = SegmentedExecutor(gaps.graph, self._batches, self._ctx.activation_bytes)
-        starts = {block.name: self._start(gaps, block, fronts.get(block.name)) for block in blocks}
-        found: dict[str, Removal] = {}
-        with self._ctx.progress("blocks that can go", len(blocks)) as advance:
-            for block in sorted(blocks, key=lambda each: order.get(id(starts[each.name]), -1)):
-                start = starts[block.name]
-                executor.advance([tensor.name for tensor in reads(start)] if start is not None else [block.entry.name])
-                found[block.name] = self._removal(
-                    gaps, block, executor, weights.get(block.name), fronts.get(block.name)
-                )
-                advance(f"{block.name} {found[block.name].loss:.3g}")
-        return [found[block.name] for block in blocks]
+        starts = {each.name: _start(gaps, each, fronts.get(each.name)) for each in changes}
+        found: dict[str, Trial] = {}
+        with self._ctx.progress("blocks that can go", len(changes)) as advance:
+            for change in sorted(changes, key=lambda each: order.get(id(starts[each.name]), -1)):
+                start = starts[change.name]
+                executor.advance([change.entry.name] if start is None else [tensor.name for tensor in reads(start)])
+                found[change.name] = self._trial(gaps, change, executor, weights.get(change.name, {}))
+                advance(f"{change.name} {found[change.name].loss:.3g}")
+        return [found[change.name] for change in changes]
 
-    def _start(self, gaps: Gaps, block: Block, front: Front | None) -> gs.Node | None:
-        """The first node that changes."""
-        tensor = block.entry if front is None else gaps.graph.tensors()[front.output]
-        return tensor.inputs[0] if tensor.inputs else None
-
-    def _fitted(self, gaps: Gaps, fronts: dict[str, Front]) -> dict[str, Weights]:
-        """By block, the weight and bias of the layer in front; those with one layer in front one after the other."""
-        found: dict[str, Weights] = {}
+    def _fitted_fronts(self, gaps: Gaps, fronts: Mapping[str, Front]) -> dict[str, Fitted]:
+        """By block, what the layer in front is fitted to; those with one layer in front one after the other."""
+        found: dict[str, Fitted] = {}
         waiting = dict(fronts) if self._fitting is not None else {}
         while waiting:
             now: dict[str, str] = {}
             for name, front in waiting.items():
                 now.setdefault(front.output, name)
             chosen = {name: waiting.pop(name) for name in now.values()}
-            layers = front_layers(gaps.graph, {front.output: front for front in chosen.values()}, self._ctx)
+            layers = front_layers(gaps.graph, {front.output for front in chosen.values()}, self._ctx)
             others = {name: front for name, front in gaps.fronts.items() if name not in now}
-            reference = reference_for(self._before, [*chosen.values(), *others.values()])
-            for layer, moments in self._walk(gaps.graph, reference, list(layers.values())):
+            reference = reference_for(self._before, [*chosen.values(), *others.values()], gaps.parts)
+            for layer, moments in self._walk(gaps, reference, list(layers.values())):
                 weights, bias = dense_layer(layer, layer_fits(layer, moments, self._ridge))
-                found[now[layer.output.name]] = (np.concatenate(weights), bias)
+                found[now[layer.output.name]] = {layer.output.name: (np.concatenate(weights), bias)}
         return found
 
-    def _walk(self, graph: gs.Graph, reference: gs.Graph, layers: Sequence[Layer]) -> Iterator[tuple[Layer, Moments]]:
-        assert self._fitting is not None
-        ctx = self._ctx
-        _, ordered = dependency_order(graph, in_graph_order(graph, layers))
-        fewest = min((prod(self._shapes.get(layer.output.name, ())[2:]) for layer in ordered), default=1)
-        data = evenly(self._fitting, min(CURVE_SAMPLES, max(FEWEST_SAMPLES, ROWS // max(1, fewest))))
-        return lockstep(graph, reference, ordered, data, ctx.rng(), ROWS, None, ROWS, ctx.activation_bytes, True)
+    def _fitted_pairs(self, gaps: Gaps, pairs: Sequence[BlockPair]) -> dict[str, Fitted]:
+        """By pair, what the layers of the wide block are fitted to, by the names of their outputs in its place."""
+        found: dict[str, Fitted] = {pair.name: {} for pair in pairs}
+        if self._fitting is None or not pairs:
+            return found
+        beside, wide = gaps.beside(pairs)
+        rewriter = Rewriter(beside.graph, beside.origins)
+        owner = {
+            node.outputs[0].name: (pair.name, twins.first.outputs[0].name)
+            for pair in pairs
+            for node, twins in zip(wide[pair.name].nodes, pair.twins, strict=False)
+        }
+        nodes = {id(node) for each in wide.values() for node in each.nodes}
+        reference = reference_for(self._before, beside.fronts.values(), beside.parts)
+        for layer, moments in self._walk(beside, reference, fittable_layers(beside.graph, nodes)):
+            weights, bias = dense_layer(layer, layer_fits(layer, moments, self._ridge))
+            layer.store(rewriter, np.concatenate(weights), bias)
+            pair, name = owner[layer.output.name]
+            found[pair][name] = np.concatenate(weights), bias
+        return found
 
-    def _removal(
-        self, gaps: Gaps, block: Block, executor: SegmentedExecutor, weights: Weights | None, front: Front | None
-    ) -> Removal:
-        plain = gaps.without(block)
-        bare = Removal(block, self._loss(plain, executor), plain)
-        if weights is None or front is None:
+    def _walk(self, gaps: Gaps, reference: gs.Graph, layers: Sequence[Layer]) -> Iterator[tuple[Layer, Moments]]:
+        assert self._fitting is not None
+        ctx, shapes = self._ctx, gaps.shapes(self._shapes)
+        _, ordered = dependency_order(gaps.graph, in_graph_order(gaps.graph, layers))
+        fewest = min((prod(shapes.get(layer.output.name, ())[2:]) for layer in ordered), default=1)
+        data = evenly(self._fitting, min(CURVE_SAMPLES, max(FEWEST_SAMPLES, ROWS // max(1, fewest))))
+        memory = ctx.activation_bytes
+        return lockstep(gaps.graph, reference, ordered, data, ctx.rng(), ROWS, None, ROWS, memory, True)
+
+    def _trial(self, gaps: Gaps, change: Change, executor: SegmentedExecutor, weights: Fitted) -> Trial:
+        """The layers as they are, or fitted, whatever loses less."""
+        plain = gaps.after(change)
+        bare = Trial(change, self._loss(plain, executor), plain)
+        if not weights:
             return bare
         fitted = plain.copy()
-        layer = front_layers(fitted.graph, {front.output: front}, self._ctx)[front.output]
-        layer.store(Rewriter(fitted.graph, fitted.origins), *weights)
-        return min(bare, Removal(block, self._loss(fitted, executor), fitted), key=attrgetter("loss"))
+        rewriter = Rewriter(fitted.graph, fitted.origins)
+        for name, layer in front_layers(fitted.graph, weights, self._ctx).items():
+            layer.store(rewriter, *weights[name])
+        return min(bare, Trial(change, self._loss(fitted, executor), fitted), key=attrgetter("loss"))
 
     def _loss(self, gaps: Gaps, executor: SegmentedExecutor) -> float:
         plan = executor.missing(gaps.graph.nodes, [name for name in self._names if executor.produces(name)])
@@ -178,3 +196,11 @@ class LossMeter:
 def scaled_divergence(wanted: np.ndarray, found: np.ndarray) -> float:
     """Of class scores (samples, classes), with what is found times the best of `SCALES`."""
     return min(float(np.mean(kullback_leibler(wanted, scale * found))) for scale in SCALES)
+
+
+def _start(gaps: Gaps, change: Change, front: Front | None) -> gs.Node | None:
+    """The first node that changes."""
+    if isinstance(change, BlockPair):
+        return change.first.nodes[0]
+    tensor = change.entry if front is None else gaps.graph.tensors()[front.output]
+    return tensor.inputs[0] if tensor.inputs else None

@@ -1,13 +1,13 @@
-"""The blocks in the order in which they go: greedily, those that lose least for what they save.
+"""The changes (`gaps`) in the order in which they are made: greedily, those that lose least for what they save.
 
-    score = (loss without the block - loss before) / what it saves of that which is still to be saved
+    score = (loss with the change - loss before) / what it saves of that which is still to be saved
 
-A loss that was measured before other blocks went is a guess. The blocks with the best scores are measured again, a few
+A loss that was measured before other changes were made is a guess. Those with the best scores are measured again, a few
 at a time, until none of the guesses is better than the best of them: losses mostly grow while blocks go, and a guess
-that is too low is found out (Minoux, 1978). Blocks are looked for anew after each step.
+that is too low is found out (Minoux, 1978). Changes are looked for anew after each step.
 
-The last block may overshoot a limit by much. So what is found is compared with the best that one block fewer can do:
-the same, with only those blocks let go that leave enough for the others to save (`most`).
+The last change may overshoot a limit by much. Then what is found is compared with the best that one change fewer does:
+the same, with only those made that leave enough for the others to save (`most`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...compiler.graph.blocks import Block
-from .gaps import Gaps
-from .losses import LossMeter, Removal
+from .gaps import Change, Gaps
+from .losses import LossMeter, Trial
 
 AT_ONCE = 3
 LEAST = 1e-12
@@ -27,16 +26,16 @@ UNKNOWN = -1.0
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A block that went.
+    """A change that is made.
 
     Attributes:
-        loss: of the outputs, with it and those before it gone.
+        loss: of the outputs, with it and those before it made.
         saved: by cost, the share of the original's that went with it.
         shares: by cost, what is left then.
         gaps: the network then.
     """
 
-    block: Block
+    change: Change
     loss: float
     saved: Mapping[str, float]
     shares: Mapping[str, float]
@@ -49,14 +48,14 @@ class Savings:
 
     Attributes:
         limits: by cost, what is to be reached; empty where every saving counts.
-        cost: that counts where there are no limits; "": each block counts alike.
+        cost: that counts where there are no limits; "": each change counts alike.
     """
 
     limits: Mapping[str, float]
     cost: str
 
     def worth(self, before: Mapping[str, float], after: Mapping[str, float]) -> float:
-        """Of a block, by the shares before and after it; 0 where it is not to go."""
+        """Of a change, by the shares before and after it; 0 where it is not to be made."""
         if not self.limits:
             return 1.0 if not self.cost else before[self.cost] - after[self.cost]
         over = {unit: before[unit] - limit for unit, limit in self.limits.items() if before[unit] > limit}
@@ -65,54 +64,54 @@ class Savings:
 
 @dataclass(eq=False)
 class Trials:
-    """Networks that lack one block more, each measured once.
+    """Networks with one change more, each measured once.
 
     Attributes:
-        blocks: that may go from a network.
+        changes: that may be made in a network.
         shares: see `Savings`.
     """
 
-    blocks: Callable[[Gaps], Sequence[Block]]
+    changes: Callable[[Gaps], Sequence[Change]]
     shares: Callable[[Gaps], Mapping[str, float]]
     meter: LossMeter
     _shares: dict[tuple[str, ...], Mapping[str, float]] = field(
         default_factory=dict[tuple[str, ...], Mapping[str, float]]
     )
-    _removals: dict[tuple[str, ...], Removal] = field(default_factory=dict[tuple[str, ...], Removal])
+    _trials: dict[tuple[str, ...], Trial] = field(default_factory=dict[tuple[str, ...], Trial])
 
-    def left(self, gaps: Gaps, block: Block) -> Mapping[str, float]:
-        """The shares that are left without a block."""
-        key = (*gaps.identities, block.name)
+    def left(self, gaps: Gaps, change: Change) -> Mapping[str, float]:
+        """The shares that are left with one change more."""
+        key = (*gaps.changes, change.name)
         if key not in self._shares:
-            self._shares[key] = self.shares(gaps.without(block))
+            self._shares[key] = self.shares(gaps.after(change))
         return self._shares[key]
 
-    def known(self, gaps: Gaps, block: Block) -> Removal | None:
-        return self._removals.get((*gaps.identities, block.name))
+    def known(self, gaps: Gaps, change: Change) -> Trial | None:
+        return self._trials.get((*gaps.changes, change.name))
 
-    def measure(self, gaps: Gaps, blocks: Sequence[Block]) -> None:
-        for removal in self.meter.removals(gaps, blocks):
-            key = (*gaps.identities, removal.block.name)
-            self._removals[key] = removal
+    def measure(self, gaps: Gaps, changes: Sequence[Change]) -> None:
+        for trial in self.meter.trials(gaps, changes):
+            key = (*gaps.changes, trial.change.name)
+            self._trials[key] = trial
 
 
 @dataclass(eq=False)
 class _Candidate:
-    """A block that may go next: what it loses (a guess where it has no `removal`), what it is worth, what it leaves."""
+    """A change that may come next: what it loses (a guess without a `trial`), what it is worth, what it leaves."""
 
-    block: Block
+    change: Change
     lost: float
     worth: float
     shares: Mapping[str, float]
-    removal: Removal | None
+    trial: Trial | None
 
     @property
     def score(self) -> float:
         return max(self.lost, 0.0) / self.worth
 
 
-def removal_steps(start: Gaps, trials: Trials, savings: Savings, most: int | None = None) -> Iterator[Step]:
-    """Step by step, as far as there are blocks that save something.
+def greedy_steps(start: Gaps, trials: Trials, savings: Savings, most: int | None = None) -> Iterator[Step]:
+    """Step by step, as far as there are changes that save something.
 
     Args:
         most: the limits of `savings` are to be kept after so many steps.
@@ -120,37 +119,37 @@ def removal_steps(start: Gaps, trials: Trials, savings: Savings, most: int | Non
     gaps, loss, shares = start, 0.0, trials.shares(start)
     guesses: dict[str, float] = {}
     for count in itertools.count(1):
-        found = [_candidate(gaps, block, guesses, shares, trials, savings, loss) for block in trials.blocks(gaps)]
+        found = [_candidate(gaps, change, guesses, shares, trials, savings, loss) for change in trials.changes(gaps)]
         waiting = [each for each in found if each.worth > LEAST]
         if most is not None:
             waiting = [each for each in waiting if _suffices(each, waiting, shares, savings, most - count)]
         best = _best(waiting, gaps, trials, loss)
-        if best is None or best.removal is None:
+        if best is None or best.trial is None:
             return
-        guesses = {each.block.name: each.lost for each in found}
+        guesses = {each.change.name: each.lost for each in found}
         saved = {unit: shares[unit] - best.shares[unit] for unit in shares}
-        gaps, loss, shares = best.removal.gaps, best.removal.loss, best.shares
-        yield Step(best.block, loss, saved, shares, gaps)
+        gaps, loss, shares = best.trial.gaps, best.trial.loss, best.shares
+        yield Step(best.change, loss, saved, shares, gaps)
 
 
 def _candidate(
     gaps: Gaps,
-    block: Block,
+    change: Change,
     guesses: Mapping[str, float],
     shares: Mapping[str, float],
     trials: Trials,
     savings: Savings,
     loss: float,
 ) -> _Candidate:
-    left, removal = trials.left(gaps, block), trials.known(gaps, block)
-    lost = guesses.get(block.name, UNKNOWN) if removal is None else max(removal.loss - loss, 0.0)
-    return _Candidate(block, lost, savings.worth(shares, left), left, removal)
+    left, trial = trials.left(gaps, change), trials.known(gaps, change)
+    lost = guesses.get(change.name, UNKNOWN) if trial is None else max(trial.loss - loss, 0.0)
+    return _Candidate(change, lost, savings.worth(shares, left), left, trial)
 
 
 def _suffices(
     candidate: _Candidate, others: Sequence[_Candidate], shares: Mapping[str, float], savings: Savings, more: int
 ) -> bool:
-    """Whether so many more blocks after it can keep the limits."""
+    """Whether so many more changes after it can keep the limits."""
     for unit, limit in savings.limits.items():
         saved = sorted((shares[unit] - each.shares[unit] for each in others if each is not candidate), reverse=True)
         if candidate.shares[unit] - sum(saved[:more]) > limit:
@@ -161,12 +160,12 @@ def _suffices(
 def _best(waiting: Sequence[_Candidate], gaps: Gaps, trials: Trials, loss: float) -> _Candidate | None:
     """The one with the best score, measured."""
     while True:
-        best = min((each for each in waiting if each.removal is not None), key=lambda each: each.score, default=None)
-        guesses = sorted((each for each in waiting if each.removal is None), key=lambda each: each.score)
+        best = min((each for each in waiting if each.trial is not None), key=lambda each: each.score, default=None)
+        guesses = sorted((each for each in waiting if each.trial is None), key=lambda each: each.score)
         if not guesses or (best is not None and best.score <= guesses[0].score):
             return best
         chosen = [each for each in guesses if each.lost == UNKNOWN] or guesses[:AT_ONCE]
-        trials.measure(gaps, [each.block for each in chosen])
+        trials.measure(gaps, [each.change for each in chosen])
         for each in chosen:
-            each.removal = trials.known(gaps, each.block)
-            each.lost = 0.0 if each.removal is None else max(each.removal.loss - loss, 0.0)
+            each.trial = trials.known(gaps, each.change)
+            each.lost = 0.0 if each.trial is None else max(each.trial.loss - loss, 0.0)

@@ -1,4 +1,4 @@
-"""A graph with its blocks and what it costs, and how many blocks go."""
+"""A graph, how it can be made shorter and what it costs, and how far that goes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from ...runtime.shapes import network_shapes
 from ..budgets.budget import Budget, CostShares, unreachable
 from ..budgets.costs import CostEvaluator, Costs
 from ..budgets.file_size import original_bytes
-from .gaps import Gaps, closed
+from .gaps import Change, Gaps, closed
 from .losses import LossMeter
-from .order import Savings, Step, Trials, removal_steps
+from .order import Savings, Step, Trials, greedy_steps
 
+SPARE = 0.1
 SINGLE = "a single layer: layers=true lets it go"
 
 
@@ -32,6 +33,7 @@ class DepthProblem:
         graph: which stays as it is.
         shapes: of its tensors, those that are known.
         layers: blocks of a single layer may go, too.
+        merge: pairs of blocks may become one.
         costs: of networks made of it.
         original: what the model that entered the pipeline costs.
         meter: of losses.
@@ -43,6 +45,7 @@ class DepthProblem:
     ctx: Context
     shapes: Shapes
     layers: bool
+    merge: bool
     costs: CostEvaluator
     original: Costs
     meter: LossMeter | None = None
@@ -52,14 +55,16 @@ class DepthProblem:
     _trials: Trials | None = None
 
     @staticmethod
-    def of(graph: gs.Graph, ctx: Context, layers: bool, latency_model: LatencyModel | None) -> DepthProblem:
+    def of(
+        graph: gs.Graph, ctx: Context, layers: bool, merge: bool, latency_model: LatencyModel | None
+    ) -> DepthProblem:
         """`latency_model`: of costs, where the network's latency can be counted."""
         shapes, before = network_shapes(graph, ctx), ctx.original or graph
         timed = latency_model is not None
         original = CostEvaluator(network_shapes(before, ctx), latency_model, timed).network(before)
         original["bytes"] = original_bytes(ctx, before)
         costs = CostEvaluator(shapes, latency_model, timed)
-        return DepthProblem(graph, ctx, shapes, layers, costs, original)
+        return DepthProblem(graph, ctx, shapes, layers, merge, costs, original)
 
     @property
     def start(self) -> Gaps:
@@ -67,8 +72,13 @@ class DepthProblem:
 
     def blocks(self, gaps: Gaps) -> list[Block]:
         """That may go."""
-        found = find_blocks(gaps.graph, self.shapes).found
+        found = find_blocks(gaps.graph, gaps.shapes(self.shapes)).found
         return [block for block in found if self._reason(block) is None]
+
+    def changes(self, gaps: Gaps) -> list[Change]:
+        """That may be made."""
+        blocks = self.blocks(gaps)
+        return [*blocks, *(gaps.pairs(blocks) if self.merge else [])]
 
     def skipped(self) -> list[Decision]:
         """What stays, and why."""
@@ -82,7 +92,7 @@ class DepthProblem:
         """What is left of the original's costs."""
         graph = closed(gaps)
         weights = {name: tuple(each.shape) for name, each in graph.tensors().items() if isinstance(each, gs.Constant)}
-        costs = replace(self.costs, shapes={**self.costs.shapes, **weights}).network(graph)
+        costs = replace(self.costs, shapes={**gaps.shapes(self.costs.shapes), **weights}).network(graph)
         return CostShares(dict.fromkeys(costs, 0.0), self.original).of(
             {unit: cost for unit, cost in costs.items() if unit in self.original}
         )
@@ -98,7 +108,9 @@ class DepthProblem:
         found = self._reached(budget, None)
         if not found:
             raise unreachable(budget, "network without blocks", {unit: at_hand[unit] for unit in budget.limits})
-        fewer = self._reached(budget, len(found) - 1) if len(found) > 1 else []
+        if len(found) == 1 or not _overshoots(budget, at_hand, found[-1].shares):
+            return found
+        fewer = self._reached(budget, len(found) - 1)
         return fewer if fewer and fewer[-1].loss < found[-1].loss else found
 
     def step(self, number: int, budget: Budget) -> Step | None:
@@ -115,9 +127,9 @@ class DepthProblem:
     def _steps(self, budget: Budget, most: int | None) -> Iterator[Step]:
         if self._trials is None:
             assert self.meter is not None
-            self._trials = Trials(self.blocks, self.shares, self.meter)
+            self._trials = Trials(self.changes, self.shares, self.meter)
         savings = Savings(budget.limits, "" if budget.rule == "blocks" else budget.cost)
-        return removal_steps(self.start, self._trials, savings, most)
+        return greedy_steps(self.start, self._trials, savings, most)
 
     def _reached(self, budget: Budget, most: int | None) -> list[Step]:
         """The steps until limits are kept; none where they are not."""
@@ -128,11 +140,14 @@ class DepthProblem:
                 return steps
         return []
 
-    def without(self, blocks: Sequence[Block]) -> Gaps:
-        """A copy of the graph without them, the weights as stored."""
+    def after(self, changes: Sequence[Change]) -> Gaps:
+        """A copy of the graph with the changes, the weights as stored. What builds on a change that is left out is
+        left out, too."""
         gaps = self.start
-        for block in blocks:
-            gaps.remove(next(each for each in find_blocks(gaps.graph, self.shapes).found if each.name == block.name))
+        for change in changes:
+            found = next((each for each in self.changes(gaps) if each.name == change.name), None)
+            if found is not None:
+                gaps.make(found)
         return gaps
 
     def _first(self, budget: Budget) -> list[Step]:
@@ -145,7 +160,7 @@ class DepthProblem:
         """Before anything is measured."""
         gaps = self.start
         while blocks := self.blocks(gaps):
-            gaps.remove(max(blocks, key=lambda block: len(block.nodes)))
+            gaps.make(max(blocks, key=lambda block: len(block.nodes)))
         least = self.shares(gaps)
         if not _kept(budget, least):
             raise unreachable(budget, "network without blocks", {unit: least[unit] for unit in budget.limits})
@@ -158,6 +173,12 @@ class DepthProblem:
         if len(block.layers) < 2 and not self.layers:
             return SINGLE
         return None
+
+
+def _overshoots(budget: Budget, before: Mapping[str, float], after: Mapping[str, float]) -> bool:
+    """Whether more is saved of everything than is asked for, by the share `SPARE`."""
+    wanted = {unit: before[unit] - limit for unit, limit in budget.limits.items()}
+    return all(before[unit] - after[unit] > (1 + SPARE) * need for unit, need in wanted.items())
 
 
 def _kept(budget: Budget, shares: Mapping[str, float]) -> bool:

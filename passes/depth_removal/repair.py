@@ -63,7 +63,7 @@ def refit(gaps: Gaps, before: gs.Graph, ctx: Context, data: Data, ridge: float, 
     cut = {layer.name for layer in layers if _is_cut_off(layer, gaps.fronts)}
     options = FitOptions(ridge, rows=rows, keep=KEPT if cut else 0, judged=True)
     rewriter = Rewriter(graph, gaps.origins)
-    reference = reference_for(before, gaps.fronts.values())
+    reference = reference_for(before, gaps.fronts.values(), gaps.parts)
     with ctx.progress("repair", len(layers)) as advance:
         for layer, fits in fitted_layers(graph, ctx, layers, data, options, reference):
             weights, bias = dense_layer(layer, fits, layer.name in cut)
@@ -90,8 +90,9 @@ def _is_cut_off(layer: Layer, fronts: Mapping[str, Front]) -> bool:
 
 
 def _touched(gaps: Gaps) -> list[Layer]:
-    """The layers in front of gaps, and all from the first gap on."""
+    """The layers in front of gaps, and all from the first gap or wide block on."""
     nodes = gaps.graph.nodes
-    made = [any(tensor.name in gaps.fronts for tensor in node.outputs) for node in nodes]
+    fitted = gaps.fronts.keys() | gaps.parts.keys()
+    made = [any(tensor.name in fitted for tensor in node.outputs) for node in nodes]
     first = next((i for i, node in enumerate(nodes) if made[i] or node.name in gaps.identities), len(nodes))
     return fittable_layers(gaps.graph, {id(node) for node in nodes[first:]})

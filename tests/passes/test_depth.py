@@ -125,6 +125,39 @@ def test_limits_hold_and_are_used(spec: str, data: builders.Images | None) -> No
     assert 0 < len(removed(result)) < BLOCKS
 
 
+def merged(result: PassResult) -> int:
+    return int(result.metrics.get("blocks_merged", 0))
+
+
+def test_merged_blocks_lose_less_than_removed_ones() -> None:
+    (model, result), (_, apart) = (apply(f"depth:latency=0.9{more}", images()) for more in ("", ":merge=false"))
+    lost = [max(float(d.figures["lost"]) for d in each.decisions if "lost" in d.figures) for each in (result, apart)]
+    assert merged(result) > 0 == merged(apart) and result.metrics["latency_kept"] <= 0.9
+    assert lost[0] < 0.5 * lost[1]
+    assert kept(model) > 0.9
+    reasons = [d.reason for d in result.decisions if d.action == "removed"]
+    assert sum(reason.startswith("merged with ") for reason in reasons) == 4 * merged(result)
+
+
+@pytest.mark.parametrize("limit", ["macs=0.7", "params=0.7", "blocks=2"])
+def test_only_time_makes_blocks_wide(limit: str) -> None:
+    _, result = apply(f"depth:{limit}", images())
+    assert merged(result) == 0 < result.metrics["blocks_removed"]
+
+
+def test_merging_goes_on_with_wide_blocks_and_so_does_removal() -> None:
+    model, result = apply("depth:latency=0.55", images())
+    assert merged(result) + result.metrics["blocks_removed"] >= 3
+    assert sum(node.op == "Conv" for node in model.graph.nodes) <= 3
+
+
+def test_the_time_of_wide_blocks_is_that_of_the_network_that_is_written() -> None:
+    result = compress(network(), "depth:latency=0.8", data=images().x)
+    (entry,) = (record for record in result.records if record.name == "depth")
+    assert merged(entry.result) and entry.result.metrics["latency_kept"] <= 0.8
+    assert distance(result.model) < 0.5
+
+
 @pytest.mark.parametrize("spec", ["agreement=0.7", "error=0.5", "agreement=0.999"])
 def test_as_many_as_held_out_samples_allow(spec: str) -> None:
     _, result = apply(f"depth:{spec}", images(256), network(2))

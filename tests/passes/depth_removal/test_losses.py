@@ -40,8 +40,8 @@ def losses(text: str, fitting: builders.Images | None) -> list[float]:
     """With a weaker branch, and without it."""
     graph = network(text)
     meter = LossMeter(graph, Context(data=fitting), fitting, BATCHES, 1e-3)
-    (removal,) = meter.removals(Gaps(copy_graph(graph)), find_blocks(graph, infer_shapes(graph)).found[:1])
-    return [meter.loss(network(text, 0.1)), removal.loss]
+    (trial,) = meter.trials(Gaps(copy_graph(graph)), find_blocks(graph, infer_shapes(graph)).found[:1])
+    return [meter.loss(network(text, 0.1)), trial.loss]
 
 
 @pytest.mark.parametrize("fitting", [None, builders.Images(builders.normal(64, 3, 8, 8, seed=7))], ids=["", "fitted"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
-from onnx_compress.passes.depth_removal.order import Savings, Step, Trials, removal_steps
+from onnx_compress.passes.depth_removal.order import Savings, Step, Trials, greedy_steps
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,15 @@ class Named:
 class Gone:
     """A network that is known by what went."""
 
-    identities: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
-    def without(self, block: Named) -> Gone:
-        return Gone((*self.identities, block.name))
+    def after(self, block: Named) -> Gone:
+        return Gone((*self.changes, block.name))
 
 
 @dataclass(frozen=True)
 class Measured:
-    block: Named
+    change: Named
     loss: float
     gaps: Gone
 
@@ -40,11 +40,11 @@ class Meter:
     asked: list[tuple[int, str]] = field(default_factory=list)
 
     def loss(self, gone: Gone) -> float:
-        return sum(self.losses[name] * 1.5**index for index, name in enumerate(gone.identities))
+        return sum(self.losses[name] * 1.5**index for index, name in enumerate(gone.changes))
 
-    def removals(self, gaps: Gone, blocks: Sequence[Named]) -> list[Measured]:
-        self.asked += [(len(gaps.identities), block.name) for block in blocks]
-        lacking = [gaps.without(block) for block in blocks]
+    def trials(self, gaps: Gone, blocks: Sequence[Named]) -> list[Measured]:
+        self.asked += [(len(gaps.changes), block.name) for block in blocks]
+        lacking = [gaps.after(block) for block in blocks]
         return [Measured(block, self.loss(each), each) for block, each in zip(blocks, lacking, strict=True)]
 
 
@@ -55,15 +55,15 @@ def steps(
     meter = Meter(losses)
 
     def shares(gone: Gone) -> dict[str, float]:
-        return {"macs": 1 - sum(saved[name] for name in gone.identities)}
+        return {"macs": 1 - sum(saved[name] for name in gone.changes)}
 
     def blocks(gone: Gone) -> list[Named]:
-        return [Named(name) for name in losses if name not in gone.identities]
+        return [Named(name) for name in losses if name not in gone.changes]
 
     trials = cast("Any", Trials)(blocks, shares, meter)
     savings = Savings({} if limit is None else {"macs": limit}, "macs")
     found: list[Step] = []
-    for step in removal_steps(cast("Any", Gone()), trials, savings, most):
+    for step in greedy_steps(cast("Any", Gone()), trials, savings, most):
         found.append(step)
         if limit is not None and step.shares["macs"] <= limit:
             break
@@ -71,7 +71,7 @@ def steps(
 
 
 def names(found: Sequence[Step]) -> str:
-    return "".join(step.block.name for step in found)
+    return "".join(step.change.name for step in found)
 
 
 LOSSES = {"a": 1.0, "b": 4.0, "c": 9.0, "d": 1.8}
@@ -82,13 +82,13 @@ def test_the_block_with_the_least_loss_for_what_it_saves_goes_first() -> None:
     found, _ = steps(LOSSES, SAVED)
     assert names(found) == "adbc"
     assert [step.shares["macs"] for step in found] == pytest.approx([0.9, 0.8, 0.6, 0.3])
-    assert all(step.saved["macs"] == pytest.approx(SAVED[step.block.name]) for step in found)
+    assert all(step.saved["macs"] == pytest.approx(SAVED[step.change.name]) for step in found)
 
 
 def test_each_block_is_measured_in_the_network_that_it_leaves() -> None:
     found, meter = steps(LOSSES, SAVED)
     assert [step.loss for step in found] == pytest.approx([1.0, 1 + 2.7, 3.7 + 9, 12.7 + 9 * 1.5**3])
-    assert all((index, step.block.name) in meter.asked for index, step in enumerate(found))
+    assert all((index, step.change.name) in meter.asked for index, step in enumerate(found))
 
 
 def test_most_blocks_are_not_measured_again() -> None:
