@@ -1,9 +1,9 @@
-"""What the outputs of a network lose when a block goes, measured on samples that no fit sees.
+"""What the outputs of a network lose when a block goes or two become one, measured on samples that no fit sees.
 
 For each block in turn, in the network as it stands: the layer in front of it is fitted to what leaves the block, in
-closed form (`front`), and what comes behind is run on held-out samples; or the layer stays as it is, where that loses
-less. All layers in front are fitted in one walk, and the network in front of a block is run once for all
-(`runtime.segmented_executor`).
+closed form (`change_fits`), and what comes behind is run on held-out samples; or the layer stays as it is, where that
+loses less. So for each pair that can be merged, and the layers of the wide block. The network in front of a change is
+run once for all (`runtime.segmented_executor`).
 
 The loss of class scores is their Kullback-Leibler divergence at the best of some scales; of other outputs it is the
 divergence of `sensitivity.measure`. Fits shrink the scores, which changes no answer. EfficientNet-Lite0 without three
@@ -18,9 +18,8 @@ blocks, layers re-fitted to 224 images at a share of the full strength (`strengt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from operator import attrgetter
 
 import numpy as np
@@ -32,26 +31,17 @@ from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.shapes import Shapes
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data, Feeds
-from ...runtime.lockstep import dependency_order, lockstep
-from ...runtime.moments import Moments
 from ...runtime.quality.distances import kullback_leibler
 from ...runtime.quality.outputs import Kind, log_scores
-from ...runtime.rows import Layer, in_graph_order
 from ...runtime.segmented_executor import SegmentedExecutor
 from ...runtime.session import graph_session, segment_session
 from ...runtime.shapes import network_shapes
-from ...runtime.subsets import evenly
-from ..fitting.fits import fittable_layers, layer_fits
-from ..fitting.samples import CURVE_SAMPLES, FEWEST_SAMPLES
 from ..sensitivity.measure import divergence, outputs_kind
-from .dense import dense_layer
-from .front import Front, reference_for
+from .change_fits import ChangeFits, Fitted
 from .gaps import Change, Gaps, front_layers
 
-ROWS, BATCH = 2**13, 64
+BATCH = 64
 SCALES = tuple(2 ** (step / 8) for step in range(-4, 9))
-Fitted = dict[str, tuple[np.ndarray, np.ndarray]]
-"""Weights and biases by the output of their layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,18 +66,14 @@ class LossMeter:
     """
 
     def __init__(self, before: gs.Graph, ctx: Context, fitting: Data | None, judging: Sequence[Feeds], ridge: float):
-        self._before, self._ctx, self._ridge = before, ctx, ridge
-        self._fitting, self._batches = fitting, judging
-        self._shapes: Shapes = {} if fitting is None else network_shapes(before, ctx)
+        self._ctx, self.fitting, self._batches = ctx, fitting, judging
+        shapes: Shapes = {} if fitting is None else network_shapes(before, ctx)
+        self._fits = None if fitting is None else ChangeFits(before, shapes, ctx, fitting, ridge)
         self._names = comparable_tensors(before)
         session = graph_session(before, self._names)
         self._wanted = [list(session.run(feeds).values()) for feeds in self._batches]
         first = dict(zip(self._names, self._wanted[0], strict=True))
         self._kind: Kind = outputs_kind(before, self._batches[0], first)
-
-    @property
-    def fitting(self) -> Data | None:
-        return self._fitting
 
     def loss(self, network: gs.Graph) -> float:
         """Of a whole network."""
@@ -97,13 +83,10 @@ class LossMeter:
 
     def trials(self, gaps: Gaps, changes: Sequence[Change]) -> list[Trial]:
         """Of changes of `gaps.graph`, which stays as it is."""
-        pairs = [each for each in changes if isinstance(each, BlockPair)]
-        blocks = [each for each in changes if not isinstance(each, BlockPair)]
-        fronts = {block.name: front for block in blocks if (front := gaps.front(block)) is not None}
-        weights = {**self._fitted_fronts(gaps, fronts), **self._fitted_pairs(gaps, pairs)}
+        weights: dict[str, Fitted] = {} if self._fits is None else self._fits.of(gaps, changes)
         order = {id(node): index for index, node in enumerate(gaps.graph.nodes)}
         executor = SegmentedExecutor(gaps.graph, self._batches, self._ctx.activation_bytes)
-        starts = {each.name: _start(gaps, each, fronts.get(each.name)) for each in changes}
+        starts = {each.name: _start(gaps, each) for each in changes}
         found: dict[str, Trial] = {}
         with self._ctx.progress("blocks that can go", len(changes)) as advance:
             for change in sorted(changes, key=lambda each: order.get(id(starts[each.name]), -1)):
@@ -112,53 +95,6 @@ class LossMeter:
                 found[change.name] = self._trial(gaps, change, executor, weights.get(change.name, {}))
                 advance(f"{change.name} {found[change.name].loss:.3g}")
         return [found[change.name] for change in changes]
-
-    def _fitted_fronts(self, gaps: Gaps, fronts: Mapping[str, Front]) -> dict[str, Fitted]:
-        """By block, what the layer in front is fitted to; those with one layer in front one after the other."""
-        found: dict[str, Fitted] = {}
-        waiting = dict(fronts) if self._fitting is not None else {}
-        while waiting:
-            now: dict[str, str] = {}
-            for name, front in waiting.items():
-                now.setdefault(front.output, name)
-            chosen = {name: waiting.pop(name) for name in now.values()}
-            layers = front_layers(gaps.graph, {front.output for front in chosen.values()}, self._ctx)
-            others = {name: front for name, front in gaps.fronts.items() if name not in now}
-            reference = reference_for(self._before, [*chosen.values(), *others.values()], gaps.parts)
-            for layer, moments in self._walk(gaps, reference, list(layers.values())):
-                weights, bias = dense_layer(layer, layer_fits(layer, moments, self._ridge))
-                found[now[layer.output.name]] = {layer.output.name: (np.concatenate(weights), bias)}
-        return found
-
-    def _fitted_pairs(self, gaps: Gaps, pairs: Sequence[BlockPair]) -> dict[str, Fitted]:
-        """By pair, what the layers of the wide block are fitted to, by the names of their outputs in its place."""
-        found: dict[str, Fitted] = {pair.name: {} for pair in pairs}
-        if self._fitting is None or not pairs:
-            return found
-        beside, wide = gaps.beside(pairs)
-        rewriter = Rewriter(beside.graph, beside.origins)
-        owner = {
-            node.outputs[0].name: (pair.name, twins.first.outputs[0].name)
-            for pair in pairs
-            for node, twins in zip(wide[pair.name].nodes, pair.twins, strict=False)
-        }
-        nodes = {id(node) for each in wide.values() for node in each.nodes}
-        reference = reference_for(self._before, beside.fronts.values(), beside.parts)
-        for layer, moments in self._walk(beside, reference, fittable_layers(beside.graph, nodes)):
-            weights, bias = dense_layer(layer, layer_fits(layer, moments, self._ridge))
-            layer.store(rewriter, np.concatenate(weights), bias)
-            pair, name = owner[layer.output.name]
-            found[pair][name] = np.concatenate(weights), bias
-        return found
-
-    def _walk(self, gaps: Gaps, reference: gs.Graph, layers: Sequence[Layer]) -> Iterator[tuple[Layer, Moments]]:
-        assert self._fitting is not None
-        ctx, shapes = self._ctx, gaps.shapes(self._shapes)
-        _, ordered = dependency_order(gaps.graph, in_graph_order(gaps.graph, layers))
-        fewest = min((prod(shapes.get(layer.output.name, ())[2:]) for layer in ordered), default=1)
-        data = evenly(self._fitting, min(CURVE_SAMPLES, max(FEWEST_SAMPLES, ROWS // max(1, fewest))))
-        memory = ctx.activation_bytes
-        return lockstep(gaps.graph, reference, ordered, data, ctx.rng(), ROWS, None, ROWS, memory, True)
 
     def _trial(self, gaps: Gaps, change: Change, executor: SegmentedExecutor, weights: Fitted) -> Trial:
         """The layers as they are, or fitted, whatever loses less."""
@@ -198,9 +134,10 @@ def scaled_divergence(wanted: np.ndarray, found: np.ndarray) -> float:
     return min(float(np.mean(kullback_leibler(wanted, scale * found))) for scale in SCALES)
 
 
-def _start(gaps: Gaps, change: Change, front: Front | None) -> gs.Node | None:
+def _start(gaps: Gaps, change: Change) -> gs.Node | None:
     """The first node that changes."""
     if isinstance(change, BlockPair):
         return change.first.nodes[0]
+    front = gaps.front(change)
     tensor = change.entry if front is None else gaps.graph.tensors()[front.output]
     return tensor.inputs[0] if tensor.inputs else None
