@@ -33,7 +33,7 @@ AIMET's automatic mixed precision; the knapsack over time as in HALP (Shen et al
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -106,32 +106,54 @@ def search_precision(
     `BudgetUnreachable` where the budget is not kept even with all others in float.
     """
     ctx = quantizer.ctx
-    free = {node.name for node in layers if "noise" not in ctx.settings(node.name)}
-    divergences = _divergences(quantizer, free)
+    divergences = _divergences(quantizer, {node.name for node in layers if "noise" not in ctx.settings(node.name)})
     units = [unit for unit in quantizer.sharing() if divergences.keys() >= set(unit)]
     times = UnitTimes.of(units, neighbours(quantizer.graph, units), saved, ctx.progress)
     order = leaving_order([sum(divergences[name] for name in unit) for unit in units], times)
-    tried: dict[int, Judged] = {}
-
-    def names(count: int) -> list[str]:
-        return [name for unit in order.units(count) for name in units[unit]]
-
-    def judge(count: int) -> Judged:
-        return search.judge.judge(quantizer.written({node.name for node in layers}.difference(names(count))))
-
-    with ctx.progress(f"mixed precision, at most {TRIALS} trials", TRIALS) as advance:
-        count = 0
-        while len(tried) < TRIALS and count not in tried:
-            tried[count] = judge(count)
-            advance(f"{len(names(count))} of {len(divergences)} in float")
-            count = _next(tried, order, search)
-    best = min((count for count, each in tried.items() if search.allows(each)), default=len(order.groups))
-    if best not in tried:
-        tried[best] = judge(best)
-    if not search.allows(tried[best]):
-        raise _unreachable(search, tried[best], len(names(best)))
+    trials = _Trials(quantizer, {node.name for node in layers}, units, order, search)
+    in_float, judged = trials.run()
+    if not search.allows(judged):
+        raise _unreachable(search, judged, len(in_float))
     alone = {name: time / len(unit) for unit, time in zip(units, times.alone, strict=True) for name in unit}
-    return Outcome(divergences, replace(saved, by_layer=alone), names(best), tried[best], len(tried))
+    return Outcome(divergences, replace(saved, by_layer=alone), in_float, judged, len(trials.judged))
+
+
+@dataclass(frozen=True, eq=False)
+class _Trials:
+    """Networks that are judged, by how many groups of `order` have left INT8.
+
+    Attributes:
+        layers: that have been rounded, by name.
+        units: the names of those that leave together.
+    """
+
+    quantizer: Quantizer
+    layers: Set[str]
+    units: Sequence[Sequence[str]]
+    order: LeavingOrder
+    search: BudgetSearch
+    judged: dict[int, Judged] = field(default_factory=dict[int, Judged])
+
+    def run(self) -> tuple[list[str], Judged]:
+        """The layers that stay in float, and what the network is with them: the fewest found that keep the budget,
+        all of `units` where none does."""
+        most, count = sum(map(len, self.units)), 0
+        with self.quantizer.ctx.progress(f"mixed precision, at most {TRIALS} trials", TRIALS) as advance:
+            while len(self.judged) < TRIALS and count not in self.judged:
+                self._judge(count)
+                advance(f"{len(self._in_float(count))} of {most} in float")
+                count = _next(self.judged, self.order, self.search)
+        passed = [count for count, each in self.judged.items() if self.search.allows(each)]
+        best = min(passed, default=len(self.order.groups))
+        return self._in_float(best), self.judged[best] if best in self.judged else self._judge(best)
+
+    def _in_float(self, count: int) -> list[str]:
+        return [name for unit in self.order.units(count) for name in self.units[unit]]
+
+    def _judge(self, count: int) -> Judged:
+        written = self.quantizer.written(self.layers - set(self._in_float(count)))
+        self.judged[count] = self.search.judge.judge(written)
+        return self.judged[count]
 
 
 def _unreachable(search: BudgetSearch, judged: Judged, count: int) -> BudgetUnreachable:
