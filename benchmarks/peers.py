@@ -47,6 +47,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -127,11 +128,14 @@ def create(folder: Path, tools: list[str]) -> Iterator[str]:
         place, pins = folder / tool, PEERS[tool].pins
         if not pins or place.exists():
             continue
-        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
         install = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", *pins]
-        if subprocess.run(install, check=False).returncode:
-            shutil.rmtree(place)
-            yield f"{tool}: could not be installed"
+        with ExitStack() as undo:
+            undo.callback(shutil.rmtree, place, ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+            if not subprocess.run(install, check=False).returncode:
+                undo.pop_all()
+                continue
+        yield f"{tool}: could not be installed"
 
 
 def main() -> None:

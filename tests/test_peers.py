@@ -7,8 +7,9 @@ import importlib
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,24 @@ def test_a_tool_answers_from_its_own_process(peers: ModuleType, network: Path, t
     failed = peers.rewritten(sys.executable, 60.0, None, "original", "", str(tmp_path / "none.onnx"), *paths[1:])
     assert "none.onnx" in failed["failed"]
     assert peers.rewritten(str(tmp_path / "python"), 60.0, None)["failed"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, None])
+def test_an_environment_that_is_half_made_goes_away(
+    peers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException] | None
+):
+    """What is left of it would pass for a whole one the next time."""
+
+    def run(command: list[str], **_: Any) -> SimpleNamespace:
+        (tmp_path / "nncf").mkdir(exist_ok=True)
+        if "pip" in command and error is not None:
+            raise error
+        return SimpleNamespace(returncode=int("pip" in command))
+
+    monkeypatch.setattr(peers.subprocess, "run", run)
+    with nullcontext() if error is None else pytest.raises(error):
+        assert list(peers.create(tmp_path, ["original", "nncf"])) == ["nncf: could not be installed"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_costs_of_a_file(networks: ModuleType, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
