@@ -32,6 +32,7 @@ BUILTIN = (
     "sbf",
     "sparse-lowrank",
     "finetune",
+    "horizontal-fusion",
     "quantize",
     "legalize",
 )
