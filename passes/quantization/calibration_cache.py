@@ -17,6 +17,7 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.errors import CompressError, UsageError
 from ...compiler.graph.functions import tensor_types
+from ...compiler.graph.quantization.disjoint_sets import DisjointSets
 from ...compiler.graph.quantization.qdq import MOVES
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
@@ -79,18 +80,11 @@ def float_tensors(graph: gs.Graph) -> Iterator[str]:
 
 def _leaders(graph: gs.Graph, names: list[str], target: Target) -> dict[str, str]:
     """Tensor -> the tensor that stands for all that share its range."""
-    leader = {name: name for name in names}
-
-    def find(name: str) -> str:
-        while leader[name] != name:
-            name = leader[name]
-        return name
-
-    for node in graph.nodes:
-        for one, other in _pairs(node, target):
-            if one in leader and other in leader:
-                leader[find(other)] = find(one)
-    return {name: find(name) for name in names}
+    sets, known = DisjointSets[str](), set(names)
+    for one, other in (pair for node in graph.nodes for pair in _pairs(node, target)):
+        if one in known and other in known:
+            sets.join(one, other)
+    return {name: sets.find(name) for name in names}
 
 
 def _pairs(node: gs.Node, target: Target) -> Iterator[tuple[str, str]]:

@@ -37,6 +37,7 @@ from dataclasses import dataclass, field
 import onnx_graphsurgeon as gs
 
 from ..twins import twin_classes
+from .disjoint_sets import DisjointSets
 from .quantizable import channel_axis, is_layer
 
 REARRANGES = frozenset(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "DepthToSpace", "SpaceToDepth"))
@@ -91,7 +92,7 @@ class _Activations:
         self._readers = _readers(graph) if closed else {}
         self._sites: dict[int, QuantizedTensor] = {}
         self._queue: list[gs.Tensor] = []
-        self._leader: dict[int, int] = {}
+        self._scales = DisjointSets[int]()
 
     def groups(self) -> list[list[QuantizedTensor]]:
         for node in self._layers:
@@ -152,17 +153,12 @@ class _Activations:
                 self._join(twins[0], other)
 
     def _join(self, one: gs.Tensor, other: gs.Tensor) -> None:
-        self._leader[self._find(id(other))] = self._find(id(one))
-
-    def _find(self, key: int) -> int:
-        while self._leader.get(key, key) != key:
-            key = self._leader[key]
-        return key
+        self._scales.join(id(one), id(other))
 
     def _grouped(self) -> list[list[QuantizedTensor]]:
         groups: dict[int, list[QuantizedTensor]] = {}
         for key, entry in self._sites.items():
-            groups.setdefault(self._find(key), []).append(entry)
+            groups.setdefault(self._scales.find(key), []).append(entry)
         return list(groups.values())
 
 
