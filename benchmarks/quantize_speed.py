@@ -71,9 +71,10 @@ def work(tool: str, source: Path, images: Path, pipeline: str) -> dict[str, Any]
 
 
 def started(tool: str, source: Path, images: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """The answer of a fresh process."""
-    command = [sys.executable, __file__, "--worker", tool, str(source), str(images), args.pipeline]
-    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    """The answer of a fresh process; what else it writes goes away."""
+    command = [sys.executable, __file__, "--worker", tool, str(source.resolve()), str(images.resolve()), args.pipeline]
+    with tempfile.TemporaryDirectory() as folder:
+        run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=folder)
     return json.loads(run.stdout.splitlines()[-1])
 
 
