@@ -99,34 +99,36 @@ class Depth(BudgetedPass):
         ctx = replace(ctx, activation_bytes=min(HELD, ctx.activation_bytes))
         budget = self._countable(graph, ctx, self._budget(graph, ctx, result.notes), result.notes)
         search = BudgetSearch.of(budget, ctx, graph) if budget.rule in SEARCHED else None
-        problem = self._problem(graph, ctx, budget)
+        problem = self.problem(graph, ctx, budget)
         result.decisions = problem.skipped()
         blocks = problem.blocks(problem.start)
         if not blocks:
             result.notes.append(NONE)
         steps: list[Step] = []
         if blocks and (budget.rule or budget.limits):
-            problem.meter = self._meter(graph, ctx, ctx.data if search is None else search.fitting, result.notes)
+            problem.meter = self.meter(graph, ctx, ctx.data if search is None else search.fitting, result.notes)
             steps = self._steps(problem, budget, search, result)
         elif budget.limits:
             problem.within(budget)
         shares = self._write(problem, budget, steps, result) if steps else problem.shares(problem.start)
         result.metrics.update({f"{unit}_kept": share for unit, share in shares.items()})
         result.notes += slack_notes(budget, shares, changed=bool(steps))
-        gone = {decision.node for decision in _decided(steps)}
+        gone = {decision.node for decision in decided(steps)}
         why = KEPT if budget.rule or budget.limits else UNTOUCHED
         result.decisions += [Decision(each.name, "kept", why) for each in blocks if each.name not in gone]
         result.decisions = list({decision.node: decision for decision in result.decisions}.values())
         return result
 
-    def _problem(self, graph: gs.Graph, ctx: Context, budget: Budget) -> DepthProblem:
+    def problem(self, graph: gs.Graph, ctx: Context, budget: Budget) -> DepthProblem:
+        """What may go; a `meter` is needed before steps are taken."""
         pricing, merge = self._pricing(ctx, budget), self.merge and budget.rule != "blocks"
         try:
             return DepthProblem.of(graph, ctx, self.layers, merge, pricing)
         except UnknownShape:
             return DepthProblem.of(graph, ctx, self.layers, merge, None)
 
-    def _meter(self, graph: gs.Graph, ctx: Context, data: Data | None, notes: list[str]) -> LossMeter:
+    def meter(self, graph: gs.Graph, ctx: Context, data: Data | None, notes: list[str]) -> LossMeter:
+        """That fits to one half of the data and judges by the other."""
         if data is None:
             notes.append(BLIND)
             feeds = random_feeds(graph, ctx.rng(), input_shapes(graph, ctx.input_sizes()))
@@ -149,17 +151,25 @@ class Depth(BudgetedPass):
 
         def judge(number: int) -> TrialOutcome:
             changes = [step.change for step in problem.steps[:number]]
-            trial, shares = problem.after(changes), problem.steps[number - 1].shares
-            self._repair(problem, trial, changes, search.fitting, search.rows(ROWS))
-            trial.close()
+            shares = problem.steps[number - 1].shares
+            trial, _ = self.shortened(problem, changes, search.fitting, search.rows(ROWS))
             return search.judged(shares[budget.cost], shares["macs"], trial.graph)
 
         count, outcome = search_count(problem, budget, search, judge)
         self._record(outcome, result)
         return problem.steps[:count]
 
+    def shortened(
+        self, problem: DepthProblem, changes: Sequence[Change], data: Data | None, rows: int = ROWS
+    ) -> tuple[Gaps, list[Decision]]:
+        """The network with the changes made and repaired; a decision for each layer that was fitted."""
+        gaps = problem.after(changes)
+        fitted = self._repair(problem, gaps, changes, data, rows)
+        gaps.close()
+        return gaps, fitted
+
     def _repair(
-        self, problem: DepthProblem, gaps: Gaps, changes: Sequence[Change], data: Data | None, rows: int = ROWS
+        self, problem: DepthProblem, gaps: Gaps, changes: Sequence[Change], data: Data | None, rows: int
     ) -> list[Decision]:
         """In place; a decision for each layer that was fitted."""
         ctx, before, meter = problem.ctx, copy_graph(problem.graph), problem.meter
@@ -183,12 +193,10 @@ class Depth(BudgetedPass):
                 steps[:] = problem.within(limits)
             written = [step for step in steps if ctx.held.isdisjoint(node.name for node in step.change.nodes)]
             changes = [step.change for step in written]
-            gaps = problem.after(changes)
-            fitted = self._repair(problem, gaps, changes, ctx.data)
-            gaps.close()
+            gaps, fitted = self.shortened(problem, changes, ctx.data)
             vars(graph).update(vars(gaps.graph))
             ctx.origins.update(gaps.origins)
-            result.decisions = [*kept, *_decided(written), *fitted]
+            result.decisions = [*kept, *decided(written), *fitted]
             return dict(steps[-1].shares)
 
         shares = rewrite_within(graph, ctx, budget, problem.original, attempt, self._weighing(ctx))
@@ -199,7 +207,8 @@ class Depth(BudgetedPass):
         return shares
 
 
-def _decided(steps: Sequence[Step]) -> Iterator[Decision]:
+def decided(steps: Sequence[Step]) -> Iterator[Decision]:
+    """What went, with what it lost and saved."""
     for step in steps:
         figures: dict[str, float | int | str] = {"lost": step.loss}
         figures |= {f"{unit}_saved": share for unit, share in step.saved.items() if unit in SHOWN}

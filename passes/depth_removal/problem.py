@@ -150,6 +150,13 @@ class DepthProblem:
                 gaps.make(found)
         return gaps
 
+    def least(self) -> Costs:
+        """The shares that are left without any of the blocks."""
+        gaps = self.start
+        while blocks := self.blocks(gaps):
+            gaps.make(max(blocks, key=lambda block: len(block.nodes)))
+        return self.shares(gaps)
+
     def _first(self, budget: Budget) -> list[Step]:
         count = int(budget.value)
         if self.step(count, budget) is None:
@@ -158,10 +165,7 @@ class DepthProblem:
 
     def _check(self, budget: Budget) -> None:
         """Before anything is measured."""
-        gaps = self.start
-        while blocks := self.blocks(gaps):
-            gaps.make(max(blocks, key=lambda block: len(block.nodes)))
-        least = self.shares(gaps)
+        least = self.least()
         if not _kept(budget, least):
             raise unreachable(budget, "network without blocks", {unit: least[unit] for unit in budget.limits})
 
