@@ -21,6 +21,7 @@ from ...compiler.graph.weights import declared_input, resolve
 from .steps import Member, Step
 from .windows import windows_of
 
+GROUPED = "it has groups"
 SHARED = "depthwise, and the Conv before them, whose filters would be repeated, has other readers or there is none"
 FEW = 4
 """Of so many Convs all subsets are tried."""
@@ -76,7 +77,7 @@ class ChainFinder:
     def chains(self, siblings: Sequence[Conv]) -> Iterator[Chain | str]:
         """Of Convs of one input; reasons for those that cannot be one."""
         if siblings[0].group > 1:
-            yield from self._of_depthwise(siblings)
+            yield from self._of_depthwise(siblings) if all(map(_is_depthwise, siblings)) else (GROUPED,)
             return
         for few in _subsets(siblings):
             step = _step([(conv, range(conv.channels)) for conv in few], few[0].channels)
@@ -142,6 +143,8 @@ class ChainFinder:
                 if id(node) not in self.convs or node.inputs[0] is not result:
                     return None
                 readers.append((self.convs[id(node)], channels))
+        if any(conv.group > 1 and not _is_depthwise(conv) for conv, _ in readers):
+            return None
         step = _step(readers, link.step.filters) if len(readers) > 1 else None
         return step if isinstance(step, Step) else None
 
@@ -174,6 +177,10 @@ class ChainFinder:
 
     def _is_output(self, tensor: gs.Tensor) -> bool:
         return any(tensor is output for output in self.graph.outputs)
+
+
+def _is_depthwise(conv: Conv) -> bool:
+    return conv.group == conv.channels == conv.filters
 
 
 def _subsets(siblings: Sequence[Conv]) -> Iterator[Sequence[Conv]]:

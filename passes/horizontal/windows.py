@@ -64,3 +64,14 @@ def common_window(windows: Sequence[Window]) -> Window | None:
     distances = [begin - window.begin for window in windows]
     dilation = gcd(*distances, *(window.dilation for window in windows if window.size > 1)) or 1
     return Window((begin + last) // dilation + 1, dilation, begin, rest + last)
+
+
+def conv_attributes(windows: Sequence[Window], strides: Sequence[int], group: int) -> dict[str, int | list[int]]:
+    """Of a Conv node with a kernel of these windows."""
+    return {
+        "kernel_shape": [window.size for window in windows],
+        "strides": list(strides),
+        "dilations": [window.dilation for window in windows],
+        "pads": [window.begin for window in windows] + [window.end for window in windows],
+        "group": group,
+    }

@@ -13,6 +13,7 @@ from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.weights import resolve
 from .chains import Chain, Link
 from .steps import Step
+from .windows import conv_attributes
 
 SIZES_AS_INPUT = 13
 """Opset from which on a Split reads its sizes."""
@@ -46,13 +47,7 @@ def _conv(step: Step, tensor: gs.Tensor, rewriter: Rewriter) -> gs.Node:
     bias = step.bias()
     if bias is not None:
         inputs.append(rewriter.constant(f"{name}.bias", bias.astype(first.dtype)))
-    attrs = {
-        "kernel_shape": [window.size for window in step.windows],
-        "strides": list(first.strides),
-        "dilations": [window.dilation for window in step.windows],
-        "pads": [window.begin for window in step.windows] + [window.end for window in step.windows],
-        "group": step.width if step.depthwise else 1,
-    }
+    attrs = conv_attributes(step.windows, first.strides, step.width if step.depthwise else 1)
     output = rewriter.variable(f"{name}.output", first.output.dtype)
     return rewriter.node("Conv", inputs, [output], name, attrs, origin=first.name)
 

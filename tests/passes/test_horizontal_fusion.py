@@ -268,7 +268,7 @@ def test_scope():
     assert not result.changed
     assert reasons(result) == {
         "a": "excluded by --exclude ^a$",
-        "b": "no other Conv of its kind, with its strides, reads its input",
+        "b": "no other Conv with its strides and groups reads its input",
     }
 
 
@@ -300,6 +300,80 @@ def test_quantize_behind_it():
     ops = [node.op for node in result.model.graph.nodes]
     assert ops.count("Conv") == 1
     assert ops.count("QuantizeLinear") >= 2
+
+
+REP = """g (float[N,8,9,9] x) => (float[N,8,9,9] y) {
+    a = Conv<pads=[1,1,1,1], group=GROUP>(x, k3, b3) b = Conv<group=GROUP>(x, k1)
+    n = BatchNormalization(x, scale, shift, mean, variance) s = Add(a, n) t = Add(b, s) y = Relu(t)
+}"""
+STATISTICS = {
+    **{name: builders.normal(8, seed=i) for i, name in enumerate(("scale", "shift", "mean"))},
+    "variance": builders.normal(8, seed=5) ** 2 + np.float32(0.1),
+}  # fmt: skip
+
+
+def rep(text: str = REP, group: int = 1) -> Model:
+    kernels = {f"k{size}": builders.normal(8, 8 // group, size, size, seed=size) for size in (1, 3)}
+    return made(text.replace("GROUP", str(group)), **kernels, **STATISTICS)
+
+
+@pytest.mark.parametrize("target", ["xavier", "ort"])
+@pytest.mark.parametrize("group", [1, 2, 8])
+def test_branches_that_are_added_are_one_conv(target: str, group: int):
+    model = rep(group=group)
+    result = fuse(model, RunOptions(target=target))
+    assert operators(model) == ["Conv", "Relu"]
+    actions = {decision.node: decision.action for decision in result.decisions}
+    assert actions == {"a": "rewritten", "b": "rewritten", "n": "folded"}
+    (conv,) = find_convs(model.graph)
+    assert (conv.group, conv.weight.shape) == (group, (8, 8 // group, 3, 3))
+
+
+def test_half_of_a_sum():
+    model = rep(REP.replace("Add(b, s)", "Add(s, s)").replace("b = Conv<group=GROUP>(x, k1)", ""))
+    fuse(model)
+    assert operators(model) == ["Conv", "Add", "Relu"]
+
+
+def test_the_input_itself_may_be_added():
+    model = rep(REP.replace("y = Relu(t)", "y = Sum(t, x)"))
+    fuse(model)
+    assert operators(model) == ["Conv"]
+
+
+def test_a_sum_within_a_sum():
+    text = REP.replace("y = Relu(t)", "p = MaxPool<kernel_shape=[3,3], pads=[1,1,1,1]>(x) y = Add(t, p)")
+    model = rep(text)
+    fuse(model)
+    assert sorted(operators(model)) == ["Add", "Conv", "MaxPool"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        REP.replace("s = Add(a, n)", "r = Relu(a) s = Add(r, n)"),
+        REP.replace("BatchNormalization(x", "BatchNormalization(b"),
+        "g (float[N,8,9,9] x) => (float[N,8,9,9] y) { a = Conv<pads=[1,1,1,1]>(x, k3) y = Add(a, x) }",
+        "g (float[N,8,9,9] x) => (float[N,8,9,9] y) { a = Conv<pads=[1,1,1,1]>(x, k3) y = Add(a, a) }",
+        "g (float[N,8,9,9] x) => (float[N,8,9,9] y, float[N,8,9,9] a) "
+        "{ a = Conv<pads=[1,1,1,1]>(x, k3) b = Conv(x, k1) y = Add(a, b) }",
+    ],
+)
+def test_other_sums_stay(text: str):
+    model = rep(text)
+    result = fuse(model, RunOptions(target="ort"))
+    assert not result.changed
+
+
+def test_a_sum_with_more_multiplications_needs_a_model_of_the_time():
+    text = """g (float[N,8,9,9] x) => (float[N,8,9,9] y) {
+        a = Conv<pads=[1,0,1,0]>(x, tall) b = Conv<pads=[0,1,0,1]>(x, flat) y = Add(a, b)
+    }"""
+    weights = {"tall": builders.normal(8, 8, 3, 1), "flat": builders.normal(8, 8, 1, 3)}
+    assert not fuse(made(text, **weights), RunOptions(target="ort")).changed
+    model = made(text, **weights)
+    fuse(model)
+    assert operators(model) == ["Conv"]
 
 
 @st.composite
