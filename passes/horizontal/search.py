@@ -29,6 +29,11 @@ ALONE = "no other Conv with its strides and groups reads its input"
 ONE = "one Conv with {}"
 SUM = "one Conv with {}: their outputs are added"
 REPEATED = "its filters are there {} times, for each Conv that reads them"
+LEAST = 5e-4
+"""Milliseconds worth a note."""
+BY_ITSELF = (
+    "{:.2g} ms of what is saved by the estimate TensorRT would save, too: it makes one layer of Convs of one kernel"
+)
 
 Kind = tuple[str, tuple[int, ...], int]
 """Input, strides, and groups: of Convs that may become one."""
@@ -58,9 +63,20 @@ class FusionSearch:
             fused = self._write_sums(None) + self._kept()
             return self._result(fused)
         took = network_ms(self.graph, self.ctx, self.model)
-        fused = self._write_sums(self.model) + self._write_chains(self.model)
+        sums = self._write_sums(self.model)
+        summed = network_ms(self.graph, self.ctx, self.model)
+        chains = self._write_chains(self.model)
         takes = network_ms(self.graph, self.ctx, self.model)
-        return self._result(fused, latency_before=took, latency_after=takes)
+        result = self._result(sums + chains, latency_before=took, latency_after=takes)
+        by_itself = summed - takes - self._saved
+        if by_itself > LEAST:
+            result.notes.append(BY_ITSELF.format(by_itself))
+        return result
+
+    @property
+    def _saved(self) -> float:
+        """By chains."""
+        return sum(float(decision.figures.get("ms_saved", 0.0)) for decision in self.decisions.values())
 
     def _result(self, fused: int, **metrics: float) -> PassResult:
         return PassResult(fused > 0, list(self.decisions.values()), {"fused": float(fused), **metrics})

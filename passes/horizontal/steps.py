@@ -76,7 +76,8 @@ class Step:
 
     @property
     def apart(self) -> list[Step]:
-        """What TensorRT makes of these by itself: one layer of dense Convs that read the same with one kernel."""
+        """What TensorRT makes of these by itself: one layer of dense Convs that read the same with one kernel. (From
+        Q/DQ pairs TensorRT 8 was seen not to: NVIDIA/TensorRT#1602.)"""
         groups: dict[Hashable, list[Member]] = {}
         for step in self.alone:
             (member,) = step.members

@@ -417,3 +417,17 @@ def test_squeezenet_loses_eight_convs_and_a_sixth_of_its_time():
     assert sum(1 for _ in find_convs(model.graph)) == before - 8
     assert "Concat" not in operators(model)
     assert result.metrics["latency_after"] < 0.85 * result.metrics["latency_before"]
+
+
+def test_what_the_builder_does_by_itself_is_no_gain():
+    text = """g (float[N,8,9,9] x) => (float[N,4,9,9] c, float[N,5,9,9] d) {
+        a = Conv<pads=[1,1,1,1]>(x, w3) ra = Relu(a) c = Conv(ra, p)
+        b = Conv<pads=[1,1,1,1]>(x, v3) rb = Relu(b) d = Conv(rb, q)
+    }"""
+    weights = {"v3": builders.normal(8, 8, 3, 3), "p": builders.normal(4, 8, 1, 1), "q": builders.normal(5, 8, 1, 1)}
+    model = made(text, **weights)
+    result = fuse(model)
+    assert operators(model) == ["Conv", "Relu", "Conv", "Split"]
+    (saved,) = [decision.figures["ms_saved"] for decision in result.decisions if decision.figures]
+    assert saved < result.metrics["latency_before"] - result.metrics["latency_after"]
+    assert "TensorRT would save, too" in result.notes[0]
