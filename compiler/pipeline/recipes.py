@@ -1,6 +1,6 @@
 """Pipelines with a name: `-p small`. A recipe takes no options; what it stands for may be written out and changed.
 
-Each kernel costs a fixed time: on small batches whole blocks save more than filters and ranks do, for what they lose.
+Each kernel costs a fixed time: on small batches fewer layers save more than filters and ranks do, for what they lose.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ RECIPES = {
         "basis,quantize",
     ),
     "small": Recipe(
-        "Four fifths of the time that INT8 alone takes: whole blocks go, whatever that costs. Look at the metric.",
+        "Four fifths of the time that INT8 alone takes: blocks merge and go, whatever that costs. Look at the metric.",
         "depth:latency=0.8,quantize",
     ),
     "xavier-int8": Recipe(
-        "As fast in INT8 as 97 % agreement allows: whole blocks go, and factors come where they are faster.",
+        "As fast in INT8 as 97 % agreement allows: blocks merge and go, and factors come where they are faster.",
         "depth,basis,quantize",
     ),
 }
