@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from math import prod
 
 import numpy as np
@@ -31,18 +32,22 @@ import onnx_graphsurgeon as gs
 from ..compiler.errors import unseen
 from ..compiler.graph.activations import Activation, activation_after
 from ..compiler.graph.comparable import reads
-from ..compiler.pipeline.data import ACTIVATIONS, Data
+from ..compiler.graph.gemms import Gemm
+from ..compiler.pipeline.data import ACTIVATIONS, Data, Feeds
 from .data import sized_batches
 from .disk_backed_arrays import DiskBackedArrays
 from .moments import InputSum, Moments, MomentSum, SampledRows, blocks, joined, own_moments, parted_blocks
-from .patches import EVERY
+from .patches import EVERY, output_shape
 from .rows import Layer, Positions, input_rows, row_positions, stored_weight, target_rows
 from .segmented_executor import SegmentedExecutor
+from .subsets import spread
 
 ROWS, ENOUGH, PER_INPUT = 2**15, 2**14, 16
 """Top-1 of ResNet-20 at half the MACs, mean of three seeds: 90.14 with `ROWS`, 90.11 with `ENOUGH`; 90.02 with 16 rows
 per input and no more, 89.58 with 8."""
 KEPT_BYTES = 2**28
+FEWEST = 64
+"""Samples that every layer is fitted on, however many positions each has."""
 FEW = 4
 """Rows for every input of a layer, below which its moments come in two parts."""
 
@@ -58,6 +63,7 @@ def lockstep(
     keep: int = 0,
     memory: int = ACTIVATIONS,
     parted: bool = False,
+    spare: int | None = None,
 ) -> Iterator[tuple[Layer, Moments]]:
     """Moments of each of `layers` (of `graph`, in graph order), see the module docstring.
 
@@ -71,9 +77,13 @@ def lockstep(
         keep: at most about so many of the rows themselves come with the moments, or `KEPT_BYTES` of them.
         memory: bytes of activations of each network that are held in RAM.
         parted: the moments of all layers come in two parts, not only of those with few rows.
+        spare: samples are added on the way, as layers come to have fewer positions: so many that there are `spare`
+            positions for every row that is sampled, and `FEWEST`. None: all samples from the beginning.
     """
-    current = SegmentedExecutor(graph, sized_batches(data), memory)
+    batches = sized_batches(data if spare is None else spread(data))
+    current = SegmentedExecutor(graph, batches if spare is None else islice(batches, 1), memory)
     original = None if reference is graph else current.beside(reference)
+    waiting = WaitingSamples(batches, [each for each in (current, original) if each is not None])
     pending = {id(use.node): use.input.name for layer in layers for use in layer.uses}
     wanted = {id(use.node): use.output.name for layer in layers for use in layer.uses}
     for layer in layers:
@@ -82,6 +92,8 @@ def lockstep(
         also = [name for name in shortcuts if name is not None]
         current.advance([*(use.input.name for use in uses), *also], pending.values())
         limit = min(rows, max(ENOUGH, PER_INPUT * layer.fan_in)) // len(uses)
+        if spare is not None:
+            waiting.fetch(current, uses, spare * limit)
         samples = [RowSampler(use, current[use.input.name], rng, limit) for use in uses]
         kept = _kept(uses, shortcuts, _affordable(layer, keep), limit)
         if original is None:
@@ -159,6 +171,33 @@ def _kept(uses: Sequence[Layer], shortcuts: Sequence[str | None], keep: int, of:
 
 def _affordable(layer: Layer, keep: int) -> int:
     return min(keep, KEPT_BYTES // (4 * (layer.group * layer.fan_in + 2 * layer.filters)))
+
+
+@dataclass(frozen=True, eq=False)
+class WaitingSamples:
+    """The samples that the executors have not begun with."""
+
+    batches: Iterator[Feeds]
+    executors: Sequence[SegmentedExecutor]
+
+    def fetch(self, current: SegmentedExecutor, uses: Sequence[Layer], positions: int) -> None:
+        """As many as it takes until `current` has so many positions of the input of every use, and `FEWEST` samples;
+        no fewer than there are, so that networks are run from the beginning a few times only."""
+        inputs = [current[use.input.name] for use in uses]
+        wanted = max(max(FEWEST, -(-positions // _positions(use, x))) for use, x in zip(uses, inputs, strict=True))
+        held = sum(inputs[0].lengths)
+        if held >= wanted:
+            return
+        wanted, takes = max(wanted, 2 * held), [executor.catch_up() for executor in self.executors]
+        while held < wanted and (feeds := next(self.batches, None)) is not None:
+            for take in takes:
+                take(feeds)
+            held = sum(inputs[0].lengths)
+
+
+def _positions(layer: Layer, inputs: DiskBackedArrays) -> int:
+    """Rows that the layer has of one sample."""
+    return 1 if isinstance(layer, Gemm) else prod(output_shape(layer, inputs.shape(0)[2:]))
 
 
 @dataclass(frozen=True, eq=False)

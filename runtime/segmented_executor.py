@@ -7,7 +7,7 @@ from the tensors that they are made of, where they are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -15,7 +15,7 @@ import onnx_graphsurgeon as gs
 from ..compiler.graph.comparable import container_tensors, reads
 from ..compiler.pipeline.data import ACTIVATIONS, Feeds
 from .disk_backed_arrays import DiskBackedArrays
-from .session import segment_session
+from .session import Session, segment_session
 
 
 class SegmentedExecutor:
@@ -48,6 +48,32 @@ class SegmentedExecutor:
         executor._shared = self._shared = frozenset(self._values)
         return executor
 
+    def catch_up(self) -> Callable[[Feeds], None]:
+        """Takes a further batch, and runs for it what has been run for the others, in one piece: nothing is held but
+        what is held of the others. What was executed must not have been edited since."""
+        names = list(self._values)
+        sessions: list[tuple[list[str], Session]] = []
+
+        def take(feeds: Feeds) -> None:
+            made = [name for name in names if name not in feeds]
+            if made and not sessions:
+                sessions.append(self._from_inputs(feeds, made))
+            for name in names:
+                if name in feeds and len(self._values[name]) == self._batches:
+                    self._hold(self._values[name], feeds[name])
+            self._batches += 1
+            for inputs, session in sessions:
+                for name, value in session.run({name: feeds[name] for name in inputs}).items():
+                    self._hold(self._values[name], value)
+
+        return take
+
+    def _from_inputs(self, feeds: Feeds, names: list[str]) -> tuple[list[str], Session]:
+        """What makes the named tensors from the model's inputs, all of it executed; and which inputs it reads."""
+        nodes = _makers(list({id(node): node for node in self._executed}.values()), names, feeds)
+        inputs = list(dict.fromkeys(t.name for node in nodes for t in reads(node) if t.name in feeds))
+        return inputs, segment_session(self._graph, nodes, {name: feeds[name] for name in inputs}, names)
+
     def __getitem__(self, name: str) -> DiskBackedArrays:
         """The value of a tensor, per batch; it must have been asked for in the last `advance`."""
         return self._values[name]
@@ -69,15 +95,7 @@ class SegmentedExecutor:
     def missing(self, nodes: Sequence[gs.Node], names: Iterable[str]) -> list[gs.Node]:
         """Those of `nodes`, of this graph or of another that shares what is held, that make the named tensors from it,
         in their order."""
-        pending = {tensor.name: node for node in nodes for tensor in node.outputs}
-        stack, needed = [name for name in names if name not in self._values], set[int]()
-        while stack:
-            node = pending.get(stack.pop())
-            if node is None or id(node) in needed:
-                continue
-            needed.add(id(node))
-            stack.extend(tensor.name for tensor in reads(node) if tensor.name not in self._values)
-        return [node for node in nodes if id(node) in needed]
+        return _makers(nodes, names, self._values)
 
     def advance(self, names: Sequence[str], wanted_later: Iterable[str] = ()) -> None:
         """Compute the named tensors and keep them until the next call.
@@ -116,3 +134,16 @@ class SegmentedExecutor:
     def _hold(self, arrays: DiskBackedArrays, value: np.ndarray) -> None:
         held = sum(arrays.held for arrays in self._values.values())
         arrays.add(value, to_file=held + value.nbytes > self._memory)
+
+
+def _makers(nodes: Sequence[gs.Node], names: Iterable[str], given: Container[str]) -> list[gs.Node]:
+    """Those of `nodes` that make the named tensors from what is given, in their order."""
+    pending = {tensor.name: node for node in nodes for tensor in node.outputs}
+    stack, needed = [name for name in names if name not in given], set[int]()
+    while stack:
+        node = pending.get(stack.pop())
+        if node is None or id(node) in needed:
+            continue
+        needed.add(id(node))
+        stack.extend(tensor.name for tensor in reads(node) if tensor.name not in given)
+    return [node for node in nodes if id(node) in needed]

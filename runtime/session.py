@@ -189,7 +189,7 @@ def segment_session(
         kind = onnx.helper.np_dtype_to_tensor_dtype(example.dtype)
         proto.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, [None] * example.ndim))
     del proto.graph.value_info[:]
-    return _session(proto, weights, outputs)
+    return _session(proto, weights, outputs, streamed=True)
 
 
 def _first_line(error: Exception) -> str:

@@ -18,6 +18,7 @@ from .parts import batch_bounds
 
 BLOCK = 16
 FEWEST, LEAST, MOST = 32, 64, 1024
+GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +141,14 @@ def evenly(data: Data, count: int) -> ChosenSamples:
     whole = data.fixed_batch or 1
     count = min(max(count - count % whole, whole), data.samples)
     return ChosenSamples(data, np.arange(count) * data.samples // count)
+
+
+def spread(data: Data) -> Data:
+    """All samples in an order in which the first, however many, are evenly spread over them (the multiples of the
+    golden ratio, modulo 1). As they are where they have several shapes, of which a batch has one."""
+    if data.shapes is not None:
+        return data
+    return ChosenSamples(data, np.argsort(np.argsort(np.arange(data.samples) * GOLDEN % 1.0)))
 
 
 def held_out(data: Data) -> tuple[Data, Blocks | None]:

@@ -44,6 +44,7 @@ class FitOptions:
         rows: input rows that a layer is fitted to.
         keep: rows that come with the fits (`projection.activation_aware`).
         judged: the pull of every layer is judged on rows that it has not seen (`ridge`), not only where rows are few.
+        spare: samples are added on the way (`runtime.lockstep`).
     """
 
     ridge: float
@@ -51,6 +52,7 @@ class FitOptions:
     rows: int = ROWS
     keep: int = 0
     judged: bool = False
+    spare: int | None = None
 
 
 def fitted_layers(
@@ -83,7 +85,7 @@ def fitted_layers(
     walks = [(reference, [] if kept_channels else alone), (graph, ordered)]
     for walked, chosen in (walk for walk in walks if walk[1]):
         for layer, moments in lockstep(
-            walked, reference, chosen, data, ctx.rng(), rows, kept_channels, keep, memory, options.judged
+            walked, reference, chosen, data, ctx.rng(), rows, kept_channels, keep, memory, options.judged, options.spare
         ):
             yield layer, layer_fits(layer, moments, options.ridge)
 
@@ -99,8 +101,15 @@ def step_order(graph: gs.Graph, layers: Sequence[Layer]) -> tuple[list[Layer], l
 
 
 def curve_fits(
-    graph: gs.Graph, ctx: Context, layers: Sequence[Layer], data: Data | None, ridge: float, positions: int = 1
+    graph: gs.Graph,
+    ctx: Context,
+    layers: Sequence[Layer],
+    data: Data | None,
+    ridge: float,
+    positions: int = 1,
+    spare: int | None = None,
 ) -> Iterator[FittedLayer]:
-    """The layers as they are, on the samples of error curves; `positions`: see `curve_samples`."""
+    """The layers as they are, on the samples of error curves; `positions`: see `curve_samples`; `spare`:
+    see `FitOptions`."""
     sampled = None if data is None else curve_samples(data, positions)
-    return fitted_layers(graph, ctx, layers, sampled, FitOptions(ridge, rows=CURVE_ROWS), reference=graph)
+    return fitted_layers(graph, ctx, layers, sampled, FitOptions(ridge, rows=CURVE_ROWS, spare=spare), reference=graph)

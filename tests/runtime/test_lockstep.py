@@ -11,6 +11,7 @@ from onnx_compress.compiler.graph.gemms import find_gemms
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.graph.ties import tie
 from onnx_compress.passes.fitting.fits import layer_fits
+from onnx_compress.runtime import lockstep as walk
 from onnx_compress.runtime.lockstep import dependency_order, lockstep
 
 RESIDUAL = """g (float[N,3,6,6] x) => (float[N,3,6,6] y) {
@@ -18,6 +19,15 @@ RESIDUAL = """g (float[N,3,6,6] x) => (float[N,3,6,6] y) {
     r = Relu(a)
     c = Conv<pads=[1,1,1,1]>(r, w2, b2)
     y = Add(c, r)
+}"""
+
+
+SHRINKING = """g (float[N,3,6,6] x) => (float[N,2] y) {
+    a = Conv(x, w1)
+    b = Conv<strides=[3,3], pads=[1,1,1,1]>(a, w2)
+    p = GlobalAveragePool(b)
+    f = Flatten(p)
+    y = Gemm<transB=1>(f, w3)
 }"""
 
 
@@ -176,3 +186,24 @@ def test_moments_are_those_of_all_uses():
         means = np.stack([each.mean(axis=(0, 2, 3)) for each in (x, x * x)])
         np.testing.assert_allclose(moments.xx[0, -1, :-1], means.mean(axis=0), atol=1e-5)
         assert moments.count == 2 * 64 * 36
+
+
+def test_samples_are_added_as_layers_come_to_have_fewer_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four positions of every row: 36 of each sample in front, 4 behind, and one at the end."""
+    monkeypatch.setattr(walk, "FEWEST", 5)
+    monkeypatch.setattr(walk, "sized_batches", lambda data: data.batches(4))
+    weights = {"w1": builders.normal(3, 3, 1, 1), "w2": builders.normal(3, 3, 3, 3), "w3": builders.normal(2, 3)}
+    graph = builders.model(SHRINKING, **weights).graph
+    layers = [*find_convs(graph), *find_gemms(graph)]
+    reference, rewriter = graph.copy(), Rewriter(graph)
+    counts: list[int] = []
+    monkeypatch.setattr(walk, "ENOUGH", 40)
+    rng = np.random.default_rng(0)
+    for layer, moments in lockstep(graph, reference, layers, images(), rng, rows=40, spare=4):
+        layer.store(rewriter, 2 * layer.matrix(), np.zeros(layer.filters))
+        counts.append(moments.count)
+        wanted = layer.matrix() / 2 ** len(counts[1:])
+        (fit,) = layer_fits(layer, moments, ridge=1e-9)
+        np.testing.assert_allclose(fit.weight, wanted, atol=5e-2)
+    held = [8, 40, 100]
+    assert counts == [each * max(1, 40 // each) for each in held[:2]] + held[2:]

@@ -124,3 +124,22 @@ def test_what_no_node_reads_any_more_is_given_up_batch_by_batch(graph) -> None:
     other.advance(["y"])
     for mine, its in zip(executor["y"], other["y"], strict=True):
         np.testing.assert_array_equal(mine, its)
+
+
+@pytest.mark.parametrize("ahead", [["b"], ["c", "x"], ["y"], ["x"]])
+def test_further_batches_are_run_as_far_as_the_others(graph, ahead: list[str]) -> None:
+    """Also on a network that is walked beside, with the inputs in common."""
+    first, second = batches()
+    executor, every = SegmentedExecutor(graph, [first]), SegmentedExecutor(graph, batches())
+    walks = [executor, executor.beside(graph.copy())]
+    for walk in (*walks, every):
+        walk.advance(["a"])
+        walk.advance(ahead)
+    for take in [walk.catch_up() for walk in walks]:
+        take(second)
+    for walk in walks:
+        assert {len(value) for value in walk._values.values()} == {2}
+        np.testing.assert_allclose(walk[ahead[0]][1], every[ahead[0]][1], atol=1e-6)
+        walk.advance(["y"])
+    every.advance(["y"])
+    np.testing.assert_allclose(executor["y"][1], every["y"][1], atol=1e-6)

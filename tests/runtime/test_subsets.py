@@ -11,7 +11,7 @@ from builders import Images, Unlabelled
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_compress.runtime.data import Input, Samples, load_data
-from onnx_compress.runtime.subsets import Blocks, ChosenSamples, Slice, Subset, evenly, halves, held_out
+from onnx_compress.runtime.subsets import Blocks, ChosenSamples, Slice, Subset, evenly, halves, held_out, spread
 
 
 @dataclass(frozen=True)
@@ -136,3 +136,18 @@ def test_an_eighth_is_held_out(samples: int, expected: int) -> None:
 def test_what_is_held_out_is_whole_batches(samples: int) -> None:
     for part in held_out(Numbers(samples, 7)):
         assert part is not None and {len(batch["x"]) for batch in part.batches(64)} == {7}
+
+
+@pytest.mark.parametrize("samples", [1, 2, 50, 512])
+def test_the_first_of_spread_samples_are_spread_over_all(samples: int) -> None:
+    order = np.concatenate([batch["x"] for batch in spread(Images(np.arange(float(samples)))).batches(8)])
+    assert sorted(order) == list(range(samples))
+    for count in range(1, samples + 1):
+        gaps = np.diff(np.sort(order[:count]), prepend=-1, append=samples)
+        assert gaps.max() <= 3 * max(1, samples / count)
+
+
+def test_samples_of_several_shapes_stay_in_their_order() -> None:
+    lines = [np.full((1, 1, 4, 4 + number % 2), number, np.float32) for number in range(6)]
+    data = load_data(lines, [Input("x", np.dtype(np.float32), (None, 1, 4, None))])
+    assert spread(data) is data
