@@ -24,7 +24,7 @@ from scipy.linalg.blas import dgemm
 
 from .fit import Array
 
-ROUNDS = 256
+ROUNDS, CUT = 256, 0.2
 LEAST = 1e-30
 
 
@@ -47,24 +47,28 @@ class Reader:
 
 @dataclass(frozen=True, eq=False)
 class Elimination:
-    """Units (size,) in the order of their removal, and the loss (size + 1,) once the first 0, 1, ... are gone."""
+    """Units (size,) in the order of their removal, and the loss (size + 1,) once the first 0, 1, ... are gone; fewer
+    where it ended early."""
 
     order: np.ndarray
     losses: Array
 
 
-def eliminate(readers: Sequence[Reader], price: Array, order: np.ndarray | None = None) -> Elimination:
+def eliminate(
+    readers: Sequence[Reader], price: Array, order: np.ndarray | None = None, until: float = np.inf
+) -> Elimination:
     """Remove all units, one after the other (beyond `ROUNDS` units several at a time).
 
     Args:
         price: (size,) what the removal of each unit saves, positive.
         order: remove them in this order instead of by loss per price.
+        until: end where the loss is more than this, with the units gone so far.
     """
     states = [_state(reader) for reader in readers]
     left = np.ones(len(price), bool)
     removed: list[int] = []
     losses = [0.0]
-    while left.any():
+    while left.any() and losses[-1] <= until:
         scores = np.sum([state.losses() for state in states], axis=0) if states else np.zeros(len(price))
         units = _next(scores / price, left, -(-len(price) // ROUNDS), None if order is None else order[len(removed) :])
         total = sum(state.remove(units) for state in states)
@@ -101,33 +105,40 @@ class Diagonal:
 
 
 class Dense:
-    """A reader with its weight and inverse metric as units go."""
+    """A reader with its weight and inverse metric as units go. Rows and columns of those gone, zeros, are cut off
+    once they are `CUT` of all."""
 
     def __init__(self, reader: Reader):
         size = len(reader.metric)
         self._weight = reader.weight.copy()
         self._inverse: Array = np.asfortranarray(cho_solve(cho_factor(reader.metric), np.eye(size)))
-        self._columns: list[np.ndarray] = list(reader.columns)
+        self._units = len(reader.columns)
+        self._owned = _by_size(reader.columns)
         self._scale = 1 / max(reader.signal, LEAST)
-        self._gone = np.zeros(len(self._columns), bool)
+        self._gone = np.zeros(size, bool)
 
     def losses(self) -> Array:
         """(size,) what each unit costs if it goes next; 0 for those gone."""
-        found = np.zeros(len(self._columns))
-        sizes = np.array([0 if gone else len(c) for gone, c in zip(self._gone, self._columns, strict=True)])
-        for size in np.unique(sizes[sizes > 0]):
-            units = np.flatnonzero(sizes == size)
-            columns: np.ndarray = np.stack([self._columns[unit] for unit in units.tolist()])
-            blocks: Array = self._inverse[columns[:, :, None], columns[:, None, :]]
-            rows = self._weight[:, columns].transpose(1, 2, 0)
-            found[units] = np.einsum("ubn,ubn->u", rows, np.linalg.solve(blocks, rows))
+        found = np.zeros(self._units)
+        for units, columns in self._owned:
+            found[units] = self._lost(columns)
         return found * self._scale
+
+    def _lost(self, columns: np.ndarray) -> Array:
+        """Of units that own as many inputs each: columns (units, b)."""
+        if columns.shape[1] == 1:
+            only = columns[:, 0]
+            return np.square(self._weight[:, only]).sum(0) / self._inverse[only, only]
+        blocks: Array = self._inverse[columns[:, :, None], columns[:, None, :]]
+        rows = self._weight[:, columns].transpose(1, 2, 0)
+        return np.einsum("ubn,ubn->u", rows, np.linalg.solve(blocks, rows))
 
     def remove(self, units: np.ndarray) -> float:
         """Remove several at once; their joint loss."""
-        owned: list[np.ndarray] = [self._columns[int(unit)] for unit in units]
-        columns = np.concatenate(owned)
-        self._gone[units] = True
+        columns: np.ndarray = np.concatenate(
+            [np.array([], np.int64), *(own[np.isin(of, units)].ravel() for of, own in self._owned)]
+        )
+        self._owned = [(of[left], own[left]) for of, own in self._owned for left in [~np.isin(of, units)]]
         if not len(columns):
             return 0.0
         rows, block = self._weight[:, columns].copy(), self._inverse[np.ix_(columns, columns)]
@@ -136,4 +147,22 @@ class Dense:
         self._weight -= (across @ solved).T
         change = np.linalg.solve(block, across.T)
         self._inverse = dgemm(-1.0, across, change, beta=1.0, c=self._inverse, overwrite_c=True)
+        self._gone[columns] = True
+        if self._gone.mean() > CUT:
+            self._cut()
         return float(np.sum(rows.T * solved)) * self._scale
+
+    def _cut(self) -> None:
+        left = np.flatnonzero(~self._gone)
+        place = np.cumsum(~self._gone) - 1
+        self._weight = self._weight[:, left]
+        self._inverse = np.asfortranarray(self._inverse[np.ix_(left, left)])
+        self._owned = [(units, place[columns]) for units, columns in self._owned]
+        self._gone = np.zeros(len(left), bool)
+
+
+def _by_size(columns: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Units (u,) that own as many inputs b each, one or more, and their columns (u, b)."""
+    lengths = np.array([len(each) for each in columns])
+    groups = [np.flatnonzero(lengths == size) for size in np.unique(lengths[lengths > 0])]
+    return [(units, np.stack([columns[unit] for unit in units.tolist()])) for units in groups]

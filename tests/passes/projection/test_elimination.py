@@ -75,3 +75,10 @@ def test_a_diagonal_metric_is_the_dense_one_without_what_is_off_the_diagonal() -
     a, b = eliminate([full], np.ones(5)), eliminate([short], np.ones(5))
     np.testing.assert_array_equal(a.order, b.order)
     np.testing.assert_allclose(a.losses, b.losses)
+
+
+def test_it_may_end_once_enough_is_lost() -> None:
+    whole = eliminate([reader(4)], np.ones(5))
+    part = eliminate([reader(4)], np.ones(5), until=whole.losses[2])
+    np.testing.assert_array_equal(part.order, whole.order[:3])
+    np.testing.assert_array_equal(part.losses, whole.losses[:4])
