@@ -49,8 +49,11 @@ from .pruning.candidates import PruningCandidate, PruningCriteria, Score, produc
 from .pruning.loop import search_units
 from .pruning.problem import PruningProblem
 from .pruning.repair import Repair, prune
+from .pruning.sensitivity import MEASURED
 from .sensitivity.measure import SensitivityMeter
 
+HELD = 2**28
+"""Bytes of activations that are held in RAM, by network; beyond that reading them from files takes no more time."""
 DIVISIONS = {"moments": "loss", "gaussian": "interval"}
 WHOLE = "all units stay: the budget is better spent on other layers"
 
@@ -103,6 +106,7 @@ class Prune(SizingPass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
+        ctx = replace(ctx, activation_bytes=min(HELD, ctx.activation_bytes))
         budget = self._countable(graph, ctx, self._budget(graph, ctx, result.notes), result.notes)
         search = BudgetSearch.of(budget, ctx, graph) if budget.rule in SEARCHED else None
         problem = self._problem(graph, ctx, budget, ctx.data if search is None else search.fitting)
@@ -144,7 +148,7 @@ class Prune(SizingPass):
             divided = bool(budget.limits) or budget.rule in SEARCHED
             useful = divided and self._division() in ("loss", "even") and data is not None and held_out(data, 1)
             measure = "output" if useful else "energy"
-        return SensitivityMeter("energy" if measure == "energy" and file is None else "output", file)
+        return SensitivityMeter("energy" if measure == "energy" and file is None else "output", file, MEASURED)
 
     def _score(self) -> Score | None:
         if self.criterion == "gaussian":

@@ -10,7 +10,7 @@ compared in stays that of the ridge that was asked for. Beside the ridges stands
 
 Moments come in parts where rows are few (`runtime.lockstep.FEW`). Elsewhere a stronger ridge lowers the error of the
 layer on unseen rows by a little, and what the layer makes up for the errors before it by more. EfficientNet-Lite0 at 85
-% of the MACs, 512 images of which 64 are held out from all fits, agreement on 500 others:
+% of the MACs (`basis`), 512 images of which 64 are held out from all fits, agreement on 500 others:
 
     no choice 63.4       for the Gemm behind the pooling 66.0       for all layers 59.4 (the metric as well: 49.8)
 """

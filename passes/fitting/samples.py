@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...compiler.pipeline.data import Data
-from ...runtime.subsets import Slice
+from ...runtime.subsets import Slice, evenly
 
 CURVE_ROWS, CURVE_SAMPLES, FEWEST_SAMPLES = 2**13, 256, 64
 SPARE = 2  # rows that samples have for every one that a curve reads: neighbours in an image are alike
@@ -20,10 +20,9 @@ def curve_samples(data: Data, positions: int = 1) -> Data:
 
 
 def held_out(data: Data, count: int) -> Data | None:
-    """The last samples, about `count`, that no error curve has seen; None where there are none."""
-    left = data.samples - curve_samples(data).samples
-    held = min(left, max(_whole(data, count), data.fixed_batch or 1))
-    return Slice(data, data.samples - held, data.samples) if held else None
+    """About `count` samples that no error curve has seen, spread over them; None where there are none."""
+    seen = curve_samples(data).samples
+    return evenly(Slice(data, seen, data.samples), count) if seen < data.samples else None
 
 
 def _whole(data: Data, count: int) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -17,10 +17,11 @@ from ...compiler.pipeline.data import Data
 from ...runtime.rows import Layer
 from ..fitting.fits import fittable_layers
 from ..fitting.lockstep import curve_fits
+from ..fitting.samples import SPARE
 from ..projection.elimination import Reader, eliminate
 from ..projection.fit import Array, Fit, total_signal
 from ..sensitivity.measure import SensitivityMeter
-from .sensitivity import gains
+from .sensitivity import LEVEL, Gains
 
 Score = Callable[[Array], Array]
 
@@ -46,6 +47,11 @@ class PruningCandidate:
     @property
     def name(self) -> str:
         return self.group.name
+
+    def relative_to(self, scale: float, criteria: PruningCriteria) -> PruningCandidate:
+        """With losses, and scores that are losses, on another scale."""
+        scores = self.scores / scale if criteria.score is None else self.scores
+        return replace(self, losses=self.losses / scale, scores=scores)
 
     def kept(self, gone: int) -> np.ndarray:
         """The units that stay, in their old order."""
@@ -95,10 +101,11 @@ def survey(
 ) -> list[PruningCandidate]:
     """A candidate for each of `groups`."""
     macs = ChannelMacs(channels, shapes)
+    gains = _gains(graph, ctx, criteria) if groups else Gains(None)
     found: dict[Group, PruningCandidate] = {}
-    for group, readers in _readers(graph, ctx, groups, criteria):
+    for group, readers in _readers(graph, ctx, groups, criteria, gains):
         found[group] = _candidate(group, readers, macs.saved(group), criteria)
-    return [found[group] for group in groups]
+    return [found[group].relative_to(gains.scale, criteria) for group in groups]
 
 
 def producer_names(group: Group) -> list[str]:
@@ -143,31 +150,36 @@ def _candidate(
     )
 
 
+def _gains(graph: gs.Graph, ctx: Context, criteria: PruningCriteria) -> Gains:
+    """Raises `CompressError`: the table's file is none, or there is nothing to measure on."""
+    if criteria.meter is not None and criteria.data is not None:
+        criteria.meter.prepare(graph, ctx, criteria.data, {"pass": "prune", "options": [criteria.ridge, LEVEL]})
+        return Gains(criteria.meter)
+    return Gains(None)
+
+
 def _readers(
-    graph: gs.Graph, ctx: Context, groups: Sequence[Group], criteria: PruningCriteria
+    graph: gs.Graph, ctx: Context, groups: Sequence[Group], criteria: PruningCriteria, gains: Gains
 ) -> Iterator[tuple[Group, list[Reader]]]:
-    """Each group once all layers that read it are known."""
+    """Each group once all layers that read it are known; where some of them are not fitted, at the end, when it is
+    known how much these count."""
     read = {id(part.node) for group in groups for part in group.consumers}
     layers = fittable_layers(graph, read) if criteria.data is not None else []
-    counts: Mapping[str, float] = {}
-    if criteria.meter is not None and layers:
-        counts = gains(graph, ctx, layers, criteria.data, criteria.ridge, criteria.meter)
     measured = {id(layer.node) for layer in layers}
-    waiting = {group: {id(p.node) for p in group.consumers} & measured for group in groups}
-    readers = {
-        group: [_plain(p, group.size) for p in group.consumers if id(p.node) not in measured] for group in groups
-    }
-    yield from ((group, readers.pop(group)) for group in groups if not waiting[group])
-    if not layers:
-        return
+    waiting = {group: {id(part.node) for part in group.consumers} for group in groups}
+    readers: dict[Group, list[Reader]] = {group: [] for group in groups}
     with ctx.progress("filters that can go", len(layers)) as advance:
-        for layer, fits in curve_fits(graph, ctx, layers, criteria.data, criteria.ridge):
+        for layer, fits in curve_fits(graph, ctx, layers, criteria.data, criteria.ridge, spare=SPARE):
+            gain = gains.of(layer, fits)
             for group in [group for group in readers if id(layer.node) in waiting[group]]:
-                readers[group] += _dense(layer, fits, group, counts.get(layer.name, 1.0))
+                readers[group] += _dense(layer, fits, group, gain)
                 waiting[group].discard(id(layer.node))
                 if not waiting[group]:
                     yield group, readers.pop(group)
-            advance()
+            advance(layer.name)
+    for group, known in readers.items():
+        plain = [_plain(part, group.size) for part in group.consumers if id(part.node) not in measured]
+        yield group, [*known, *(replace(reader, signal=reader.signal / gains.scale) for reader in plain)]
 
 
 def _dense(layer: Layer, fits: Sequence[Fit], group: Group, gain: float) -> list[Reader]:

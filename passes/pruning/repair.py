@@ -4,6 +4,10 @@ none    the network without them: it computes what the masked network does (`com
 bias    the biases of the layers after them take up the means: b = E[y] - W E[x], y from the original, x from the pruned
 refit   weights, too: each layer, in graph order, is fitted to what then reaches it (`runtime.lockstep`)
 
+How far a layer goes from its stored weight is judged by rows that it has not seen (`fitting.ridge`). MobileNetV2, 70 %
+of the MACs, 512 pictures: top-1 on 500 others 73.2, with the ridge as it is 67.6 (original 86.4). Samples are added as
+layers come to have fewer positions (`runtime.lockstep`).
+
 A layer before the first that misses a channel sees what it always saw and is left as it is. Without data nothing is
 known of means, and nothing is repaired. The statistics of BatchNormalizations that were not folded are estimated anew
 on the way, each before the layers that read it are fitted (see `batchnorm`).
@@ -32,6 +36,8 @@ from ..fitting.lockstep import FitOptions, fitted_layers, step_order
 from ..projection.fit import Fit
 from .batchnorm import BatchNormEstimator
 
+SPARE = 4
+"""Positions for every row that is sampled."""
 Kept = Mapping[str, np.ndarray]
 
 
@@ -72,7 +78,7 @@ def prune(
     with ctx.progress("repair", len(layers)) as advance:
         places: list[gs.Node | None] = [*(layer.node for layer in layers), None]
         norms.estimate_before(places[0])
-        options = FitOptions(repair.ridge, rows=repair.rows)
+        options = FitOptions(repair.ridge, rows=repair.rows, judged=True, spare=SPARE)
         fitted = fitted_layers(graph, ctx, layers, data, options, reference, remaining)
         for (layer, fits), after in zip(fitted, places[1:], strict=True):
             decisions += for_all_uses(layer, _store(rewriter, layer, fits, repair.mode))

@@ -1,12 +1,13 @@
 """What the outputs that a layer loses count when units are chosen and a budget is divided: `sensitivity`.
 
 energy    the relative lost energy of every layer counts the same: gain 1
-output    Each layer alone loses so many of its inputs, the best re-fit on the others assumed, that about `LEVELS` of
-          its output energy go; the divergence of the network's outputs is measured on samples that no fit has seen.
+output    Each layer alone loses so many of its inputs, the best re-fit on the others assumed, that about `LEVEL` of its
+          output energy goes; the divergence of the network's outputs is measured on samples that no fit has seen.
           The gain is the slope of `sensitivity.measure`, to the power `TEMPER`; tables that decompositions have written
           can be read here, and these there.
 
-Top-1 on all CIFAR-10 test images, 60 % of the MACs, 1,024 unlabelled training images, no gradient steps:
+Top-1 on all CIFAR-10 test images, 60 % of the MACs, 1,024 unlabelled training images, no gradient steps, three levels
+(0.02, 0.08, 0.25) on 192 samples:
 
                  energy    temper 0.5    1            the classifier's loss not measured, temper 0.5
     ResNet-20     85.95         88.85    89.04        88.68
@@ -14,61 +15,78 @@ Top-1 on all CIFAR-10 test images, 60 % of the MACs, 1,024 unlabelled training i
 
 What a loss does to the outputs differs between layers by an order of magnitude, and is largest at the beginning of the
 last stage and before the classifier.
+
+One level is enough: on MobileNetV2 the logarithms of the slopes have a standard deviation of 1.15 over layers; the
+middle of three levels alone is 0.10 from all three, other samples 0.12. What is measured in the same walk in which
+units are put in order takes 12 of 60 processor seconds there, where three levels on 167 samples took 100.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
-from ...compiler.pipeline.context import Context
-from ...compiler.pipeline.data import Data
 from ...runtime.rows import Layer
-from ..fitting.lockstep import curve_fits
 from ..projection.elimination import Reader, eliminate
 from ..projection.fit import Array, Fit, total_signal
-from ..sensitivity.measure import LEAST, LEVELS, SensitivityMeter, Trial
+from ..sensitivity.measure import LEAST, SensitivityMeter, Trial
 from ..sensitivity.measure import TEMPER as STORED
 
 TEMPER = 1.0
+LEVEL = 0.1
+MEASURED = 64
+"""Samples."""
 
 
-def gains(
-    graph: gs.Graph, ctx: Context, layers: Sequence[Layer], data: Data | None, ridge: float, meter: SensitivityMeter
-) -> dict[str, float]:
-    """What a unit of each layer's relative error counts, by its name; empty where all count the same.
+class Gains:
+    """What a unit of each layer's relative error counts, found while a pass walks the layers.
 
-    Raises:
-        CompressError: the table's file is none, or there is nothing to measure on.
+    Gains are measured on a scale of their own, which is known at the end: `scale` is what 1 is on it.
     """
-    meter.prepare(graph, ctx, data, {"pass": "prune", "options": [ridge]})
-    if meter.measures:
-        with ctx.progress("sensitivities", len(layers)) as advance:
-            for layer, fits in curve_fits(graph, ctx, layers, data, ridge):
-                meter.add(layer, fits, _trials(layer, fits))
-                advance()
+
+    def __init__(self, meter: SensitivityMeter | None):
+        """`meter`: prepared; None where all layers count the same."""
+        self._meter = meter if meter is not None and meter.measures else None
+        self._known = {} if meter is None or meter.measures else _tempered(meter)
+        self._measured: dict[str, float] = {}
+
+    def of(self, layer: Layer, fits: Sequence[Fit]) -> float:
+        """Of a layer; each is asked for once, in graph order."""
+        if self._meter is None:
+            return self._known.get(layer.name, 1.0)
+        self._meter.add(layer, fits, _trials(layer, fits))
+        self._measured[layer.name] = self._meter.slope(layer) ** TEMPER
+        return self._measured[layer.name]
+
+    @cached_property
+    def scale(self) -> float:
+        """To be asked for after the last layer: a table just measured is written."""
+        if self._meter is None or not self._measured:
+            return 1.0
+        name, gain = next(iter(self._measured.items()))
+        return gain / _tempered(self._meter)[name]
+
+
+def _tempered(meter: SensitivityMeter) -> dict[str, float]:
     return {name: gain ** (TEMPER / STORED) for name, gain in meter.gains().items()}
 
 
 def _trials(layer: Layer, fits: Sequence[Fit]) -> list[Trial]:
-    """The best weights once some input channels are gone."""
-    channels = layer.weight.shape[1]
-    columns: list[np.ndarray] = list(np.arange(layer.fan_in).reshape(channels, -1))
+    """The best weight once so many input channels are gone that about `LEVEL` is lost; none where there is one."""
+    channels = int(layer.weight.shape[1])
+    inputs: np.ndarray = np.arange(int(layer.fan_in)).reshape(channels, -1)
     signal = total_signal(fits)
-    removal = eliminate([Reader(fit.weight, fit.metric, columns, signal) for fit in fits], np.ones(len(columns)))
-    trials: list[Trial] = []
-    for gone in _picked(removal.losses):
-        left: np.ndarray = np.sort(np.concatenate([columns[int(unit)] for unit in removal.order[gone:]]))
-        trials.append((float(removal.losses[gone]), [_refitted(fit, left) for fit in fits]))
-    return trials
-
-
-def _picked(losses: Array) -> list[int]:
-    """How many channels gone come nearest to each of `LEVELS`; not all of them. `losses` (channels + 1,)."""
-    inner = np.log(np.maximum(losses[1:-1], LEAST))
-    return sorted({int(np.argmin(np.abs(inner - np.log(level)))) + 1 for level in LEVELS}) if len(inner) else []
+    readers = [Reader(fit.weight, fit.metric, list(inputs), signal) for fit in fits]
+    price: Array = np.ones(channels)
+    found = eliminate(readers, price, until=2 * LEVEL)
+    inner = np.log(np.maximum(found.losses[1:channels], LEAST))
+    if not len(inner):
+        return []
+    gone = int(np.argmin(np.abs(inner - np.log(LEVEL)))) + 1
+    left: np.ndarray = np.delete(inputs, found.order[:gone], axis=0).ravel()
+    return [(float(found.losses[gone]), [_refitted(fit, left) for fit in fits])]
 
 
 def _refitted(fit: Fit, left: np.ndarray) -> Array:

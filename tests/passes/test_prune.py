@@ -20,9 +20,9 @@ from onnx_compress.compiler.pipeline.base import PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
-from onnx_compress.passes.pruning import candidates
 from onnx_compress.passes.pruning.candidates import PruningCriteria, survey
 from onnx_compress.passes.pruning.candidates import prunable_groups as split_groups
+from onnx_compress.passes.sensitivity.measure import SensitivityMeter
 from onnx_compress.passes.sensitivity.table import SensitivityTable
 
 TEXT = """g (float[N,3,12,12] x) => (float[N,6] y) {
@@ -187,8 +187,8 @@ def test_the_smallest_that_agrees_is_searched_for(spec: str) -> None:
 
 
 def test_the_automated_loop_widens_each_group_as_far_as_the_bound_allows() -> None:
-    together, alone = (judged(f"prune:{each}:agreement=0.95:objective=macs") for each in ("division=even", "auto"))
-    assert alone.metrics["agreement"] >= 0.95
+    together, alone = (judged(f"prune:{each}:agreement=0.93:objective=macs") for each in ("division=even", "auto"))
+    assert alone.metrics["agreement"] >= 0.93
     assert alone.metrics["trials"] > together.metrics["trials"]
     assert alone.metrics["macs_kept"] < together.metrics["macs_kept"]
     assert all(count <= units(together)[name] for name, count in units(alone).items())
@@ -246,7 +246,7 @@ def test_sensitivities_are_written_and_read(tmp_path: Path) -> None:
 )
 def test_sensitivities_are_measured_only_where_they_decide(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(candidates, "gains", lambda *args: asked.append(args[-1].measure) or {})
+    monkeypatch.setattr(SensitivityMeter, "prepare", lambda self, *_: asked.append(self.measure))
     apply(spec, images(97))
     assert asked == (["output"] if spec == "prune:macs=0.6" else ["energy"])
 

@@ -196,3 +196,13 @@ def test_other_outputs_count_by_what_their_channels_move() -> None:
     b[..., 0] += 100 * builders.normal(8, 90, seed=2)
     c[..., 7] += 0.1 * builders.normal(8, 90, seed=2)
     assert divergence([[a]], [[b]], "values") == pytest.approx(divergence([[a]], [[c]], "values"), rel=0.1)
+
+
+def test_scores_of_a_sure_network_are_softened() -> None:
+    """So far that the likeliest class has about the probability that is wanted; those of an unsure one never."""
+    sure, unsure = [[20 * builders.normal(64, 10)]], [[0.1 * builders.normal(64, 10)]]
+    hot = sensitivity.softening(sure, 0.6)
+    chances = np.exp(sure[0][0] / hot)
+    assert 0.5 < (chances.max(1) / chances.sum(1)).mean() <= 0.6
+    assert sensitivity.softening(unsure, 0.6) == 1.0
+    assert sensitivity.softening([[1e6 * sure[0][0]]], 0.6) == sensitivity.HOTTEST
