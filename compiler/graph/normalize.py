@@ -6,7 +6,8 @@
 4. What the IR cannot hold is set aside in `stubs` and comes back on export: documentation and metadata of nodes,
    attributes without elements, of bytes that are not text, and of unusual types. A list of subgraphs is refused.
 5. Types other than tensors are taken off declarations (the envelope keeps those of the model's inputs and outputs).
-6. `pads` beside an `auto_pad` that overrides them go: onnxruntime refuses both together, TensorRT some.
+6. `pads` beside an `auto_pad` that overrides them go: onnxruntime refuses both together, TensorRT some. An `auto_pad`
+   that is empty says nothing, and goes.
 7. Names are text. Every stored tensor has the size that its type and shape call for, and every attribute the data that
    its type does; weights are finite.
 """
@@ -109,8 +110,11 @@ def normalize(proto: onnx.ModelProto, arrays: Arrays) -> list[onnx.NodeProto]:
 
 def _drop_idle_pads(node: onnx.NodeProto) -> None:
     found = {attribute.name: attribute for attribute in node.attribute}
-    if "pads" in found and "auto_pad" in found and found["auto_pad"].s in OVERRIDING:
+    mode = found["auto_pad"].s if "auto_pad" in found else None
+    if "pads" in found and mode in OVERRIDING:
         node.attribute.remove(found["pads"])
+    if mode == b"":
+        node.attribute.remove(found["auto_pad"])
 
 
 def restore(proto: onnx.ModelProto, stubs: dict[str, onnx.NodeProto]) -> None:

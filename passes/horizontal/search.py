@@ -76,7 +76,7 @@ class FusionSearch:
     @property
     def _saved(self) -> float:
         """By chains."""
-        return sum(float(decision.figures.get("ms_saved", 0.0)) for decision in self.decisions.values())
+        return sum(float(decision.figures.get("milliseconds_saved", 0.0)) for decision in self.decisions.values())
 
     def _result(self, fused: int, **metrics: float) -> PassResult:
         return PassResult(fused > 0, list(self.decisions.values()), {"fused": float(fused), **metrics})
@@ -127,7 +127,7 @@ class FusionSearch:
                 what = ONE.format(others) if others else REPEATED.format(len(link.step.members))
                 self._decide([name], "rewritten", what)
         first = chain.convs[0].name
-        self.decisions[first] = replace(self.decisions[first], figures={"ms_saved": saved})
+        self.decisions[first] = replace(self.decisions[first], figures={"milliseconds_saved": saved})
         write(chain, Rewriter(self.graph, self.ctx.origins))
 
     def _kept(self) -> int:

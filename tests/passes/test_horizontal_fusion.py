@@ -428,6 +428,6 @@ def test_what_the_builder_does_by_itself_is_no_gain():
     model = made(text, **weights)
     result = fuse(model)
     assert operators(model) == ["Conv", "Relu", "Conv", "Split"]
-    (saved,) = [decision.figures["ms_saved"] for decision in result.decisions if decision.figures]
+    (saved,) = [decision.figures["milliseconds_saved"] for decision in result.decisions if decision.figures]
     assert saved < result.metrics["latency_before"] - result.metrics["latency_after"]
     assert "TensorRT would save, too" in result.notes[0]

@@ -83,6 +83,11 @@ def test_pads_that_auto_pad_overrides_go():
     np.testing.assert_array_equal(run(net, x=x)["y"], run(plain, x=x)["y"])
 
 
+def test_an_empty_auto_pad_leaves_the_pads():
+    net, plain = (network("Conv", f"{more}pads=[1,2,1,2]") for more in ('auto_pad="", ', ""))
+    assert node(net.graph, "Conv").attrs == node(plain.graph, "Conv").attrs
+
+
 @pytest.mark.parametrize("version", [0, onnx.defs.onnx_opset_version() + 1, 999])
 def test_an_opset_that_there_is_not(version: int):
     with pytest.raises(CompressError, match=f"opset {version} is not known: 1 to "):
