@@ -75,6 +75,21 @@ def test_every_pass(name: str, target: str, tmp_path: Path):
     checked(path)
 
 
+def test_convs_of_one_input_as_one(tmp_path: Path):
+    """With a Split that gives parts back, in INT8."""
+    text = """g (float[N,8,9,9] x) => (float[N,4,9,9] a, float[N,6,9,9] b) {
+        c = Conv<kernel_shape=[1,1]>(x, w1) d = Relu(c) e = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(x, w3) f = Relu(e)
+        a = Conv<kernel_shape=[1,1]>(d, w4) b = Conv<kernel_shape=[1,1]>(f, w6)
+    }"""
+    shapes = {"w1": (8, 8, 1, 1), "w3": (16, 8, 3, 3), "w4": (4, 8, 1, 1), "w6": (6, 16, 1, 1)}
+    net = builders.proto(text, **{name: builders.normal(*shape) for name, shape in shapes.items()})
+    path = tmp_path / "m.onnx"
+    compress(net, "horizontal-fusion,quantize", data=builders.normal(8, 8, 9, 9), output=path)
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    assert (operators.count("Conv"), operators.count("Split")) == (2, 1)
+    checked(path)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_factors_and_quantizers_of_the_shipped_network(target: str, tmp_path: Path):
     path = tmp_path / "m.onnx"
