@@ -26,6 +26,10 @@ RECIPES = {
         "Four fifths of the time that INT8 alone takes: blocks merge and go, whatever that costs. Look at the metric.",
         "depth:latency=0.8,quantize",
     ),
+    "fastest": Recipe(
+        "As fast in INT8 as 97 % agreement allows: blocks and filters go, whichever loses less.",
+        "fast,quantize",
+    ),
     "xavier-int8": Recipe(
         "As fast in INT8 as 97 % agreement allows: blocks merge and go, and factors come where they are faster.",
         "depth,basis,quantize",

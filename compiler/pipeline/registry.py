@@ -24,6 +24,7 @@ ENTRY_POINTS = "onnx_compress.passes"
 BUILTIN = (
     "cleanup",
     "fold-batchnorm",
+    "fast",
     "depth",
     "prune",
     "basis",

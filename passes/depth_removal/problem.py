@@ -113,6 +113,17 @@ class DepthProblem:
         fewer = self._reached(budget, len(found) - 1)
         return fewer if fewer and fewer[-1].loss < found[-1].loss else found
 
+    def as_far_as(self, budget: Budget, worst: float) -> list[Step]:
+        """The steps until limits are kept, `worst` is lost, or there is none that saves anything."""
+        steps: list[Step] = []
+        for step in self._steps(budget, None):
+            if step.loss > worst:
+                break
+            steps.append(step)
+            if _kept(budget, step.shares):
+                break
+        return steps
+
     def step(self, number: int, budget: Budget) -> Step | None:
         """The step of that number, 1 for the first; None where no block is left. The budget is always the same."""
         if self._walk is None:

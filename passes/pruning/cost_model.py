@@ -3,7 +3,8 @@
     cost(Conv) = P * (filters left) * (channels left) * prod(kernel)          P: output positions
 
 so the costs of groups that share a Conv multiply, and what the removal of one saves depends on how much of the others
-is left. Everything that is not a Conv costs what it did.
+is left. Everything that is not a Conv costs what it did, and a Conv that keeps no unit of a group the time of one
+channel, which stays (`graph.channels.removal`).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class PrunableConv:
         """The workload with so many entries along the two channel axes of the weight."""
         group = self.workload.group
         if self.whole_groups:
-            group = group * filters // self.entries[0]
+            group = max(1, group * filters // self.entries[0])
         return replace(self.workload, channels_in=channels * group, channels_out=filters, group=group)
 
 
@@ -135,7 +136,7 @@ class PruningCostModel:
     def _latency(self, line: PrunableConv, filters: np.ndarray, channels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         assert self._latency_model is not None
         pairs = zip(filters[sizes].tolist(), channels[sizes].tolist(), strict=True)
-        times = np.array([self._latency_model.conv(line.after(f, c)) if f and c else 0.0 for f, c in pairs])
+        times = np.array([self._latency_model.conv(line.after(max(f, 1), max(c, 1))) for f, c in pairs])
         return times[np.searchsorted(sizes, np.arange(len(filters)), side="right") - 1]
 
 

@@ -1,0 +1,166 @@
+"""The fastest network within a quality, or the best within a time: blocks and filters chosen together.
+
+A network gets faster by fewer kernels (`depth`) and by smaller ones (`prune`). Which of the two is the better bargain
+differs between networks and changes on the way: the first blocks that merge lose next to nothing, the last ones ruin
+it, and where kernels take the time that any kernel takes, filters that go save none. All is counted in one currency,
+the divergence at the outputs per share of the time saved on the target, in the precision in which the pipeline ends:
+at one price, blocks merge or go and filters go as long as the next saving loses less (`joint_choice.paths`).
+
+What is foreseen of losses is put right by a few networks that are built and judged on samples that no fit has seen
+(`joint_choice.contest`). Blocks alone are always among them. Where filters cannot save 2 % of the time, nothing is
+measured of them and the pass is `depth`.
+
+Filters stay in multiples of what the kernels of the target take, in that precision.
+
+HALP (Shen et al., NeurIPS 2022) divides a time over filters; "Practical Network Acceleration with Tiny Sets" (Wang and
+Wu, CVPR 2023) drops blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import onnx_graphsurgeon as gs
+
+from ..compiler.costs.network_cost import graph_cost
+from ..compiler.errors import CompressError
+from ..compiler.pipeline.base import Decision, PassResult, WeightForm, option
+from ..compiler.pipeline.context import Context, Snapshot
+from ..compiler.pipeline.data import Data
+from ..compiler.pipeline.ending import ending_precision
+from ..compiler.pipeline.registry import register
+from ..runtime.measured_latency import MULTIPLE
+from ..runtime.shapes import network_shapes
+from ..runtime.subsets import halves
+from .budgets.budget import SEARCHED, Budget, slack_notes
+from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass
+from .budgets.clock import MEASURED
+from .budgets.search import BudgetSearch, search_smallest
+from .depth import HELD, Depth
+from .joint_choice.contest import Contest
+from .joint_choice.filters import FilterOptions, filter_path
+from .joint_choice.paths import SavingPath
+from .joint_choice.plans import Builder, Plan
+from .prune import Prune
+
+ONLY_TIME = "fast makes a network faster: expected latency=, agreement=, error=, accuracy-drop= or metric-drop="
+UNTIMED = "the time is not known: every layer is left as it is"
+SHARED = ("precision", "clock", "batch", "threads", "power", "ridge")
+
+
+@register
+@dataclass(frozen=True)
+class Fast(BudgetedPass):
+    """Merge and remove blocks and remove filters: the fastest network within a quality, or the best within a time.
+
+    Budgets refer to the model that entered the pipeline: latency=0.5 or latency=1.2ms, or a quality that the fastest
+    network has to keep. `quantize` behind it rounds what is left; time is counted in INT8 then.
+    """
+
+    name: ClassVar[str] = "fast"
+    per_node: ClassVar[frozenset[str]] = frozenset(("skip",))
+
+    merge: bool = option(True, "two residual blocks in a row may become one wide block")
+    filters: bool = option(True, "filters may go, not blocks alone")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = self._given()
+        if (given is not None and given.limits.keys() - {"latency"}) or self.objective not in ("auto", "latency"):
+            raise ValueError(ONLY_TIME)
+
+    def weight_form(self, ctx: Context) -> WeightForm:
+        return "kept" if ctx.options.data is None else "float"
+
+    def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
+        result = PassResult()
+        ctx = replace(ctx, activation_bytes=min(HELD, ctx.activation_bytes))
+        budget = self._timed(graph, ctx, result.notes)
+        if not (budget.rule or budget.limits):
+            return result
+        search = BudgetSearch.of(budget, ctx, graph) if budget.rule in SEARCHED else None
+        contest = self._contest(graph, ctx, ctx.data if search is None else search.fitting, result.notes)
+        if budget.limits and contest.start <= budget.limits["latency"]:
+            result.notes += slack_notes(budget, {"latency": contest.start}, changed=False)
+            return result
+        if search is None:
+            self._write(contest, contest.best(budget.limits["latency"]), graph, ctx, result)
+            result.notes += slack_notes(budget, {"latency": result.metrics["latency_kept"]}) if result.changed else []
+            return result
+        plan = self._searched(contest, search, graph, ctx, result)
+        if plan is not None:
+            self._write(contest, plan, graph, ctx, result)
+        return result
+
+    def _timed(self, graph: gs.Graph, ctx: Context, notes: list[str]) -> Budget:
+        """The budget; none at all where the time is not known and nobody asked for it."""
+        if self.latency_model(ctx) is None:
+            fix = "choose a target that has one, or clock=measured"
+            raise CompressError(f"target '{ctx.target.name}' has no cost model", "fast", fix)
+        found: list[str] = []
+        budget = self._countable(graph, ctx, self._budget(graph, ctx, found), found)
+        if budget.rule and budget.cost != "latency":
+            notes.append(UNTIMED)
+            return Budget()
+        notes += found
+        return budget
+
+    def _contest(self, graph: gs.Graph, ctx: Context, data: Data | None, notes: list[str]) -> Contest:
+        """Plans are fitted to one half of the data and judged by the other, whatever is held."""
+        free, shared = replace(ctx, held=frozenset()), {name: getattr(self, name) for name in SHARED}
+        multiple = self._channel_multiple(ctx)
+        depth = Depth(merge=self.merge, **shared)
+        problem = depth.problem(graph, free, Budget({"latency": 1.0}))
+        problem.meter = depth.meter(graph, free, data, notes)
+        builder = Builder(depth, problem, lambda share: Prune(latency=share, align=multiple, **shared))
+        fitting = None if data is None else halves(data)[0]
+        return Contest(free, builder, problem.meter, fitting, self._filter_path(graph, free, fitting, multiple))
+
+    def _filter_path(self, graph: gs.Graph, ctx: Context, data: Data | None, multiple: int) -> SavingPath | None:
+        model = self.latency_model(ctx)
+        if not self.filters or model is None:
+            return None
+        return filter_path(graph, ctx, data, FilterOptions(model, multiple, self.ridge))
+
+    def _channel_multiple(self, ctx: Context) -> int:
+        """What the kernels take channels in."""
+        if self.clock == MEASURED:
+            return MULTIPLE
+        precision = ending_precision(ctx) if self.precision == "auto" else self.precision
+        return ctx.target.int8_multiple if precision == "int8" else ctx.target.half_multiple
+
+    def _searched(
+        self, contest: Contest, search: BudgetSearch, graph: gs.Graph, ctx: Context, result: PassResult
+    ) -> Plan | None:
+        """The plan for the least time that is good enough."""
+        plans: dict[float, Plan] = {}
+
+        def attempt(trial: gs.Graph, share: float, data: Data | None) -> float:
+            plans[share] = contest.best(share)
+            contest.builder.write(plans[share], trial, replace(contest.ctx, state=ctx.state.copy()), data)
+            macs = graph_cost(trial, network_shapes(trial, ctx)).macs or 0.0
+            return macs / contest.builder.problem.original["macs"]
+
+        outcome = search_smallest(graph, ctx, search, attempt, contest.least())
+        self._record(outcome, result)
+        return None if outcome.best is None else plans[outcome.best.share]
+
+    def _write(self, contest: Contest, plan: Plan, graph: gs.Graph, ctx: Context, result: PassResult) -> None:
+        """Into the graph, fitted to all of the data."""
+        before, builder = Snapshot.of(graph, ctx), contest.builder
+        builder = replace(builder, problem=replace(builder.problem, ctx=ctx))
+        done = builder.write(plan, graph, ctx, ctx.data)
+        result.metrics |= done.metrics
+        result.decisions = _last([*builder.problem.skipped(), *done.decisions])
+        result.changed = self._is_faster(graph, before, ctx, result)
+        if not result.changed:
+            result.decisions = [replace(each, action="kept", reason=UNTOUCHED) for each in result.decisions]
+            return
+        result.notes += [contest.said[plan.share]] if plan.share in contest.said else []
+
+
+def _last(decisions: Sequence[Decision]) -> list[Decision]:
+    """One for each node."""
+    return list({decision.node: decision for decision in decisions}.values())
