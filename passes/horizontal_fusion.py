@@ -4,9 +4,10 @@
 
 Kernels of several sizes are put into a larger one, among zeros (`horizontal.windows`): a 1 x 1 kernel into the middle
 of a 3 x 3 one with a padding of 1, as the expand layers of a fire module (SqueezeNet) have it. The same activation
-behind all moves behind the one Conv. A Concat that joins the parts goes; elsewhere a Split gives them back. Where
-nothing but Convs reads the parts, as in the towers of a detection head, these become one, too, with zeros where a
-filter does not read the other's part (`horizontal.steps`), and so on down the towers; depthwise Convs stay depthwise.
+behind all moves behind the one Conv. A Concat that joins the parts goes; elsewhere a Split gives them back (as few as
+there are activations, where a Concat joins what is behind). Where nothing but Convs reads the parts, as in the towers
+of a detection head, these become one, too, with zeros where a filter does not read the other's part
+(`horizontal.steps`), and so on down the towers; depthwise Convs stay depthwise.
 
 Where the outputs are added, the kernels are (`horizontal.sums`): a RepVGG block of a 3 x 3 Conv, a 1 x 1 Conv and a
 BatchNormalization is one Conv, which needs no model of the time where it has no more multiplications.
@@ -26,7 +27,7 @@ By the estimate for the Xavier, milliseconds without and with it, and what the j
 top-1, 128 for the detectors' mAP50; calibrated with 512 and 64 others; single runs):
 
     SqueezeNet 1.1    FP16 0.779, 0.650    INT8 0.685, 0.551    top-1 57.8, 58.2    40 % more bytes in FP32
-    YOLOX-nano             3.92,  3.58          3.71,  3.38     mAP50 48.4, 48.8    0.064 in FP16 are TensorRT's own
+    YOLOX-nano             3.92,  3.54          3.71,  3.35     mAP50 48.4, 48.8    0.064 in FP16 are TensorRT's own
     FastestDet             1.90,  1.84          1.43,  1.41     mAP50 35.2, 35.0
     RepVGG-A0, unmerged    2.02,  1.32    random weights; 0.89 of the time in onnxruntime
 

@@ -1,2 +1,3 @@
-"""What `horizontal-fusion` needs: `windows` puts kernels into a larger one, `steps` makes one Conv of several, `chains`
-finds them and what is behind them, `choice` prices them, `writing` writes them; `sums` are Convs that are added."""
+"""What `horizontal-fusion` needs: `windows` puts kernels into a larger one, `steps` makes one Conv of several, `links`
+knows the activation behind, `chains` finds them, `choice` prices them, `writing` writes them; `sums`: Convs that are
+added."""

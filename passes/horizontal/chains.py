@@ -9,15 +9,15 @@ have the same one, it is computed once. Where nothing but Convs reads what comes
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import onnx_graphsurgeon as gs
 
 from ...compiler.graph.convs import Conv
-from ...compiler.graph.quantization.gates import FUNCTIONS, Gate, gate_behind
-from ...compiler.graph.weights import declared_input, resolve
+from ...compiler.graph.quantization.gates import FUNCTIONS
+from .links import Link, link_of, runs_of
 from .steps import Member, Step
 from .windows import windows_of
 
@@ -28,35 +28,18 @@ FEW = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Link:
-    """A step, and the activation behind it.
-
-    Attributes:
-        gates: of each member the activation that is to move behind the one Conv; none where they differ.
-    """
-
-    step: Step
-    gates: tuple[Gate, ...]
-
-    @property
-    def results(self) -> list[gs.Tensor]:
-        """What leaves it, by member."""
-        if self.gates:
-            return [gate.result for gate in self.gates]
-        return [member.conv.output for member in self.step.members]
-
-
-@dataclass(frozen=True, eq=False)
 class Chain:
     """Links one behind the other, the first of which reads `source`.
 
     Attributes:
         concat: which joins all that leaves the last; in the order of its members, side by side.
+        runs: the last link in parts, each with its own activation, where there is not one for all.
     """
 
     source: gs.Tensor
     links: tuple[Link, ...]
     concat: gs.Node | None
+    runs: tuple[Link, ...] = ()
 
     @property
     def convs(self) -> list[Conv]:
@@ -84,7 +67,7 @@ class ChainFinder:
             if isinstance(step, str):
                 yield step
             else:
-                yield from self._longer(few[0].input, (self._link(step),))
+                yield from self._longer(few[0].input, (link_of(self.graph, step),))
 
     def _of_depthwise(self, siblings: Sequence[Conv]) -> Iterator[Chain | str]:
         """A chain that begins at the Conv before them, whose filters are repeated for each."""
@@ -100,13 +83,13 @@ class ChainFinder:
         if isinstance(step, str):
             yield step
         else:
-            yield from self._longer(member.conv.input, (repeated, self._link(step)))
+            yield from self._longer(member.conv.input, (repeated, link_of(self.graph, step)))
 
     def _longer(self, source: gs.Tensor, links: tuple[Link, ...]) -> Iterator[Chain]:
         yield self._ended(source, links)
         following = self._behind(links[-1])
         if following is not None:
-            yield from self._longer(source, (*links, self._link(following)))
+            yield from self._longer(source, (*links, link_of(self.graph, following)))
 
     def _before(self, tensor: gs.Tensor) -> Link | None:
         """The Conv of one group that `tensor` leaves, with the activation between."""
@@ -115,23 +98,8 @@ class ChainFinder:
             node = next((each.inputs[0] for each in node.inputs if each.inputs), None)
         conv = self.convs.get(id(node))
         step = _step([(conv, range(conv.channels))], conv.channels) if conv is not None and conv.group == 1 else None
-        link = self._link(step) if isinstance(step, Step) else None
+        link = link_of(self.graph, step) if isinstance(step, Step) else None
         return link if link is not None and link.results[0] is tensor else None
-
-    def _link(self, step: Step) -> Link:
-        gates = [gate_behind(self.graph, member.conv.output, ()) for member in step.members]
-        found = tuple(gate for gate in gates if gate is not None and self._is_plain(gate, len(step.windows)))
-        alike = len(found) == len(gates) and len({_spelled(gate) for gate in found}) == 1
-        return Link(step, found if alike else ())
-
-    def _is_plain(self, gate: Gate, axes: int) -> bool:
-        """Whether its nodes can be written for more channels as they are."""
-        read = [each for node in gate.nodes for each in node.inputs if not each.is_empty()]
-        values = [value for each in read if (value := resolve(each)) is not None]
-        if any(declared_input(each, self.graph) is not None for each in read):
-            return False
-        named = all(len(node.outputs) == 1 and node.op != "Dropout" for node in gate.nodes)
-        return named and all(value.ndim <= axes + 2 for value in values)
 
     def _behind(self, link: Link) -> Step | None:
         """The Convs that read what leaves a link, as one."""
@@ -149,34 +117,43 @@ class ChainFinder:
         return step if isinstance(step, Step) else None
 
     def _ended(self, source: gs.Tensor, links: tuple[Link, ...]) -> Chain:
-        last = links[-1]
-        concat = self._concat(last)
+        *before, last = links
+        concat = self._concat(last.results, last.step)
+        if concat is not None:
+            order = _order(concat, last.results)
+            gates = tuple(last.gates[index] for index in order) if last.gates else ()
+            return Chain(source, (*before, Link(last.step.ordered(order), gates)), concat)
+        every = [link_of(self.graph, single) for single in last.step.alone]
+        results = [link.results[0] for link in every]
+        concat = None if last.gates else self._concat(results, last.step)
         if concat is None:
             return Chain(source, links, None)
-        places = [_index(concat.inputs, result) for result in last.results]
-        order = sorted(range(len(places)), key=lambda index: places[index])
-        gates = tuple(last.gates[index] for index in order) if last.gates else ()
-        return Chain(source, (*links[:-1], Link(last.step.ordered(order), gates)), concat)
+        order = _order(concat, results)
+        runs = runs_of([every[index] for index in order])
+        return Chain(source, (*before, Link(last.step.ordered(order), ())), concat, runs)
 
-    def _concat(self, link: Link) -> gs.Node | None:
+    def _concat(self, results: Sequence[gs.Tensor], step: Step) -> gs.Node | None:
         """The Concat over channels that alone reads all results, side by side."""
-        first = link.results[0]
-        node = first.outputs[0] if first.outputs else None
-        if node is None or node.op != "Concat" or node.domain:
+        node = results[0].outputs[0] if results[0].outputs else None
+        if node is None or node.op != "Concat" or node.domain or step.depthwise:
             return None
-        if node.attrs.get("axis") not in (1, -1 - len(link.step.windows)):
+        if node.attrs.get("axis") not in (1, -1 - len(step.windows)):
             return None
-        if any(len(result.outputs) != 1 or self._is_output(result) for result in link.results):
+        if any(len(result.outputs) != 1 or self._is_output(result) for result in results):
             return None
-        if any(result.outputs[0] is not node for result in link.results):
+        if any(result.outputs[0] is not node for result in results):
             return None
-        places = [_index(node.inputs, result) for result in link.results]
-        if link.step.depthwise and places != sorted(places):
-            return None
+        places = [_index(node.inputs, result) for result in results]
         return node if max(places) - min(places) == len(places) - 1 else None
 
     def _is_output(self, tensor: gs.Tensor) -> bool:
         return any(tensor is output for output in self.graph.outputs)
+
+
+def _order(concat: gs.Node, results: Sequence[gs.Tensor]) -> list[int]:
+    """That in which a Concat reads them."""
+    places = [_index(concat.inputs, result) for result in results]
+    return sorted(range(len(places)), key=lambda index: places[index])
 
 
 def _is_depthwise(conv: Conv) -> bool:
@@ -198,23 +175,6 @@ def _step(convs: Sequence[tuple[Conv, Sequence[int]]], width: int) -> Step | str
             return f"the padding of '{conv.name}' depends on the size of its input"
         members.append(Member(conv, channels, windows))
     return Step.of(members, width)
-
-
-def _spelled(gate: Gate) -> Hashable:
-    """Equal for gates that compute the same."""
-    numbers: dict[int, int] = {id(gate.tensor): 0}
-    lines: list[Hashable] = []
-    for node in gate.nodes:
-        lines.append((node.op, repr(sorted(node.attrs.items())), tuple(_read(each, numbers) for each in node.inputs)))
-        numbers[id(node.outputs[0])] = len(numbers)
-    return (*lines, numbers[id(gate.result)])
-
-
-def _read(tensor: gs.Tensor, numbers: Mapping[int, int]) -> Hashable:
-    if id(tensor) in numbers:
-        return numbers[id(tensor)]
-    value = None if tensor.is_empty() else resolve(tensor)
-    return "" if value is None else (value.dtype.str, value.shape, value.tobytes())
 
 
 def _index(tensors: Sequence[gs.Tensor], wanted: gs.Tensor) -> int:

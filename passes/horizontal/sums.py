@@ -64,23 +64,25 @@ class ConvSum:
     def write(self, rewriter: Rewriter) -> None:
         """Into the graph of `rewriter`, which is its own or a copy."""
         nodes = {node.name: node for node in rewriter.graph.nodes}
-        first, bias = self.convs[0], np.sum([term.bias for term in self.terms], axis=0)
-        kernel = tuple(window.size for window in self.windows)
-        weight = np.zeros((*first.weight.shape[:2], *kernel))
-        for term in self.terms:
-            taps = [own.places(whole) for own, whole in zip(term.windows, self.windows, strict=True)]
-            weight[np.ix_(*map(range, weight.shape[:2]), *taps)] += term.weight
-        *inner, last = (nodes[node.name] for node in self.adds)
+        first = self.convs[0]
         name = f"{first.name}.fused"
-        inputs = [
-            nodes[first.name].inputs[0],
-            rewriter.constant(f"{name}.weight", weight.astype(first.dtype)),
-            rewriter.constant(f"{name}.bias", bias.astype(first.dtype)),
-        ]
+        weight = rewriter.constant(f"{name}.weight", self._weight().astype(first.dtype))
+        bias = np.sum([term.bias for term in self.terms], axis=0).astype(first.dtype)
+        inputs = [nodes[first.name].inputs[0], weight, rewriter.constant(f"{name}.bias", bias)]
         attrs = conv_attributes(self.windows, first.strides, first.group)
+        *inner, last = (nodes[node.name] for node in self.adds)
         rewriter.replace(last, [rewriter.node("Conv", inputs, [], name, attrs, origin=first.name)])
         for node in (*reversed(inner), *(nodes[term.node.name] for term in self.terms if term.node is not None)):
             rewriter.remove(node)
+
+    def _weight(self) -> np.ndarray:
+        """The sum, (N, C/g, k...)."""
+        shape = self.convs[0].weight.shape[:2]
+        total = np.zeros((*shape, *(window.size for window in self.windows)))
+        for term in self.terms:
+            taps = [own.places(whole) for own, whole in zip(term.windows, self.windows, strict=True)]
+            total[np.ix_(*map(range, shape), *taps)] += term.weight
+        return total
 
 
 def find_sums(graph: gs.Graph, convs: Mapping[int, Conv]) -> Iterator[ConvSum]:
@@ -100,33 +102,42 @@ def find_sums(graph: gs.Graph, convs: Mapping[int, Conv]) -> Iterator[ConvSum]:
 
 
 def _sum(last: gs.Node, graph: gs.Graph, convs: Mapping[int, Conv], outputs: set[int]) -> ConvSum | None:
-    adds, leaves, waiting = [last], list[gs.Tensor](), list(last.inputs)
-    while waiting:
-        tensor = waiting.pop()
-        node = tensor.inputs[0] if tensor.inputs and len(tensor.outputs) == 1 and id(tensor) not in outputs else None
-        if node is not None and node.op in ADDS and not node.domain:
-            adds.insert(0, node)
-            waiting += node.inputs
-        else:
-            leaves.append(tensor)
-    members = [convs[id(leaf.inputs[0])] for leaf in leaves if leaf.inputs and id(leaf.inputs[0]) in convs]
-    members = [conv for conv in members if len(conv.output.outputs) == 1 and id(conv.output) not in outputs]
-    if not members or len({(conv.strides, conv.group, conv.dtype, conv.filters) for conv in members}) > 1:
+    """The sum that `last` writes."""
+    adds, leaves = _tree(last, graph, outputs)
+    own = {id(leaf): convs[id(leaf.inputs[0])] for leaf in leaves if leaf.inputs and id(leaf.inputs[0]) in convs}
+    own = {key: conv for key, conv in own.items() if _is_alone(conv.output, outputs)}
+    members = tuple(own.values())
+    kinds = {(id(conv.input), conv.strides, conv.group, conv.dtype, conv.filters) for conv in members}
+    if len(kinds) != 1:
         return None
-    inside = {id(conv.output): conv for conv in members}
     terms = [
-        _of_conv(inside[id(leaf)]) if id(leaf) in inside else _of_input(leaf, members[0], graph, outputs)
-        for leaf in leaves
+        _of_conv(own[id(leaf)]) if id(leaf) in own else _of_input(leaf, members[0], graph, outputs) for leaf in leaves
     ]
-    known = [term for term in terms if term is not None]
-    if len(known) < len(terms) or any(conv.input is not members[0].input for conv in members):
-        return None
-    if sum(term.node is not None for term in known) < 2:
+    known = tuple(term for term in terms if term is not None)
+    if len(known) < len(terms) or sum(term.node is not None for term in known) < 2:
         return None
     windows = [common_window(axis) for axis in zip(*(term.windows for term in known), strict=True)]
     found = tuple(window for window in windows if window is not None)
-    ordered = sorted(adds, key=lambda node: next(i for i, each in enumerate(graph.nodes) if each is node))
-    return ConvSum(tuple(ordered), tuple(members), tuple(known), found) if len(found) == len(windows) else None
+    return ConvSum(tuple(adds), members, known, found) if len(found) == len(windows) else None
+
+
+def _tree(last: gs.Node, graph: gs.Graph, outputs: set[int]) -> tuple[list[gs.Node], list[gs.Tensor]]:
+    """The additions that end in `last`, in graph order, and what they add."""
+    inside, leaves, waiting = {id(last)}, list[gs.Tensor](), list(last.inputs)
+    while waiting:
+        tensor = waiting.pop()
+        node = tensor.inputs[0] if tensor.inputs and _is_alone(tensor, outputs) else None
+        if node is not None and node.op in ADDS and not node.domain:
+            inside.add(id(node))
+            waiting += node.inputs
+        else:
+            leaves.append(tensor)
+    return [node for node in graph.nodes if id(node) in inside], leaves
+
+
+def _is_alone(tensor: gs.Tensor, outputs: set[int]) -> bool:
+    """Whether one node reads it, and no caller."""
+    return len(tensor.outputs) == 1 and id(tensor) not in outputs
 
 
 def _of_conv(conv: Conv) -> Term | None:
@@ -144,7 +155,7 @@ def _of_input(tensor: gs.Tensor, conv: Conv, graph: gs.Graph, outputs: set[int])
     node = tensor.inputs[0] if tensor.inputs else None
     if node is None or node.op != "BatchNormalization" or node.domain or node.inputs[0] is not conv.input:
         return None
-    if len(tensor.outputs) != 1 or id(tensor) in outputs or node_training_mode(node, graph.opset) is not None:
+    if not _is_alone(tensor, outputs) or node_training_mode(node, graph.opset) is not None:
         return None
     found = [None if declared_input(each, graph) else resolve(each) for each in node.inputs[1:5]]
     values = [value.astype(np.float64) for value in found if value is not None and value.shape == (conv.filters,)]

@@ -179,6 +179,18 @@ def test_towers_of_a_head_become_one():
     assert actions == dict.fromkeys(["s", "a", "b", "c", "d", "e", "f", "classes", "boxes", "o"], "rewritten")
 
 
+def test_neighbours_with_one_activation_share_it():
+    text = TOWERS.replace("float[N,4,9,9] boxes, float[N,1,9,9] object, float[N,5,9,9] classes", "float[N,10,9,9] y")
+    text = text.replace(
+        "object = Sigmoid(o)", "object = Sigmoid(o) p = Sigmoid(classes) y = Concat<axis=1>(boxes, object, p)"
+    )
+    model = towers(text)
+    fuse(model)
+    last = model.graph.nodes[-4:]
+    assert [node.op for node in last] == ["Conv", "Split", "Sigmoid", "Concat"]
+    assert len(last[1].outputs) == len(last[3].inputs) == 2
+
+
 def test_depthwise_convs_behind_a_pool_stay():
     text = TOWERS.replace("stem = Mul(s, s1)", "t = Mul(s, s1) stem = MaxPool<kernel_shape=[1,1]>(t)")
     model = towers(text)
