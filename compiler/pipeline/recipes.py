@@ -31,7 +31,7 @@ RECIPES = {
         "fast,quantize",
     ),
     "xavier-int8": Recipe(
-        "As fast in INT8 as 97 % agreement allows: blocks merge and go, and factors come where they are faster.",
-        "depth,basis,quantize",
+        "As fast in INT8 as 97 % agreement allows: Convs and blocks merge or go, factors come where they are faster.",
+        "horizontal-fusion,depth,basis,quantize",
     ),
 }
