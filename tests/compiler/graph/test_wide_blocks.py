@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import builders
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx_compress.compiler.graph.block_pairs import BlockPair, find_pairs
 from onnx_compress.compiler.graph.blocks import find_blocks
 from onnx_compress.compiler.graph.check import check_graph
@@ -156,3 +158,69 @@ def test_kernels_of_other_sizes_stay_two() -> None:
     own = weights("basic") | {"u1_2": builders.normal(4, 6, 1, 1)}
     model = builders.model(text("basic").replace("d2 = Conv<pads=[1,1,1,1]>", "d2 = Conv"), **own)
     assert not pairs(model)
+
+
+BY_STEP = {
+    "relu": "Relu({0})",
+    "clip": "Clip({0}, zero, six)",
+    "pool": "AveragePool<kernel_shape=[3,3], pads=[1,1,1,1]>({0})",
+}
+STEPS = (*BY_STEP, "group", "silu", "gate", "prelu", "scale")
+Weights = dict[str, np.ndarray]
+
+
+def drawn_branch(steps: list[str], width: int, i: int, rng: np.random.Generator) -> tuple[str, Weights]:
+    """A 1 x 1 Conv to `width` channels, the steps, and a 3 x 3 Conv back to four."""
+    lines, own = list[str](), Weights()
+
+    def add(line: str, *shapes: tuple[int, ...]) -> None:
+        here = f"h{i}_{len(lines) - 1}" if lines else f"x{i - 1}"
+        names = [f"k{i}_{len(own) + index}" for index, _ in enumerate(shapes)]
+        own.update(
+            (name, rng.standard_normal(shape).astype(np.float32)) for name, shape in zip(names, shapes, strict=True)
+        )
+        lines.append(f"h{i}_{len(lines)} = {line.format(here, *names, before=f'h{i}_{len(lines) - 2}')}")
+
+    add("Conv({0}, {1}, {2})", (width, 4, 1, 1), (width,))
+    for step in steps:
+        if step == "group":
+            add(f"Conv<pads=[1,1,1,1], group={width}>({{0}}, {{1}})", (width, 1, 3, 3))
+        elif step in ("silu", "gate"):
+            add("Sigmoid({0})" if step == "silu" else "GlobalAveragePool({0})")
+            add("Mul({0}, {before})")
+        elif step in ("prelu", "scale"):
+            add(*(("PRelu({0}, {1})", (width, 1, 1)) if step == "prelu" else ("Mul({0}, {1})", (1, width, 1, 1))))
+        else:
+            add(BY_STEP[step])
+    add("Conv<pads=[1,1,1,1]>({0}, {1})", (4, width, 3, 3))
+    return " ".join(lines), own
+
+
+@given(
+    steps=st.lists(st.sampled_from(STEPS), max_size=5),
+    widths=st.lists(st.integers(2, 6), min_size=2, max_size=2),
+    relu=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+@settings(deadline=None)
+def test_branches_of_any_steps_and_widths_stand_side_by_side(
+    steps: list[str], widths: list[int], relu: bool, seed: int
+) -> None:
+    rng, blocks, own = np.random.default_rng(seed), list[str](), Weights()
+    for i, width in enumerate(widths, 1):
+        branch, constants = drawn_branch(steps, width, i, rng)
+        last = branch.split(" = ")[-2].split()[-1]
+        ends = f"s{i} = Add(x{i - 1}, {last}) x{i} = Relu(s{i})" if relu else f"x{i} = Add(x{i - 1}, {last})"
+        blocks.append(f"{branch} {ends}")
+        own |= constants
+    body = " ".join(["a = Conv(x, w) x0 = Relu(a)", *blocks, "y = GlobalAveragePool(x2)"])
+    graph = f"g (float[N,3,8,8] x) => (float[N,4,1,1] y) {{ {body} }}"
+    own |= {"w": builders.normal(4, 3, 1, 1), **CONSTANTS}
+    (pair,) = pairs(builders.model(graph, **own))
+    first, second = (twins.outputs[0].name for twins in (pair.twins[-1].first, pair.twins[-1].second))
+    found = tensors(builders.model(graph, **own), "x0", first)
+    apart = builders.model(graph.replace("(x1, k2_0, k2_1)", "(x0, k2_0, k2_1)"), **own)
+    wanted = found["x0"] + found[first] + tensors(apart, second)[second]
+    result = tensors(merged(builders.model(graph, **own)), "x2")["x2"]
+    limit = 1e-4 * max(1.0, float(np.abs(wanted).max()))
+    np.testing.assert_allclose(result, np.maximum(wanted, 0) if relu else wanted, rtol=0, atol=limit)
