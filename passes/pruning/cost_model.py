@@ -85,6 +85,7 @@ class PruningCostModel:
         self._cuts = _cuts(channels, convs, list(orders.values()), list(orders))
         self._steps = [len(order) + 1 for order in orders.values()]
         self._sizes = sizes
+        self._now: list[dict[str, float] | None] = [None] * len(convs)
         self.gone = [0] * len(orders)
 
     def curve(self, candidate: int) -> CostCurves:
@@ -102,7 +103,9 @@ class PruningCostModel:
     def move(self, candidate: int, gone: int) -> None:
         """From now on so many units of the candidate are gone."""
         for (line, axis), cut in self._cuts[candidate].items():
-            self._left[line, axis] += cut[self.gone[candidate]] - cut[gone]
+            if cut[self.gone[candidate]] != cut[gone]:
+                self._left[line, axis] += cut[self.gone[candidate]] - cut[gone]
+                self._now[line] = None
         self.gone[candidate] = gone
 
     def move_all(self, gone: Sequence[int]) -> None:
@@ -112,13 +115,19 @@ class PruningCostModel:
 
     def total(self) -> dict[str, float]:
         """Of all Convs, as they stand."""
-        costs = self._costs(self._lines, self._left[:, :, None], np.zeros(1, int))
-        return {unit: float(values[0]) for unit, values in costs.items()}
+        found = [self._of_line(line) if known is None else known for line, known in enumerate(self._now)]
+        self._now = [*found]
+        return {unit: sum(costs[unit] for costs in found) for unit in self.units}
 
     def neighbours(self, candidate: int) -> list[int]:
         """The candidates that share a Conv with this one, itself included."""
         own = {line for line, _ in self._cuts[candidate]}
         return [other for other, cuts in enumerate(self._cuts) if own & {line for line, _ in cuts}]
+
+    def _of_line(self, line: int) -> dict[str, float]:
+        """Of one Conv, as it stands."""
+        costs = self._costs([self._lines[line]], self._left[line, None, :, None], np.zeros(1, int))
+        return {unit: float(values[0]) for unit, values in costs.items()}
 
     def _costs(self, lines: Sequence[PrunableConv], left: np.ndarray, sizes: np.ndarray) -> CostCurves:
         """left (lines, 2, steps) -> costs (steps,); times are asked for at `sizes` alone."""
