@@ -41,6 +41,7 @@ from ..runtime.lockstep import ROWS
 from .budgets.budget import DEFAULT_AGREEMENT, SEARCHED, Budget, slack_notes
 from .budgets.budgeted_pass import UNTOUCHED, SizingPass
 from .budgets.costs import Costs
+from .budgets.ended_time import ended_ms, quantizes
 from .budgets.file_size import rewrite_within
 from .budgets.search import BudgetSearch
 from .fitting.samples import held_out
@@ -56,6 +57,7 @@ HELD = 2**28
 """Bytes of activations that are held in RAM, by network; beyond that reading them from files takes no more time."""
 DIVISIONS = {"moments": "loss", "gaussian": "interval"}
 WHOLE = "all units stay: the budget is better spent on other layers"
+ENDS_SLOWER = "quantized, the network would take {1:.3g} ms instead of {0:.3g}: layers stay as they are"
 
 
 @register
@@ -128,6 +130,22 @@ class Prune(SizingPass):
         last = {decision.node: decision for decision in [*problem.skipped, *result.decisions]}
         result.decisions = list(last.values())
         return result
+
+    def _is_faster(self, graph: gs.Graph, before: Snapshot, ctx: Context, result: PassResult) -> bool:
+        """Also at the end of the pipeline: see `budgets.ended_time`."""
+        found = dict(result.metrics)
+        if not super()._is_faster(graph, before, ctx, result):
+            return False
+        if self.clocked(ctx) is None or not quantizes(ctx):
+            return True
+        took = ended_ms(before.graph, before.state, ctx, self.latency_model)
+        takes = ended_ms(graph, ctx.state, ctx, self.latency_model)
+        if took is None or takes is None or takes < took:
+            return True
+        before.put_back(graph, ctx)
+        result.metrics = {name: value for name, value in found.items() if not name.endswith("_kept")}
+        result.notes.append(ENDS_SLOWER.format(took, takes))
+        return False
 
     def _budget(self, graph: gs.Graph, ctx: Context, notes: list[str]) -> Budget:
         if self.auto and self._given() is None and ctx.data is None:

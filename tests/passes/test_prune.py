@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import count
 from math import prod
 from pathlib import Path
 
 import builders
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 import pytest
 from onnx_compress.compiler.costs.network_cost import graph_cost
 from onnx_compress.compiler.errors import CompressError, UsageError
@@ -17,9 +19,10 @@ from onnx_compress.compiler.graph.io import Model, from_proto
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.compiler.pipeline.base import PassResult
-from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.context import Context, Snapshot
 from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
+from onnx_compress.passes import prune as pruning
 from onnx_compress.passes.pruning.candidates import PruningCriteria, survey
 from onnx_compress.passes.pruning.candidates import prunable_groups as split_groups
 from onnx_compress.passes.sensitivity.measure import SensitivityMeter
@@ -262,3 +265,33 @@ def test_options_that_cannot_be_are_refused(spec: str) -> None:
 def test_without_data_and_budget_a_note_says_what_goes() -> None:
     _, result = apply("prune")
     assert "no data" in result.notes[0]
+
+
+@pytest.mark.parametrize(("takes", "stays"), [(0.9, True), (1.0, False), (None, True)])
+def test_what_ends_slower_once_quantized_is_put_back(
+    takes: float | None, stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer that is pruned may stay in float although it was not to before."""
+    times = iter([1.0, takes])
+    monkeypatch.setattr(pruning, "ended_ms", lambda *_: next(times))
+    monkeypatch.setattr(pruning.Prune, "clocked", lambda *_: Rising())
+    entry, quantize = parse_pipeline("prune,quantize")
+    ctx = Context(data=images(), following=(quantize,))
+    graph, result = from_proto(network()).graph, PassResult(metrics={"macs_kept": 0.5, "trials": 3.0})
+    before = Snapshot.of(graph, ctx)
+    graph.nodes[0].name = "pruned"
+    assert isinstance(entry, pruning.Prune)
+    assert entry._is_faster(graph, before, ctx, result) == stays
+    assert (graph.nodes[0].name == "pruned") == stays
+    assert result.metrics.keys() == ({"macs_kept", "latency_kept", "trials"} if stays else {"trials"})
+    assert any("quantized, the network would take 1 ms" in note for note in result.notes) != stays
+
+
+class Rising:
+    """Every network takes less time than the one before."""
+
+    def __init__(self) -> None:
+        self.times = count(start=100, step=-1)
+
+    def graph(self, graph: gs.Graph, shapes: object) -> float:
+        return float(next(self.times))
