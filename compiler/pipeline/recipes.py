@@ -32,6 +32,6 @@ RECIPES = {
     ),
     "xavier-int8": Recipe(
         "As fast in INT8 as 97 % agreement allows: Convs and blocks merge or go, factors come where they are faster.",
-        "horizontal-fusion,depth,basis,quantize",
+        "depth,basis,horizontal-fusion,quantize",
     ),
 }
