@@ -22,6 +22,12 @@ layer's loss counted alike (`sensitivity=energy`; what the default, `output`, ad
 How many of each group go (`division`): see `pruning.division`. What makes up for them (`repair`): see `pruning.repair`.
 In a residual block the last Conv is fitted to the block's sum, so that it makes up for what the shortcut lost.
 
+Time and memory, sensitivities measured, in processor seconds on two shared cores (earlier: three levels of sensitivity,
+all samples from the beginning, and one ridge for all layers):
+
+    MobileNetV2, macs=0.7, 512 pictures          64 s, 1.2 GB, top-1 72.0 of 86.4     (210 s, 4.9 GB, 69.8)
+    ResNet-56, macs=0.75, 1,168 images           30 s, 0.5 GB, top-1 93.34 of 93.39   (102 s, 0.8 GB, 93.29)
+
 `auto` is the automated loop of PFGDF with repair in the place of its fine-tuning: the intervals of all groups are
 widened or narrowed together until the agreement on held-out samples is at its bound, then one by one (`pruning.loop`).
 """
@@ -54,7 +60,7 @@ from .pruning.sensitivity import MEASURED
 from .sensitivity.measure import SensitivityMeter
 
 HELD = 2**28
-"""Bytes of activations that are held in RAM, by network; beyond that reading them from files takes no more time."""
+"""Bytes of activations that are held in RAM, by network; the rest lies in temporary files."""
 DIVISIONS = {"moments": "loss", "gaussian": "interval"}
 WHOLE = "all units stay: the budget is better spent on other layers"
 ENDS_SLOWER = "quantized, the network would take {1:.3g} ms instead of {0:.3g}: layers stay as they are"
