@@ -333,6 +333,21 @@ def test_weights_in_fp16_stay_in_fp16(repair: str) -> None:
     assert np.linalg.norm(after - before) < 0.6 * np.linalg.norm(before)
 
 
+def test_wide_blocks_in_fp16_stay_in_fp16() -> None:
+    half = {name: value.astype(np.float16) for name, value in weights(2).items()}
+    proto = builders.proto(text().replace("float[", "float16["), **half)
+    model, result = apply("depth:latency=0.95", builders.Images(images().x.astype(np.float16)), proto)
+    assert merged(result)
+    assert {tensor.data_type for tensor in to_proto(model).graph.initializer} == {onnx.TensorProto.FLOAT16}
+
+
+def test_blocks_out_of_scope_are_not_merged() -> None:
+    excluded = [node.name for node in from_proto(network()).graph.nodes if node.op == "Conv"][3]
+    model, result = apply("depth:latency=0.9", images(), exclude=f"^{excluded}$")
+    (stayed,) = (node for node in model.graph.nodes if node.name == excluded)
+    assert merged(result) and stayed.inputs[1].shape == (8, 8, 3, 3)
+
+
 def test_after_quantize_it_is_refused() -> None:
     with pytest.raises(CompressError, match="depth before quantize"):
         compress(network(), "quantize,depth:blocks=1", data=images(96).x)
