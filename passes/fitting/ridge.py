@@ -23,7 +23,8 @@ from dataclasses import replace
 import numpy as np
 
 from ...runtime.moments import Moments
-from ..projection.fit import Array, Fit, best_fit
+from ..projection.fit import Array, Fit
+from ..projection.stacked import best_fits
 
 FACTORS = (1.0, 10.0, 100.0, 1000.0)
 """Of the ridge that is asked for."""
@@ -40,7 +41,7 @@ def judged_fits(moments: Moments, stored: np.ndarray, ridge: float) -> list[Fit]
     losses = [_loss(moments.parts, stored, ridge * factor) for factor in FACTORS]
     best = int(np.argmin(losses))
     if _loss(moments.parts, stored, None) <= losses[best]:
-        return _fits(moments, stored, None, ridge)
+        return _kept(moments, stored, ridge)
     asked, chosen = _fits(moments, stored, ridge), _fits(moments, stored, ridge * FACTORS[best])
     pairs = zip(asked, chosen, strict=True)
     return [replace(one, weight=other.weight, residual=other.residual, rhs=None) for one, other in pairs]
@@ -49,33 +50,33 @@ def judged_fits(moments: Moments, stored: np.ndarray, ridge: float) -> list[Fit]
 def _loss(parts: Sequence[Moments], stored: np.ndarray, ridge: float | None) -> float:
     """Of the wanted outputs, what fits on one part miss on the other."""
     pairs = ((parts[0], parts[1]), (parts[1], parts[0]))
-    return sum(_missed(_fits(fitted, stored, ridge), judging) for fitted, judging in pairs)
+    return sum(_missed(_weights(fitted, stored, ridge), judging) for fitted, judging in pairs)
 
 
-def _fits(moments: Moments, stored: np.ndarray, ridge: float | None, metric: float = 1e-3) -> list[Fit]:
-    """With that ridge; None: the stored weights, in the metric that a ridge of `metric` has."""
-    groups = zip(moments.xx, moments.yx, moments.power, stored, strict=True)
-    if ridge is not None:
-        return [best_fit(xx, yx, power, weight, ridge, moments.own) for xx, yx, power, weight in groups]
-    return [_kept(xx, yx, power, weight, metric) for xx, yx, power, weight in groups]
+def _weights(moments: Moments, stored: np.ndarray, ridge: float | None) -> Array:
+    """[W b] of every group (g, n, d + 1), with that ridge; None: the stored weights."""
+    weight = stored if ridge is None else np.stack([fit.weight for fit in _fits(moments, stored, ridge)])
+    mean_x, mean_y = moments.xx[:, -1, :-1, None], moments.yx[:, :, -1:]
+    return np.concatenate([weight, mean_y - weight @ mean_x], axis=2)
 
 
-def _kept(xx: Array, yx: Array, power: float, stored: Array, ridge: float) -> Fit:
-    """The stored weight as the best one, with the bias that gives the wanted means."""
-    mean_x, mean_y = xx[-1, :-1], yx[:, -1]
-    covariance = xx[:-1, :-1] - np.outer(mean_x, mean_x)
-    own = yx.copy()
-    own[:, :-1] = stored @ covariance + np.outer(mean_y, mean_x)
-    fit = best_fit(xx, own, power, stored, ridge, own=True)
-    cross = yx[:, :-1] - np.outer(mean_y, mean_x)
-    missed = fit.signal - 2 * float(np.vdot(stored, cross)) + float(np.vdot(stored @ covariance, stored))
-    return replace(fit, residual=max(0.0, missed))
+def _fits(moments: Moments, stored: np.ndarray, ridge: float) -> list[Fit]:
+    return best_fits(moments.xx, moments.yx, moments.power, stored, ridge, moments.own)
 
 
-def _missed(fits: Sequence[Fit], moments: Moments) -> float:
-    return float(moments.power.sum()) - sum(map(_explained, fits, moments.xx, moments.yx))
+def _kept(moments: Moments, stored: np.ndarray, ridge: float) -> list[Fit]:
+    """The stored weights as the best ones, with the bias that gives the wanted means, in the metric of that ridge."""
+    mean_x, mean_y = moments.xx[:, -1, :-1], moments.yx[:, :, -1]
+    covariance = moments.xx[:, :-1, :-1] - mean_x[:, :, None] * mean_x[:, None]
+    means = mean_y[:, :, None] * mean_x[:, None]
+    given, own = stored @ covariance, moments.yx.copy()
+    own[:, :, :-1] = given + means
+    fits = best_fits(moments.xx, own, moments.power, stored, ridge, own=True)
+    missed = ((given - 2 * (moments.yx[:, :, :-1] - means)) * stored).sum(axis=(1, 2))
+    return [replace(fit, residual=max(0.0, fit.signal + float(more))) for fit, more in zip(fits, missed, strict=True)]
 
 
-def _explained(fit: Fit, xx: Array, yx: Array) -> float:
-    whole: Array = np.concatenate([fit.weight, fit.bias(fit.weight)[:, None]], axis=1)
-    return 2 * float(np.vdot(whole, yx)) - float(np.vdot(whole @ xx, whole))
+def _missed(weights: Array, moments: Moments) -> float:
+    """Of the wanted outputs, what [W b] of every group miss."""
+    explained = 2 * np.vdot(weights, moments.yx) - np.vdot(weights @ moments.xx, weights)
+    return float(moments.power.sum() - explained)

@@ -114,14 +114,11 @@ def ridged(
     rounding errors of float32 second moments. Where inputs have a large mean and vary little these grow with d, so l is
     raised until M is positive definite; from `SAFE` times their mean on it is.
     """
-    rounding = ROUNDING * float(np.trace(moments[:-1, :-1]))
-    energy = float(np.trace(covariance))
-    if not np.isfinite(energy):
-        raise FloatingPointError("the squares of what the layer reads overflow")
-    pull = max(ridge * energy, rounding, TINY) / len(covariance)
+    traces = np.trace(moments[:-1, :-1]), np.trace(covariance)
+    pull = float(least_pull(ridge, *traces, len(covariance)))
     variances: Array = np.diagonal(covariance).copy()
     np.fill_diagonal(covariance, variances + pull)
-    if not factored and pull * len(covariance) > SAFE * rounding:
+    if not factored and pull * len(covariance) > SAFE * ROUNDING * traces[0]:
         return covariance, pull, None
     while True:
         try:
@@ -129,6 +126,13 @@ def ridged(
         except LinAlgError:
             pull *= 10
             np.fill_diagonal(covariance, variances + pull)
+
+
+def least_pull(ridge: float, moments: Array, covariances: Array, inputs: int) -> Array:
+    """The first l of `ridged`, by the traces of the second moments and of the covariances of one or more groups."""
+    if not np.isfinite(covariances).all():
+        raise FloatingPointError("the squares of what the layer reads overflow")
+    return np.maximum(np.maximum(ridge * covariances, ROUNDING * moments), TINY) / inputs
 
 
 def _solve(factor: Factor, cross: Array) -> Array:
