@@ -1,16 +1,17 @@
-"""The fastest network within a quality, or the best within a time: blocks and filters chosen together.
+"""The fastest network within a quality, or the best within a time: blocks, filters and factors chosen together.
 
-A network gets faster by fewer kernels (`depth`) and by smaller ones (`prune`). Which of the two is the better bargain
+A network gets faster by fewer kernels (`depth`) and by smaller ones (`prune`, `basis`). Which is the better bargain
 differs between networks and changes on the way: the first blocks that merge lose next to nothing, the last ones ruin
 it, and where kernels take the time that any kernel takes, filters that go save none. All is counted in one currency,
 the divergence at the outputs per share of the time saved on the target, in the precision in which the pipeline ends:
-at one price, blocks merge or go and filters go as long as the next saving loses less (`joint_choice.paths`).
+at one price, blocks merge or go, filters go and layers become factors as long as the next saving loses less
+(`joint_choice.paths`).
 
 What is foreseen of losses is put right by a few networks that are built and judged on samples that no fit has seen
-(`joint_choice.contest`). Blocks alone are always among them. Where filters cannot save 2 % of the time, nothing is
-measured of them and the pass is `depth`.
+(`joint_choice.contest`). Blocks alone are always among them. Where filters or factors cannot save 2 % of the time,
+nothing is measured of them; where neither can, the pass is `depth`.
 
-Filters stay in multiples of what the kernels of the target take, in that precision.
+Sizes are multiples of what the kernels of the target take, in that precision.
 
 HALP (Shen et al., NeurIPS 2022) divides a time over filters; "Practical Network Acceleration with Tiny Sets" (Wang and
 Wu, CVPR 2023) drops blocks.
@@ -18,9 +19,9 @@ Wu, CVPR 2023) drops blocks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
@@ -34,15 +35,15 @@ from ..compiler.pipeline.registry import register
 from ..runtime.measured_latency import MULTIPLE
 from ..runtime.shapes import network_shapes
 from ..runtime.subsets import halves
+from .basis import Basis
 from .budgets.budget import SEARCHED, Budget, slack_notes
 from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass
 from .budgets.clock import MEASURED
 from .budgets.search import BudgetSearch, search_smallest
 from .depth import HELD, Depth
 from .joint_choice.contest import Contest
-from .joint_choice.filters import FilterOptions, filter_path
-from .joint_choice.paths import SavingPath
 from .joint_choice.plans import Builder, Plan
+from .joint_choice.ways import Way, WayOptions, factor_path, filter_path
 from .prune import Prune
 
 ONLY_TIME = "fast makes a network faster: expected latency=, agreement=, error=, accuracy-drop= or metric-drop="
@@ -53,7 +54,7 @@ SHARED = ("precision", "clock", "batch", "threads", "power", "ridge")
 @register
 @dataclass(frozen=True)
 class Fast(BudgetedPass):
-    """Merge and remove blocks and remove filters: the fastest network within a quality, or the best within a time.
+    """Fewer and smaller layers: the fastest network within a quality, or the best within a time.
 
     Budgets refer to the model that entered the pipeline: latency=0.5 or latency=1.2ms, or a quality that the fastest
     network has to keep. `quantize` behind it rounds what is left; time is counted in INT8 then.
@@ -63,7 +64,8 @@ class Fast(BudgetedPass):
     per_node: ClassVar[frozenset[str]] = frozenset(("skip",))
 
     merge: bool = option(True, "two residual blocks in a row may become one wide block")
-    filters: bool = option(True, "filters may go, not blocks alone")
+    filters: bool = option(True, "filters may go")
+    factors: bool = option(True, "a basis may stand in the place of a Conv")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -86,7 +88,9 @@ class Fast(BudgetedPass):
             result.notes += slack_notes(budget, {"latency": contest.start}, changed=False)
             return result
         if search is None:
-            self._write(contest, contest.best(budget.limits["latency"]), graph, ctx, result)
+            share = budget.limits["latency"]
+            self._write(contest, contest.best(share), graph, ctx, result)
+            result.notes += [contest.said[share]] if share in contest.said and result.changed else []
             result.notes += slack_notes(budget, {"latency": result.metrics["latency_kept"]}) if result.changed else []
             return result
         plan = self._searched(contest, search, graph, ctx, result)
@@ -110,19 +114,25 @@ class Fast(BudgetedPass):
     def _contest(self, graph: gs.Graph, ctx: Context, data: Data | None, notes: list[str]) -> Contest:
         """Plans are fitted to one half of the data and judged by the other, whatever is held."""
         free, shared = replace(ctx, held=frozenset()), {name: getattr(self, name) for name in SHARED}
-        multiple = self._channel_multiple(ctx)
         depth = Depth(merge=self.merge, **shared)
         problem = depth.problem(graph, free, Budget({"latency": 1.0}))
         problem.meter = depth.meter(graph, free, data, notes)
-        builder = Builder(depth, problem, lambda share: Prune(latency=share, align=multiple, **shared))
         fitting = None if data is None else halves(data)[0]
-        return Contest(free, builder, problem.meter, fitting, self._filter_path(graph, free, fitting, multiple))
+        ways = list(self._ways(graph, free, fitting, shared))
+        return Contest(free, Builder(depth, problem), problem.meter, fitting, ways)
 
-    def _filter_path(self, graph: gs.Graph, ctx: Context, data: Data | None, multiple: int) -> SavingPath | None:
-        model = self.latency_model(ctx)
-        if not self.filters or model is None:
-            return None
-        return filter_path(graph, ctx, data, FilterOptions(model, multiple, self.ridge))
+    def _ways(self, graph: gs.Graph, ctx: Context, data: Data | None, shared: Mapping[str, Any]) -> Iterator[Way]:
+        """To make layers smaller; those that save time."""
+        model, multiple = self.latency_model(ctx), self._channel_multiple(ctx)
+        if model is None:
+            return
+        options = WayOptions(model, multiple, self.ridge)
+        path = filter_path(graph, ctx, data, options) if self.filters else None
+        if path is not None:
+            yield Way("filters pruned", path, lambda share: Prune(latency=share, align=multiple, **shared))
+        path = factor_path(graph, ctx, data, options) if self.factors else None
+        if path is not None:
+            yield Way("layers factorized", path, lambda share: Basis(latency=share, align=multiple, **shared))
 
     def _channel_multiple(self, ctx: Context) -> int:
         """What the kernels take channels in."""
@@ -145,7 +155,10 @@ class Fast(BudgetedPass):
 
         outcome = search_smallest(graph, ctx, search, attempt, contest.least())
         self._record(outcome, result)
-        return None if outcome.best is None else plans[outcome.best.share]
+        if outcome.best is None:
+            return None
+        result.notes += [contest.said[outcome.best.share]] if outcome.best.share in contest.said else []
+        return plans[outcome.best.share]
 
     def _write(self, contest: Contest, plan: Plan, graph: gs.Graph, ctx: Context, result: PassResult) -> None:
         """Into the graph, fitted to all of the data."""
@@ -158,7 +171,6 @@ class Fast(BudgetedPass):
         if not result.changed:
             result.decisions = [replace(each, action="kept", reason=UNTOUCHED) for each in result.decisions]
             return
-        result.notes += [contest.said[plan.share]] if plan.share in contest.said else []
 
 
 def _last(decisions: Sequence[Decision]) -> list[Decision]:

@@ -1,9 +1,9 @@
 """The plans for one time beside each other: built, and judged by samples that no fit has seen.
 
-1. Blocks alone, as `depth` would do it; filters alone, for half of the time that is to be saved.
-2. What these lost, over what was foreseen, gives the scales of the two paths; the saving is divided by them (`paths`).
-3. That mixture is built and judged; what it lost puts the scale of the filters right, and the saving is divided anew,
-   `MIXTURES` times at most.
+1. Blocks alone, as `depth` would do it; each other way alone, for half of the time that is to be saved.
+2. What these lost, over what was foreseen, gives the scales of the paths; the saving is divided by them (`paths`).
+3. That mixture is built and judged; what it lost puts the scales right, and the saving is divided anew, at most
+   `MIXTURES` times.
 
 The plan that lost least is the answer: it is never worse than blocks alone.
 """
@@ -21,8 +21,10 @@ from ..depth_removal.losses import LossMeter
 from ..depth_removal.order import Step
 from .paths import LEAST, SavingPath, divided
 from .plans import Builder, Plan
+from .ways import Way
 
 MIXTURES = 2
+BLOCKS = "blocks"
 RUINED = 3.0
 """A divergence: what has lost so much has nothing left to lose."""
 
@@ -42,8 +44,8 @@ class Contest:
     Attributes:
         meter: of losses.
         data: that plans are fitted to here; None where nothing is fitted.
-        filters: None where they save nothing.
-        scales: what is lost over what is foreseen, by blocks and by filters.
+        ways: to make layers smaller.
+        scales: what is lost over what is foreseen, by way, and by `BLOCKS`, as far as known.
         entrants: of the last time asked for, the best first; empty where there was only one plan.
         said: about each time that was asked for, what the plans lost.
     """
@@ -52,11 +54,10 @@ class Contest:
     builder: Builder
     meter: LossMeter
     data: Data | None
-    filters: SavingPath | None
-    scales: list[float] = field(default_factory=lambda: [1.0, 1.0])
+    ways: Sequence[Way]
+    scales: dict[str, float] = field(default_factory=dict[str, float])
     entrants: list[Entrant] = field(default_factory=list[Entrant])
     said: dict[float, str] = field(default_factory=dict[float, str])
-    _probed: bool = False
     _error: BudgetUnreachable | None = None
 
     @property
@@ -66,7 +67,7 @@ class Contest:
 
     def least(self) -> float:
         """A share of the time that is not to be reached with less."""
-        saved = 0.0 if self.filters is None else self.filters.saved[-1]
+        saved = sum(way.path.saved[-1] for way in self.ways)
         return max(0.0, self.builder.problem.least()["latency"] - saved)
 
     def best(self, share: float) -> Plan:
@@ -77,16 +78,14 @@ class Contest:
         """
         self.entrants = []
         if share >= self.start:
-            return Plan(share)
+            return Plan()
         steps = self._steps(share)
-        alone = Plan(share, steps) if steps and steps[-1].shares["latency"] <= share else None
-        if self.filters is None and alone is None:
-            raise self._unreachable(share)
-        if self.filters is None or not steps:
-            return alone or Plan(share, prunes=True)
-        if alone is not None:
-            self._enter(alone)
-        self._compare(share, steps, self.filters)
+        sure = [Plan(steps)] if steps and steps[-1].shares["latency"] <= share else []
+        if not self.ways or (not steps and len(self.ways) == 1):
+            return (sure or self._sizes_alone(share))[0]
+        for plan in sure:
+            self._enter(plan)
+        self._compare(share, steps)
         if not self.entrants:
             raise self._unreachable(share)
         self.entrants.sort(key=lambda each: each.loss)
@@ -112,43 +111,55 @@ class Contest:
             self._error = error
             return problem.as_far_as(limit, RUINED)
 
-    def _compare(self, share: float, steps: Sequence[Step], filters: SavingPath) -> None:
-        """Mixtures of blocks and filters, one after the other."""
+    def _sizes_alone(self, share: float) -> list[Plan]:
+        if not self.ways:
+            raise self._unreachable(share)
+        return [Plan(sizes=[(way, share)]) for way in self.ways]
+
+    def _compare(self, share: float, steps: Sequence[Step]) -> None:
+        """Mixtures of all ways, one after the other."""
         wanted, known = self.start - share, {each.plan.key for each in self.entrants}
-        self._probe(wanted, filters)
+        for way in self.ways:
+            self._probe(way, wanted)
         for _ in range(MIXTURES):
-            plan = self._mixture(share, steps, filters)
+            plan, foreseen = self._mixture(share, steps)
             if plan.key in known:
                 return
             known.add(plan.key)
             loss = self._enter(plan)
             if loss is None:
                 return
-            self._correct(plan, loss, wanted, filters)
+            self._correct(plan, loss, foreseen)
 
-    def _probe(self, wanted: float, filters: SavingPath) -> None:
-        """What filters lose, beside what was foreseen."""
-        if self._probed:
+    def _probe(self, way: Way, wanted: float) -> None:
+        """What a way loses, beside what was foreseen."""
+        if way.name in self.scales:
             return
-        saved = min(wanted, filters.saved[-1]) / 2
-        loss = self._loss(Plan(self.start - saved, prunes=True))
-        self._probed = loss is not None
+        saved = min(wanted, way.path.saved[-1]) / 2
+        loss = self._loss(Plan(sizes=[(way, self.start - saved)]))
         if loss is not None:
-            self.scales[1] = max(loss, LEAST) / max(filters.at(saved), LEAST)
+            self.scales[way.name] = max(loss, LEAST) / max(way.path.at(saved), LEAST)
 
-    def _mixture(self, share: float, steps: Sequence[Step], filters: SavingPath) -> Plan:
-        blocks, filters = _of_steps(steps, self.start, self.scales[0]), replace(filters, scale=self.scales[1])
-        points = divided([blocks, filters], self.start - share)
+    def _mixture(self, share: float, steps: Sequence[Step]) -> tuple[Plan, float]:
+        """What loses least, and what layers that get smaller are foreseen to lose of that."""
+        paths = [replace(way.path, scale=self.scales.get(way.name, 1.0)) for way in self.ways]
+        points = divided([_of_steps(steps, self.start, self.scales.get(BLOCKS, 1.0)), *paths], self.start - share)
         if points is None:
-            return Plan(share, steps, True)
-        return Plan(share, steps[: points[0]], points[1] > 0)
+            points = [len(steps), *(len(path.saved) - 1 for path in paths)]
+        made, used = steps[: points[0]], [each for each in zip(self.ways, paths, points[1:], strict=True) if each[2]]
+        reached = made[-1].shares["latency"] if made else self.start
+        sizes: list[tuple[Way, float]] = []
+        for way, path, point in used:
+            reached -= path.saved[point]
+            sizes.append((way, share if way is used[-1][0] else max(reached, share)))
+        return Plan(made, sizes), sum(path.at(path.saved[point]) for _, path, point in used)
 
     def _enter(self, plan: Plan) -> float | None:
         loss = self._loss(plan)
         if loss is not None:
             self.entrants.append(Entrant(plan, loss))
-            if not plan.prunes:
-                self.scales[0] = max(loss, LEAST) / max(plan.steps[-1].loss, LEAST)
+            if not plan.sizes:
+                self.scales[BLOCKS] = max(loss, LEAST) / max(plan.steps[-1].loss, LEAST)
         return loss
 
     def _loss(self, plan: Plan) -> float | None:
@@ -165,14 +176,11 @@ class Contest:
             advance(f"{loss:.3g}")
         return loss
 
-    def _correct(self, plan: Plan, loss: float, wanted: float, filters: SavingPath) -> None:
-        """What the blocks have not lost, the filters have."""
-        if not plan.prunes:
-            return
-        saved = self.start - plan.steps[-1].shares["latency"] if plan.steps else 0.0
-        lost = self.scales[0] * (plan.steps[-1].loss if plan.steps else 0.0)
-        foreseen = max(filters.at(wanted - saved), LEAST)
-        self.scales[1] = max(loss - lost, loss / 10, LEAST) / foreseen
+    def _correct(self, plan: Plan, loss: float, foreseen: float) -> None:
+        """What the blocks have not lost, the smaller layers have."""
+        lost = self.scales.get(BLOCKS, 1.0) * plan.steps[-1].loss if plan.steps else 0.0
+        ratio = max(loss - lost, loss / 10, LEAST) / max(foreseen, LEAST)
+        self.scales |= {way.name: ratio * self.scales.get(way.name, 1.0) for way, _ in plan.sizes}
 
 
 def _of_steps(steps: Sequence[Step], start: float, scale: float) -> SavingPath:

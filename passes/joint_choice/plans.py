@@ -1,8 +1,8 @@
-"""A network made by a plan: blocks go and merge first, then filters go, each repaired in lockstep."""
+"""A network made by a plan: blocks go and merge first, then layers get smaller, each repaired in lockstep."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import onnx_graphsurgeon as gs
@@ -14,7 +14,7 @@ from ...compiler.pipeline.data import Data
 from ..depth import Depth, decided
 from ..depth_removal.order import Step
 from ..depth_removal.problem import DepthProblem
-from ..prune import Prune
+from .ways import Way
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,23 +22,23 @@ class Plan:
     """What is done for a time.
 
     Attributes:
-        share: of the original's time.
         steps: by which the network becomes shorter.
-        prunes: filters go until the time is met.
+        sizes: ways in which layers then get smaller, one after the other, each with the share of the original's time
+            that it reaches.
     """
 
-    share: float
     steps: Sequence[Step] = ()
-    prunes: bool = False
+    sizes: Sequence[tuple[Way, float]] = ()
 
     @property
     def key(self) -> tuple[object, ...]:
-        return (self.share, self.prunes, *(step.change.name for step in self.steps))
+        """Equal for plans that make the same network."""
+        return (*(step.change.name for step in self.steps), *((way.name, share) for way, share in self.sizes))
 
     def __str__(self) -> str:
         merged = sum(isinstance(step.change, BlockPair) for step in self.steps)
         words = [f"{len(self.steps) - merged} blocks removed, {merged} merged"] if self.steps else []
-        return ", ".join([*words, *(["filters pruned"] if self.prunes else [])]) or "nothing"
+        return ", ".join([*words, *(way.name for way, _ in self.sizes)]) or "nothing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,38 +47,38 @@ class Builder:
 
     Attributes:
         problem: of `depth`.
-        prune: the pass for a share of the time.
     """
 
     depth: Depth
     problem: DepthProblem
-    prune: Callable[[float], Prune]
 
     def write(self, plan: Plan, graph: gs.Graph, ctx: Context, data: Data | None) -> PassResult:
         """In place; `graph` is that of the problem, or a copy.
 
         Raises:
-            BudgetUnreachable: too few filters can go.
+            BudgetUnreachable: layers cannot become small enough.
         """
-        result, steps = PassResult(changed=True), [step for step in plan.steps if _free(step, ctx)]
-        if steps:
-            gaps, fitted = self.depth.shortened(self.problem, [step.change for step in steps], data)
-            vars(graph).update(vars(gaps.graph))
+        result = self._shortened(plan.steps, graph, ctx, data)
+        for way, share in plan.sizes:
+            found = way.within(share).run(graph, replace(ctx, data=data))
             graph.cleanup(recurse_subgraphs=False, recurse_functions=False)
-            ctx.origins.update(gaps.origins)
-            result.decisions = [*decided(steps), *fitted]
-            merged = sum(isinstance(step.change, BlockPair) for step in steps)
-            result.metrics = {"blocks_removed": float(len(steps) - merged), "blocks_merged": float(merged)}
-        return _joined(result, self._pruned(plan.share, graph, ctx, data)) if plan.prunes else result
+            result.decisions += found.decisions
+            result.metrics |= found.metrics
+        return result
 
-    def _pruned(self, share: float, graph: gs.Graph, ctx: Context, data: Data | None) -> PassResult:
-        inner = replace(ctx, data=data)
-        return self.prune(share).run(graph, inner)
+    def _shortened(self, steps: Sequence[Step], graph: gs.Graph, ctx: Context, data: Data | None) -> PassResult:
+        result, made = PassResult(changed=True), [step for step in steps if _free(step, ctx)]
+        if not made:
+            return result
+        gaps, fitted = self.depth.shortened(self.problem, [step.change for step in made], data)
+        vars(graph).update(vars(gaps.graph))
+        graph.cleanup(recurse_subgraphs=False, recurse_functions=False)
+        ctx.origins.update(gaps.origins)
+        merged = sum(isinstance(step.change, BlockPair) for step in made)
+        result.metrics = {"blocks_removed": float(len(made) - merged), "blocks_merged": float(merged)}
+        result.decisions = [*decided(made), *fitted]
+        return result
 
 
 def _free(step: Step, ctx: Context) -> bool:
     return ctx.held.isdisjoint(node.name for node in step.change.nodes)
-
-
-def _joined(first: PassResult, second: PassResult) -> PassResult:
-    return PassResult(True, [*first.decisions, *second.decisions], {**first.metrics, **second.metrics}, second.notes)

@@ -10,8 +10,8 @@ import pytest
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.passes.fast import Fast
-from onnx_compress.passes.joint_choice.filters import FilterOptions, filter_path
 from onnx_compress.passes.joint_choice.paths import SavingPath, divided
+from onnx_compress.passes.joint_choice.ways import WayOptions, filter_path
 
 CHEAP_AT_FIRST = SavingPath([0.0, 0.1, 0.2, 0.3], [0.0, 0.1, 1.0, 9.0])
 STEADY = SavingPath([0.0, 0.1, 0.2, 0.3], [0.0, 0.4, 0.8, 1.2])
@@ -47,7 +47,7 @@ def _path(channels: int, precision: str, power: str) -> SavingPath | None:
     ctx = Context(RunOptions(), original=graph.copy())
     model = Fast(latency=0.5, precision=precision, power=power).latency_model(ctx)  # pyright: ignore[reportArgumentType]
     assert model is not None
-    return filter_path(graph, ctx, None, FilterOptions(model, 8, 1e-3))
+    return filter_path(graph, ctx, None, WayOptions(model, 8, 1e-3))
 
 
 def test_filters_that_save_nothing_have_no_path() -> None:
