@@ -94,8 +94,8 @@ class Contest:
 
     def _said(self) -> str:
         """What the plans lost, the best first."""
-        best, *others = (f"{each.plan}: the outputs lose {each.loss:.3g}" for each in self.entrants)
-        return f"{best}, judged on samples apart; in the same time {'; '.join(others)}" if others else best
+        best, *others = (f"{each.plan}; the outputs lose {each.loss:.3g}" for each in self.entrants)
+        return "; otherwise ".join([best, *others])
 
     def _unreachable(self, share: float) -> BudgetUnreachable:
         return self._error or unreachable(Budget({"latency": share}), "network", {"latency": self.start})

@@ -37,8 +37,11 @@ class Plan:
 
     def __str__(self) -> str:
         merged = sum(isinstance(step.change, BlockPair) for step in self.steps)
-        words = [f"{len(self.steps) - merged} blocks removed, {merged} merged"] if self.steps else []
-        return ", ".join([*words, *(way.name for way, _ in self.sizes)]) or "nothing"
+        words: list[str] = []
+        if self.steps:
+            left = self.steps[-1].shares["latency"]
+            words = [f"{len(self.steps) - merged} blocks removed, {merged} merged: {left:.3g} of the time"]
+        return ", ".join([*words, *(f"{way.name}: {share:.3g}" for way, share in self.sizes)])
 
 
 @dataclass(frozen=True, eq=False)

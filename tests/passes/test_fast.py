@@ -83,7 +83,7 @@ def test_blocks_and_filters_are_compared_and_the_best_is_kept() -> None:
     found = of_pass(compress(proto, f"fast:latency=0.6:{SLOW}", data=images(64, 16)))
     assert found.metrics["latency_kept"] <= 0.6
     (note,) = (note for note in found.notes if "the outputs lose" in note)
-    losses = [float(part.split()[0].rstrip(",;")) for part in note.split("the outputs lose ")[1:]]
+    losses = [float(part.split()[0].rstrip(";")) for part in note.split("the outputs lose ")[1:]]
     assert len(losses) >= 2 and losses == sorted(losses)
     assert "filters pruned" in note.split("the outputs lose")[0]
 
