@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from ...compiler.graph.copies import copy_graph
 from ...compiler.pipeline.context import Context
@@ -25,8 +26,8 @@ from .ways import Way
 
 MIXTURES = 2
 BLOCKS = "blocks"
-RUINED = 3.0
-"""A divergence: what has lost so much has nothing left to lose."""
+RUINED = 0.5
+"""A divergence: no quality that somebody asks for is left beyond."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +67,10 @@ class Contest:
         return self.builder.problem.shares(self.builder.problem.start)["latency"]
 
     def least(self) -> float:
-        """A share of the time that is not to be reached with less."""
-        saved = sum(way.path.saved[-1] for way in self.ways)
-        return max(0.0, self.builder.problem.least()["latency"] - saved)
+        """A share of the time that is not to be reached while there is a quality left."""
+        steps = self.builder.problem.as_far_as(Budget(cost="latency"), RUINED)
+        left = steps[-1].shares["latency"] if steps else self.start
+        return max(0.0, left - sum(way.path.saved[-1] for way in self.ways))
 
     def best(self, share: float) -> Plan:
         """The plan for a share of the original's time; nothing is built where there is only one.
@@ -101,7 +103,7 @@ class Contest:
         return self._error or unreachable(Budget({"latency": share}), "network", {"latency": self.start})
 
     def _steps(self, share: float) -> list[Step]:
-        """That reach it, or as many as there are before all is lost."""
+        """That reach it, or as many as there are."""
         problem, limit = self.builder.problem, Budget({"latency": share})
         if not problem.blocks(problem.start):
             return []
@@ -109,7 +111,7 @@ class Contest:
             return problem.within(limit)
         except BudgetUnreachable as error:
             self._error = error
-            return problem.as_far_as(limit, RUINED)
+            return problem.as_far_as(limit, inf)
 
     def _sizes_alone(self, share: float) -> list[Plan]:
         if not self.ways:
