@@ -114,13 +114,11 @@ class DepthProblem:
         return fewer if fewer and fewer[-1].loss < found[-1].loss else found
 
     def as_far_as(self, budget: Budget, worst: float) -> list[Step]:
-        """The steps until limits are kept, where there are some, `worst` is lost, or none saves anything."""
+        """The steps until limits are kept, where there are some, more than `worst` is lost, or none saves anything."""
         steps: list[Step] = []
         for step in self._steps(budget, None):
-            if step.loss > worst:
-                break
             steps.append(step)
-            if budget.limits and _kept(budget, step.shares):
+            if step.loss > worst or (budget.limits and _kept(budget, step.shares)):
                 break
         return steps
 
