@@ -42,9 +42,10 @@ from .budgets.clock import MEASURED
 from .budgets.search import BudgetSearch, search_smallest
 from .depth import HELD, Depth
 from .joint_choice.contest import Contest
+from .joint_choice.factors import factor_path
+from .joint_choice.filters import filter_path, prune_to
 from .joint_choice.plans import Builder, Plan
-from .joint_choice.ways import Way, WayOptions, factor_path, filter_path
-from .prune import Prune
+from .joint_choice.ways import Way, WayOptions
 
 ONLY_TIME = "fast makes a network faster: expected latency=, agreement=, error=, accuracy-drop= or metric-drop="
 UNTIMED = "the time is not known: every layer is left as it is"
@@ -129,10 +130,14 @@ class Fast(BudgetedPass):
         options = WayOptions(model, multiple, self.ridge)
         path = filter_path(graph, ctx, data, options) if self.filters else None
         if path is not None:
-            yield Way("filters pruned", path, lambda share: Prune(latency=share, align=multiple, **shared))
+            yield Way("filters pruned", path, lambda graph, ctx, share: prune_to(graph, ctx, share, options))
         path = factor_path(graph, ctx, data, options) if self.factors else None
         if path is not None:
-            yield Way("layers factorized", path, lambda share: Basis(latency=share, align=multiple, **shared))
+
+            def factorize(graph: gs.Graph, ctx: Context, share: float) -> PassResult:
+                return Basis(latency=share, align=multiple, **shared).run(graph, ctx)
+
+            yield Way("layers factorized", path, factorize)
 
     def _channel_multiple(self, ctx: Context) -> int:
         """What the kernels take channels in."""

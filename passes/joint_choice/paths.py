@@ -13,15 +13,18 @@ as sums over layers. What a network made of one way alone lost, over what was fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..budgets.allocate import Choice, allocate
+from ..budgets.budget import BudgetUnreachable
 
 LEAST = 1e-9
 ROUNDING = 1e-9
+POINTS = 12
 
 
 @dataclass(frozen=True)
@@ -51,3 +54,19 @@ def divided(paths: Sequence[SavingPath], wanted: float) -> list[int] | None:
     ]
     chosen = allocate(layers, {"latency": len(paths) - wanted + ROUNDING})
     return None if chosen is None else [choice.size for choice in chosen]
+
+
+def drawn(now: float, least: float, at: Callable[[float], tuple[float, float]]) -> SavingPath:
+    """Through `POINTS` shares of the time; `at` says for each what is left in fact, and what is lost."""
+    found: dict[float, float] = {0.0: 0.0}
+    for share in _spread(now, least):
+        with suppress(BudgetUnreachable):
+            left, lost = at(share)
+            found[now - left] = lost
+    saved = sorted(found)
+    lost = np.maximum.accumulate([found[each] for each in saved])
+    return SavingPath(saved, [float(each) for each in lost])
+
+
+def _spread(now: float, least: float) -> Iterable[float]:
+    return (float(share) * (1 + 1e-9) for share in np.linspace(now, least, POINTS + 1)[1:])

@@ -63,7 +63,7 @@ class Builder:
         """
         result = self._shortened(plan.steps, graph, ctx, data)
         for way, share in plan.sizes:
-            found = way.within(share).run(graph, replace(ctx, data=data))
+            found = way.write(graph, replace(ctx, data=data), share)
             graph.cleanup(recurse_subgraphs=False, recurse_functions=False)
             result.decisions += found.decisions
             result.metrics |= found.metrics

@@ -10,8 +10,9 @@ import pytest
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.passes.fast import Fast
+from onnx_compress.passes.joint_choice.filters import filter_path
 from onnx_compress.passes.joint_choice.paths import SavingPath, divided
-from onnx_compress.passes.joint_choice.ways import WayOptions, filter_path
+from onnx_compress.passes.joint_choice.ways import WayOptions
 
 CHEAP_AT_FIRST = SavingPath([0.0, 0.1, 0.2, 0.3], [0.0, 0.1, 1.0, 9.0])
 STEADY = SavingPath([0.0, 0.1, 0.2, 0.3], [0.0, 0.4, 0.8, 1.2])
