@@ -13,6 +13,11 @@ layer on unseen rows by a little, and what the layer makes up for the errors bef
 % of the MACs (`basis`), 512 images of which 64 are held out from all fits, agreement on 500 others:
 
     no choice 63.4       for the Gemm behind the pooling 66.0       for all layers 59.4 (the metric as well: 49.8)
+
+`prune`, whose layers are refitted and not structured, is better with all of them judged: divergence of the outputs on
+64 held-out samples at 85 % of the MACs, and where only layers with few rows are judged
+
+    EfficientNet-Lite0 0.075 (0.098)       MobileNetV2 0.126 (0.146)
 """
 
 from __future__ import annotations
