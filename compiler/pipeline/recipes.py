@@ -23,12 +23,12 @@ RECIPES = {
         "basis,quantize",
     ),
     "small": Recipe(
-        "Four fifths of the time that INT8 alone takes: blocks merge and go, whatever that costs. Look at the metric.",
-        "depth:latency=0.8,quantize",
+        "85 % of the time that INT8 alone takes: layers merge, blocks go, whatever that costs. Look at the metric.",
+        "horizontal-fusion,depth:latency=0.85,quantize",
     ),
     "fastest": Recipe(
         "As fast in INT8 as 97 % agreement allows: blocks and filters go, whichever loses less.",
-        "fast,quantize",
+        "fast,horizontal-fusion,quantize",
     ),
     "xavier-int8": Recipe(
         "As fast in INT8 as 97 % agreement allows: Convs and blocks merge or go, factors come where they are faster.",
