@@ -36,7 +36,7 @@ from ..runtime.measured_latency import MULTIPLE
 from ..runtime.shapes import network_shapes
 from ..runtime.subsets import halves
 from .basis import Basis
-from .budgets.budget import SEARCHED, Budget, slack_notes
+from .budgets.budget import SEARCHED, Budget, BudgetUnreachable, slack_notes
 from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass
 from .budgets.clock import MEASURED
 from .budgets.search import BudgetSearch, search_smallest
@@ -90,13 +90,14 @@ class Fast(BudgetedPass):
             return result
         if search is None:
             share = budget.limits["latency"]
-            self._write(contest, contest.best(share), graph, ctx, result)
+            best = contest.best(share)
+            self._write(contest, [each.plan for each in contest.entrants] or [best], graph, ctx, result)
             result.notes += [contest.said[share]] if share in contest.said and result.changed else []
             result.notes += slack_notes(budget, {"latency": result.metrics["latency_kept"]}) if result.changed else []
             return result
         plan = self._searched(contest, search, graph, ctx, result)
         if plan is not None:
-            self._write(contest, plan, graph, ctx, result)
+            self._write(contest, [plan], graph, ctx, result)
         return result
 
     def _timed(self, graph: gs.Graph, ctx: Context, notes: list[str]) -> Budget:
@@ -165,17 +166,30 @@ class Fast(BudgetedPass):
         result.notes += [contest.said[outcome.best.share]] if outcome.best.share in contest.said else []
         return plans[outcome.best.share]
 
-    def _write(self, contest: Contest, plan: Plan, graph: gs.Graph, ctx: Context, result: PassResult) -> None:
-        """Into the graph, fitted to all of the data."""
+    def _write(
+        self, contest: Contest, plans: Sequence[Plan], graph: gs.Graph, ctx: Context, result: PassResult
+    ) -> None:
+        """The first plan that can be kept, into the graph."""
         before, builder = Snapshot.of(graph, ctx), contest.builder
         builder = replace(builder, problem=replace(builder.problem, ctx=ctx))
-        done = builder.write(plan, graph, ctx, ctx.data)
+        done = _made(builder, plans, graph, ctx)
         result.metrics |= done.metrics
         result.decisions = _last([*builder.problem.skipped(), *done.decisions])
         result.changed = self._is_faster(graph, before, ctx, result)
         if not result.changed:
             result.decisions = [replace(each, action="kept", reason=UNTOUCHED) for each in result.decisions]
-            return
+
+
+def _made(builder: Builder, plans: Sequence[Plan], graph: gs.Graph, ctx: Context) -> PassResult:
+    """The first plan that can be kept with all of the data."""
+    before, (first, *others) = Snapshot.of(graph, ctx), plans
+    try:
+        return builder.write(first, graph, ctx, ctx.data)
+    except BudgetUnreachable:
+        if not others:
+            raise
+    before.put_back(graph, ctx)
+    return _made(builder, others, graph, ctx)
 
 
 def _last(decisions: Sequence[Decision]) -> list[Decision]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import inf
 
 from ...compiler.graph.copies import copy_graph
@@ -61,7 +62,7 @@ class Contest:
     said: dict[float, str] = field(default_factory=dict[float, str])
     _error: BudgetUnreachable | None = None
 
-    @property
+    @cached_property
     def start(self) -> float:
         """The share of the time before anything is done."""
         return self.builder.problem.shares(self.builder.problem.start)["latency"]

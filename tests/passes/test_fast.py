@@ -62,6 +62,11 @@ def test_a_limit_of_time_holds(limit: float) -> None:
     assert result.changed and result.metrics["latency_kept"] <= limit
 
 
+def test_a_limit_in_milliseconds() -> None:
+    found = of_pass(compress(network(), "fast:latency=0.12ms", data=images(64)))
+    assert found.changed and any(note.startswith("latency=0.12ms is met") for note in found.notes)
+
+
 def test_where_filters_save_nothing_it_is_depth() -> None:
     fast, depth = (compress(network(), f"{name}:latency=0.8", data=images()) for name in ("fast", "depth"))
     assert to_proto(fast.model).graph == to_proto(depth.model).graph
