@@ -13,6 +13,17 @@ nothing is measured of them; where neither can, the pass is `depth`.
 
 Sizes are multiples of what the kernels of the target take, in that precision.
 
+ResNet-20 (top-1 91.73 on all CIFAR-10 test images), latency=0.75 in FP32 at 10 W, 585 unlabelled training images; the
+divergence, and top-1:
+
+    blocks alone      0.008    90.82    what `fast` takes
+    filters alone     0.115 for half of the saving; 69.33 by `prune` for all of it
+
+FastestDet, `fast:metric-drop=3,quantize:metric-drop=3` with mAP50 as the metric: one block goes; 0.741 of the time in
+FP16, mAP50 35.6 on 128 other pictures, where the original has 35.2. EfficientNet-Lite0, `fast:latency=0.75,quantize`:
+0.746 of the time that INT8 alone takes, top-1 84.8 of 91.8 on 500 others, by blocks alone. ResNet-50 with random
+weights and no data: `latency=0.5` is kept by 0.429.
+
 HALP (Shen et al., NeurIPS 2022) divides a time over filters; "Practical Network Acceleration with Tiny Sets" (Wang and
 Wu, CVPR 2023) drops blocks.
 """
