@@ -25,7 +25,7 @@ In a residual block the last Conv is fitted to the block's sum, so that it makes
 Time and memory, sensitivities measured, in processor seconds on two shared cores (earlier: three levels of sensitivity,
 all samples from the beginning, and one ridge for all layers):
 
-    MobileNetV2, macs=0.7, 512 pictures          64 s, 1.2 GB, top-1 72.0 of 86.4     (210 s, 4.9 GB, 69.8)
+    MobileNetV2, macs=0.7, 512 pictures          59 s, 1.1 GB, top-1 72.0 of 86.4     (210 s, 4.9 GB, 69.8)
     ResNet-56, macs=0.75, 1,168 images           30 s, 0.5 GB, top-1 93.34 of 93.39   (102 s, 0.8 GB, 93.29)
 
 `auto` is the automated loop of PFGDF with repair in the place of its fine-tuning: the intervals of all groups are
