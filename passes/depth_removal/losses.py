@@ -40,7 +40,7 @@ from ..sensitivity.measure import divergence, outputs_kind
 from .change_fits import ChangeFits, Fitted
 from .gaps import Change, Gaps, front_layers
 
-BATCH = 64
+BATCH = 32
 SCALES = tuple(2 ** (step / 8) for step in range(-4, 9))
 
 
