@@ -23,8 +23,8 @@ Without data nothing is fitted, and the changes are chosen on random inputs.
 
 ResNet-56 (top-1 93.39 on all CIFAR-10 test images), 1,024 unlabelled training images fitted to, no gradient steps:
 
-    latency=0.8     7 merges   0.792 of the time in FP16 is left    top-1 93.42    merge=false: 7 blocks, 0.771, 92.40
-    latency=0.65    12 merges  0.639                               92.51 to 92.75                11 blocks, 0.632, 90.23
+    latency=0.8     7 merges   0.792 of the time in FP16    top-1 93.14 to 93.42    merge=false: 7 blocks, 0.771, 92.40
+    latency=0.65    12 merges  0.639                        92.51 to 92.75                 11 blocks, 0.632, 90.23
 
 In the place of a branch one Conv, fitted to what it gave (Wang and Wu have a 1 x 1 Conv, the adaptor), gains nothing:
 each by itself loses little, but their losses grow fast with their number (`latency=0.8` 92.31, `latency=0.65` 88.80).
