@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from accuracy import ASSETS
-from peer_networks import VALUES, costs, kind_of
+from peer_networks import VALUES, kind_of, timed
 from peers import LONGEST_REASON, apart
 from tables import table
 
@@ -87,7 +87,7 @@ def measured(point: Line, args: argparse.Namespace) -> Line:
     line = {"benchmark": "frontiers", **point, "pipeline": spec, **compressed(source, images, small, spec, args.limit)}
     if "failed" not in line and kind.judge is not None:
         line |= apart(args.limit, kind.judge, args.assets, network, source, small, args.images)
-        line["latency_ratio"] = apart(args.limit, costs, source, small, images, args.lock)["latency_ratio"]
+        line["latency_ratio"] = apart(args.limit, timed, source, small, images, args.lock)["latency_ratio"]
     return {**line, "date": str(datetime.date.today())}
 
 

@@ -211,15 +211,10 @@ def relative_distance(first: Any, second: Any) -> float:
 
 def costs(source: Path, small: Path, images: Path, lock: Path | None) -> dict[str, Any]:
     """What a judged file takes: bytes, MACs, milliseconds here and by estimate on the device; refusals."""
-    import numpy as np
-    import onnx
     from onnx_compress.runtime.kernel_timing import processor
 
     before, after = static_costs(source), static_costs(small)
-    models = onnx.load(source), onnx.load(small)
-    feeds = {models[0].graph.input[0].name: np.load(images, mmap_mode="r")[:1]}
-    with held(lock):
-        times = in_turns(*models, feeds)
+    times = timed(source, small, images, lock)
     known = before is not None and after is not None
     return {
         "bytes": small.stat().st_size,
@@ -256,6 +251,17 @@ def refusals(path: Path) -> list[str]:
 
 def milliseconds(sizes: Any) -> float | None:
     return None if sizes is None or sizes["latency"] is None else round(sizes["latency"]["ms"], 4)
+
+
+def timed(source: Path, small: Path, images: Path, lock: Path | None) -> dict[str, Any]:
+    """`in_turns`, on the first image."""
+    import numpy as np
+    import onnx
+
+    models = onnx.load(source), onnx.load(small)
+    feeds = {models[0].graph.input[0].name: np.load(images, mmap_mode="r")[:1]}
+    with held(lock):
+        return in_turns(*models, feeds)
 
 
 @contextmanager
