@@ -37,7 +37,7 @@ pictures that nothing was fitted to. EfficientNet-Lite0, `depth:blocks=3,quantiz
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
@@ -46,14 +46,14 @@ from ..compiler.costs.unknown import UnknownShape
 from ..compiler.graph.block_pairs import BlockPair
 from ..compiler.graph.copies import copy_graph
 from ..compiler.graph.shapes import input_shapes
-from ..compiler.pipeline.base import Decision, PassResult, WeightForm, option
+from ..compiler.pipeline.base import Decision, PassResult, WeightForm, last_decisions, option
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.registry import register
 from ..runtime.lockstep import ROWS
 from ..runtime.subsets import evenly, halves
 from ..runtime.verify import random_feeds
-from .budgets.budget import SEARCHED, Budget, slack_notes
+from .budgets.budget import Budget, slack_notes
 from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass
 from .budgets.costs import Costs
 from .budgets.file_size import rewrite_within
@@ -100,9 +100,9 @@ class Depth(BudgetedPass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
-        ctx = replace(ctx, activation_bytes=min(HELD, ctx.activation_bytes))
-        budget = self._countable(graph, ctx, self._budget(graph, ctx, result.notes), result.notes)
-        search = BudgetSearch.of(budget, ctx, graph) if budget.rule in SEARCHED else None
+        ctx = ctx.holding(HELD)
+        budget = self._asked(graph, ctx, result.notes)
+        search = self._search(budget, graph, ctx)
         problem = self.problem(graph, ctx, budget)
         result.decisions = problem.skipped()
         blocks = problem.blocks(problem.start)
@@ -120,7 +120,7 @@ class Depth(BudgetedPass):
         gone = {decision.node for decision in decided(steps)}
         why = KEPT if budget.rule or budget.limits else UNTOUCHED
         result.decisions += [Decision(each.name, "kept", why) for each in blocks if each.name not in gone]
-        result.decisions = list({decision.node: decision for decision in result.decisions}.values())
+        result.decisions = last_decisions(result.decisions)
         return result
 
     def problem(self, graph: gs.Graph, ctx: Context, budget: Budget) -> DepthProblem:
@@ -163,6 +163,15 @@ class Depth(BudgetedPass):
         self._record(outcome, result)
         return problem.steps[:count]
 
+    def shorten(
+        self, problem: DepthProblem, steps: Sequence[Step], graph: gs.Graph, ctx: Context, data: Data | None
+    ) -> list[Decision]:
+        """Make the steps, repaired, in `graph`: that of the problem, or a copy. What was decided."""
+        gaps, fitted = self.shortened(problem, [step.change for step in steps], data)
+        vars(graph).update(vars(gaps.graph))
+        ctx.origins.update(gaps.origins)
+        return [*decided(steps), *fitted]
+
     def shortened(
         self, problem: DepthProblem, changes: Sequence[Change], data: Data | None, rows: int = ROWS
     ) -> tuple[Gaps, list[Decision]]:
@@ -195,20 +204,25 @@ class Depth(BudgetedPass):
         def attempt(limits: Budget) -> Costs:
             if limits != budget:
                 steps[:] = problem.within(limits)
-            written = [step for step in steps if ctx.held.isdisjoint(node.name for node in step.change.nodes)]
-            changes = [step.change for step in written]
-            gaps, fitted = self.shortened(problem, changes, ctx.data)
-            vars(graph).update(vars(gaps.graph))
-            ctx.origins.update(gaps.origins)
-            result.decisions = [*kept, *decided(written), *fitted]
+            result.decisions = [*kept, *self.shorten(problem, written(steps, ctx), graph, ctx, ctx.data)]
             return dict(steps[-1].shares)
 
         shares = rewrite_within(graph, ctx, budget, problem.original, attempt, self._weighing(ctx))
         result.changed = True
-        merged = sum(isinstance(step.change, BlockPair) for step in steps)
-        result.metrics |= {"blocks_removed": float(len(steps) - merged), "blocks_merged": float(merged)}
+        result.metrics |= counts(steps)
         result.metrics["strength"] = problem.strength or 0.0
         return shares
+
+
+def written(steps: Sequence[Step], ctx: Context) -> list[Step]:
+    """Without those that would change a node that is held."""
+    return [step for step in steps if ctx.held.isdisjoint(node.name for node in step.change.nodes)]
+
+
+def counts(steps: Sequence[Step]) -> dict[str, float]:
+    """As metrics."""
+    merged = sum(isinstance(step.change, BlockPair) for step in steps)
+    return {"blocks_removed": float(len(steps) - merged), "blocks_merged": float(merged)}
 
 
 def decided(steps: Sequence[Step]) -> Iterator[Decision]:

@@ -38,7 +38,7 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.costs.network_cost import graph_cost
 from ..compiler.errors import CompressError
-from ..compiler.pipeline.base import Decision, PassResult, WeightForm, option
+from ..compiler.pipeline.base import PassResult, WeightForm, last_decisions, option
 from ..compiler.pipeline.context import Context, Snapshot
 from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.ending import ending_precision
@@ -47,7 +47,7 @@ from ..runtime.measured_latency import MULTIPLE
 from ..runtime.shapes import network_shapes
 from ..runtime.subsets import halves
 from .basis import Basis
-from .budgets.budget import SEARCHED, Budget, BudgetUnreachable, slack_notes
+from .budgets.budget import Budget, BudgetUnreachable, slack_notes
 from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass
 from .budgets.clock import MEASURED
 from .budgets.search import BudgetSearch, search_smallest
@@ -90,11 +90,11 @@ class Fast(BudgetedPass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
-        ctx = replace(ctx, activation_bytes=min(HELD, ctx.activation_bytes))
+        ctx = ctx.holding(HELD)
         budget = self._timed(graph, ctx, result.notes)
         if not (budget.rule or budget.limits):
             return result
-        search = BudgetSearch.of(budget, ctx, graph) if budget.rule in SEARCHED else None
+        search = self._search(budget, graph, ctx)
         contest = self._contest(graph, ctx, ctx.data if search is None else search.fitting, result.notes)
         if budget.limits and contest.start <= budget.limits["latency"]:
             result.notes += slack_notes(budget, {"latency": contest.start}, changed=False)
@@ -117,7 +117,7 @@ class Fast(BudgetedPass):
             fix = "choose a target that has one, or clock=measured"
             raise CompressError(f"target '{ctx.target.name}' has no cost model", "fast", fix)
         found: list[str] = []
-        budget = self._countable(graph, ctx, self._budget(graph, ctx, found), found)
+        budget = self._asked(graph, ctx, found)
         if budget.rule and budget.cost != "latency":
             notes.append(UNTIMED)
             return Budget()
@@ -185,7 +185,7 @@ class Fast(BudgetedPass):
         builder = replace(builder, problem=replace(builder.problem, ctx=ctx))
         done = _made(builder, plans, graph, ctx)
         result.metrics |= done.metrics
-        result.decisions = _last([*builder.problem.skipped(), *done.decisions])
+        result.decisions = last_decisions([*builder.problem.skipped(), *done.decisions])
         result.changed = self._is_faster(graph, before, ctx, result)
         if not result.changed:
             result.decisions = [replace(each, action="kept", reason=UNTOUCHED) for each in result.decisions]
@@ -201,8 +201,3 @@ def _made(builder: Builder, plans: Sequence[Plan], graph: gs.Graph, ctx: Context
             raise
     before.put_back(graph, ctx)
     return _made(builder, others, graph, ctx)
-
-
-def _last(decisions: Sequence[Decision]) -> list[Decision]:
-    """One for each node."""
-    return list({decision.node: decision for decision in decisions}.values())

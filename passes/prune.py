@@ -39,7 +39,7 @@ from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.pipeline.base import Decision, PassResult, WeightForm, option
+from ..compiler.pipeline.base import Decision, PassResult, WeightForm, last_decisions, option
 from ..compiler.pipeline.context import Context, Snapshot
 from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.registry import register
@@ -114,9 +114,9 @@ class Prune(SizingPass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
-        ctx = replace(ctx, activation_bytes=min(HELD, ctx.activation_bytes))
-        budget = self._countable(graph, ctx, self._budget(graph, ctx, result.notes), result.notes)
-        search = BudgetSearch.of(budget, ctx, graph) if budget.rule in SEARCHED else None
+        ctx = ctx.holding(HELD)
+        budget = self._asked(graph, ctx, result.notes)
+        search = self._search(budget, graph, ctx)
         problem = self._problem(graph, ctx, budget, ctx.data if search is None else search.fitting)
         if not problem.candidates:
             result.notes.append("no group of channels can be pruned")
@@ -133,8 +133,7 @@ class Prune(SizingPass):
             result.decisions = [
                 Decision(name, "kept", UNTOUCHED) for each in problem.candidates for name in producer_names(each.group)
             ]
-        last = {decision.node: decision for decision in [*problem.skipped, *result.decisions]}
-        result.decisions = list(last.values())
+        result.decisions = last_decisions([*problem.skipped, *result.decisions])
         return result
 
     def _is_faster(self, graph: gs.Graph, before: Snapshot, ctx: Context, result: PassResult) -> bool:

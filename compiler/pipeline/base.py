@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -56,6 +56,11 @@ class Decision:
     action: Action
     reason: str = ""
     figures: Mapping[str, float | int | str] = field(default_factory=dict[str, "float | int | str"])
+
+
+def last_decisions(decisions: Iterable[Decision]) -> list[Decision]:
+    """The last one of each node, in the order of the first."""
+    return list({decision.node: decision for decision in decisions}.values())
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,6 +123,10 @@ class Context:
     def scope(self) -> list[Any]:
         """Which nodes are considered, and the seed: what is measured holds for these alone."""
         return [self.options.include, self.options.exclude, self.options.seed]
+
+    def holding(self, most: int) -> Context:
+        """The same run, with no more than so many bytes of activations in RAM by network."""
+        return replace(self, activation_bytes=min(most, self.activation_bytes))
 
     def out_of_scope(self, name: str) -> str | None:
         """Why the node called `name` is left alone by request, or None."""

@@ -156,6 +156,14 @@ class BudgetedPass(Pass):
             notes.append(timed.note(graph, network_shapes(graph, ctx)))
         return budget.against(whole)
 
+    def _asked(self, graph: gs.Graph, ctx: Context, notes: list[str]) -> Budget:
+        """What is given or the default, countable."""
+        return self._countable(graph, ctx, self._budget(graph, ctx, notes), notes)
+
+    def _search(self, budget: Budget, graph: gs.Graph, ctx: Context) -> BudgetSearch | None:
+        """For budgets of quality."""
+        return BudgetSearch.of(budget, ctx, graph) if budget.rule in SEARCHED else None
+
     def _pricing(self, ctx: Context, budget: Budget) -> LatencyModel | None:
         """`latency_model`; `CompressError` where a budget needs one and there is none."""
         latency_model = self.latency_model(ctx)

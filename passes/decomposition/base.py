@@ -17,7 +17,7 @@ from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.ending import ending_precision
 from ...runtime.lockstep import ROWS
 from ..budgets.allocate import Choice
-from ..budgets.budget import SEARCHED, Budget, slack_notes
+from ..budgets.budget import Budget, slack_notes
 from ..budgets.budgeted_pass import UNTOUCHED, SizingPass
 from ..budgets.clock import MEASURED, MODEL, has
 from ..budgets.costs import Costs
@@ -79,8 +79,8 @@ class DecompositionPass(SizingPass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         result = PassResult()
-        budget = self._countable(graph, ctx, self._budget(graph, ctx, result.notes), result.notes)
-        search = BudgetSearch.of(budget, ctx, graph) if budget.rule in SEARCHED else None
+        budget = self._asked(graph, ctx, result.notes)
+        search = self._search(budget, graph, ctx)
         data = ctx.data if search is None else search.fitting
         found = self._survey(graph, ctx, budget, data)
         if not found.candidates:
@@ -104,7 +104,7 @@ class DecompositionPass(SizingPass):
 
     def surveyed(self, graph: gs.Graph, ctx: Context) -> Survey:
         """What `run` would choose from."""
-        return self._survey(graph, ctx, self._countable(graph, ctx, self._budget(graph, ctx, []), []), ctx.data)
+        return self._survey(graph, ctx, self._asked(graph, ctx, []), ctx.data)
 
     def rewritten(self, graph: gs.Graph, ctx: Context, found: Survey) -> PassResult:
         """`run` with limits on a graph that has been surveyed, perhaps under another value of the same limit."""

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.block_pairs import BlockPair
 from ...compiler.pipeline.base import PassResult
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
-from ..depth import Depth, decided
+from ..depth import Depth, counts, written
 from ..depth_removal.order import Step
 from ..depth_removal.problem import DepthProblem
 from .ways import Way
@@ -36,11 +35,11 @@ class Plan:
         return (*(step.change.name for step in self.steps), *((way.name, share) for way, share in self.sizes))
 
     def __str__(self) -> str:
-        merged = sum(isinstance(step.change, BlockPair) for step in self.steps)
         words: list[str] = []
         if self.steps:
+            removed, merged = counts(self.steps).values()
             left = self.steps[-1].shares["latency"]
-            words = [f"{len(self.steps) - merged} blocks removed, {merged} merged: {left:.3g} of the time"]
+            words = [f"{removed:.0f} blocks removed, {merged:.0f} merged: {left:.3g} of the time"]
         return ", ".join([*words, *(f"{way.name}: {share:.3g}" for way, share in self.sizes)])
 
 
@@ -70,18 +69,10 @@ class Builder:
         return result
 
     def _shortened(self, steps: Sequence[Step], graph: gs.Graph, ctx: Context, data: Data | None) -> PassResult:
-        result, made = PassResult(changed=True), [step for step in steps if _free(step, ctx)]
+        result, made = PassResult(changed=True), written(steps, ctx)
         if not made:
             return result
-        gaps, fitted = self.depth.shortened(self.problem, [step.change for step in made], data)
-        vars(graph).update(vars(gaps.graph))
+        result.decisions = self.depth.shorten(self.problem, made, graph, ctx, data)
+        result.metrics = counts(made)
         graph.cleanup(recurse_subgraphs=False, recurse_functions=False)
-        ctx.origins.update(gaps.origins)
-        merged = sum(isinstance(step.change, BlockPair) for step in made)
-        result.metrics = {"blocks_removed": float(len(made) - merged), "blocks_merged": float(merged)}
-        result.decisions = [*decided(made), *fitted]
         return result
-
-
-def _free(step: Step, ctx: Context) -> bool:
-    return ctx.held.isdisjoint(node.name for node in step.change.nodes)
