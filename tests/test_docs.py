@@ -16,6 +16,7 @@ from typing import Any
 import front
 import pytest
 from onnx_compress.compiler.lint import RULES
+from onnx_compress.compiler.pipeline.recipes import RECIPES
 from onnx_compress.compiler.pipeline.registry import BUILTIN, find, load_plugin
 from onnx_compress.compiler.pipeline.spec import parse_pipeline
 from onnx_compress.compiler.targets import TARGETS
@@ -110,6 +111,17 @@ def test_every_rule_and_every_target_has_a_row(generator: Any):
     rows = re.findall(r"^\| `([\w-]+)` \| \S", generator.pages()["rules.md"], re.MULTILINE)
     assert rows == [rule.name for rule in RULES]
     assert re.findall(r"^\| `(\w[\w.-]+)` \|", generator.PARTS["targets"](), re.MULTILINE) == list(TARGETS)
+
+
+def test_the_table_of_recipes_is_what_was_measured(generator: Any):
+    from generator.recipes import measurements, shares
+
+    table = generator.PARTS["measured-recipes"]()
+    for network, lines in measurements().items():
+        (row,) = [row for row in table.splitlines() if row.startswith(f"| {network} |")]
+        for name, line in lines.items():
+            half, int8 = (0.0, 0.0) if {"same_as", "ms_fp16"} & {*line} else shares(line, lines[""])
+            assert name in {"", *RECIPES} and (not half or f"{half:.2f}, {int8:.2f}: {line['figure']:.1f}" in row)
 
 
 def test_the_reference_has_every_public_name(generator: Any):

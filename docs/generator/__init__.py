@@ -11,6 +11,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "budgets": passes.budgets,
     "depthwise-separable": example.depthwise_separable,
     "from-pytorch": example.from_pytorch,
+    "measured-recipes": recipes.measured,
     "presets": targets.presets,
     "recipes": recipes.recipes,
     "targets": targets.targets,
