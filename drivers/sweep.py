@@ -1,4 +1,4 @@
-"""One network at several budgets: surveyed once, then each budget is a job of its own.
+"""One network at several budgets: each budget is a job of its own; decompositions survey the network once for all.
 
 A job rewrites a copy of the network and judges it on samples that no fit has seen. Passes after the first follow it at
 every budget.
@@ -25,6 +25,7 @@ from ..compiler.pipeline.options import RunOptions
 from ..compiler.pipeline.spec import format_pipeline
 from ..compiler.report.frontier import FrontierPoint, FrontierSize
 from ..passes.budgets.budget import LIMITS, SEARCHED, BudgetUnreachable
+from ..passes.budgets.budgeted_pass import BudgetedPass
 from ..passes.budgets.clock import MODEL
 from ..passes.decomposition.base import DecompositionPass
 from ..passes.decomposition.survey import Survey
@@ -34,6 +35,9 @@ from ..runtime.quality.own_metric import own_metric
 from ..runtime.quality.verdict import Verdict, verdict_of_run
 from ..runtime.shapes import network_shapes
 from ..runtime.time_after_passes import estimated_ms
+
+Size = tuple[int | None, float | None]
+"""MACs and milliseconds, as far as they are known."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +66,23 @@ class FrontierSweep:
 
     def __post_init__(self) -> None:
         first = self.passes[0]
-        if not isinstance(first, DecompositionPass):
-            raise UsageError(f"'{first.name}' has no budget {self.unit}=", "--method", "begin with a decomposition")
-        given = [name for name in (*LIMITS, *SEARCHED, "energy", "rank") if getattr(first, name) is not None]
+        if not isinstance(first, BudgetedPass):
+            fix = "begin with a pass that has one: basis, prune, depth, fast"
+            raise UsageError(f"'{first.name}' has no budget {self.unit}=", "--method", fix)
+        given = [name for name in (*LIMITS, *SEARCHED, *first.rules) if getattr(first, name) is not None]
         if given:
             raise UsageError(f"the method has the budget {given[0]}=", "--method", "leave it out: --budget varies it")
 
-    def at(self, share: float) -> tuple[DecompositionPass, Sequence[Pass]]:
+    def at(self, share: float) -> tuple[BudgetedPass, Sequence[Pass]]:
         """The passes of a point: the first, and those that follow."""
         changed: Any = {self.unit: share}
         return replace(self.first, **changed), self.passes[1:]
 
     @property
-    def first(self) -> DecompositionPass:
+    def first(self) -> BudgetedPass:
         """The pass that gets the budget."""
         first = self.passes[0]
-        assert isinstance(first, DecompositionPass)
+        assert isinstance(first, BudgetedPass)
         return first
 
     def context(self) -> Context:
@@ -110,30 +115,32 @@ class FrontierSweep:
     def original(self) -> tuple[str, FrontierSize]:
         """The metric that points are judged by, and the network itself."""
         graph, ctx = self.graph(), self.context()
-        macs = graph_cost(graph, network_shapes(graph, ctx)).macs
         found = self.verdict(graph, graph, ctx)
         top1 = None if found.accuracy is None else found.accuracy.value
-        size = FrontierSize(macs=macs, latency_ms=self.latency(graph, ctx), top1=top1, value=found.judged.value)
-        return found.judged.metric, size
+        macs, ms = self.size(graph, ctx)
+        return found.judged.metric, FrontierSize(macs=macs, latency_ms=ms, top1=top1, value=found.judged.value)
+
+    def size(self, graph: gs.Graph, ctx: Context) -> Size:
+        """MACs and milliseconds."""
+        return graph_cost(graph, network_shapes(graph, ctx)).macs, self.latency(graph, ctx)
 
 
 def points(sweep: FrontierSweep, shares: Sequence[float], ctx: Context) -> Iterator[FrontierPoint]:
     """A point per share, in order, as `ctx.jobs` gets them done."""
-    surveyed = replace(sweep.context(), jobs=ctx.jobs, progress=ctx.progress)
-    graph = sweep.graph()
-    found = sweep.at(shares[0])[0].surveyed(graph, surveyed)
-    macs = found.original.get("macs")
-    whole = FrontierSize(
-        macs=None if macs is None else int(macs),
-        latency_ms=sweep.latency(graph, sweep.context()),
-        top1=None,
-        value=None,
-    )
+    found, whole = _survey(sweep, shares[0], ctx), sweep.size(sweep.graph(), sweep.context())
     calls = ((share, (sweep, found, whole, share)) for share in shares)
     yield from (point for _, point in ctx.jobs.run(_point, calls))
 
 
-def _point(sweep: FrontierSweep, found: Survey, original: FrontierSize, share: float) -> FrontierPoint:
+def _survey(sweep: FrontierSweep, share: float, ctx: Context) -> Survey | None:
+    """What holds at every budget; None for passes that find all anew at each."""
+    first, _ = sweep.at(share)
+    if not isinstance(first, DecompositionPass):
+        return None
+    return first.surveyed(sweep.graph(), replace(sweep.context(), jobs=ctx.jobs, progress=ctx.progress))
+
+
+def _point(sweep: FrontierSweep, found: Survey | None, original: Size, share: float) -> FrontierPoint:
     """A job."""
     started, graph = time.perf_counter(), sweep.graph()
     first, others = sweep.at(share)
@@ -141,7 +148,10 @@ def _point(sweep: FrontierSweep, found: Survey, original: FrontierSize, share: f
     ctx.original = copy_graph(graph)
     point = FrontierPoint(share=share, pipeline=format_pipeline((first, *others)))
     try:
-        first.rewritten(graph, ctx, found)
+        if found is not None and isinstance(first, DecompositionPass):
+            first.rewritten(graph, ctx, found)
+        else:
+            first.run(graph, ctx)
     except BudgetUnreachable as error:
         return {**point, "unreachable": str(error)}
     for index, entry in enumerate(others, 1):
@@ -153,10 +163,9 @@ def _point(sweep: FrontierSweep, found: Survey, original: FrontierSize, share: f
     return {**point, "seconds": round(time.perf_counter() - started, 1)}
 
 
-def _size(sweep: FrontierSweep, graph: gs.Graph, original: FrontierSize, ctx: Context) -> FrontierPoint:
-    macs = graph_cost(graph, network_shapes(graph, ctx)).macs
-    ms = sweep.latency(graph, ctx)
-    shares = _share(macs, original["macs"]), _share(ms, original["latency_ms"])
+def _size(sweep: FrontierSweep, graph: gs.Graph, original: Size, ctx: Context) -> FrontierPoint:
+    macs, ms = sweep.size(graph, ctx)
+    shares = _share(macs, original[0]), _share(ms, original[1])
     return FrontierPoint(macs=macs, macs_kept=shares[0], latency_ms=ms, latency_kept=shares[1])
 
 

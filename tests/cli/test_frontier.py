@@ -27,6 +27,18 @@ NETWORK = f"""g (float[N,3,8,8] x) => (float[N,{front.CLASSES}] y) {{
     y = Gemm<transB=1>(f, v)
 }}"""
 
+RESIDUAL = f"""g (float[N,3,8,8] x) => (float[N,{front.CLASSES}] y) {{
+    s = Conv<pads=[1,1,1,1]>(x, w0)
+    a = Conv<pads=[1,1,1,1]>(s, w1)
+    b = Relu(a)
+    c = Conv<pads=[1,1,1,1]>(b, w2)
+    d = Add(c, s)
+    e = Relu(d)
+    p = GlobalAveragePool(e)
+    f = Flatten(p)
+    y = Gemm<transB=1>(f, v)
+}}"""
+
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -71,6 +83,20 @@ def test_shares_of_time_are_of_what_the_network_takes_in_int8(model: Path, data:
     assert point["latency_kept"] == pytest.approx(point["latency_ms"] / quantized["original"]["latency_ms"])
     assert any("of what the network takes in INT8" in note for note in quantized["notes"])
     assert not any("INT8" in note for note in alone["notes"])
+
+
+@pytest.mark.parametrize(("method", "budget"), [("prune", "macs"), ("depth", "latency"), ("fast", "latency")])
+def test_any_pass_with_a_budget_may_be_the_method(model: Path, data: Path, method: str, budget: str) -> None:
+    weights = {"w0": (16, 3, 3, 3), "w1": (16, 16, 3, 3), "w2": (16, 16, 3, 3), "v": (front.CLASSES, 16)}
+    onnx.save(builders.proto(RESIDUAL, **{key: builders.normal(*s) for key, s in weights.items()}), model)
+    options = ("--method", f"{method},quantize", "--budget", budget, "--high", 0.9)
+    _, point = points(model, f"{data}#images", *options, count=2)["points"]
+    assert point["pipeline"] == f"{method}:{budget}=0.9,quantize" and point[f"{budget}_kept"] <= 0.9
+
+
+def test_what_has_no_budget_is_no_method(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("frontier", model, "--data", f"{data}#images", "--method", "quantize", "--budget", "latency") == 2
+    assert "'quantize' has no budget latency= (begin with a pass that has one" in capsys.readouterr().err
 
 
 def test_outputs_that_are_no_class_scores_are_judged_by_their_error(
