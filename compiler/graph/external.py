@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from ..disguises import disguised
 from ..errors import CompressError
 
 PAGE = 4096
@@ -115,12 +116,16 @@ def _read(tensor: onnx.TensorProto, folder: Path) -> bytearray:
         ) from error
     expected = _expected(tensor) if length is None else max(length, _expected(tensor))
     if len(data) < expected:
-        raise CompressError(
-            f"tensor '{tensor.name}' needs {expected} bytes at {offset}, the file has {len(data)}",
-            str(path),
-            "copy it again",
-        )
+        raise _too_short(f"tensor '{tensor.name}' needs {expected} bytes at {offset}, the file has {len(data)}", path)
     return data
+
+
+def _too_short(what: str, path: Path) -> CompressError:
+    """Weights are bytes of any kind: what the file is instead is only asked where they are too few."""
+    found = disguised(path)
+    if found is None:
+        return CompressError(what, str(path), "copy it again")
+    return CompressError(f"no weights, but {found.what}: {what}", str(path), found.fix)
 
 
 def _resolve_location(location: str, folder: Path, name: str) -> Path:

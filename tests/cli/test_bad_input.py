@@ -188,6 +188,12 @@ def _external(folder: Path, location: str) -> Path:
     return front.write_model(folder / "ext.onnx", proto)
 
 
+def test_external_data_that_are_a_pointer_of_git_lfs(refuse: Refusal):
+    model = _external(refuse.folder, "ext.data")
+    refuse.file("ext.data", DISGUISES["a pointer of Git LFS"])
+    refuse(1, "ext.data", "no weights, but a pointer of Git LFS", "git lfs pull", model=model)
+
+
 def test_missing_external_data(refuse: Refusal):
     refuse(1, "other.data", "missing", model=_external(refuse.folder, "other.data"))
 
