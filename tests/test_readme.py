@@ -1,19 +1,30 @@
-"""The README says what is so: its pass is the example, its flags exist, its commands are those of the Makefile."""
+"""The README says what is so: its figures are those that are stored, its pass and its commands run as they stand."""
 
 from __future__ import annotations
 
+import importlib
 import re
 import runpy
 import shlex
-import textwrap
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import builders
 import front
+import numpy as np
 import pytest
-from onnx_compress.runtime.preprocess import PRESETS, parse_preprocess
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def fill() -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs"))
+        yield importlib.import_module("fill_readme")
 
 
 def test_it_opens_with_the_two_commands():
@@ -23,28 +34,50 @@ def test_it_opens_with_the_two_commands():
     assert all(f"\n{name}:" in makefile for name in commands)
 
 
-def test_its_pass_is_the_example():
-    block = README[README.index("    @register") : README.index("    onnx-compress model.onnx --plugin")]
-    assert textwrap.dedent(block).strip() in Path(front.ZERO_SMALL).read_text()
+def test_what_is_generated_of_it_is_as_it_would_be_now(fill: Any):
+    assert fill.filled(README) == README, "python docs/fill_readme.py"
+    assert fill.drawing.networks() == fill.PICTURE.read_text(encoding="utf-8"), "python docs/fill_readme.py"
+
+
+def test_its_pass_runs_as_it_is_pasted(place: Path):
+    (code,) = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    (place / "pasted.py").write_text(code)
+    network, written = "models/resnet20_cifar10.onnx", ("-o", "zeros.onnx", "-q")
+    assert front.call(network, "--plugin", "pasted.py", "-p", "zero-small:share=0.2,quantize", *written) == 0
 
 
 def first_steps() -> list[list[str]]:
-    """The commands of the section, without those that install."""
-    section = README.partition("## First steps")[2].partition("\n## ")[0]
+    """The commands that it shows, without those that install."""
+    section = README.partition("## First steps")[2].partition("\n## Where to go")[0]
     lines = [shlex.split(line) for line in section.splitlines() if line.startswith("    ")]
-    return [words for words in lines if words[0] in ("onnx-compress", "python")]
+    return [words for words in lines if words and words[0] in ("onnx-compress", "python")]
 
 
 def test_its_first_steps_can_be_typed(place: Path):
+    a_network_with_photos(place)
     steps = first_steps()
-    assert len(steps) == 6
+    assert len(steps) == 9
     for program, *words in steps:
         if program == "onnx-compress":
             assert front.call(*words) == 0, words
-        else:
+        elif words != ["examples/from_python.py"]:  # which runs without arguments in test_api.py
             pytest.importorskip("torch")
             runpy.run_path(words[0])
     assert (place / "fast.html").stat().st_size > 50_000
+
+
+def a_network_with_photos(place: Path) -> None:
+    graph = """g (float[N,3,224,224] x) => (float[N,5] y) {
+        t = Conv<strides=[8,8]>(x, w)
+        p = GlobalAveragePool(t)
+        f = Flatten(p)
+        y = Gemm<transB=1>(f, v)
+    }"""
+    weights = {"w": builders.normal(8, 3, 8, 8), "v": builders.normal(5, 8)}
+    front.write_model(place / "model.onnx", builders.proto(graph, **weights))
+    (place / "photos").mkdir()
+    for index, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (32, 40, 50, 3), np.uint8)):
+        Image.fromarray(pixels).save(place / "photos" / f"{index}.png")
 
 
 COMMANDS = (
@@ -54,8 +87,9 @@ COMMANDS = (
 )
 
 
-def test_its_flags_exist_and_are_all(capsys: pytest.CaptureFixture[str]):
-    usage = README[README.index("    onnx-compress MODEL [-p") : README.index("- The default pipeline")]
+def test_the_flags_of_the_command_line_exist_and_are_all(capsys: pytest.CaptureFixture[str]):
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    usage = page[page.index("onnx-compress MODEL [-p") : page.index("- The default pipeline")]
     shown = ""
     for command in COMMANDS:
         front.call(*command.split(), "--help")
@@ -65,13 +99,9 @@ def test_its_flags_exist_and_are_all(capsys: pytest.CaptureFixture[str]):
     assert set(re.findall(r"--[a-z-]+", usage)) | short == flags
 
 
-def test_its_presets_are_those_of_the_code():
-    rows = re.findall(r"^\| `(\w+)` \|.*mean ([\d.,]+), std ([\d.,]+) \|$", README, re.MULTILINE)
-    assert [name for name, *_ in rows] == ["imagenet", "cifar10"]
-    for name, mean, std in rows:
-        spelled = parse_preprocess(f"mean={mean}:std={std}")
-        assert (spelled.mean, spelled.std) == (PRESETS[name].mean, PRESETS[name].std)
-    assert (PRESETS["imagenet"].size, PRESETS["imagenet"].crop) == ((256, 256), (224, 224))
+def test_its_links_lead_to_files():
+    places = re.findall(r"\]\(([^)#]+)[^)]*\)", README)
+    assert len(places) > 20 and not [place for place in places if not (ROOT / place).is_file()]
 
 
 def test_its_pictures_are_there_and_small():

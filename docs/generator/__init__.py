@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from . import api, example, passes, recipes, rules, targets
+from . import api, commands, example, passes, recipes, results, rules, targets
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "api": api.reference,
     "budgets": passes.budgets,
+    "cifar": results.cifar,
     "depthwise-separable": example.depthwise_separable,
     "from-pytorch": example.from_pytorch,
     "measured-recipes": recipes.measured,
+    "networks": results.networks,
     "presets": targets.presets,
     "recipes": recipes.recipes,
+    "sessions": results.sessions,
     "targets": targets.targets,
+    "variables": commands.variables,
     "zero-small": example.zero_small,
 }
 

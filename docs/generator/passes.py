@@ -20,8 +20,16 @@ BUDGETS = (*LIMITS, "energy", "rank", *SEARCHED)
 OPTIONS = ("option", "type", "default", "")
 INDEX = """# Passes
 
-A pipeline is a list of passes, joined by commas, with their options after colons: `basis:macs=0.5,quantize`. The page
-of a pass has what it computes, the sources, its options and what it leaves alone; the text is that of
+A pipeline is a list of passes, joined by commas, with their options after colons: `basis:macs=0.5:align=8,quantize`.
+A key alone is `true`; values with special characters are quoted: `key="a,b"`. Unknown names and values are refused with
+the nearest match.
+
+`cleanup` and `fold-batchnorm` always run first (`--no-prepare` leaves them out), `legalize` last (`--no-legalize`);
+they leave the outputs as they are. After every pass the graph is checked and, with data, run against the model before
+it; the figures are in the table and in the report. What a pass cannot rewrite it leaves alone; the report has the
+reason.
+
+The page of a pass has what it computes, the sources, its options and what it leaves alone; the text is that of
 `onnx-compress explain`. Names such as `projection.fit` in it are modules of the package, below `passes` where no folder
 is named.
 
@@ -29,7 +37,8 @@ is named.
 RECIPES = """
 ## Recipes
 
-Pipelines with a name: `-p small`. A recipe takes no options; write the pipeline out to change it.
+Pipelines with a name: `-p small`. A recipe takes no options, and other passes may stand beside it; write the pipeline
+out to change it.
 
 <!-- generated: recipes -->
 
