@@ -2,14 +2,14 @@
 
     y_1 = W_1 * x + b_1,  y_2 = W_2 * x + b_2      ->      [y_1; y_2] = [W_1; W_2] * x + [b_1; b_2]
 
-Kernels of several sizes are put into a larger one, among zeros (`horizontal.windows`): a 1 x 1 kernel into the middle
+Kernels of several sizes are put into a larger one, among zeros (`merging.windows`): a 1 x 1 kernel into the middle
 of a 3 x 3 one with a padding of 1, as the expand layers of a fire module (SqueezeNet) have it. The same activation
 behind all moves behind the one Conv. A Concat that joins the parts goes; elsewhere a Split gives them back (as few as
 there are activations, where a Concat joins what is behind). Where nothing but Convs reads the parts, as in the towers
 of a detection head, these become one, too, with zeros where a filter does not read the other's part
-(`horizontal.steps`), and so on down the towers; depthwise Convs stay depthwise.
+(`merging.steps`), and so on down the towers; depthwise Convs stay depthwise.
 
-Where the outputs are added, the kernels are (`horizontal.sums`): a RepVGG block of a 3 x 3 Conv, a 1 x 1 Conv and a
+Where the outputs are added, the kernels are (`merging.sums`): a RepVGG block of a 3 x 3 Conv, a 1 x 1 Conv and a
 BatchNormalization is one Conv, which needs no model of the time where it has no more multiplications.
 
 What it buys is kernels: on a small batch each takes a fixed time (about 19 us on the Xavier), whatever it computes.
@@ -53,7 +53,7 @@ from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.ending import ending_precision, foreseen
 from ..compiler.pipeline.registry import register
 from ..runtime.shapes import network_shapes
-from .horizontal.search import FusionSearch
+from .merging.search import FusionSearch
 
 NO_MODEL = "target '{}' has no cost model, and whether one larger Conv is faster is not known"
 NO_TIME = "the time of the network is not known: {}"

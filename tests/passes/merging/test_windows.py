@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_compress.passes.horizontal.windows import Window, common_window
+from onnx_compress.passes.merging.windows import Window, common_window
 
 
 @st.composite

@@ -14,7 +14,7 @@ from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.graph.shapes import Shapes
 from onnx_compress.compiler.pipeline.context import Context
-from onnx_compress.passes.horizontal.search import FusionSearch
+from onnx_compress.passes.merging.search import FusionSearch
 
 ACTIVATIONS = (
     "{1} = Relu({0})",
