@@ -24,14 +24,14 @@ RECIPES = {
     ),
     "small": Recipe(
         "85 % of the time that INT8 alone takes: layers merge, blocks go, whatever that costs. Look at the metric.",
-        "horizontal-fusion,depth:latency=0.85,quantize",
+        "horizontal-fusion,depth:latency=0.85,collapse,quantize",
     ),
     "fastest": Recipe(
         "As fast in INT8 as 97 % agreement allows: blocks and filters go, whichever loses less.",
-        "fast,horizontal-fusion,quantize",
+        "fast,collapse,horizontal-fusion,quantize",
     ),
     "xavier-int8": Recipe(
         "As fast in INT8 as 97 % agreement allows: Convs and blocks merge or go, factors come where they are faster.",
-        "depth,basis,horizontal-fusion,quantize",
+        "depth,basis,collapse,horizontal-fusion,quantize",
     ),
 }

@@ -33,6 +33,7 @@ BUILTIN = (
     "sbf",
     "sparse-lowrank",
     "finetune",
+    "collapse",
     "horizontal-fusion",
     "quantize",
     "legalize",

@@ -14,17 +14,14 @@ from ...compiler.costs.workload import LatencyModel
 from ...compiler.graph.convs import Conv, find_convs
 from ...compiler.graph.copies import copy_graph
 from ...compiler.graph.rewriter import Rewriter
-from ...compiler.graph.ties import readers
-from ...compiler.graph.weights import holds_codes
 from ...compiler.pipeline.base import Action, Decision, PassResult
 from ...compiler.pipeline.context import Context
 from .chains import Chain
 from .choice import NETWORK, ChainChoice, network_ms
+from .eligible import reason_against
 from .sums import ConvSum, find_sums
 from .writing import write
 
-ROUNDS = ("QuantizeLinear", "DequantizeLinear")
-QUANTIZED = "it is quantized: horizontal-fusion comes before quantize"
 ALONE = "no other Conv with its strides and groups reads its input"
 ONE = "one Conv with {}"
 SUM = "one Conv with {}: their outputs are added"
@@ -58,7 +55,7 @@ class FusionSearch:
     def run(self) -> PassResult:
         """`UnknownShape` where there is a model, and the time of the network is not known."""
         for conv in find_convs(self.graph):
-            self._decide([conv.name], "skipped", self._reason(conv) or ALONE)
+            self._decide([conv.name], "skipped", reason_against(conv, self.ctx) or ALONE)
         if self.model is None:
             fused = self._write_sums(None) + self._kept()
             return self._result(fused)
@@ -144,24 +141,13 @@ class FusionSearch:
         """The Convs that may become part of another, in graph order."""
         found: dict[Kind, list[Conv]] = {}
         for conv in find_convs(self.graph):
-            if self._reason(conv) is None:
+            if reason_against(conv, self.ctx) is None:
                 found.setdefault((conv.input.name, conv.strides, conv.group), []).append(conv)
         return found
 
     def _usable(self) -> dict[int, Conv]:
         """By the id of the node."""
         return {id(conv.node): conv for group in self._siblings().values() for conv in group}
-
-    def _reason(self, conv: Conv) -> str | None:
-        """Why a Conv is not to become part of another."""
-        scope = self.ctx.out_of_scope(conv.name)
-        if scope is not None:
-            return scope
-        near = (*conv.input.inputs, *conv.output.outputs)
-        if holds_codes(conv.node.inputs[1]) or any(node.op in ROUNDS for node in near):
-            return QUANTIZED
-        other = next((node for node in readers(conv.node.inputs[1]) if node is not conv.node), None)
-        return None if other is None else f"shares its weight with {other.op} '{other.name}'"
 
 
 def _others(name: str, names: Sequence[str]) -> str:

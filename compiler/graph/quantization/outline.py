@@ -32,13 +32,13 @@ def outline(graph: gs.Graph, names: Collection[str], closed: bool) -> gs.Graph:
 
 
 def shapes_of_pairs(graph: gs.Graph, shapes: Shapes) -> Shapes:
-    """`shapes`, and those of what comes out of pairs."""
-    found = dict(shapes)
+    """`shapes`, and those of stored weights, which passes may have made since, and of what comes out of pairs."""
+    stored = {name: tuple(each.shape) for name, each in graph.tensors().items() if isinstance(each, gs.Constant)}
+    found = {**shapes, **stored}
     for node in graph.nodes:
         if node.op not in PAIR:
             continue
-        source = node.inputs[0]
-        known = tuple(source.shape) if isinstance(source, gs.Constant) else found.get(source.name)
+        known = found.get(node.inputs[0].name)
         if known is not None:
             found.setdefault(node.outputs[0].name, known)
     return found
