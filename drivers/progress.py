@@ -1,13 +1,15 @@
 """Progress as lines of text: one per stage that took longer than two seconds, and lines in between, every two seconds
-at first, later as often as a stage has become a tenth longer.
+at first, later as often as a stage has become a tenth longer, whether or not it goes on.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 from ..compiler.errors import UsageError
 from ..compiler.pipeline.data import Advance, Progress, silent
@@ -16,6 +18,8 @@ WORTH_A_LINE = 2.0
 """Seconds."""
 OFTEN = 0.1
 """Of the time that a stage has taken: what has to pass before the next line."""
+PULSE = 0.5
+"""Seconds."""
 STEPS = 200
 """Lines of one stage, at most; of a longer one every second step, or every third, ..."""
 
@@ -48,34 +52,85 @@ def _in_notebook() -> bool:
 
 
 def plain_lines(
-    write: Callable[[str], object], verbose: bool = False, clock: Callable[[], float] = time.perf_counter
+    write: Callable[[str], object],
+    verbose: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+    pulse: float = PULSE,
 ) -> Progress:
-    """`fitting: 55 of 55, 12.3 s`, as the module docstring says; `verbose`: for every layer, too."""
+    """`fitting: 55 of 55, 12.3 s`, as the module docstring says; `verbose`: for every layer, too.
 
-    def say(text: str, seconds: float, note: str) -> None:
-        write(f"{text}, {seconds:.1f} s{f', {note}' if note else ''}")
+    Args:
+        pulse: seconds between two looks at whether a line is due while no stage goes on; 0: nobody looks.
+    """
+    return _Lines(write, verbose, clock, pulse)
+
+
+@dataclass
+class _Stage:
+    name: str
+    total: int
+    started: float
+    done: int = 0
+    note: str = ""
+
+    def line(self, now: float) -> str:
+        note = f", {self.note}" if self.note else ""
+        return f"{self.name}: {self.done} of {max(self.done, self.total)}, {now - self.started:.1f} s{note}"
+
+
+class _Lines:
+    """Stages, the innermost last. A thread speaks for it while stages are open and none of them goes on."""
+
+    def __init__(self, write: Callable[[str], object], verbose: bool, clock: Callable[[], float], pulse: float):
+        self._write, self._verbose, self._clock, self._pulse = write, verbose, clock, pulse
+        self._open: list[_Stage] = []
+        self._said = 0.0
+        self._ended = threading.Event()
+
+    def __call__(self, stage: str, total: int) -> AbstractContextManager[Advance]:
+        return self._lasting(stage, total)
 
     @contextmanager
-    def lasting(name: str, total: int) -> Generator[Advance, None, None]:
-        started, done, last, each = clock(), 0, "", 1 + total // STEPS
-        said = started
-
-        def advance(note: str = "") -> None:
-            nonlocal done, last, said
-            done, last, now = done + 1, note, clock()
-            due = done < total and now - said > max(WORTH_A_LINE, OFTEN * (now - started))
-            if (done % each == 0 or done == total) if verbose and note else due:
-                said = now
-                say(f"{name}: {done} of {max(done, total)}", now - started, note)
-
+    def _lasting(self, name: str, total: int) -> Generator[Advance, None, None]:
+        stage = _Stage(name, total, self._clock())
+        self._begin(stage)
         try:
-            yield advance
+            yield lambda note="": self._advance(stage, note)
         finally:
-            seconds = clock() - started
-            if seconds > WORTH_A_LINE:
-                say(f"{name}: {done} of {max(done, total)}", seconds, last)
+            self._end(stage)
 
-    def report(stage: str, total: int) -> AbstractContextManager[Advance]:
-        return lasting(stage, total)
+    def _begin(self, stage: _Stage) -> None:
+        self._open.append(stage)
+        if len(self._open) > 1:
+            return
+        self._said = stage.started
+        if self._pulse:
+            self._ended = threading.Event()
+            threading.Thread(target=self._watch, args=(self._ended,), daemon=True).start()
 
-    return report
+    def _end(self, stage: _Stage) -> None:
+        self._open.remove(stage)
+        if not self._open:
+            self._ended.set()
+        now = self._clock()
+        if now - stage.started > WORTH_A_LINE:
+            self._say(stage, now)
+
+    def _advance(self, stage: _Stage, note: str) -> None:
+        stage.done, stage.note, now = stage.done + 1, note, self._clock()
+        each, last = 1 + stage.total // STEPS, stage.done == stage.total
+        if (stage.done % each == 0 or last) if self._verbose and note else not last and self._is_due(stage, now):
+            self._say(stage, now)
+
+    def _watch(self, ended: threading.Event) -> None:
+        while not ended.wait(self._pulse):
+            stage, now = next(reversed(self._open.copy()), None), self._clock()
+            if stage is not None and self._is_due(stage, now):
+                self._say(stage, now)
+
+    def _is_due(self, stage: _Stage, now: float) -> bool:
+        return now - self._said > max(WORTH_A_LINE, OFTEN * (now - stage.started))
+
+    def _say(self, stage: _Stage, now: float) -> None:
+        self._said = now
+        self._write(stage.line(now))

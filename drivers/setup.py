@@ -113,6 +113,20 @@ def set_up(
     load_plugins(options.plugins)
     if not callable(progress):
         raise UsageError(f"is of type {type(progress).__name__}", "progress", "give a function, or leave it out")
+    with progress("reading", 1) as advance:
+        setup = _read(model, pipeline, options, progress, writes, reads)
+        advance()
+    return setup
+
+
+def _read(
+    model: ModelLike,
+    pipeline: Pipeline,
+    options: RunOptions,
+    progress: Progress,
+    writes: Writes,
+    reads: Sequence[Place],
+) -> Setup:
     passes = _passes(pipeline)
     _check(options, passes)
     source = load_model(model)

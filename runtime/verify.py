@@ -36,7 +36,7 @@ from .memory import installed
 from .session import Session, model_session
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
-BATCH, COMPARED = 8, 2**23
+BATCH, FEWEST, COMPARED = 8, 2, 2**23
 CHUNK = 2**20
 """Values that are compared together: outputs may be as large as class maps."""
 NOT_RUN = f"the model did run before this pass: {REPORT}"
@@ -49,7 +49,7 @@ class Verify(Instrument):
     """Checks and compares after every pass; see the module docstring.
 
     Args:
-        samples: how many calibration samples to compare on, fewer where they are large: `COMPARED` bytes.
+        samples: how many calibration samples to compare on, fewer where they are large (`first_feeds`).
     """
 
     def __init__(self, samples: int = 32):
@@ -153,13 +153,14 @@ class Verify(Instrument):
 
 
 def first_feeds(data: Data, samples: int) -> Iterator[Feeds]:
-    """The first `samples` of `data`, in small batches, fewer where they are large: `COMPARED` bytes."""
-    count = size = 0
-    for feeds in data.batches(min(samples, BATCH)):
+    """The first `samples` of `data`, in small batches; of large ones as many as `COMPARED` bytes hold, or `FEWEST`."""
+    first = next(iter(data.batches(1)))
+    size = max(value.nbytes // max(1, len(value)) for value in first.values())
+    wanted, count = min(samples, max(FEWEST, COMPARED // max(1, size))), 0
+    for feeds in data.batches(min(wanted, BATCH)):
         yield feeds
         count += len(next(iter(feeds.values())))
-        size += max(value.nbytes for value in feeds.values())
-        if count >= samples or size >= COMPARED:
+        if count >= wanted:
             return
 
 

@@ -41,9 +41,11 @@ class PassManager:
         ctx.original = ctx.original or ctx.before
         records = list(done)
         first = records[-1].position if records else 0
-        for position, entry in enumerate(self.passes, 1):
-            if position > first and all(one.should_run(position, entry, model, ctx) for one in self.instruments):
-                records.append(self._step(position, entry, model, ctx))
+        with ctx.progress("passes", len(self.passes)) as advance:
+            for position, entry in enumerate(self.passes, 1):
+                if position > first and all(one.should_run(position, entry, model, ctx) for one in self.instruments):
+                    records.append(self._step(position, entry, model, ctx))
+                advance(entry.name)
         return records
 
     def _step(self, position: int, entry: Pass, model: Model, ctx: Context) -> PassRecord:
@@ -67,8 +69,10 @@ class PassManager:
         record.idle = not record.result.changed and ctx.state.sidecars == beside
         if record.result.changed:
             model.graph.cleanup(recurse_subgraphs=False, recurse_functions=False)
-        for instrument in self.instruments:
-            instrument.after(record, model, ctx)
+        with ctx.progress(f"checks after {entry.name}", len(self.instruments)) as advance:
+            for instrument in self.instruments:
+                instrument.after(record, model, ctx)
+                advance()
         if record.result.changed:
             ctx.before = None
         return record

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from functools import partial
 
 import pytest
@@ -40,7 +41,7 @@ class Clock:
 
 def lines(verbose: bool, stages: dict[str, list[str]]) -> list[str]:
     stream = io.StringIO()
-    progress = plain_lines(partial(Console(file=stream, width=20).print, soft_wrap=True), verbose, Clock())
+    progress = plain_lines(partial(Console(file=stream, width=20).print, soft_wrap=True), verbose, Clock(), pulse=0)
     for name, notes in stages.items():
         with progress(name, len(notes)) as advance:
             for note in notes:
@@ -79,3 +80,18 @@ def test_quiet_says_nothing_and_a_slow_stage_that_fails_has_its_line(monkeypatch
         advance()
         raise KeyError
     assert stream.getvalue() == 2 * "fits: 1 of 2, 0.0 s\n"
+
+
+def test_a_stage_that_does_not_go_on_has_lines_too():
+    said = threading.Event()
+    told: list[str] = []
+
+    def write(line: str) -> None:
+        told.append(line)
+        said.set()
+
+    progress = plain_lines(write, clock=Clock(), pulse=0.001)
+    with progress("passes", 2), progress("checks", 1):
+        assert said.wait(60)
+    assert told[0].startswith("checks: 0 of 1, "), "of the innermost stage"
+    assert told[-2].startswith("checks: ") and told[-1].startswith("passes: ")

@@ -20,7 +20,7 @@ from onnx_compress.compiler.pipeline.data import Feeds
 from onnx_compress.compiler.pipeline.manager import PassManager
 from onnx_compress.passes.cleanup import Cleanup
 from onnx_compress.runtime import verify
-from onnx_compress.runtime.verify import Verify, relative_error
+from onnx_compress.runtime.verify import Verify, first_feeds, relative_error
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,19 @@ def test_figures_on_real_inputs():
     first, second = run(classifier(), Scale(0.5), Scale(-1.0), data=data)
     assert first.figures == {"relative_error": pytest.approx(0.5)}
     assert second.figures == {"relative_error": pytest.approx(2.0)}
-    assert data.taken == 6  # three runs of two batches: the outputs after a pass are those before the next
+    assert (
+        data.taken == 9
+    )  # three runs, of a look at the size and two batches each: what comes after is before the next
+
+
+@pytest.mark.parametrize(("values", "count"), [(8, 8), (2**19, 4), (2**21, 2)])
+def test_fewer_samples_are_compared_where_they_are_large(values: int, count: int):
+    class Few(Rows):
+        def batches(self, size: int) -> Iterator[Feeds]:
+            for start in range(0, len(self.rows), size):
+                yield {"x": np.broadcast_to(np.float32(0), (len(self.rows[start : start + size]), values))}
+
+    assert sum(len(feeds["x"]) for feeds in first_feeds(Few(normal(20, 1)), 8)) == count
 
 
 def test_an_exact_pass_may_round():
