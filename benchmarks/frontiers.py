@@ -53,10 +53,9 @@ def points(networks: Iterable[str], methods: Sequence[str], shares: Sequence[str
     return list({tuple(point.values()): point for point in found}.values())
 
 
-def compressed(source: Path, images: Path, small: Path, spec: str, limit: float) -> Line:
-    """The report's figures of one run of the command line, or why there is none."""
+def reported(source: Path, images: Path, small: Path, spec: str, limit: float) -> Line:
+    """The report of one run of the command line, or why there is none."""
     command = [sys.executable, "-m", "onnx_compress", str(source), "--data", str(images), "-p", spec]
-    started = time.monotonic()
     try:
         done = subprocess.run(
             [*command, "-o", str(small), "--overwrite", "--quiet", "--json"],
@@ -69,7 +68,15 @@ def compressed(source: Path, images: Path, small: Path, spec: str, limit: float)
         return {"failed": f"more than {limit:g} s"}
     if done.returncode:
         return {"failed": (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1][:LONGEST_REASON]}
-    report = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def compressed(source: Path, images: Path, small: Path, spec: str, limit: float) -> Line:
+    """Figures of one run."""
+    started = time.monotonic()
+    report = reported(source, images, small, spec, limit)
+    if "failed" in report:
+        return report
     before, after = (report[side]["latency"]["ms"] for side in ("before", "after"))
     macs = report["after"]["macs"] / report["before"]["macs"]
     return {"ms": after, "ms_before": before, "macs": macs, "seconds": round(time.monotonic() - started, 1)}
