@@ -19,7 +19,7 @@ from ..compiler.report.formatting import counted
 from ..compiler.report.sizes import ESTIMATED
 from ..passes.budgets.budgeted_pass import BudgetedPass
 from ..passes.budgets.file_size import network_ms
-from ..runtime.time_after_passes import estimated_ms
+from ..runtime.time_after_passes import estimated_ms, without_exact
 
 SAME = 5e-3
 """A step that changes the time by less is none."""
@@ -44,7 +44,8 @@ def time_steps(
     """
     if before is None or after is None:
         return
-    found = [(_came_in(before), before.ms), ("in INT8", estimated_ms(original, replace(ctx, following=passes)))]
+    in_int8 = estimated_ms(original, without_exact(replace(ctx, following=passes)))
+    found = [(_came_in(before), before.ms), ("in INT8", in_int8)]
     found += [(_done(record), record.figures.get(ESTIMATED)) for record in records]
     last = 0.0
     for step, ms in [*found, ("as it is written", after.ms)]:

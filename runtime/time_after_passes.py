@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
@@ -22,7 +23,7 @@ class TimeAfterPasses(Instrument):
     """Adds the estimate, in milliseconds, to the record of each pass that does something, where it is known."""
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
-        ms = None if record.idle else estimated_ms(model.graph, ctx)
+        ms = None if record.idle else estimated_ms(model.graph, without_exact(ctx))
         if ms is not None:
             record.figures[ESTIMATED] = ms
 
@@ -36,3 +37,8 @@ def estimated_ms(graph: gs.Graph, ctx: Context) -> float | None:
         with suppress(UnknownShape):
             return model.graph(graph, network_shapes(graph, ctx))
     return None
+
+
+def without_exact(ctx: Context) -> Context:
+    """Without the passes behind the running one that only merge layers: what they will save is theirs."""
+    return replace(ctx, following=[entry for entry in ctx.following if not entry.exact])
