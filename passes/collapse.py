@@ -18,8 +18,8 @@ By the estimate for the Xavier, milliseconds in INT8 without and with it:
     MobileNetV2              0.926, 0.884    2
     DeepLab v3, MobileNetV2  1.063, 1.038    1
 
-EfficientNet-Lite0, `depth:latency=0.687ms,collapse,quantize`: two blocks go, two pairs merge, three of Convs join: 0.677
-ms, 0.74 of the time that INT8 alone takes, top-1 88.2 of 91.8 on 500 pictures that nothing was fitted to.
+EfficientNet-Lite0, `depth:latency=0.687ms,collapse,quantize`: two blocks go, two pairs merge, three of Convs join:
+0.677 ms, 0.74 of the time that INT8 alone takes, top-1 88.2 of 91.8 on 500 pictures that nothing was fitted to.
 
 Put it behind passes that choose filters, ranks or blocks (it would undo a `basis` that saves no time), and before
 `quantize`.
