@@ -4,7 +4,7 @@
 
 `build(name)` gives a model with input (N, 3, 224, 224) and He-normal weights; `weights="none"` leaves the big weights
 out (they become inputs), which is enough for shapes and costs: VGG-16 then takes kilobytes instead of 0.55 GB. The
-tests hold parameters and MACs against the published figures.
+tests hold parameters and MACs against the published figures. `mobile_networks` and `detectors` have more.
 
 AlexNet (arXiv:1404.5997), SqueezeNet (arXiv:1602.07360), ResNet (arXiv:1512.03385, stride in the 3x3 of a bottleneck),
 VGG (arXiv:1409.1556), DenseNet (arXiv:1608.06993), MobileNet-v1 and v2 (arXiv:1704.04861, 1801.04381; ReLU for ReLU6),
@@ -14,7 +14,7 @@ MnasNet-B1 (arXiv:1807.11626).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
 from typing import Any, Literal
@@ -24,18 +24,19 @@ import onnx
 from onnx import helper, numpy_helper
 
 Weights = Literal["random", "none"]
+Activation = Literal["Relu", "HardSwish", "SiLU", "none"]
 SMALL = 1024
 
 
 class Network:
     """Appends layers; every method takes and gives the name of a tensor."""
 
-    def __init__(self, weights: Weights, seed: int, batchnorm: bool = True):
+    def __init__(self, weights: Weights, seed: int, batchnorm: bool = True, side: int = 224):
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
-        self.inputs = [helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, ["N", 3, 224, 224])]
+        self.inputs = [helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, ["N", 3, side, side])]
         self.channels: dict[str, int] = {"input": 3}
-        self._weights, self._batchnorm = weights, batchnorm
+        self._weights, self._batchnorm, self._named = weights, batchnorm, set[str]()
         self._rng = np.random.default_rng(seed)
 
     def node(self, op: str, inputs: list[str], channels: int | None = None, **attrs: Any) -> str:
@@ -45,7 +46,10 @@ class Network:
         return name
 
     def weight(self, name: str, *shape: int) -> str:
-        """He-normal; as an input without values where the weights are left out."""
+        """He-normal; as an input without values where the weights are left out. A name that is known is shared."""
+        if name in self._named:
+            return name
+        self._named.add(name)
         if self._weights == "none" and prod(shape) > SMALL:
             self.inputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
         else:
@@ -55,12 +59,16 @@ class Network:
         return name
 
     def constant(self, name: str, values: np.ndarray) -> str:
-        self.initializers.append(numpy_helper.from_array(values.astype(np.float32), name))
+        """In FP32, but for sizes and indices in INT64. A name that is known is shared."""
+        if name not in self._named:
+            self._named.add(name)
+            stored = values if values.dtype == np.int64 else values.astype(np.float32)
+            self.initializers.append(numpy_helper.from_array(stored, name))
         return name
 
     def conv(self, x: str, n: int, k: int, stride: int = 1, pad: int | None = None, **options: Any) -> str:
-        """A Conv of n filters k x k, pad (k - 1) / 2 unless given; options: group, bias."""
-        group, base = options.get("group", 1), f"conv{len(self.nodes)}"
+        """A Conv of n filters k x k, pad (k - 1) / 2 unless given; options: group, bias, name of its weights."""
+        group, base = options.get("group", 1), options.get("name", f"conv{len(self.nodes)}")
         inputs = [x, self.weight(f"{base}.weight", n, self.channels[x] // group, k, k)]
         if options.get("bias", False):
             inputs.append(self.constant(f"{base}.bias", np.zeros(n)))
@@ -79,11 +87,25 @@ class Network:
     def relu(self, x: str) -> str:
         return self.node("Relu", [x])
 
+    def activate(self, x: str, activation: Activation) -> str:
+        if activation == "SiLU":
+            return self.node("Mul", [x, self.node("Sigmoid", [x])])
+        return x if activation == "none" else self.node(activation, [x])
+
     def conv_relu(self, x: str, n: int, k: int, stride: int = 1, pad: int | None = None) -> str:
         return self.relu(self.conv(x, n, k, stride, pad, bias=True))
 
+    def conv_bn(self, x: str, n: int, k: int, stride: int = 1, group: int = 1, act: Activation = "none") -> str:
+        return self.activate(self.bn(self.conv(x, n, k, stride, group=group)), act)
+
     def conv_bn_relu(self, x: str, n: int, k: int, stride: int = 1, group: int = 1) -> str:
-        return self.relu(self.bn(self.conv(x, n, k, stride, group=group)))
+        return self.conv_bn(x, n, k, stride, group, "Relu")
+
+    def concat(self, maps: Sequence[str]) -> str:
+        """Over the channels."""
+        if len(maps) == 1:
+            return maps[0]
+        return self.node("Concat", list(maps), sum(self.channels[x] for x in maps), axis=1)
 
     def pool(self, x: str, k: int, stride: int, pad: int = 0, ceil: int = 0, op: str = "MaxPool") -> str:
         return self.node(op, [x], kernel_shape=[k, k], strides=[stride] * 2, pads=[pad] * 4, ceil_mode=ceil)
@@ -99,10 +121,15 @@ class Network:
     def classify(self, x: str) -> str:
         return self.gemm(self.flatten(self.node("GlobalAveragePool", [x])), 1000)
 
-    def finish(self, x: str, name: str) -> onnx.ModelProto:
-        self.nodes[-1].output[0] = "logits"
-        output = helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["N", self.channels[x]])
-        graph = helper.make_graph(self.nodes, name, self.inputs, [output], self.initializers)
+    def finish(self, found: str | Sequence[str], name: str) -> onnx.ModelProto:
+        """With the last tensor as `logits`, or with these maps as outputs."""
+        if isinstance(found, str):
+            self.nodes[-1].output[0] = "logits"
+            outputs = [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["N", self.channels[found]])]
+        else:
+            sizes = {x: ["N", self.channels[x], None, None] for x in found}
+            outputs = [helper.make_tensor_value_info(x, onnx.TensorProto.FLOAT, size) for x, size in sizes.items()]
+        graph = helper.make_graph(self.nodes, name, self.inputs, outputs, self.initializers)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
@@ -133,7 +160,7 @@ def squeezenet(net: Network, first: tuple[int, int, int], pools: tuple[int, ...]
         x = net.pool(x, 3, 2, ceil=1) if fire in pools else x
         s = net.conv_relu(x, squeeze, 1)
         wide = [net.conv_relu(s, 4 * squeeze, k) for k in (1, 3)]
-        x = net.node("Concat", wide, 8 * squeeze, axis=1)
+        x = net.concat(wide)
     return net.flatten(net.node("GlobalAveragePool", [net.conv_relu(x, 1000, 1)]))
 
 
@@ -168,18 +195,12 @@ def densenet(net: Network, repeats: tuple[int, ...], growth: int = 32) -> str:
     for block, repeat in enumerate(repeats):
         maps = [x]
         for _ in range(repeat):
-            bottleneck = net.conv(net.relu(net.bn(_concat(net, maps))), 4 * growth, 1)
+            bottleneck = net.conv(net.relu(net.bn(net.concat(maps))), 4 * growth, 1)
             maps.append(net.conv(net.relu(net.bn(bottleneck)), growth, 3))
-        x = net.relu(net.bn(_concat(net, maps)))
+        x = net.relu(net.bn(net.concat(maps)))
         if block < len(repeats) - 1:
             x = net.pool(net.conv(x, net.channels[x] // 2, 1), 2, 2, op="AveragePool")
     return net.classify(x)
-
-
-def _concat(net: Network, maps: list[str]) -> str:
-    if len(maps) == 1:
-        return maps[0]
-    return net.node("Concat", maps, sum(net.channels[x] for x in maps), axis=1)
 
 
 def mobilenet_v1(net: Network) -> str:
@@ -202,7 +223,7 @@ def mobilenet_v2(net: Network) -> str:
 
 def mnasnet(net: Network, width: float) -> str:
     """MnasNet-B1, its channels times `width`, in eights and at least nine tenths of that."""
-    stem, first, *rest = (_eights(width * n) for n in (32, 16, 24, 40, 80, 96, 192, 320))
+    stem, first, *rest = (eights(width * n) for n in (32, 16, 24, 40, 80, 96, 192, 320))
     x = net.conv_bn_relu(net.conv_bn_relu("input", stem, 3, 2), stem, 3, group=stem)
     x = net.bn(net.conv(x, first, 1))
     plan = [(3, 3, 3, 2), (5, 3, 3, 2), (5, 6, 3, 2), (3, 6, 2, 1), (5, 6, 4, 2), (3, 6, 1, 1)]
@@ -220,7 +241,8 @@ def _inverted(net: Network, x: str, n: int, kernel: int, stride: int, expansion:
     return net.node("Add", [y, x]) if stride == 1 and net.channels[x] == n else y
 
 
-def _eights(value: float) -> int:
+def eights(value: float) -> int:
+    """The nearest multiple of 8 that is at least nine tenths of `value`."""
     nearest = max(8, int(value + 4) // 8 * 8)
     return nearest if nearest >= 0.9 * value else nearest + 8
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from math import prod
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,7 @@ from builders import normal, run
 from onnx_compress.compiler.graph.io import from_proto
 from onnx_compress.compiler.graph.shapes import infer_shapes
 
-SOURCE = Path(__file__).parents[1] / "benchmarks" / "architectures.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PUBLISHED = {  # parameters; GMACs (torchvision's model table; MobileNet: arXiv:1704.04861 and Keras)
     "alexnet": (61_100_840, 0.71),
     "squeezenet1_0": (1_248_424, 0.82),
@@ -38,13 +39,39 @@ PUBLISHED = {  # parameters; GMACs (torchvision's model table; MobileNet: arXiv:
 }
 
 
+ROUNDED = {  # millions of parameters; GMACs (the papers; MLPerf inference: bytes of the model, operations)
+    "mobilenet_v3_small": (2.54, 0.056),
+    "mobilenet_v3_large": (5.48, 0.219),
+    "mixnet_s": (4.1, 0.256),
+    "mixnet_m": (5.0, 0.360),
+    "mixnet_l": (7.3, 0.565),
+    "yolox_s": (9.0, 13.4),
+    "yolox_m": (25.3, 36.9),
+    "yolox_l": (54.2, 77.8),
+    "ssd_resnet34": (20.0, 216.5),
+    "retinanet_resnext50": (37.0, None),
+}
+
+
+def load(name: str) -> ModuleType:
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+        assert spec is not None and spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
 @pytest.fixture(scope="module")
 def architectures() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("architectures", SOURCE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("architectures")
+
+
+@pytest.fixture(scope="module")
+def others(architectures: ModuleType) -> dict[str, ModuleType]:
+    """The module of each network of the other two."""
+    mobile, detectors = load("mobile_networks"), load("detectors")
+    return dict.fromkeys(mobile.MOBILE_NETWORKS, mobile) | dict.fromkeys(detectors.DETECTORS, detectors)
 
 
 def parameters(proto: onnx.ModelProto) -> int:
@@ -70,6 +97,23 @@ def test_published_figures(architectures: ModuleType, name: str):
 
 def test_every_architecture_is_checked(architectures: ModuleType):
     assert set(PUBLISHED) == set(architectures.ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_published_figures_of_mobile_networks_and_detectors(others: dict[str, ModuleType], name: str):
+    proto = others[name].build(name, weights="none")
+    millions, gmacs = ROUNDED[name]
+    assert parameters(proto) / 1e6 == pytest.approx(millions, rel=0.01)
+    assert gmacs is None or macs(proto) / 1e9 == pytest.approx(gmacs, rel=0.07)
+
+
+def test_every_mobile_network_and_detector_is_checked(others: dict[str, ModuleType]):
+    assert set(ROUNDED) == set(others)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "mixnet_s", "yolox_s"])
+def test_mobile_networks_and_detectors_are_valid(others: dict[str, ModuleType], name: str):
+    onnx.checker.check_model(others[name].build(name), full_check=True)
 
 
 def test_random_weights_run_and_keep_the_signal(architectures: ModuleType):
