@@ -21,6 +21,12 @@ def _targets() -> list[str]:
     return list(TARGETS)
 
 
+def _power_modes() -> list[str]:
+    from ..compiler.costs.latency import DEVICES
+
+    return list(dict.fromkeys(mode for device in DEVICES.values() for mode in device.modes))
+
+
 def _presets() -> list[str]:
     from ..runtime.preprocess import PRESETS
 
@@ -37,7 +43,7 @@ COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
     "target": _targets,
     "preprocess": _presets,
     "metric": _metrics,
-    "power_mode": lambda: ["MAXN", "30W", "15W", "10W"],
+    "power_mode": _power_modes,
 }
 
 Data = Annotated[str, typer.Option(help=flag_of(FIELDS["data"]).help, rich_help_panel=DATA)]

@@ -88,7 +88,8 @@ class RunOptions:
         legalize: last write the model as the target's engine reads it, and refuse one that it cannot take.
         plugin_operators: operators that the engine has plug-ins for.
         shapes: sizes of inputs that the model leaves open, at which costs are counted; those of the data if not given.
-        power_mode: of the device, for estimated latencies: MAXN, 30W, 15W or 10W on a Xavier.
+        power_mode: of the device, for estimated latencies: MAXN, 30W, 15W or 10W on a Xavier, MAXN, 50W, 30W or 15W on
+            an Orin.
         jobs: processes that share work that can be split, at most one per core, -1: as many; the result is the same.
         cluster: dask://host:port or ray://host:port, to share it with other machines.
         memory: bytes, or "2GB": how far the process may grow while it works on samples. More of them wait in temporary
@@ -102,7 +103,9 @@ class RunOptions:
     output: str | None = _option(
         None, "Default: MODEL.compressed.onnx beside the input; - is stdout.", WRITTEN, "--output", "-o", kind=Path
     )
-    target: str = _option("xavier", "xavier, xavier-8.2, -8.0, -dla, trt10 or ort.", ENGINE, decides=True)
+    target: str = _option(
+        "xavier", "xavier, xavier-8.2, -8.0, -dla, orin, orin-10.3, trt10 or ort.", ENGINE, decides=True
+    )
     data: object = _option(None, ".npz, .npz#ARRAY, .npy, a folder of images, or file.py:function.", DATA, kind=str)
     samples: int | None = _option(DEFAULT_SAMPLES, "How many samples are used, counted from the first.", DATA, least=1)
     labels: str | np.ndarray | None = _option(None, "The array of the labels, for accuracy.", DATA, kind=str)  # noqa: RUF009
@@ -137,7 +140,7 @@ class RunOptions:
         (), "NAME:1x3x224x224 of an open input, for costs; default: that of the data.", ENGINE, decides=True
     )
     power_mode: str = _option(
-        "MAXN", "Power mode of the device, for estimated latencies: MAXN, 30W, 15W or 10W.", ENGINE, decides=True
+        "MAXN", "Power mode of the device, for estimated latencies: MAXN, 50W, 30W, 15W or 10W.", ENGINE, decides=True
     )
     jobs: int = _option(1, "Processes that share the work, at most one per core; -1: as many.", WORK, least=-1)
     cluster: str | None = _option(None, "dask://host:port or ray://host:port: workers that share the work.", WORK)

@@ -1,5 +1,10 @@
 """What each deployment target accepts, as data.
 
+What an engine reads goes by the version of TensorRT, whatever the device. A file for `orin` suits TensorRT 8.6 of
+JetPack 6.0, too, but for the version in a calibration cache. `orin-10.3` has the opsets of TensorRT 10.0 to 10.8, and
+no latency: none that was published is of TensorRT 10, and an engine that is strongly typed runs in FP32 what the model
+states in FP32. The DLA of an Orin has other limits than that of a Xavier, and is no target.
+
 Sources: the onnx-tensorrt parser and trtexec at the named version (opset and IR caps, Q/DQ rules, flags), NVIDIA's
 TensorRT developer guide (channel multiples of the tensor cores, DLA), and the JetPack release notes (versions).
 """
@@ -69,6 +74,18 @@ XAVIER = Target(
     device="xavier",
 )
 
+TRT10 = Target(
+    name="trt10",
+    description="TensorRT 10.16",
+    tensorrt=(10, 16),
+    max_opset=24,
+    max_ir=12,
+    quantization="int8-dq",
+    int8_multiple=32,
+    half_multiple=8,
+    group_multiple=4,
+)
+
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
@@ -98,17 +115,21 @@ TARGETS: dict[str, Target] = {
             quantization="cache",
             dla=True,
         ),
-        Target(
-            name="trt10",
-            description="TensorRT 10.16",
-            tensorrt=(10, 16),
-            max_opset=24,
-            max_ir=12,
-            quantization="int8-dq",
-            int8_multiple=32,
-            half_multiple=8,
-            group_multiple=4,
+        replace(
+            XAVIER,
+            name="orin",
+            description="TensorRT 8.5.2 on Jetson AGX Orin (JetPack 5.1)",
+            device="orin",
         ),
+        replace(
+            TRT10,
+            name="orin-10.3",
+            description="TensorRT 10.3 on Jetson AGX Orin (JetPack 6.1 and 6.2)",
+            tensorrt=(10, 3),
+            max_opset=20,
+            max_ir=9,
+        ),
+        TRT10,
         Target(
             name="ort",
             description="onnxruntime on this machine",

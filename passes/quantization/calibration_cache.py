@@ -31,7 +31,7 @@ from .activation_grids import activation_spread
 
 JOINED = MOVES | {"Concat"}
 ELEMENTWISE = frozenset(("Add", "Sub", "Mul", "Min", "Max", "Sum"))
-TARGETS = "one of the xavier targets does, the others take form=pairs"
+TARGETS = "those of TensorRT 8 do, the others take form=pairs"
 PER_LAYER = "form=pairs, or give the engine its --layerPrecisions"
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 

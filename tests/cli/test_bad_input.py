@@ -324,7 +324,7 @@ def test_values_out_of_range(refuse: Refusal):
 
 
 def test_wrong_usage(refuse: Refusal):
-    refuse(2, "unknown target 'orin'", "xavier", options=("--target", "orin"))
+    refuse(2, "unknown target 'nano'", "xavier", options=("--target", "nano"))
     refuse(2, "--include", options=("--include", "("))
     refuse(2, "--nonsense", options=("--nonsense",))
     refuse(2, "--samples", options=("--samples", "0"))

@@ -56,6 +56,8 @@ def test_the_versions_of_what_it_stands_on(capsys: pytest.CaptureFixture[str]):
         (["ben"], "bench"),
         (["m.onnx", "--targ"], "--target"),
         (["m.onnx", "--target", "xavier-d"], "xavier-dla"),
+        (["m.onnx", "--target", "orin-"], "orin-10.3"),
+        (["m.onnx", "--power-mode", "5"], "50W"),
         (["m.onnx", "-p", "prune,quan"], "prune,quantize"),
         (["bisect", "m.onnx", "--preprocess", "cif"], "cifar10"),
         (["m.onnx", "-p", "basis", ":", "ma"], "macs="),

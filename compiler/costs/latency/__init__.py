@@ -4,10 +4,12 @@
 `devices` and `constants` are data. `conv_ms` prices one Conv without a graph. It is an estimate of the GPU's time for
 one sample at the full clock of the mode: no copies to and from the host, no waiting.
 
-Nothing was measured by this project: four constants are fitted to the published FP16 latencies of 12 networks
-(`benchmarks/fit_latency.py`).
+Nothing was measured by this project: constants are fitted to what others published (`benchmarks/fit_latency.py`).
+
+Jetson AGX Xavier: four constants, FP16 latencies of 12 networks.
 
     each network from the fit to the 11 others    8 % (root mean square), at most 21 % (SqueezeNet 1.1, too slow)
+    each of 4 families from the others            21 %, at most 37 % (VGG-19, too slow)
     in no fit: DenseNet-121 FP16                  11 % too slow
     in no fit: MobileNet-v2, MnasNet 0.5, 0.75, 1, 1.3 FP16    8, 15, 6 % too slow, 1, 7 % too fast
     in no fit: ResNet-50, MobileNet-v1 INT8       16 % too slow, 21 % too fast
@@ -15,7 +17,9 @@ Nothing was measured by this project: four constants are fitted to the published
 What narrower layers save is underestimated where kernels are small: a MnasNet of half the width takes 0.76 of the time
 of the whole one as published, 0.88 by the estimate; of 0.75 the width 0.89 and 0.95, of 1.3 1.16 and 1.09. Tables
 differ by as much as the model does: in one of JetPack 4.6, ResNet-34 and 50 take 1.80 and 2.56 times what ResNet-18
-does, 1.87 and 2.19 times by the estimate, and ResNet-18 takes a fifth less there than in the table of the fit.
+does, 1.87 and 2.19 times by the estimate, and ResNet-18 takes a fifth less there than in the table of the fit. The four
+constants fitted to eight networks of that table alone give a kernel 7 us instead of 19 and MnasNet's widths 0.75, 0.91
+and 1.21; each network is 4 % off from the fit to the others, ResNet-50 in INT8 8 % too fast, MobileNet-v1 40 %.
 
 What was tried, by the leave-one-out error (root mean square, greatest):
 
@@ -25,8 +29,25 @@ What was tried, by the leave-one-out error (root mean square, greatest):
     this model with the input's 3 channels up to 4 instead of 8                10 %, 28 %
     in-sample only: several tile sizes, products split along their depth       no better
 
-INT8, FP32, other modes and grouped layers rest on the device's ratios alone. Two kernels never overlap here, and a
-tactic that the builder might find for one shape is not known. Rank and compare with it; measure before you promise.
+Jetson AGX Orin: the same model; the share of the peak is that of the Xavier, three constants are fitted to FP16
+latencies of 8 networks (JetPack 5.0.1: ResNet-18, 34, 50, MobileNet-v3 small and large, YOLOX-s, m, l). A kernel costs
+7 us, as on the Xavier by the same table. The share of the bandwidth is nearly 1, presumably since the cache holds maps.
+
+    each network from the fit to the 7 others     6 %, at most 10 % (ResNet-34, too slow)
+    each of 3 families from the others            6 %, at most 13 % (ResNet-34, too slow)
+    in no fit: MixNet-s, m, l FP16                10, 8 % too slow, 1 % too fast
+    in no fit: ResNet-50, SSD-ResNet-34, RetinaNet INT8    25, 13 % too slow, 17 % too fast
+    ResNet-50 INT8 at 0.72 of the GPU's clock     1.32 times the time as published, 1.32 by the estimate
+    SSD-ResNet-34 INT8 at 0.64 of it              1.51 times as published, 1.55 by the estimate
+
+With all four constants fitted each network is 7 % off, at most 12 %, but ResNet-34 84 % where all ResNets are left out:
+the others do not tell the peak from the time of a tile. The constants of the Xavier at the Orin's clocks and units are
+37 to 140 % too slow. What a smaller network saves is told within 12 %: MixNet-s and m take 0.66 and 0.86 of the time of
+MixNet-l as published, 0.73 and 0.94 by the estimate; ResNet-18 0.60 of that of ResNet-34, 0.54 by the estimate.
+
+INT8, FP32, other modes and, on the Xavier, grouped layers rest on the device's ratios alone. Two kernels never overlap
+here, and a tactic that the builder might find for one shape is not known. Rank and compare with it; measure before you
+promise.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ class Constants:
         serial: nanoseconds that a tile needs for one element of depth in FP16, however few tiles there are.
         small_overhead: microseconds of any other kernel; not fitted. The published times of tiny kernels on the device
             (softmax 4.4 to 8.6, reformatting 3.8 to 8.5, mean 5.5; forums.developer.nvidia.com/t/77379).
-        error: root mean square of the relative errors of the 12 FP16 networks, each left out of the fit.
-        int8_error: the same for the two INT8 networks, which no constant was fitted to.
+        error: root mean square of the relative errors of the FP16 networks, each left out of the fit.
+        int8_error: the same for the INT8 networks, which no constant was fitted to.
     """
 
     efficiency: float
@@ -38,5 +38,14 @@ CONSTANTS: dict[str, Constants] = {
         small_overhead=5.5,
         error=0.0796,
         int8_error=0.1847,
+    ),
+    "orin": Constants(
+        efficiency=0.7066,
+        bandwidth=0.9853,
+        overhead=6.8461,
+        serial=7.1828,
+        small_overhead=5.5,
+        error=0.0566,
+        int8_error=0.1875,
     ),
 }

@@ -107,7 +107,7 @@ class Speed:
         return hypot(work / (self._peak(precision) * share), depth * serial)
 
     def _peak(self, precision: Precision) -> float:
-        return self.constants.efficiency * self.mode.peak(precision)
+        return self.constants.efficiency * self.device.peak(self.mode, precision)
 
 
 @lru_cache

@@ -21,13 +21,18 @@ TYPES = {"FP32", "FP16", "BF16", "FP8", "FP4", "INT4", "INT8", "UINT8", "INT32",
         ("Einsum", "xavier-8.2"),
         ("HardSwish", "xavier"),
         ("OneHot", "xavier"),
-        ("Gelu", "trt10"),
+        ("Gelu", "orin-10.3"),
+        ("TopK", "xavier-8.0"),
     ],
 )
 def test_an_operator_is_there_from_its_version_on(op: str, since: str):
-    order = ["xavier-8.0", "xavier-8.2", "xavier", "trt10"]
+    order = ["xavier-8.0", "xavier-8.2", "xavier", "orin-10.3", "trt10"]
     there = [name for name in order if op in supported(find_target(name))]
     assert there == order[order.index(since) :]
+
+
+def test_the_device_is_all_one():
+    assert supported(find_target("orin")) == supported(find_target("xavier"))
 
 
 def test_an_operator_that_never_came():

@@ -29,7 +29,7 @@ def told(target: str, model: gs.Graph, **options: object) -> list[str]:
     return arguments(TARGETS[target], model, "m.onnx", "m.engine", EngineOptions(**options))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("target", ["xavier", "xavier-8.2", "xavier-8.0"])
+@pytest.mark.parametrize("target", ["xavier", "xavier-8.2", "xavier-8.0", "orin"])
 def test_precision_follows_the_model(target: str):
     assert told(target, graph()) == ["--onnx=m.onnx", "--saveEngine=m.engine", "--fp16"]
     assert told(target, graph(quantized=True)) == ["--onnx=m.onnx", "--saveEngine=m.engine", "--int8", "--fp16"]
@@ -40,8 +40,9 @@ def test_a_calibration_cache_needs_int8():
     assert told("trt10", graph(), calibration="m.cache")[2:] == ["--int8", "--fp16", "--calib=m.cache"]
 
 
-def test_a_newer_engine_takes_the_types_of_the_model():
-    assert told("trt10", graph())[2:] == told("trt10", graph(quantized=True))[2:] == ["--stronglyTyped"]
+@pytest.mark.parametrize("target", ["trt10", "orin-10.3"])
+def test_a_newer_engine_takes_the_types_of_the_model(target: str):
+    assert told(target, graph())[2:] == told(target, graph(quantized=True))[2:] == ["--stronglyTyped"]
 
 
 def test_a_chosen_precision_is_the_only_one():
@@ -110,7 +111,11 @@ def test_without_a_file_the_line_is_a_template():
 
 @pytest.mark.parametrize(
     ("target", "option"),
-    [("xavier-8.0", "--workspace=2048"), ("xavier-8.2", "--workspace=2048"), ("trt10", "--memPoolSize=workspace:2048")],
+    [
+        ("xavier-8.0", "--workspace=2048"),
+        ("xavier-8.2", "--workspace=2048"),
+        ("orin-10.3", "--memPoolSize=workspace:2048"),
+    ],
 )
 def test_the_workspace_is_spelled_as_the_version_knows_it(target: str, option: str):
     words = command_line(TARGETS[target], graph()).split()

@@ -17,11 +17,13 @@ from onnx_compress.compiler.costs.unknown import UnknownShape
 from onnx_compress.compiler.costs.workload import ConvWorkload
 from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.graph.io import from_proto
-from onnx_compress.compiler.graph.shapes import infer_shapes
-from onnx_compress.compiler.targets import TARGETS, XAVIER
+from onnx_compress.compiler.graph.shapes import infer_shapes, static_shapes
+from onnx_compress.compiler.targets import TARGETS, XAVIER, Target
 
 BENCHMARKS = Path(__file__).parents[4] / "benchmarks"
 NAMED = ("resnet18", "resnet34", "resnet50", "vgg16", "squeezenet1_0", "squeezenet1_1", "alexnet")
+ORIN = TARGETS["orin"]
+ORIN_NAMED = ("resnet18", "resnet34", "resnet50", "mobilenet_v3_small", "mobilenet_v3_large", "yolox_s")
 
 
 def load(name: str) -> ModuleType:
@@ -35,7 +37,8 @@ def load(name: str) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def fit() -> ModuleType:
-    load("architectures")
+    for name in ("architectures", "mobile_networks", "detectors", "published_latencies"):
+        load(name)
     return load("fit_latency")
 
 
@@ -43,49 +46,91 @@ def network(name: str, **options: bool) -> gs.Graph:
     return from_proto(load("architectures").build(name, weights="none", **options)).graph
 
 
-def latency(graph: gs.Graph, mode: str = "MAXN", precision: PrecisionRequest = "auto") -> Latency:
-    return estimate(graph, infer_shapes(graph), XAVIER, mode, precision)
+def latency(
+    graph: gs.Graph, mode: str = "MAXN", precision: PrecisionRequest = "auto", target: Target = XAVIER
+) -> Latency:
+    return estimate(graph, infer_shapes(graph), target, mode, precision)
 
 
 def layer(op: str, shape: tuple[int, ...], inputs: str = "float[1,16,8,8] x") -> Latency:
     return latency(model(f"g ({inputs}) => (float y) {{ y = {op}(x, w) }}", w=normal(*shape)).graph)
 
 
-def test_published_networks_rank_as_published(fit: ModuleType):
-    published = {name: fit.PUBLISHED[name][0] for name in NAMED}
-    estimates = {name: latency(network(name)).ms for name in NAMED}
-    assert sorted(NAMED, key=estimates.__getitem__) == sorted(NAMED, key=published.__getitem__, reverse=True)
-    for name, throughput in published.items():
-        assert estimates[name] == pytest.approx(1000 / throughput, rel=0.1)
+def milliseconds(fit: ModuleType, name: str, target: Target, precision: PrecisionRequest = "fp16") -> float:
+    graph = from_proto(fit.network(name)).graph
+    return estimate(graph, static_shapes(graph), target, "MAXN", precision).ms
+
+
+@pytest.mark.parametrize(("target", "named"), [(XAVIER, NAMED), (ORIN, ORIN_NAMED)], ids=["xavier", "orin"])
+def test_published_networks_rank_as_published(fit: ModuleType, target: Target, named: tuple[str, ...]):
+    published = fit.PUBLISHED[target.name].milliseconds
+    estimates = {name: milliseconds(fit, name, target) for name in named}
+    assert sorted(named, key=estimates.__getitem__) == sorted(named, key=published.__getitem__)
+    for name, ms in estimates.items():
+        assert ms == pytest.approx(published[name], rel=0.1)
 
 
 def test_published_ratios(fit: ModuleType):
     """Of networks that are in no fit, or of another table: in the right order, and within a sixth."""
-    for name, whole, published in fit.RATIOS:
-        ratio = latency(network(name), precision="fp16").ms / latency(network(whole), precision="fp16").ms
+    for name, whole, published in fit.PUBLISHED["xavier"].ratios:
+        ratio = milliseconds(fit, name, XAVIER) / milliseconds(fit, whole, XAVIER)
         assert (ratio < 1) == (published < 1)
         assert ratio == pytest.approx(published, rel=0.17)
         assert 0.4 < (1 - ratio) / (1 - published) < 1.15
 
 
 @pytest.mark.slow
-def test_each_network_is_within_a_quarter_when_the_fit_leaves_it_out(fit: ModuleType):
-    published = {name: 1000 / throughput for name, (throughput, _) in fit.PUBLISHED.items()}
-    networks = {name: fit.kernels(name, "fp16") for name in published}
-    errors = fit.left_out(networks, published)
-    assert max(map(abs, errors.values())) < 0.25
-    assert fit.rms(errors.values()) == pytest.approx(CONSTANTS["xavier"].error, abs=1e-3)
-    held = {name: published[name] * (1 + errors[name]) for name in NAMED}
-    assert sorted(NAMED, key=held.__getitem__) == sorted(NAMED, key=published.__getitem__)
+def test_published_ratios_on_the_orin(fit: ModuleType):
+    for name, whole, published in fit.PUBLISHED["orin"].ratios:
+        ratio = milliseconds(fit, name, ORIN) / milliseconds(fit, whole, ORIN)
+        assert (ratio < 1) == (published < 1)
+        assert ratio == pytest.approx(published, rel=0.12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("device", "alone", "together"), [("xavier", 0.25, 0.4), ("orin", 0.1, 0.13)])
+def test_errors_of_networks_that_the_fit_leaves_out(fit: ModuleType, device: str, alone: float, together: float):
+    table = fit.PUBLISHED[device]
+    how = fit.fitting(table)
+    published = table.milliseconds
+    assert sorted(sum(table.families, ())) == sorted(published)
+    errors = how.left_out(published, fit.alone(published))
+    assert max(map(abs, errors.values())) < alone
+    assert fit.rms(errors.values()) == pytest.approx(CONSTANTS[device].error, abs=1e-3)
+    assert max(map(abs, how.left_out(published, table.families).values())) < together
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["xavier", "orin"])
+def test_the_constants_are_those_of_the_fit(fit: ModuleType, device: str):
+    table, kept = fit.PUBLISHED[device], CONSTANTS[device]
+    how = fit.fitting(table)
+    found = how.fit(table.milliseconds)
+    for name in fit.START:
+        assert getattr(found, name) == pytest.approx(getattr(kept, name), rel=1e-3)
+    checks = [(how.estimate(fit.kernels(name, "int8"), kept), ms) for name, use, ms in table.checks if use == "int8"]
+    assert fit.rms(ms / published - 1 for ms, published in checks) == pytest.approx(kept.int8_error, abs=1e-3)
+    for name, precision, mhz, ratio in table.clocks:
+        works = fit.kernels(name, precision)
+        assert how.estimate(works, kept, mhz) / how.estimate(works, kept) == pytest.approx(ratio, rel=0.03)
+
+
+def test_the_orin_is_faster(fit: ModuleType):
+    for name in ("resnet18", "mobilenet_v2", "mnasnet0_5"):
+        graph = network(name)
+        for precision in ("int8", "fp16", "fp32"):
+            assert latency(graph, precision=precision, target=ORIN).ms < latency(graph, precision=precision).ms
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg16", "squeezenet1_1", "mobilenet_v1"])
 def test_precisions_and_modes(name: str):
     graph = network(name)
-    times = [latency(graph, precision=precision).ms for precision in ("int8", "fp16", "fp32")]
-    assert times == sorted(times)
-    modes = [latency(graph, mode).ms for mode in ("MAXN", "30W", "15W", "10W")]
-    assert modes == sorted(modes) and len(set(modes)) == 4
+    for target in (XAVIER, ORIN):
+        times = [latency(graph, precision=precision, target=target).ms for precision in ("int8", "fp16", "fp32")]
+        assert times == sorted(times)
+    for target, names in ((XAVIER, ("MAXN", "30W", "15W", "10W")), (ORIN, ("MAXN", "50W", "30W", "15W"))):
+        modes = [latency(graph, mode, target=target).ms for mode in names]
+        assert modes == sorted(modes) and len(set(modes)) == 4
 
 
 def test_folding_batch_norm_changes_no_time():

@@ -14,9 +14,10 @@ from onnx_compress.compiler.costs.workload import ConvWorkload
 from onnx_compress.compiler.errors import UsageError
 from onnx_compress.compiler.targets import TARGETS
 
-MODES = ("MAXN", "30W", "15W", "10W")
+MODES = {"xavier": ("MAXN", "30W", "15W", "10W"), "orin": ("MAXN", "50W", "30W", "15W")}
 sides, channels, kernels = st.integers(1, 112), st.integers(1, 600), st.sampled_from([1, 9, 25])
 precisions = st.sampled_from(["fp32", "fp16", "int8"])
+devices = st.sampled_from(sorted(DEVICES))
 
 
 def price(
@@ -28,29 +29,32 @@ def price(
     mode: str = "MAXN",
     group: int = 1,
     batch: int = 1,
+    device: str = "xavier",
 ) -> float:
     workload = ConvWorkload(c, n, (k,), group, side * side, side * side, batch=batch)
-    return conv_ms("xavier", mode, precision, workload)
+    return conv_ms(device, mode, precision, workload)
 
 
-@given(sides, channels, channels, kernels, st.integers(1, 64), precisions)
-def test_more_of_anything_is_never_faster(side: int, c: int, n: int, k: int, more: int, precision: Precision):
-    base = price(side, c, n, k, precision)
-    assert price(side, c + more, n, k, precision) >= base
-    assert price(side, c, n + more, k, precision) >= base
-    assert price(side + more, c, n, k, precision) >= base
-    assert price(side, c, n, k, precision, batch=1 + more) >= base
+@given(sides, channels, channels, kernels, st.integers(1, 64), precisions, devices)
+def test_more_of_anything_is_never_faster(
+    side: int, c: int, n: int, k: int, more: int, precision: Precision, device: str
+):
+    base = price(side, c, n, k, precision, device=device)
+    assert price(side, c + more, n, k, precision, device=device) >= base
+    assert price(side, c, n + more, k, precision, device=device) >= base
+    assert price(side + more, c, n, k, precision, device=device) >= base
+    assert price(side, c, n, k, precision, batch=1 + more, device=device) >= base
 
 
-@given(sides, channels, channels, kernels)
-def test_int8_is_not_slower_where_its_channels_are_full(side: int, c: int, n: int, k: int):
-    fp32, fp16, int8 = (price(side, 32 * c, n, k, precision) for precision in ("fp32", "fp16", "int8"))
+@given(sides, channels, channels, kernels, devices)
+def test_int8_is_not_slower_where_its_channels_are_full(side: int, c: int, n: int, k: int, device: str):
+    fp32, fp16, int8 = (price(side, 32 * c, n, k, use, device=device) for use in ("fp32", "fp16", "int8"))
     assert int8 <= fp16 <= fp32
 
 
-@given(sides, channels, channels, kernels, precisions)
-def test_every_mode_is_slower_than_the_one_above(side: int, c: int, n: int, k: int, precision: Precision):
-    times = [price(side, c, n, k, precision, mode) for mode in MODES]
+@given(sides, channels, channels, kernels, precisions, devices)
+def test_every_mode_is_slower_than_the_one_above(side: int, c: int, n: int, k: int, precision: Precision, device: str):
+    times = [price(side, c, n, k, precision, mode, device=device) for mode in MODES[device]]
     assert all(fast < slow for fast, slow in pairwise(times))
 
 
@@ -86,13 +90,23 @@ def test_a_large_conv_is():
     assert price(28, 512, 128, 1) + price(28, 128, 128, 9) + price(28, 128, 512, 1) < whole / 2
 
 
-def test_peaks_are_those_of_the_data_sheet():
-    mode = DEVICES["xavier"].mode("MAXN")
-    assert mode.peak("int8") / 1e9 == pytest.approx(22.6, abs=0.05)
-    assert mode.peak("fp16") / 1e9 == pytest.approx(11.3, abs=0.05)
-    assert mode.peak("fp32") / 1e9 == pytest.approx(1.41, abs=0.005)
-    assert mode.bandwidth / 1e6 == pytest.approx(136.5, abs=0.05)
-    assert tuple(DEVICES["xavier"].modes) == MODES
+@pytest.mark.parametrize(
+    ("name", "int8", "fp16", "fp32", "bandwidth"),
+    [("xavier", 22.6, 11.3, 1.41, 136.5), ("orin", 85.2, 42.6, 21.3, 204.7)],
+)
+def test_peaks_are_those_of_the_data_sheet(name: str, int8: float, fp16: float, fp32: float, bandwidth: float):
+    device = DEVICES[name]
+    mode = device.mode("MAXN")
+    assert device.peak(mode, "int8") / 1e9 == pytest.approx(int8, abs=0.05)
+    assert device.peak(mode, "fp16") / 1e9 == pytest.approx(fp16, abs=0.05)
+    assert device.peak(mode, "fp32") / 1e9 == pytest.approx(fp32, abs=0.05)
+    assert mode.bandwidth / 1e6 == pytest.approx(bandwidth, abs=0.05)
+    assert tuple(device.modes) == MODES[name]
+
+
+def test_the_cuda_cores_of_the_orin_compute_fp32_as_its_data_sheet_says():
+    device = DEVICES["orin"]
+    assert device.cuda_share["fp32"] * device.peak(device.fastest, "fp32") / 1e9 == pytest.approx(5.3, abs=0.05)
 
 
 def test_targets_pad_as_their_device_does():
