@@ -18,15 +18,16 @@ XAVIER = TARGETS["xavier"]
 
 @pytest.mark.parametrize("size", [(1, 64, 28, 28), (8, 64, 28, 28), (2, 64, 80, 80)])
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_a_conv_by_itself_takes_what_the_network_of_it_does(size: tuple[int, ...], precision: str) -> None:
+@pytest.mark.parametrize("device", ["xavier", "orin"])
+def test_a_conv_by_itself_takes_what_the_network_of_it_does(size: tuple[int, ...], precision: str, device: str) -> None:
     graph = builders.model(CONV, w=builders.normal(64, 64, 3, 3)).graph
     shapes = static_shapes(graph, {"x": size}, batched=True)
     seen = Foreseen(outline(graph, ["Conv_0"], False)) if precision == "int8" else Foreseen(graph)
-    model = DeviceLatencyModel(XAVIER, "xavier", precision, "MAXN", lambda _: seen)  # pyright: ignore[reportArgumentType]
+    model = DeviceLatencyModel(TARGETS[device], device, precision, "MAXN", lambda _: seen)  # pyright: ignore[reportArgumentType]
     (conv,) = find_convs(graph)
     workload = conv_workload(conv, shapes)
     assert (workload.batch, workload.positions_out) == (size[0], size[2] * size[3])
-    kernels = estimate(seen.graph, shapes_of_pairs(seen.graph, shapes), XAVIER).kernels
+    kernels = estimate(seen.graph, shapes_of_pairs(seen.graph, shapes), TARGETS[device]).kernels
     assert model.graph(graph, shapes) == sum(kernel.ms for kernel in kernels)
     assert model.conv(workload) == pytest.approx(kernels[-1].ms, rel=0.2), "its output is in half precision"
 
