@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from types import ModuleType
@@ -53,24 +53,17 @@ ROUNDED = {  # millions of parameters; GMACs (the papers; MLPerf inference: byte
 }
 
 
-def load(name: str) -> ModuleType:
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-        assert spec is not None and spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
 @pytest.fixture(scope="module")
-def architectures() -> ModuleType:
-    return load("architectures")
+def architectures() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield importlib.import_module("architectures")
 
 
 @pytest.fixture(scope="module")
 def others(architectures: ModuleType) -> dict[str, ModuleType]:
     """The module of each network of the other two."""
-    mobile, detectors = load("mobile_networks"), load("detectors")
+    mobile, detectors = map(importlib.import_module, ("mobile_networks", "detectors"))
     return dict.fromkeys(mobile.MOBILE_NETWORKS, mobile) | dict.fromkeys(detectors.DETECTORS, detectors)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -26,24 +26,20 @@ ORIN = TARGETS["orin"]
 ORIN_NAMED = ("resnet18", "resnet34", "resnet50", "mobilenet_v3_small", "mobilenet_v3_large", "yolox_s")
 
 
-def load(name: str) -> ModuleType:
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-        assert spec is not None and spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
+@pytest.fixture(scope="module", autouse=True)
+def benchmarks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield
 
 
 @pytest.fixture(scope="module")
 def fit() -> ModuleType:
-    for name in ("architectures", "mobile_networks", "detectors", "published_latencies"):
-        load(name)
-    return load("fit_latency")
+    return importlib.import_module("fit_latency")
 
 
 def network(name: str, **options: bool) -> gs.Graph:
-    return from_proto(load("architectures").build(name, weights="none", **options)).graph
+    return from_proto(importlib.import_module("architectures").build(name, weights="none", **options)).graph
 
 
 def latency(
