@@ -7,7 +7,8 @@ A layer of the second model answers for a layer of the first where
 3. or a report says that the node stands for that of the first model (`origins`); of several the last is taken.
 
 Rules 2 and 3 do not hold for a tensor that the first model knows as another layer's: the Conv that BatchNormalization
-was folded into writes what that wrote.
+was folded into writes what that wrote. What is stored shifted (`compiler.graph.quantization.shifts`) goes by the name
+that it had and is compared as it was; a result on the way to it is not.
 
     error   = ||a - b|| / ||a||        over all samples, a of the first model
     largest = max |a - b|
@@ -31,6 +32,7 @@ import onnx_graphsurgeon as gs
 from ..compiler.errors import CompressError
 from ..compiler.graph.comparable import comparable_tensors
 from ..compiler.graph.io import Model
+from ..compiler.graph.quantization.shifts import shifts_of, unshifted_name
 from ..compiler.pipeline.data import Data, Feeds, Progress, silent
 from ..runtime.quality.comparison import chosen
 from ..runtime.quality.distances import RelativeError
@@ -45,12 +47,18 @@ Order = Literal["worst", "network"]
 
 @dataclass(frozen=True)
 class Pair:
-    """Tensors that answer for each other: `node` and `op` of the first model make `first`."""
+    """Tensors that answer for each other: `node` and `op` of the first model make `first`; `second` is less by
+    `shift`."""
 
     node: str
     op: str
     first: str
     second: str
+    shift: float = 0.0
+
+    def unshifted(self, values: np.ndarray) -> np.ndarray:
+        """What `values` of the second stand for."""
+        return np.maximum(values + np.float32(self.shift), 0) if self.shift else values
 
 
 @dataclass(frozen=True)
@@ -184,7 +192,7 @@ def _measure(first: Model, second: Model, data: Data, every: list[_Measured], ba
             left, right = a.run(feeds), b.run(_renamed(feeds, first.graph, second.graph))
             count += len(next(iter(feeds.values())))
             for each in every:
-                each.add(left[each.pair.first], right[each.pair.second])
+                each.add(left[each.pair.first], each.pair.unshifted(right[each.pair.second]))
             advance()
     return count
 
@@ -202,17 +210,19 @@ def output_pairs(first: gs.Graph, second: gs.Graph) -> list[Pair]:
 
 def layer_pairs(first: gs.Graph, second: gs.Graph, origins: Mapping[str, str]) -> list[Pair]:
     """The floating-point tensors inside that answer for each other, in the order of the first model."""
-    made = {tensor.name for node in second.nodes for tensor in node.outputs}
+    made = {unshifted_name(tensor.name): tensor.name for node in second.nodes for tensor in node.outputs}
     named = {node.name: node.outputs[0].name for node in second.nodes if node.name and node.outputs}
     named |= {origins[node.name]: node.outputs[0].name for node in second.nodes if node.name in origins}
     known = {tensor.name for node in first.nodes for tensor in node.outputs}
-    named = {name: tensor for name, tensor in named.items() if tensor not in known}
-    ends, pairs = {tensor.name for tensor in first.outputs}, list[Pair]()
+    named = {name: tensor for name, tensor in named.items() if unshifted_name(tensor) not in known}
+    ends, shifts, pairs = {tensor.name for tensor in first.outputs}, shifts_of(second), list[Pair]()
     for node in first.nodes:
         for position, tensor in enumerate(node.outputs):
-            other = tensor.name if tensor.name in made else named.get(node.name) if position == 0 else None
-            if other is not None and tensor.name and tensor.name not in ends:
-                pairs.append(Pair(node.name, node.op, tensor.name, other))
+            other = made.get(tensor.name, named.get(node.name) if position == 0 else None)
+            if other is None or (unshifted_name(other) != other and other not in shifts):
+                continue
+            if tensor.name and tensor.name not in ends:
+                pairs.append(Pair(node.name, node.op, tensor.name, other, shifts.get(other, 0.0)))
     return pairs
 
 

@@ -1,14 +1,17 @@
 """What activations are rounded to in INT8: a grid for every tensor that gets a pair (`graph.quantization.qdq`).
 
-Tensors of a group share one, by what they hold together. Where kernels write INT8 (`qdq`, rule 10), the result of a
-layer can be rounded in front of a SiLU or another gate: its range is chosen by what is seen of that behind the gate
-(`gated`), and what is lost there counts as a loss of the layer.
+Tensors of a group share one, by what they hold together. Where activations are symmetric, what can be shifted
+(`graph.quantization.shifts`) has the grid of UINT8 with zero point 0, and a symmetric one beside it (`shifting`).
+
+Where kernels write INT8 (`qdq`, rule 10), the result of a layer can be rounded in front of a SiLU or another gate: its
+range is chosen by what is seen of that behind the gate (`gated`), and what is lost there counts as a loss of the layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,7 @@ import onnx_graphsurgeon as gs
 from ...compiler.graph.quantization.gates import Gate
 from ...compiler.graph.quantization.qdq import Placement, QuantizedTensor, clamped
 from ...compiler.graph.quantization.quantizers import Grid
+from ...compiler.graph.quantization.shifts import HALF, Shift, find_shifts
 from ...compiler.graph.weights import resolve
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
@@ -41,6 +45,8 @@ class ActivationGrids:
     percentile: float
     samples: int
     _found: dict[str, Grid] = field(default_factory=dict[str, Grid])
+    _unshifted: dict[str, Grid] = field(default_factory=dict[str, Grid])
+    _moved: dict[str, float] = field(default_factory=dict[str, float])
     _spreads: dict[str, Spread] = field(default_factory=dict[str, Spread])
     _behind_gates: dict[str, float] = field(default_factory=dict[str, float])
 
@@ -50,6 +56,19 @@ class ActivationGrids:
 
     def of(self, tensor: str) -> Grid | None:
         return self._found.get(tensor)
+
+    def unshifted(self, tensor: str) -> Grid | None:
+        """The one in a placement in which it cannot be shifted."""
+        return self._unshifted.get(tensor, self.of(tensor))
+
+    def shifts(self, graph: gs.Graph, placement: Placement) -> list[Shift]:
+        """What is shifted of a placement that is calibrated, `graph.quantization.shifts`."""
+        found = self._shiftable(graph, placement) if self._unshifted else []
+        return [each for each in found if each.group[0].tensor.name in self._unshifted]
+
+    def moved(self, layer: gs.Node) -> float:
+        """How far shifts move the biases of a layer, at most."""
+        return self._moved.get(layer.name, 0.0)
 
     def scale(self, tensor: gs.Tensor) -> float | None:
         """Of the pair that `tensor` gets, or that it comes from; None where it stays in float."""
@@ -80,8 +99,9 @@ class ActivationGrids:
         if not names and rows is None:
             return
         seen = histograms(self.graph, names, data, self.samples, self.ctx.progress, rows)
+        shifts = {id(shift.group): shift for shift in self._shiftable(graph, placement)}
         for group in groups:
-            self._calibrate_group(group, seen)
+            self._calibrate_group(group, seen, shifts.get(id(group)))
         self._calibrate_gated(graph, gates(graph, placement, groups) if self.ctx.target.quantizes_outputs else {}, data)
 
     def _is_calibrated(self, group: Group) -> bool:
@@ -89,12 +109,25 @@ class ActivationGrids:
         grids = {self._found.get(entry.tensor.name) for entry in group}
         return len(grids) == 1 and None not in grids
 
-    def _calibrate_group(self, group: Group, seen: Mapping[str, Histogram]) -> None:
+    def _shiftable(self, graph: gs.Graph, placement: Placement) -> list[Shift]:
+        """The DLA takes no pairs: what makes ranges of them counts on no saturation."""
+        target = self.ctx.target
+        return [] if target.asymmetric_activations or target.dla else find_shifts(graph, placement)[0]
+
+    def _calibrate_group(self, group: Group, seen: Mapping[str, Histogram], shift: Shift | None) -> None:
         name, own = group[0].tensor.name, settings(self.ctx, group)
         total = seen[name]
         for entry in group[1:]:
             total.merge(seen[entry.tensor.name])
-        grid, top = self._grid(total, own.get("method", self.method), own.get("percentile", self.percentile))
+        method, percentile = own.get("method", self.method), own.get("percentile", self.percentile)
+        grid, top = self._grid(total, method, percentile, self.ctx.target.asymmetric_activations)
+        for entry in group:
+            self._unshifted.pop(entry.tensor.name, None)
+        if shift is not None:
+            self._unshifted.update((entry.tensor.name, grid) for entry in group)
+            grid, top = self._grid(total, method, percentile, unsigned=True)
+            for layer in (*shift.writers, *shift.sums):
+                self._moved[layer.name] = self._moved.get(layer.name, 0.0) + HALF * grid.scale
         self._found.update((entry.tensor.name, grid) for entry in group)
         self._spreads[name] = activation_spread(name, total, top)
 
@@ -107,24 +140,24 @@ class ActivationGrids:
             f, values, grid = gate_function(graph, gate), seen[name], self._found[name]
             own = settings(self.ctx, [QuantizedTensor(gate.tensor, [(node, 0) for node in gate.nodes])])
             if own.get("method", self.method) == "mse":
-                grid = gated_grid(values, f, grid, self._between)
+                grid = gated_grid(values, f, grid, partial(_between, unsigned=self.ctx.target.asymmetric_activations))
             self._found[name], self._behind_gates[name] = grid, gated_loss(values, f, grid)
             reach = max(abs(end) for end in grid.ends)
             self._spreads[name] = replace(self._spreads[name], low=reach, high=reach)
 
-    def _grid(self, seen: Histogram, method: Method, percentile: float) -> tuple[Grid, float]:
+    def _grid(self, seen: Histogram, method: Method, percentile: float, unsigned: bool) -> tuple[Grid, float]:
         """The grid of a tensor and how far it reaches."""
-        unsigned = self.ctx.target.asymmetric_activations
         step = with_zero_point(seen.low) if unsigned else symmetric
         top = threshold(seen.counts, seen.width, seen.peak, method, percentile, step)
-        return self._between(bottom(seen.low, top) if unsigned else -top, top), top
+        return _between(bottom(seen.low, top) if unsigned else -top, top, unsigned), top
 
-    def _between(self, low: float, high: float) -> Grid:
-        """The grid that covers these ends, low <= 0 <= high."""
-        if not self.ctx.target.asymmetric_activations:
-            return Grid(float(safe_scale(np.array(symmetric(max(-low, high))))))
-        scale = float(safe_scale(np.array((high - low) / CODES)))
-        return Grid(scale, np.uint8(round(-low / scale)))
+
+def _between(low: float, high: float, unsigned: bool) -> Grid:
+    """The grid that covers these ends, low <= 0 <= high."""
+    if not unsigned:
+        return Grid(float(safe_scale(np.array(symmetric(max(-low, high))))))
+    scale = float(safe_scale(np.array((high - low) / CODES)))
+    return Grid(scale, np.uint8(round(-low / scale)))
 
 
 def settings(ctx: Context, entries: Iterable[QuantizedTensor]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ judged on pictures that were not calibrated with (mean and standard deviation ov
 Between the steps the engine would round: TensorRT, and onnxruntime where a QuantizeLinear reads the result of the
 layer. In the first pairs 2 to 4 of 10,000 values then take the next code, and layer by layer that grows into another
 rounding of everything. Relative distance of the outputs from those of the pairs as they are written, 32 samples,
-TensorRT's form of pairs:
+TensorRT's form of pairs (these figures are of before tensors were shifted, `graph.quantization.shifts`):
 
                                          SqueezeNet  MobileNetV2  DeepLab  EfficientNet  YOLOX   FastestDet
                                             1.1         1.0         v3        Lite0      nano
@@ -113,11 +113,11 @@ def stored_bias(node: gs.Node) -> np.ndarray | float:
     return 0.0 if bias is None else bias.reshape(-1)
 
 
-def largest_bias(node: gs.Node, rows: int) -> np.ndarray | None:
-    """(rows,): the largest |bias| that each output channel has, None where there is no constant one."""
+def largest_bias(node: gs.Node, rows: int) -> np.ndarray:
+    """(rows,): the largest |bias| that each output channel has, 0 where there is no constant one."""
     bias = _stored(node)
     if bias is None:
-        return None
+        return np.zeros(rows, np.float32)
     size = np.abs(bias)
     per_row = size.reshape(-1, rows).max(axis=0) if size.shape[-1:] == (rows,) else size.max(initial=0.0)
     return np.broadcast_to(per_row, (rows,))

@@ -22,6 +22,7 @@ from ...runtime.rows import Layer, stored_weight
 from .activation_grids import ActivationGrids
 from .biases import sharing_bias, write_bias
 from .rounded_weight import RoundedWeight, WeightRounding
+from .shifting import Shifting
 from .weight_only import LayerReport, channel_rows
 
 METRIC_SAMPLES = 128
@@ -95,14 +96,17 @@ class Quantizer:
         if self.ctx.data is not None:
             self.activations.calibrate(rewriter.graph, placement, self.ctx.data)
         spreads += self.activations.spreads(placement)
+        shifting = Shifting.of(self.activations, rewriter.graph, placement)
+        entries = [entry for group in placement.activations for entry in group]
+        grids = [shifting.grid(entry.tensor.name) for entry in entries]
         reports: dict[str, LayerReport] = {}
         for entry in placement.weights:
             rounded = self._rounded[_key(entry)]
             spreads.append(rounded.spread)
             reports.update(rounded.reports)
-            self._write_weight(rewriter, entry, rounded)
-        for entry in (entry for group in placement.activations for entry in group):
-            grid = self.grid(entry.tensor)
+            self._write_weight(rewriter, entry, rounded, shifting)
+        shifting.write(rewriter, reports.keys())
+        for entry, grid in zip(entries, grids, strict=True):
             if grid is not None:
                 quantize_activation(rewriter, entry, grid)
         return reports
@@ -127,16 +131,19 @@ class Quantizer:
             self.activations.calibrate(self.graph, placement, data, rows)
         return rows
 
-    def _write_weight(self, rewriter: Rewriter, entry: QuantizedTensor, rounded: RoundedWeight) -> None:
+    def _write_weight(
+        self, rewriter: Rewriter, entry: QuantizedTensor, rounded: RoundedWeight, shifting: Shifting
+    ) -> None:
         nodes = [node for node, _ in entry.slots]
         axis = channel_axis(nodes[0])
         _, shaped = channel_rows(entry, axis)
         form = "int8-dq" if self.ctx.target.quantization == "int8-dq" else "float-qdq"
         quantize_weight(rewriter, entry, shaped(rounded.codes), rounded.scale, axis, form)
-        for alike in sharing_bias([node for node in nodes if node.name in rounded.biases]):
+        biases = shifting.biases(nodes, rounded)
+        for alike in sharing_bias([node for node in nodes if node.name in biases]):
             with rewriter.sharing(len(alike)):
                 for node in alike:
-                    write_bias(rewriter, node, rounded.biases[node.name])
+                    write_bias(rewriter, node, biases[node.name])
 
 
 def _key(entry: QuantizedTensor) -> str:

@@ -122,8 +122,9 @@ class WeightRounding:
         """The least scale per row that leaves room for the biases of all `nodes`."""
         least = np.zeros(rows, np.float32)
         for node in nodes:
-            bias, scale = largest_bias(node, rows), self.activations.scale(node.inputs[0])
-            if bias is not None and scale is not None:
+            scale = self.activations.scale(node.inputs[0])
+            if scale is not None:
+                bias = largest_bias(node, rows) + self.activations.moved(node)
                 least = np.maximum(least, least_scale(bias, scale))
         return least
 

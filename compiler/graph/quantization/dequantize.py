@@ -6,6 +6,7 @@
 A pair also clips, and quantizers count on that: onnxruntime's leaves out every Relu and Clip whose work a zero point at
 the end of the range does. So where a pair has its lowest value at 0, a Relu stays in its place, unless what is before
 it is never negative. It is Clip to [0, 6] throughout where no such range is wider than 6 and one ends there: ReLU6.
+What is shifted so that symmetric codes begin where 0 was (`shifts`) stays so, with a Clip there.
 
 Scales per block, scales that are computed, types that numpy lacks, and integer operators (QLinearConv, ConvInteger)
 are not read back.
@@ -24,14 +25,13 @@ import onnx_graphsurgeon as gs
 from ..rewriter import Rewriter
 from ..weights import resolve
 from .qdq import AVERAGES, MOVES
+from .shifts import CLIP_INPUTS, is_shifted
 
 INTEGER_LAYERS = frozenset(
     ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulNBits", "DynamicQuantizeMatMul")
 )
 NEVER_NEGATIVE = frozenset(("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Abs", "Exp", "Sqrt"))
 SIX, TOLERANCE = 6.0, 1e-3
-CLIP_INPUTS = 11
-"""The opset from which on Clip has its limits as inputs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +54,13 @@ def dequantize(rewriter: Rewriter) -> tuple[int, int]:
     constants = sum([_fold(rewriter, node) for node in list(rewriter.graph.nodes) if node.op == "DequantizeLinear"])
     pairs = list(_pairs(rewriter.graph))
     clipping = [pair for pair in pairs if _clips(pair)]
-    ends = [pair.high for pair in clipping]
+    ends = [pair.high for pair in clipping if pair.low == 0]
     six = any(abs(end - SIX) <= TOLERANCE * SIX for end in ends) and max(ends) <= SIX * (1 + TOLERANCE)
-    groups: dict[tuple[int, str], list[Pair]] = {}
+    groups: dict[tuple[int, str, float], list[Pair]] = {}
     for pair in pairs:
-        op = "Identity" if pair not in clipping else "Clip" if six else "Relu"
-        groups.setdefault((id(pair.quantize.inputs[0]), op), []).append(pair)
-    for (_, op), group in groups.items():
+        op = "Identity" if pair not in clipping else "Clip" if six or pair.low else "Relu"
+        groups.setdefault((id(pair.quantize.inputs[0]), op, 0.0 if op == "Identity" else pair.low), []).append(pair)
+    for (_, op, _), group in groups.items():
         _remove(rewriter, group, op)
     return constants, len(pairs)
 
@@ -118,8 +118,8 @@ def _grid(node: gs.Node) -> tuple[float, int, str] | None:
 
 
 def _clips(pair: Pair) -> bool:
-    """Its lowest value is 0, and something below that may come."""
-    if pair.low != 0:
+    """Its lowest value is 0, or was before a shift, and something below that may come."""
+    if pair.low != 0 and not is_shifted(pair.quantize.inputs[0]):
         return False
     waiting = [pair.quantize.inputs[0]]
     while waiting:
@@ -127,20 +127,20 @@ def _clips(pair: Pair) -> bool:
         if not source.inputs:
             continue  # an input of the network, or a constant: no operator was left out behind it
         producer = source.inputs[0]
-        if producer.op == "QuantizeLinear" and _lowest(producer) == 0:
+        if producer.op == "QuantizeLinear" and _lowest(producer) == pair.low:
             continue
         if producer.op in MOVES | AVERAGES | {"Concat", "QuantizeLinear", "DequantizeLinear"}:
             waiting += producer.inputs if producer.op == "Concat" else producer.inputs[:1]
-        elif producer.op not in NEVER_NEGATIVE and not _clipped_at_zero(producer):
+        elif producer.op not in NEVER_NEGATIVE and not _clipped(producer, pair.low):
             return True
     return False
 
 
-def _clipped_at_zero(node: gs.Node) -> bool:
+def _clipped(node: gs.Node, low: float) -> bool:
     if node.op != "Clip":
         return False
-    low = resolve(node.inputs[1]) if len(node.inputs) > 1 and not node.inputs[1].is_empty() else node.attrs.get("min")
-    return low is not None and float(np.asarray(low).reshape(())) >= 0
+    limit = resolve(node.inputs[1]) if len(node.inputs) > 1 and not node.inputs[1].is_empty() else node.attrs.get("min")
+    return limit is not None and float(np.asarray(limit).reshape(())) >= low * (1 + TOLERANCE)
 
 
 def _remove(rewriter: Rewriter, pairs: Sequence[Pair], op: str) -> None:
@@ -174,12 +174,11 @@ def _operator(rewriter: Rewriter, op: str, pair: Pair) -> gs.Node:
     source, name = pair.quantize.inputs[0], f"{pair.quantize.name}.{op}"
     if op != "Clip":
         return rewriter.node(op, [source], [], name)
+    limits = {"min": 0.0, "max": SIX} if pair.low == 0 else {"min": pair.low}
     if (rewriter.graph.opset or 0) < CLIP_INPUTS:
-        return rewriter.node(op, [source], [], name, {"min": 0.0, "max": SIX})
-    limits = [
-        rewriter.constant(f"{name}.{word}", np.array(end, np.float32)) for word, end in (("min", 0.0), ("max", SIX))
-    ]
-    return rewriter.node(op, [source, *limits], [], name)
+        return rewriter.node(op, [source], [], name, limits)
+    constants = [rewriter.constant(f"{name}.{word}", np.array(end, np.float32)) for word, end in limits.items()]
+    return rewriter.node(op, [source, *constants], [], name)
 
 
 def _redirect(rewriter: Rewriter, old: gs.Tensor, new: gs.Tensor) -> None:

@@ -85,11 +85,20 @@ def test_what_an_add_adds_to_a_matmul_is_a_bias(target: str):
 
 
 def test_a_bias_of_several_grids_stays_between_the_steps():
-    text = TEXT % "a = Conv(x, v, c) r = Relu(a) y = Conv(r, v, c)"
+    text = TEXT % "a = Conv(x, v, c) r = Elu(a) y = Conv(r, v, c)"
     subject = quantize(model(text, v=normal(4, 4, 1, 1, seed=2), c=WEIGHTS["c"]), bias_correction=False)
     first, second = (node for node in subject.graph.nodes if node.op == "Conv")
     assert first.inputs[2] is second.inputs[2]
     np.testing.assert_array_equal(first.inputs[2].values, WEIGHTS["c"])
+
+
+def test_a_shared_bias_that_shifts_move_is_shared_no_more():
+    text = TEXT % "a = Conv(x, v, c) r = Relu(a) y = Conv(r, v, c)"
+    subject = quantize(model(text, v=normal(4, 4, 1, 1, seed=2), c=WEIGHTS["c"]), bias_correction=False)
+    (first, bias, step), (second, other, least) = steps(subject.graph)
+    assert first.inputs[2] is not second.inputs[2]
+    np.testing.assert_array_equal(bias, np.rint(bias / step) * step)
+    np.testing.assert_array_equal(other, np.rint(other / least) * least)
 
 
 def test_a_shared_bias_of_one_grid_stays_shared():
