@@ -42,6 +42,10 @@ def compress(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the options in force as TOML, and nothing else.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print what may become of every layer and how long that takes; fit nothing."),
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line per layer.")] = False,
@@ -49,7 +53,7 @@ def compress(
     """Compress a model (the default command)."""
     _refuse_both({"-q": quiet, "-v": verbose})
     piped = options.output == STDOUT
-    _refuse_both({"--print-trtexec": print_trtexec, "--json": as_json, "-o -": piped})
+    _refuse_both({"--print-trtexec": print_trtexec, "--json": as_json, "-o -": piped, "--dry-run": dry_run})
     if print_config:
         sys.stdout.write(as_toml(ctx))
         return
@@ -64,6 +68,9 @@ def compress(
     target = binary_output() if piped else None
     if piped or options.output is None:
         options = replace(options, output=None if piped else str(default_output(Path(model))))
+    if dry_run:
+        _foresee(model, pipeline, options, quiet)
+        return
     read = [] if config is None else [Place("the config file", config)]
     with progress_bars(quiet, verbose) as progress:
         result = run(model, pipeline, options, progress, command, read)
@@ -75,6 +82,16 @@ def compress(
         print_summary(errors() if piped else results(), result.report, verbose, options.report)
     if target is not None:
         target(result.one_file())
+
+
+def _foresee(model: str, pipeline: str, options: RunOptions, quiet: bool) -> None:
+    from ..drivers.outlook import outlook
+    from .console import progress_bars, results
+    from .outlook import print_outlook
+
+    with progress_bars(quiet) as progress:
+        found = outlook(model, pipeline, options, progress)
+    print_outlook(results(), found)
 
 
 def _refuse_both(given: Mapping[str, bool]) -> None:

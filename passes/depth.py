@@ -36,7 +36,7 @@ pictures that nothing was fitted to. EfficientNet-Lite0, `depth:blocks=3,quantiz
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -50,6 +50,7 @@ from ..compiler.pipeline.base import Decision, PassResult, WeightForm, last_deci
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.registry import register
+from ..compiler.report.formatting import counted
 from ..runtime.lockstep import ROWS
 from ..runtime.subsets import evenly, halves
 from ..runtime.verify import random_feeds
@@ -122,6 +123,17 @@ class Depth(BudgetedPass):
         result.decisions += [Decision(each.name, "kept", why) for each in blocks if each.name not in gone]
         result.decisions = last_decisions(result.decisions)
         return result
+
+    def outlook(self, graph: gs.Graph, ctx: Context) -> Mapping[str, str]:
+        """By the block's last node."""
+        problem = self.problem(graph, ctx, self._asked(graph, ctx, []))
+        found = {decision.node: f"skipped: {decision.reason}" for decision in problem.skipped()}
+        for change in problem.changes(problem.start):
+            if isinstance(change, BlockPair):
+                found[change.second.name] += f", or merge with {change.first.name}"
+            else:
+                found[change.name] = f"its block of {counted(len(change.nodes), 'node')} may go"
+        return found
 
     def problem(self, graph: gs.Graph, ctx: Context, budget: Budget) -> DepthProblem:
         """What may go; a `meter` is needed before steps are taken."""

@@ -111,6 +111,11 @@ class Fast(BudgetedPass):
             self._write(contest, [plan], graph, ctx, result)
         return result
 
+    def outlook(self, graph: gs.Graph, ctx: Context) -> Mapping[str, str]:
+        """Filters and factors by layer, blocks by their last node."""
+        shared = {name: getattr(self, name) for name in SHARED}
+        return {**super().outlook(graph, ctx), **Depth(merge=self.merge, **shared).outlook(graph, ctx)}
+
     def _timed(self, graph: gs.Graph, ctx: Context, notes: list[str]) -> Budget:
         """The budget; none at all where the time is not known and nobody asked for it."""
         if self.latency_model(ctx) is None:

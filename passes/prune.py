@@ -34,6 +34,7 @@ widened or narrowed together until the agreement on held-out samples is at its b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -43,6 +44,7 @@ from ..compiler.pipeline.base import Decision, PassResult, WeightForm, last_deci
 from ..compiler.pipeline.context import Context, Snapshot
 from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.registry import register
+from ..compiler.report.formatting import counted
 from ..runtime.lockstep import ROWS
 from .budgets.budget import DEFAULT_AGREEMENT, SEARCHED, Budget, slack_notes
 from .budgets.budgeted_pass import UNTOUCHED, SizingPass
@@ -52,9 +54,9 @@ from .budgets.file_size import rewrite_within
 from .budgets.search import BudgetSearch
 from .fitting.samples import held_out
 from .projection.significance import CRITERIA, READINGS
-from .pruning.candidates import PruningCandidate, PruningCriteria, Score, producer_names
+from .pruning.candidates import PruningCandidate, PruningCriteria, Score, producer_names, prunable_groups
 from .pruning.loop import search_units
-from .pruning.problem import PruningProblem
+from .pruning.problem import PruningProblem, found_channels
 from .pruning.repair import Repair, prune
 from .pruning.sensitivity import MEASURED
 from .sensitivity.measure import SensitivityMeter
@@ -135,6 +137,16 @@ class Prune(SizingPass):
             ]
         result.decisions = last_decisions([*problem.skipped, *result.decisions])
         return result
+
+    def outlook(self, graph: gs.Graph, ctx: Context) -> Mapping[str, str]:
+        criteria = PruningCriteria(self._score(), self._multiple(ctx), self.minimum, self.ridge, None, None)
+        groups, skipped = prunable_groups(found_channels(graph, ctx)[0], ctx, criteria)
+        found = {decision.node: f"skipped: {decision.reason}" for decision in skipped}
+        for group in groups:
+            names = producer_names(group)
+            shared = f", together with {counted(len(names) - 1, 'other layer')}" if len(names) > 1 else ""
+            found |= dict.fromkeys(names, f"may lose some of {group.size} units{shared}")
+        return found
 
     def _is_faster(self, graph: gs.Graph, before: Snapshot, ctx: Context, result: PassResult) -> bool:
         """Also at the end of the pipeline: see `budgets.ended_time`."""

@@ -65,6 +65,7 @@ images: 3.49).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -167,6 +168,12 @@ class Quantize(Pass):
         reasons = self._excluded(seen.graph, replace(ctx, running=self.name))
         names = {node.name for node in seen.graph.nodes if reasons.get(id(node), "") is None}
         return replace(seen, graph=outline(seen.graph, names, ctx.target.quantizes_outputs))
+
+    def outlook(self, graph: gs.Graph, ctx: Context) -> Mapping[str, str]:
+        reasons = self._excluded(graph, ctx)
+        done = "INT8, unless that costs too much (noise)" if ctx.data is not None else "weights in INT8"
+        names = [(node.name, reasons[id(node)]) for node in graph.nodes if is_layer(node)]
+        return {name: done if reason is None else f"skipped: {reason}" for name, reason in names}
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         known = put_into_float(graph, ctx) if self.requantize else PassResult()

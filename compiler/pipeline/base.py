@@ -22,6 +22,7 @@ import onnx_graphsurgeon as gs
 
 from ..costs.cost_model import Foreseen
 from ..costs.latency import Precision
+from ..graph.convs import find_convs
 from .context import Context
 from .formatting import spell
 from .options import RunOptions
@@ -120,6 +121,13 @@ class Pass(ABC):
     def foreseen(self, seen: Foreseen, ctx: Context) -> Foreseen:
         """What the pass will make of a network, as far as its time goes, before it runs (`pipeline.ending`)."""
         return seen if self.ends_in(ctx) is None else replace(seen, precision=self.ends_in(ctx))
+
+    def outlook(self, graph: gs.Graph, ctx: Context) -> Mapping[str, str]:
+        """What `run` would do to each node, by its name, as far as that is known before anything is fitted."""
+        reasons = {conv.name: ctx.out_of_scope(conv.name) for conv in find_convs(graph)}
+        return {
+            name: "may be rewritten" if reason is None else f"skipped: {reason}" for name, reason in reasons.items()
+        }
 
     @abstractmethod
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:

@@ -45,7 +45,7 @@ class PassManager:
             for position, entry in enumerate(self.passes, 1):
                 if position > first and all(one.should_run(position, entry, model, ctx) for one in self.instruments):
                     records.append(self._step(position, entry, model, ctx))
-                advance(entry.name)
+                advance()
         return records
 
     def _step(self, position: int, entry: Pass, model: Model, ctx: Context) -> PassRecord:

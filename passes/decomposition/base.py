@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -25,10 +25,10 @@ from ..budgets.file_size import rewrite_within
 from ..budgets.search import BudgetSearch, search_smallest, worth
 from ..fitting.lockstep import FitOptions
 from ..sensitivity.measure import SensitivityMeter
-from .candidates import choose
+from .candidates import RewriteCandidate, choose
 from .forms import Form
 from .rewrite import rewrite
-from .survey import Survey, SurveyOptions, survey
+from .survey import Survey, SurveyOptions, offers, survey
 
 ONLY_FASTER = "no budget: Convs are rewritten only where that saves time on the target; macs= saves MACs all the same"
 UNTIMED = "no budget, and no times of the target are known: fewer MACs are taken for less time"
@@ -102,6 +102,14 @@ class DecompositionPass(SizingPass):
         result.decisions += found.skipped
         return result
 
+    def outlook(self, graph: gs.Graph, ctx: Context) -> Mapping[str, str]:
+        options = self._survey_options(ctx, self._asked(graph, ctx, []), ctx.data, None)
+        offered, skipped = offers(graph, ctx, options)
+        found = {decision.node: f"skipped: {decision.reason}" for decision in skipped}
+        for each in offered:
+            found |= dict.fromkeys([use.name for use in each.conv.uses], f"may be rewritten, {_sizes(each)}")
+        return found
+
     def surveyed(self, graph: gs.Graph, ctx: Context) -> Survey:
         """What `run` would choose from."""
         return self._survey(graph, ctx, self._asked(graph, ctx, []), ctx.data)
@@ -126,27 +134,30 @@ class DecompositionPass(SizingPass):
         return replace(budget, cost=cost)
 
     def _survey(self, graph: gs.Graph, ctx: Context, budget: Budget, data: Data | None) -> Survey:
-        pricing, meter = self._pricing(ctx, budget), self._meter(ctx)
-        align, units = self._multiple(ctx), budget.units
-        options = SurveyOptions(
+        meter = self._meter(ctx)
+        options = self._survey_options(ctx, budget, data, meter)
+        names = [form.name for form in options.forms]
+        asked = [options.align, self.ridge, list(budget.units)]
+        meter.prepare(graph, ctx, data, {"pass": self.name, "forms": names, "options": asked})
+        found = survey(graph, ctx, options)
+        candidates = [each.narrowed(**_settings(each.conv, ctx)) for each in found.candidates]
+        return replace(found, candidates=candidates)
+
+    def _survey_options(
+        self, ctx: Context, budget: Budget, data: Data | None, meter: SensitivityMeter | None
+    ) -> SurveyOptions:
+        return SurveyOptions(
             check=self.check,
             forms=self.forms(),
-            units=units,
-            align=align,
+            units=budget.units,
+            align=self._multiple(ctx),
             ridge=self.ridge,
-            latency_model=pricing,
+            latency_model=self._pricing(ctx, budget),
             data=data,
             meter=meter,
             others=self._others(ctx, budget),
             worth=worth(budget),
         )
-        names = [form.name for form in options.forms]
-        meter.prepare(
-            graph, ctx, data, {"pass": self.name, "forms": names, "options": [align, self.ridge, list(units)]}
-        )
-        found = survey(graph, ctx, options)
-        candidates = [each.narrowed(**_settings(each.conv, ctx)) for each in found.candidates]
-        return replace(found, candidates=candidates)
 
     def _others(self, ctx: Context, budget: Budget) -> list[LatencyModel]:
         """By which a rewrite has to be faster, too, where no budget is given: with data INT8 may come later."""
@@ -197,6 +208,11 @@ class DecompositionPass(SizingPass):
         return rewrite(
             graph, ctx, named, FitOptions(self.ridge, self.refit == "lockstep", rows, self.rows_kept()), data
         )
+
+
+def _sizes(candidate: RewriteCandidate) -> str:
+    sizes = [choice.size for choice in candidate.choices[1:]]
+    return f"{len(sizes)} sizes from {min(sizes)} to {max(sizes)}"
 
 
 def _settings(conv: Conv, ctx: Context) -> dict[str, Any]:

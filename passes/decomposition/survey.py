@@ -88,12 +88,8 @@ class SurveyOptions:
 
 def survey(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> Survey:
     """Check every Conv of `graph`, and draw the error curve of those that may be rewritten."""
-    evaluator, before = _evaluator(graph, ctx, options), _evaluator(ctx.original or graph, ctx, options)
-    original = before.network(ctx.original or graph)
-    offered, skipped = _offered(graph, ctx, evaluator, options)
-    if options.worth:
-        offered, spared = _worth_it(offered, ctx, original, options)
-        skipped += spared
+    evaluator, original = _evaluator(graph, ctx, options), _original(graph, ctx, options)
+    offered, skipped = offers(graph, ctx, options)
     candidates = list(_with_errors(graph, ctx, offered, evaluator.shapes, options))
     gains = {} if options.meter is None else options.meter.gains()
     candidates = [replace(each, gain=gains.get(each.conv.name, 1.0)) for each in candidates]
@@ -103,6 +99,21 @@ def survey(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> Survey:
     }
     original["bytes"] = original_bytes(ctx, ctx.original or graph)
     return Survey(candidates, skipped, CostShares(fixed, {unit: original[unit] for unit in original if unit in fixed}))
+
+
+def offers(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> tuple[list[RewriteCandidate], list[Decision]]:
+    """The Convs that may be rewritten, without their errors yet; a decision with its reason for each of the others."""
+    offered, skipped = _offered(graph, ctx, _evaluator(graph, ctx, options), options)
+    if not options.worth:
+        return offered, skipped
+    offered, spared = _worth_it(offered, ctx, _original(graph, ctx, options), options)
+    return offered, skipped + spared
+
+
+def _original(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> Costs:
+    """What the model that entered the pipeline costs."""
+    before = ctx.original or graph
+    return _evaluator(before, ctx, options).network(before)
 
 
 def _evaluator(graph: gs.Graph, ctx: Context, options: SurveyOptions) -> CostEvaluator:

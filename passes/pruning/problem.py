@@ -9,7 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.costs.workload import LatencyModel
-from ...compiler.graph.channels import find_channels
+from ...compiler.graph.channels import Channels, find_channels
 from ...compiler.graph.shapes import Shapes, infer_shapes
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
@@ -50,9 +50,7 @@ class PruningProblem:
         latency_model: LatencyModel | None,
     ) -> PruningProblem:
         """Survey a graph; `units` are the costs to look at."""
-        timed, counted = "latency" in units, network_shapes(graph, ctx)
-        shapes = {**infer_shapes(graph, ctx.sample_shapes()), **{n: s for n, s in counted.items() if s and all(s)}}
-        channels = find_channels(graph, shapes)
+        timed, (channels, shapes, counted) = "latency" in units, found_channels(graph, ctx)
         groups, skipped = prunable_groups(channels, ctx, criteria)
         candidates = survey(graph, ctx, channels, groups, counted, criteria)
         orders = {candidate.group: candidate.order for candidate in candidates}
@@ -94,3 +92,10 @@ class PruningProblem:
         """From now on so many units of each candidate are gone, in the cost_model."""
         self.cost_model.move_all(gone)
         return gone
+
+
+def found_channels(graph: gs.Graph, ctx: Context) -> tuple[Channels, Shapes, Shapes]:
+    """Which channels live or die together; the shapes by which they were followed, and those for costs."""
+    counted = network_shapes(graph, ctx)
+    shapes = {**infer_shapes(graph, ctx.sample_shapes()), **{n: s for n, s in counted.items() if s and all(s)}}
+    return find_channels(graph, shapes), shapes, counted

@@ -72,8 +72,3 @@ def test_recipes_take_no_options_and_are_listed(capsys: pytest.CaptureFixture[st
 def test_a_recipe_runs(model: Path) -> None:
     assert call(model, "-p", "safe", "--report", "r.json", "-q") == 0
     assert json.loads(Path("r.json").read_text())["pipeline"] == "quantize"
-
-
-def test_the_readme_lists_the_recipes() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert all(f"| `{name}` | `{recipe.pipeline}` |" in readme for name, recipe in RECIPES.items())

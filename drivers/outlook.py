@@ -1,0 +1,159 @@
+"""A run as far as it is known before anything is fitted: what may become of every layer, and how long that takes.
+
+Everything is checked as for a run. Passes that leave the outputs as they are do run, in memory; the others say what
+they would do to each node (`Pass.outlook`) of the network as it is then. Nothing is written.
+
+The time of the run is estimated from that of the original on a few samples:
+
+    seconds = trials * (walks * samples * seconds per sample + each * layers)
+
+with two numbers by pass (`EFFORTS`), fitted to runs of ResNets for CIFAR-10, ResNet-50, VGG-16 and six networks for 224
+to 416 pixels on two cores. They hold to a factor of two, and a search ends after one trial to six.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import onnx_graphsurgeon as gs
+
+from ..compiler.errors import CompressError
+from ..compiler.graph.copies import copy_graph
+from ..compiler.graph.io import Model
+from ..compiler.graph.quantization.quantizable import is_layer
+from ..compiler.pipeline.base import Decision, Pass
+from ..compiler.pipeline.context import Context
+from ..compiler.pipeline.data import Progress
+from ..compiler.pipeline.milliseconds import Milliseconds
+from ..compiler.pipeline.options import RunOptions
+from ..passes.budgets.budget import SEARCHED
+from ..passes.budgets.budgeted_pass import BudgetedPass
+from ..runtime.session import model_session
+from ..runtime.time_after_passes import estimated_ms
+from ..runtime.verify import first_feeds
+from .paths import written_by
+from .setup import ModelLike, Pipeline, Setup, set_up
+
+TRIALS, OFF = 6, 2.0
+EFFORTS: Mapping[str, tuple[float, float]] = {
+    "quantize": (1.1, 0.08),
+    "basis": (4, 0.6),
+    "sbf": (4, 0.75),
+    "sparse-lowrank": (4, 1.4),
+    "filter-summary": (4, 0.65),
+    "codebook": (4, 0.55),
+    "prune": (4, 0.35),
+    "depth": (6, 0.35),
+}
+"""By pass: how often the samples go through a network, and processor seconds by layer, of one trial."""
+
+
+@dataclass(frozen=True)
+class PassOutlook:
+    """What a pass would do: `nodes` by name; `budget`: how far it goes, where that is known."""
+
+    spec: str
+    nodes: Mapping[str, str]
+    budget: str = ""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Of a run.
+
+    Attributes:
+        passes: in order.
+        before, after: milliseconds of the network as it came in, and with every layer in the precision in which the
+            pipeline ends, before any layer gets smaller or goes; None where they are not known.
+        seconds: that the run takes, at least and at most; None without samples, or where a pass is not known.
+    """
+
+    passes: Sequence[PassOutlook]
+    before: float | None
+    after: float | None
+    seconds: tuple[float, float] | None
+
+
+def outlook(model: ModelLike, pipeline: Pipeline, options: RunOptions, progress: Progress) -> Outlook:
+    """See the module docstring.
+
+    Raises:
+        UsageError: an option, a pass or a path is not valid.
+        CompressError: the model or the data cannot be used.
+    """
+    setup = set_up(model, pipeline, options, progress, written_by)
+    graph, ctx, passes = setup.source.graph, setup.ctx, setup.pipeline()
+    seconds = _seconds(setup)
+    before, after, found = estimated_ms(graph, replace(ctx, following=[])), None, list[PassOutlook]()
+    with progress("passes", len(passes)) as advance:
+        for index, entry in enumerate(passes):
+            ctx.running, ctx.following = entry.name, passes[index + 1 :]
+            if index == setup.prepared:
+                ctx.original, after = copy_graph(graph), estimated_ms(graph, replace(ctx, following=setup.passes))
+            found.append(PassOutlook(str(entry), _nodes(entry, graph, ctx), _budget(entry, ctx)))
+            advance()
+    return Outlook(found, before, after, seconds)
+
+
+def _nodes(entry: Pass, graph: gs.Graph, ctx: Context) -> Mapping[str, str]:
+    if not entry.exact:
+        return entry.outlook(graph, ctx)
+    result = entry.run(graph, ctx)
+    if result.changed:
+        graph.cleanup(recurse_subgraphs=False, recurse_functions=False)
+    return {decision.node: _worded(decision) for decision in result.decisions}
+
+
+def _worded(decision: Decision) -> str:
+    return f"{decision.action}: {decision.reason}" if decision.reason else decision.action
+
+
+def _budget(entry: Pass, ctx: Context) -> str:
+    """Of time in milliseconds, of quality as it is searched."""
+    if not isinstance(entry, BudgetedPass) or ctx.original is None:
+        return ""
+    if isinstance(entry.latency, Milliseconds):
+        return f"at most {entry.latency}"
+    whole = estimated_ms(ctx.original, ctx)
+    if entry.latency is not None and whole is not None:
+        return f"at most {entry.latency * whole:.3g} ms, {entry.latency:g} of {whole:.3g}"
+    asked = [
+        f"{name.replace('_', '-')}={getattr(entry, name)}" for name in SEARCHED if getattr(entry, name) is not None
+    ]
+    return f"as far as {asked[0]} allows" if asked else ""
+
+
+def _seconds(setup: Setup) -> tuple[float, float] | None:
+    data, passes = setup.ctx.data, setup.passes
+    if data is None or any(entry.name not in EFFORTS and not entry.exact for entry in passes):
+        return None
+    each = _seconds_per_sample(setup.source, setup.ctx)
+    if each is None:
+        return None
+    layers = sum(map(is_layer, setup.source.graph.nodes))
+    efforts = [(entry, *EFFORTS[entry.name]) for entry in passes if entry.name in EFFORTS]
+    once = [(entry, walks * data.samples * each + by_layer * layers) for entry, walks, by_layer in efforts]
+    most = sum(seconds * (TRIALS if _searches(entry) else 1) for entry, seconds in once)
+    return sum(seconds for _, seconds in once) / OFF, most * OFF
+
+
+def _searches(entry: Pass) -> bool:
+    """Whether trials may be needed: no limit and no size is given."""
+    sizes = ("latency", "macs", "params", "bytes", *getattr(entry, "rules", ()))
+    return isinstance(entry, BudgetedPass) and all(getattr(entry, name, None) is None for name in sizes)
+
+
+def _seconds_per_sample(model: Model, ctx: Context) -> float | None:
+    """On samples of the first batch, after one that warms up; None where onnxruntime cannot run the model."""
+    assert ctx.data is not None
+    feeds = next(first_feeds(ctx.data, 4))
+    try:
+        session = model_session(model, optimized=True)
+        session.run(feeds)
+        started = time.perf_counter()
+        session.run(feeds)
+    except CompressError:
+        return None
+    return (time.perf_counter() - started) / len(next(iter(feeds.values())))
