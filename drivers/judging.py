@@ -20,7 +20,8 @@ from ..passes.budgets.search import ALLOWED
 from ..passes.quantize import Quantize
 from ..runtime.quality.comparison import Judged
 from ..runtime.quality.judge import judge_of_run
-from ..runtime.quality.verdict import Verdict, verdict_of_run
+from ..runtime.quality.one_sided import SHARE
+from ..runtime.quality.verdict import Verdict
 from ..runtime.shapes import network_shapes
 from ..runtime.subsets import evenly
 
@@ -33,16 +34,12 @@ UNLIKE = 1.0
 
 
 def quality_report(
-    original: gs.Graph, compressed: gs.Graph, ctx: Context, verdict: Verdict | None = None
+    original: gs.Graph, compressed: gs.Graph, ctx: Context, verdict: Verdict | None
 ) -> QualityReport | None:
-    """None where there is nothing to judge by: no data, and no metric of the user's.
-
-    `verdict`: on `compressed`, where it has been judged already.
-    """
+    """None where there is nothing to judge by. `verdict`: on `compressed`."""
+    if verdict is None:
+        return None
     with ctx.progress("compare", 1) as advance:
-        verdict = verdict or verdict_of_run(original, compressed, ctx, ctx.judging or ctx.data)
-        if verdict is None:
-            return None
         judged, accuracy = verdict.judged, verdict.accuracy
         fitted = None if judged.samples is None else _on_fitted(original, compressed, ctx, judged)
         advance()
@@ -86,6 +83,13 @@ def warnings(quality: QualityReport, original: gs.Graph, ctx: Context) -> Iterat
     fitted, deviation = quality["fitted"], quality["deviation"] or 0.0
     if fitted is not None and abs(fitted - value) > 2 * deviation and (fitted > value) != (metric == "error"):
         yield f"the samples that were fitted say {fitted:.3g}: {_why(original, ctx)}; give more samples"
+
+
+def one_sided(verdict: Verdict | None) -> Iterator[str]:
+    """Where the original answers as if all samples were one: what any network agrees on says nothing."""
+    if verdict is not None and verdict.commonest > SHARE:
+        what = f"the original gives {100 * verdict.commonest:.0f} % of the samples one class"
+        yield f"{what}: --preprocess is not what it was trained with, or the samples are alike"
 
 
 def exceeded(quality: QualityReport, passes: Sequence[Pass]) -> Iterator[str]:

@@ -33,9 +33,9 @@ from ..compiler.versions import __version__
 from ..passes.budgets.budgeted_pass import BudgetedPass
 from ..runtime.data import Samples
 from ..runtime.environment import environment, now
-from ..runtime.quality.verdict import Verdict
+from ..runtime.quality.verdict import Verdict, verdict_of_run
 from ..runtime.shapes import network_shapes, sample_ranges
-from .judging import exceeded, quality_report, warnings
+from .judging import exceeded, one_sided, quality_report, warnings
 from .layer_costs import Costed, layer_reports, not_counted
 from .paths import CALIBRATION
 from .setup import Setup
@@ -78,7 +78,8 @@ class FinishedRun:
         original = ctx.original or graph
         cached = CALIBRATION in ctx.state.sidecars
         before, after = self._costed(original, in_int8=False), self._costed(graph, in_int8=cached)
-        quality = quality_report(original, graph, ctx, self.verdict)
+        verdict = self.verdict or verdict_of_run(original, graph, ctx, ctx.judging or ctx.data)
+        quality = quality_report(original, graph, ctx, verdict)
         passes, asked = self.setup.passes, self._asked()
         return Report(
             schema=SCHEMA,
@@ -102,6 +103,7 @@ class FinishedRun:
             origins={node.name: ctx.origins[node.name] for node in graph.nodes if node.name in ctx.origins},
             warnings=[
                 *late(original, graph, ctx, passes, asked),
+                *one_sided(verdict),
                 *([] if quality is None else [*warnings(quality, original, ctx), *exceeded(quality, passes)]),
             ],
             notes=[

@@ -75,9 +75,10 @@ def a_network_with_photos(place: Path) -> None:
     }"""
     weights = {"w": builders.normal(8, 3, 8, 8), "v": builders.normal(5, 8)}
     front.write_model(place / "model.onnx", builders.proto(graph, **weights))
-    (place / "photos").mkdir()
-    for index, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (32, 40, 50, 3), np.uint8)):
-        Image.fromarray(pixels).save(place / "photos" / f"{index}.png")
+    for folder in (place / "photos", place / "others"):
+        folder.mkdir()
+        for index, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (32, 40, 50, 3), np.uint8)):
+            Image.fromarray(pixels).save(folder / f"{index}.png")
 
 
 COMMANDS = (

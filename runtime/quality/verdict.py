@@ -12,6 +12,7 @@ from ..session import comparable_session
 from .comparison import Accuracy, Judged
 from .distances import RelativeError
 from .judge import SampleJudge, judge_of_run
+from .one_sided import CommonestClass
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,13 @@ class Verdict:
         judged: by the metric of the run.
         distance: ||a - b|| / ||a|| over all outputs, a of the original; None without samples.
         accuracy: where there are labels, and the first output is a row of class scores.
+        commonest: the share of samples to which the original gives one class (`one_sided`); 0 where nothing is said.
     """
 
     judged: Judged
     distance: float | None = None
     accuracy: Judged | None = None
+    commonest: float = 0.0
 
 
 def verdict_of_run(original: gs.Graph, network: gs.Graph, ctx: Context, data: Data | None) -> Verdict | None:
@@ -42,7 +45,9 @@ def verdict_of_run(original: gs.Graph, network: gs.Graph, ctx: Context, data: Da
 
 def verdict_by(judge: SampleJudge, original: gs.Graph, network: gs.Graph) -> Verdict:
     """From one walk over the samples of `judge`."""
-    distance, accuracy = RelativeError(), [] if judge.labels is None else [Accuracy(judge.labels)]
+    distance, commonest = RelativeError(), CommonestClass()
+    accuracy = [] if judge.labels is None else [Accuracy(judge.labels)]
     session = judge.original if network is original else comparable_session(network)
-    judged = judge.judge(session, distance, *accuracy)
-    return Verdict(judged, distance.result().value, accuracy[0].result() if accuracy else None)
+    judged = judge.judge(session, distance, commonest, *accuracy)
+    right = accuracy[0].result() if accuracy else None
+    return Verdict(judged, distance.result().value, right, commonest.result().value)

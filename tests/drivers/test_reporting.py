@@ -273,3 +273,12 @@ def test_a_calibration_cache_is_something():
     found = compress(front.classifier(), "quantize", target="xavier-dla", data=data, preprocess="unit").report
     assert not found["passes"][3]["changed"]
     assert not any("changed nothing" in note for note in found["notes"])
+
+
+def test_samples_that_are_one_to_the_network_are_told_of() -> None:
+    graph = "g (float[N,4,8,8] x) => (float[N,12] y) { c = Conv(x, w) p = GlobalAveragePool(c) y = Flatten(p) }"
+    network = builders.proto(graph, w=builders.normal(12, 4, 3, 3))
+    data = builders.normal(1, 4, 8, 8) + 1e-3 * builders.normal(256, 4, 8, 8, seed=1)
+    said = compress(network, "quantize", data=data).report["warnings"]
+    assert said[0].startswith("the original gives 100 % of the samples one class: --preprocess is not")
+    assert not compress(network, "quantize", data=builders.normal(256, 4, 8, 8, seed=2)).report["warnings"]
