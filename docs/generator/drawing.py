@@ -10,7 +10,7 @@ from .results import after_ms, best
 
 TITLE = "Milliseconds on a Jetson AGX Xavier, estimated: in FP16 before (grey), after (blue); the metric in percent"
 FONT = 'font-family="sans-serif" font-size="13"'
-WIDTH, LEFT, RIGHT, ROW, BAR, TOP = 760, 200, 150, 40, 13, 46
+WIDTH, LEFT, RIGHT, ROW, BAR, TOP = 760, 160, 190, 40, 13, 46
 BEFORE, AFTER, INK, PAPER = "#b0b7c3", "#2f6fde", "#24292f", "#ffffff"
 
 
