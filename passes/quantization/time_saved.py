@@ -17,6 +17,7 @@ import onnx_graphsurgeon as gs
 from ...compiler.costs.latency import DEVICES, Latency, PrecisionRequest, estimate
 from ...compiler.costs.network_cost import conv_costs
 from ...compiler.costs.unknown import UnknownShape
+from ...compiler.graph.quantization.shifts import SUFFIX
 from ...compiler.graph.shapes import Shapes
 from ...runtime.shapes import network_shapes
 from .quantizer import Quantizer
@@ -64,7 +65,8 @@ def time_saved(quantizer: Quantizer) -> TimeSaved:
 def _estimated(quantizer: Quantizer, names: Set[str], shapes: Shapes) -> TimeSaved:
     """`UnknownShape` where one is not known."""
     ctx, quantized = quantizer.ctx, quantizer.written(names)
-    pairs = {f"{name}{suffix}": shape for name, shape in shapes.items() for suffix in (".q", ".dq")}
+    made = [f"{moved}{pair}" for moved in ("", SUFFIX) for pair in ("", ".q", ".dq")]
+    pairs = {f"{name}{suffix}": shape for name, shape in shapes.items() for suffix in made}
     known = {**pairs, **network_shapes(quantized, ctx), **shapes}
 
     def latency(graph: gs.Graph, precision: PrecisionRequest = "auto") -> Latency:
