@@ -7,8 +7,9 @@ The time of the run is estimated from that of the original on a few samples:
 
     seconds = trials * (walks * samples * seconds per sample + each * layers)
 
-with two numbers by pass (`EFFORTS`), fitted to runs of ResNets for CIFAR-10, ResNet-50, VGG-16 and six networks for 224
-to 416 pixels on two cores. They hold to a factor of two, and a search ends after one trial to six.
+where a pass may do something to a layer, with two numbers by pass (`EFFORTS`), fitted to runs of ResNets for CIFAR-10,
+ResNet-50, VGG-16 and six networks for 224 to 416 pixels on two cores. They hold to a factor of two, and a search ends
+after one trial to six.
 """
 
 from __future__ import annotations
@@ -22,10 +23,9 @@ import onnx_graphsurgeon as gs
 from ..compiler.errors import CompressError
 from ..compiler.graph.copies import copy_graph
 from ..compiler.graph.io import Model
-from ..compiler.graph.quantization.quantizable import is_layer
 from ..compiler.pipeline.base import Decision, Pass
 from ..compiler.pipeline.context import Context
-from ..compiler.pipeline.data import Progress
+from ..compiler.pipeline.data import Data, Progress
 from ..compiler.pipeline.milliseconds import Milliseconds
 from ..compiler.pipeline.options import RunOptions
 from ..passes.budgets.budget import SEARCHED
@@ -34,7 +34,7 @@ from ..runtime.session import model_session
 from ..runtime.time_after_passes import estimated_ms
 from ..runtime.verify import first_feeds
 from .paths import written_by
-from .setup import ModelLike, Pipeline, Setup, set_up
+from .setup import ModelLike, Pipeline, set_up
 
 TRIALS, OFF = 6, 2.0
 EFFORTS: Mapping[str, tuple[float, float]] = {
@@ -85,7 +85,7 @@ def outlook(model: ModelLike, pipeline: Pipeline, options: RunOptions, progress:
     """
     setup = set_up(model, pipeline, options, progress, written_by)
     graph, ctx, passes = setup.source.graph, setup.ctx, setup.pipeline()
-    seconds = _seconds(setup)
+    each = None if ctx.data is None else _seconds_per_sample(setup.source, ctx.data)
     before, after, found = estimated_ms(graph, replace(ctx, following=[])), None, list[PassOutlook]()
     with progress("passes", len(passes)) as advance:
         for index, entry in enumerate(passes):
@@ -94,7 +94,7 @@ def outlook(model: ModelLike, pipeline: Pipeline, options: RunOptions, progress:
                 ctx.original, after = copy_graph(graph), estimated_ms(graph, replace(ctx, following=setup.passes))
             found.append(PassOutlook(str(entry), _nodes(entry, graph, ctx), _budget(entry, ctx)))
             advance()
-    return Outlook(found, before, after, seconds)
+    return Outlook(found, before, after, None if each is None else _seconds(passes, found, ctx, each))
 
 
 def _nodes(entry: Pass, graph: gs.Graph, ctx: Context) -> Mapping[str, str]:
@@ -125,18 +125,22 @@ def _budget(entry: Pass, ctx: Context) -> str:
     return f"as far as {asked[0]} allows" if asked else ""
 
 
-def _seconds(setup: Setup) -> tuple[float, float] | None:
-    data, passes = setup.ctx.data, setup.passes
-    if data is None or any(entry.name not in EFFORTS and not entry.exact for entry in passes):
-        return None
-    each = _seconds_per_sample(setup.source, setup.ctx)
-    if each is None:
-        return None
-    layers = sum(map(is_layer, setup.source.graph.nodes))
-    efforts = [(entry, *EFFORTS[entry.name]) for entry in passes if entry.name in EFFORTS]
-    once = [(entry, walks * data.samples * each + by_layer * layers) for entry, walks, by_layer in efforts]
-    most = sum(seconds * (TRIALS if _searches(entry) else 1) for entry, seconds in once)
-    return sum(seconds for _, seconds in once) / OFF, most * OFF
+def _seconds(
+    passes: Sequence[Pass], found: Sequence[PassOutlook], ctx: Context, each: float
+) -> tuple[float, float] | None:
+    """From the seconds `each` sample takes in the original."""
+    least = most = 0.0
+    for entry, told in zip(passes, found, strict=True):
+        layers = sum(not text.startswith("skipped") for text in told.nodes.values())
+        if entry.exact or not layers:
+            continue
+        if entry.name not in EFFORTS or ctx.data is None:
+            return None
+        walks, by_layer = EFFORTS[entry.name]
+        seconds = walks * ctx.data.samples * each + by_layer * layers
+        least += seconds / OFF
+        most += seconds * OFF * (TRIALS if _searches(entry) else 1)
+    return least, most
 
 
 def _searches(entry: Pass) -> bool:
@@ -145,10 +149,9 @@ def _searches(entry: Pass) -> bool:
     return isinstance(entry, BudgetedPass) and all(getattr(entry, name, None) is None for name in sizes)
 
 
-def _seconds_per_sample(model: Model, ctx: Context) -> float | None:
+def _seconds_per_sample(model: Model, data: Data) -> float | None:
     """On samples of the first batch, after one that warms up; None where onnxruntime cannot run the model."""
-    assert ctx.data is not None
-    feeds = next(first_feeds(ctx.data, 4))
+    feeds = next(first_feeds(data, 4))
     try:
         session = model_session(model, optimized=True)
         session.run(feeds)
