@@ -1,6 +1,6 @@
 # make demo    make the sample network faster, print its accuracy and its time before and after; writes out/
 # make test    lint, types and tests
-# make docs    the pages of docs/ as a site in out/docs
+# make docs    the pages of docs/ as a site in out/docs, and what is generated of README.md
 # make lock    constraints.txt anew, with the newest versions that pyproject.toml allows
 # make audit   known vulnerabilities of those versions, as the Python Package Index tells them
 # make soak    thousands of random networks: the pruned one computes what the masked one does
@@ -43,6 +43,7 @@ suite: .stamp/test
 	$(BIN)/pytest
 
 docs: .stamp/docs
+	$(BIN)/python docs/fill_readme.py
 	$(BIN)/mkdocs build --strict --quiet --site-dir out/docs
 
 lock: .stamp/venv

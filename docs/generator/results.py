@@ -27,7 +27,7 @@ def stored(name: str) -> list[dict[str, Any]]:
 def networks() -> str:
     """A network in a row: its metric and its time before and after the best recipe."""
     ratios = _measured_ratios()
-    head = ("network", "metric", "", "before", "after", "FP16, ms", "after, ms", "here, `--target ort`")
+    head = ("network", "metric", "recipe", "before", "after", "FP16, ms", "after, ms", "here, `--target ort`")
     rows = [_network(network, lines, ratios) for network, lines in measurements().items()]
     return table(head, rows)
 
