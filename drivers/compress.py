@@ -119,7 +119,9 @@ def compress(
     repeats = command or python_call(setup.given, setup.spelled, options)
     judge = JudgeAfterPasses()
     records = _run(setup, repeats, judge)
-    report = FinishedRun(setup, records, before, repeats, judge.verdict).report()
+    with progress("report", 1) as advance:
+        report = FinishedRun(setup, records, before, repeats, judge.verdict).report()
+        advance()
     result = Compressed(setup.source, records, report, setup.ctx.state.sidecars)
     _write(result, options)
     return result

@@ -1,5 +1,7 @@
-"""Progress as lines of text: one per stage that took longer than two seconds, and lines in between, every two seconds
-at first, later as often as a stage has become a tenth longer, whether or not it goes on.
+"""Progress as lines of text: one per stage that took longer than two seconds, and lines in between.
+
+A stage that goes on has one every two seconds at first, later as often as it has become a tenth longer. Where none goes
+on a line says every two seconds, in runs of hours less often, at what the innermost is.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 
 from ..compiler.errors import UsageError
@@ -20,6 +22,8 @@ OFTEN = 0.1
 """Of the time that a stage has taken: what has to pass before the next line."""
 PULSE = 0.5
 """Seconds."""
+RARELY = 0.01
+"""The same where no stage goes on: of the time that the outermost has taken."""
 STEPS = 200
 """Lines of one stage, at most; of a longer one every second step, or every third, ..."""
 
@@ -123,10 +127,12 @@ class _Lines:
             self._say(stage, now)
 
     def _watch(self, ended: threading.Event) -> None:
-        while not ended.wait(self._pulse):
-            stage, now = next(reversed(self._open.copy()), None), self._clock()
-            if stage is not None and self._is_due(stage, now):
-                self._say(stage, now)
+        """Until then, or until nobody reads: the run goes on without lines."""
+        with suppress(OSError, ValueError):
+            while not ended.wait(self._pulse):
+                stages, now = self._open.copy(), self._clock()
+                if stages and now - self._said > max(WORTH_A_LINE, RARELY * (now - stages[0].started)):
+                    self._say(stages[-1], now)
 
     def _is_due(self, stage: _Stage, now: float) -> bool:
         return now - self._said > max(WORTH_A_LINE, OFTEN * (now - stage.started))
