@@ -49,9 +49,9 @@ leaves, relative to FP16 and to INT8, and the metric of the task, in percent, on
 <!-- generated: measured-recipes -->
 
 Blank: not measured. Single runs, 500 pictures of the classifiers, 128 of the detectors, 100 of DeepLab, 2,000 and
-10,000 of the ResNets. `xavier-int8` asks for 97 % agreement, or an error of 0.1, and where no block can go within that, all blocks
-stay. `small` takes what it has to, and may ruin a network: the run then says so. `depth,quantize` leaves 0.75, 0.83 of
-ResNet-20, with a top-1 of 91.30.
+10,000 of the ResNets. `xavier-int8` asks for 97 % agreement, or an error of 0.1, and where no block can go within that,
+all blocks stay. `small` takes what it has to, and may ruin a network: the run then says so. `depth,quantize` leaves
+0.75, 0.83 of ResNet-20, with a top-1 of 91.30.
 """
 
 
