@@ -39,3 +39,8 @@ def test_the_table_of_methods_is_the_stored_lines(load: Any):
 def test_every_file_of_lines_is_explained():
     names = [path.name for path in (BENCHMARKS / "results").glob("*.jsonl")]
     assert not [name for name in names if f"| `{name}` |" not in README]
+
+
+def test_the_networks_of_the_recipes_are_those_of_their_benchmark(load: Any):
+    titles = load("recipes").TITLES.values()
+    assert {line["network"] for line in lines("recipes")} <= {*titles}

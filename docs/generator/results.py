@@ -13,6 +13,17 @@ from .recipes import ORIGINAL, Line, measurements, shares
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 NETWORKS = {"resnet20": "ResNet-20", "resnet32": "ResNet-32", "resnet56": "ResNet-56"}
 ORIGINALS = {"resnet20": 91.73, "resnet32": 92.63, "resnet56": 93.39}
+PEERS = {
+    "ResNet-20, CIFAR-10": "resnet20",
+    "ResNet-56, CIFAR-10": "resnet56",
+    "SqueezeNet 1.1": "squeezenet",
+    "EfficientNet-Lite0": "efficientnet",
+    "MobileNetV2": "mobilenetv2",
+    "YOLOX-nano": "yolox",
+    "FastestDet": "fastestdet",
+    "DeepLab v3, MobileNetV2 0.5": "deeplab",
+}
+"""What a network is called in the lines of `benchmarks/peers.py`."""
 TASKS = "top1", "map50", "miou"
 WORTH = 1.0
 """Points of its metric that a network may lose for the time that a recipe saves."""
@@ -48,7 +59,7 @@ def _network(network: str, lines: Mapping[str, Line], ratios: Mapping[str, float
     original, chosen = lines[ORIGINAL], best(lines)
     figures = [f"{line['figure']:.1f}" for line in (original, chosen)]
     times = [f"{ms:.2f}" for ms in (original["ms_fp16"], after_ms(chosen, original))]
-    ratio = ratios.get(original.get("key", ""))
+    ratio = ratios.get(PEERS.get(network, ""))
     here = "" if ratio is None else f"{ratio:.2f}"
     return [network, original["metric"], code(f"-p {chosen['recipe']}"), *figures, *times, here]
 
@@ -64,7 +75,7 @@ def _measured_ratios() -> dict[str, float]:
 def sessions() -> str:
     """What files for the Xavier are worth with the pairs as written, and in a default session of onnxruntime."""
     ours = [line for line in stored("peers_real") if line["setting"] == "quantize xavier"]
-    names = {lines[ORIGINAL].get("key"): network for network, lines in measurements().items()}
+    names = {name: network for network, name in PEERS.items()}
     rows = [[names[line["network"]], *(_figure(line, end) for end in ("", "_fused"))] for line in ours]
     return table(("network", "as written", "default session"), rows)
 
