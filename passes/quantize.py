@@ -56,7 +56,7 @@ chosen behind it (`quantization.gated`). YOLOX-nano: 4 layers in float, 48.8 mAP
 What learned rounding of the weights (AdaRound, BRECQ) could win at most: relative error of the outputs by all rounding,
 and by that of the activations alone, on pictures that no fit has seen: SqueezeNet 0.033, 0.032; EfficientNet-Lite0
 0.064, 0.059; MobileNetV2 0.062, 0.037; YOLOX-nano 0.167, 0.166; FastestDet 0.208, 0.197; DeepLab 0.042, 0.043. It is
-left out. (Before tensors were shifted, which takes a quarter off SqueezeNet's error and a fifth off MobileNetV2's.)
+left out. (Before tensors were shifted, which takes a quarter off SqueezeNet's error and a seventh off MobileNetV2's.)
 
 What is left with data is the rounding of the activations. Re-fitting the weights layer by layer beside the float
 network gained nothing (ResNet-20: 1.37 against 1.36 with feedback alone) and lost where rows were few (ResNet-56, 256
