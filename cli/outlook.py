@@ -16,7 +16,12 @@ def print_outlook(console: Console, found: Outlook) -> None:
     if found.before is not None and found.after is not None:
         way = f"{found.before:.3g} ms -> {found.after:.3g} ms in the precision of the result"
         console.print(f"time of the network, estimated: {way}, less what passes save", soft_wrap=True)
-    if found.seconds is not None:
-        least, most = (f"{seconds:.2g} s" if seconds < 100 else f"{seconds / 60:.0f} min" for seconds in found.seconds)
-        console.print(f"time of the run, estimated: {least} to {most} on one core", soft_wrap=True)
+    console.print(f"time of the run, estimated: {_span(found.seconds)}", soft_wrap=True)
     console.print("nothing was fitted, and nothing written")
+
+
+def _span(seconds: tuple[float, float] | None) -> str:
+    if seconds is None:
+        return "not known, without samples or of a pass that nobody has timed"
+    least, most = (f"{each:.2g} s" if each < 100 else f"{each / 60:.0f} min" for each in seconds)
+    return f"{least} to {most} on one core"

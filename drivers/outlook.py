@@ -46,6 +46,7 @@ EFFORTS: Mapping[str, tuple[float, float]] = {
     "codebook": (4, 0.55),
     "prune": (4, 0.35),
     "depth": (6, 0.35),
+    "fast": (6, 0.35),
 }
 """By pass: how often the samples go through a network, and processor seconds by layer, of one trial."""
 

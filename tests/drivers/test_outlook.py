@@ -42,7 +42,7 @@ def test_times_of_the_network_and_of_the_run():
     assert found.seconds is not None and 0 < 4 * found.seconds[0] < found.seconds[1]
     limited = foreseen("prune:latency=0.8,quantize", samples=64).seconds
     assert limited is not None and limited[1] == pytest.approx(4 * limited[0]), "no trials"
-    assert foreseen("fast,quantize", samples=64).seconds is None, "not known"
+    assert foreseen("finetune,quantize", samples=64).seconds is None, "not known"
     assert outlook(NETWORK, "quantize", RunOptions(), silent).seconds is None, "without samples"
 
 
