@@ -39,7 +39,7 @@ from .judging import exceeded, one_sided, quality_report, warnings
 from .layer_costs import Costed, layer_reports, not_counted
 from .paths import CALIBRATION
 from .setup import Setup
-from .times import late, time_steps
+from .times import late, slower, time_steps
 
 ABSENT = "--plugin-op {}: no node has this operator"
 COMPARED = 2**26
@@ -105,6 +105,7 @@ class FinishedRun:
                 *late(original, graph, ctx, passes, asked),
                 *one_sided(verdict),
                 *([] if quality is None else [*warnings(quality, original, ctx), *exceeded(quality, passes)]),
+                *slower(before.latency, after.latency),
             ],
             notes=[
                 *self.setup.notes,

@@ -71,6 +71,12 @@ def late(
             yield f"{what}: {takes:.3g} ms instead of {limit:.3g}{_why(records)}"
 
 
+def slower(before: Latency | None, after: Latency | None) -> Iterator[str]:
+    """Where what is written takes longer than what came in."""
+    if before is not None and after is not None and after.ms > before.ms * (1 + SAME):
+        yield f"by the estimate the network that is written is slower: {after.ms:.3g} ms instead of {before.ms:.3g}"
+
+
 def _came_in(latency: Latency) -> str:
     return "as it came in" if any(kernel.precision == "int8" for kernel in latency.kernels) else "in FP16"
 

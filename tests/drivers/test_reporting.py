@@ -281,4 +281,18 @@ def test_samples_that_are_one_to_the_network_are_told_of() -> None:
     data = builders.normal(1, 4, 8, 8) + 1e-3 * builders.normal(256, 4, 8, 8, seed=1)
     said = compress(network, "quantize", data=data).report["warnings"]
     assert said[0].startswith("the original gives 100 % of the samples one class: --preprocess is not")
-    assert not compress(network, "quantize", data=builders.normal(256, 4, 8, 8, seed=2)).report["warnings"]
+    said = compress(network, "quantize", data=builders.normal(256, 4, 8, 8, seed=2)).report["warnings"]
+    assert not any("one class" in warning for warning in said)
+
+
+def test_what_is_slower_than_what_came_in_is_told_of() -> None:
+    """A kernel for the codes of the input, and layers too small to win it back."""
+    graph = "g (float[N,4,8,8] x) => (float[N,12] y) { c = Conv(x, w) p = GlobalAveragePool(c) y = Flatten(p) }"
+    report = compress(
+        builders.proto(graph, w=builders.normal(12, 4, 3, 3)), "quantize", data=builders.normal(64, 4, 8, 8)
+    ).report
+    before, after = (report[side]["latency"]["ms"] for side in ("before", "after"))
+    what = f"by the estimate the network that is written is slower: {after:.3g} ms instead of {before:.3g}"
+    assert after > before and what in report["warnings"]
+    large = builders.proto(graph.replace("4,8,8", "64,64,64"), w=builders.normal(12, 64, 3, 3))
+    assert not any("slower" in said for said in compress(large, "basis:macs=1.0").report["warnings"])
