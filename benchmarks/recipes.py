@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from accuracy import ASSETS, PREPROCESS
+from accuracy import ASSETS
 from frontiers import reported
 from peer_networks import VALUES, Kind, kind_of
 from peer_tools import Peer
@@ -52,13 +52,13 @@ def prepare_sample(_assets: Path, _name: str, network: Path, images: Path, sampl
     from onnx_compress.compiler.graph.io import load
 
     shutil.copyfile(MODELS / "resnet20_cifar10.onnx", network)
-    data = load_samples(load(network).graph, f"{MODELS / 'cifar10_sample.npz'}#train_images", PREPROCESS, samples)
+    data = load_samples(load(network).graph, f"{MODELS / 'cifar10_sample.npz'}#train_images", "cifar10", samples)
     np.save(images, np.concatenate([next(iter(feeds.values())) for feeds in data.batches(samples)]))
 
 
 def judge_sample(_assets: Path, _name: str, _source: Path, small: Path, _images: int) -> Line:
     command = [sys.executable, "-m", "onnx_compress", "eval", str(small), "--json"]
-    command += ["--data", str(MODELS / "cifar10_sample.npz"), "--preprocess", PREPROCESS]
+    command += ["--data", str(MODELS / "cifar10_sample.npz"), "--preprocess", "cifar10"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return {"top1": round(100 * found["top1"], 1), "images": found["samples"]}
 
@@ -94,7 +94,7 @@ def lines(network: str, args: argparse.Namespace) -> Iterator[Line]:
 def row(network: str, source: Path, small: Path, report: Line, args: argparse.Namespace) -> Line:
     """The figures of a recipe; `note`: how many Convs stay in float."""
     in_float = sum(int(entry["metrics"].get("skipped", 0)) for entry in report["passes"] if entry["name"] == "quantize")
-    note = {"note": f"{in_float} Convs in float"} if in_float else {}
+    note = {"note": f"{in_float} in float"} if in_float else {}
     milliseconds = round(report["after"]["latency"]["ms"], 4)
     return {"ms": milliseconds, **judged(network, source, small, args), **note, "date": str(datetime.date.today())}
 
