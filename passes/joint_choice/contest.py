@@ -5,7 +5,8 @@
 3. That mixture is built and judged; what it lost puts the scales right, and the saving is divided anew, at most
    `MIXTURES` times.
 
-The plan that lost least is the answer: it is never worse than blocks alone.
+The plan that lost least is the answer: it is never worse than blocks alone. Where none of these can be made, each way
+alone is tried for all of the time.
 """
 
 from __future__ import annotations
@@ -89,6 +90,9 @@ class Contest:
         for plan in sure:
             self._enter(plan)
         self._compare(share, steps)
+        if not self.entrants:
+            for plan in self._sizes_alone(share):
+                self._enter(plan)
         if not self.entrants:
             raise self._unreachable(share)
         self.entrants.sort(key=lambda each: each.loss)
