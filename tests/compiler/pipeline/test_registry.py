@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -153,3 +154,13 @@ def test_plug_ins_with_one_file_name_are_two_modules(tmp_path: Path):
         registry.load_plugin(str(tmp_path / name / "mine.py"))
     files = {name: sys.modules[registry.find(name).__module__].__file__ for name in ("one", "two")}
     assert files == {name: str(tmp_path / name / "mine.py") for name in ("one", "two")}
+
+
+def test_a_file_that_was_changed_within_a_second_is_read_anew(tmp_path: Path) -> None:
+    """Bytecode that was stored of it counts by second and size."""
+    source = tmp_path / "own.py"
+    for value in (1, 2):
+        source.write_text(f"VALUE = {value}\n")
+        os.utime(source, (1e9, 1e9))
+        assert value == registry.load_file(source).VALUE
+    assert list(tmp_path.iterdir()) == [source], "nothing is stored beside it"
