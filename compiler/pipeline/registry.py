@@ -169,7 +169,7 @@ def load_file(path: Path) -> ModuleType:
     """Import a Python file as a module of its own; whatever the file raises comes through."""
     place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]
     name = f"onnx_compress_file_{path.stem}_{place}"
-    spec = importlib.util.spec_from_file_location(name, path, loader=_FreshLoader(name, str(path)))
+    spec = importlib.util.spec_from_file_location(name, path, loader=_FreshLoader(name, os.path.abspath(path)))
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
