@@ -28,7 +28,7 @@ from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.data import Data, Progress
 from ..compiler.pipeline.milliseconds import Milliseconds
 from ..compiler.pipeline.options import RunOptions
-from ..passes.budgets.budget import SEARCHED
+from ..passes.budgets.budget import LIMITS, SEARCHED
 from ..passes.budgets.budgeted_pass import BudgetedPass
 from ..runtime.session import model_session
 from ..runtime.time_after_passes import estimated_ms
@@ -146,7 +146,7 @@ def _seconds(
 
 def _searches(entry: Pass) -> bool:
     """Whether trials may be needed: no limit and no size is given."""
-    sizes = ("latency", "macs", "params", "bytes", *getattr(entry, "rules", ()))
+    sizes = (*LIMITS, *getattr(entry, "rules", ()))
     return isinstance(entry, BudgetedPass) and all(getattr(entry, name, None) is None for name in sizes)
 
 

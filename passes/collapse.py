@@ -33,7 +33,7 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.costs.cost_model import Foreseen, device_latency_model
+from ..compiler.costs.cost_model import Foreseen
 from ..compiler.costs.unknown import UnknownShape
 from ..compiler.costs.workload import LatencyModel, conv_workload
 from ..compiler.graph.convs import Conv, find_convs
@@ -42,7 +42,7 @@ from ..compiler.graph.rewriter import Rewriter
 from ..compiler.graph.shapes import Shapes
 from ..compiler.pipeline.base import Action, Decision, Pass, PassResult
 from ..compiler.pipeline.context import Context
-from ..compiler.pipeline.ending import ending_precision, foreseen
+from ..compiler.pipeline.ending import ending_model
 from ..compiler.pipeline.registry import register
 from ..runtime.shapes import network_shapes
 from .merging.choice import NETWORK
@@ -109,9 +109,7 @@ class CollapseSearch:
 
     @staticmethod
     def of(graph: gs.Graph, ctx: Context, outline: bool = False) -> CollapseSearch:
-        precision, power = ending_precision(ctx), ctx.options.power_mode
-        model = device_latency_model(ctx.target, precision, power, lambda each: foreseen(each, ctx))
-        shapes = network_shapes(graph, ctx)
+        model, shapes = ending_model(ctx), network_shapes(graph, ctx)
         try:
             takes = None if model is None else model.graph(graph, shapes)
         except UnknownShape:

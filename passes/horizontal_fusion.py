@@ -46,11 +46,10 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.costs.cost_model import device_latency_model
 from ..compiler.costs.unknown import UnknownShape
 from ..compiler.pipeline.base import Pass, PassResult
 from ..compiler.pipeline.context import Context
-from ..compiler.pipeline.ending import ending_precision, foreseen
+from ..compiler.pipeline.ending import ending_model
 from ..compiler.pipeline.registry import register
 from ..runtime.shapes import network_shapes
 from .merging.search import FusionSearch
@@ -74,8 +73,7 @@ class HorizontalFusion(Pass):
     per_node: ClassVar[frozenset[str]] = frozenset(("skip",))
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
-        precision, power = ending_precision(ctx), ctx.options.power_mode
-        model = device_latency_model(ctx.target, precision, power, lambda each: foreseen(each, ctx))
+        model = ending_model(ctx)
         if model is None:
             return FusionSearch(graph, ctx, None, NO_MODEL.format(ctx.target.name)).run()
         try:

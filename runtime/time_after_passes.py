@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
-from ..compiler.costs.cost_model import device_latency_model
 from ..compiler.costs.unknown import UnknownShape
 from ..compiler.graph.io import Model
 from ..compiler.graph.storage.operators import declared
 from ..compiler.pipeline.base import PassRecord
 from ..compiler.pipeline.context import Context
-from ..compiler.pipeline.ending import ending_precision, foreseen
+from ..compiler.pipeline.ending import ending_model
 from ..compiler.pipeline.instruments import Instrument
 from ..compiler.report.sizes import ESTIMATED
 from .shapes import network_shapes
@@ -31,8 +30,7 @@ class TimeAfterPasses(Instrument):
 def estimated_ms(graph: gs.Graph, ctx: Context) -> float | None:
     """Of `graph` as the passes behind the running one leave it; None where the target has no model, or a shape is not
     known, and for operators of the project's own, which nobody has timed."""
-    mode = ctx.options.power_mode
-    model = device_latency_model(ctx.target, ending_precision(ctx), mode, lambda seen: foreseen(seen, ctx))
+    model = ending_model(ctx)
     if model is not None and not declared(graph):
         with suppress(UnknownShape):
             return model.graph(graph, network_shapes(graph, ctx))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
-from ..costs.cost_model import Foreseen
+from ..costs.cost_model import DeviceLatencyModel, Foreseen, device_latency_model
 from ..costs.latency import Precision
 from ..targets.calibration_cache import SUFFIX
 from .context import Context
@@ -23,6 +23,13 @@ def ending_precision(ctx: Context) -> Precision:
         if precision is not None:
             return precision
     return FLOAT
+
+
+def ending_model(ctx: Context) -> DeviceLatencyModel | None:
+    """Of a network's time on the target as the pipeline ends, in the run's power mode; None where there is none."""
+    return device_latency_model(
+        ctx.target, ending_precision(ctx), ctx.options.power_mode, lambda graph: foreseen(graph, ctx)
+    )
 
 
 def foreseen(graph: gs.Graph, ctx: Context) -> Foreseen:

@@ -25,7 +25,7 @@ import onnx_graphsurgeon as gs
 from ..rewriter import Rewriter
 from ..weights import resolve
 from .qdq import AVERAGES, MOVES
-from .shifts import CLIP_INPUTS, is_shifted
+from .shifts import CLIP_INPUTS, is_shifted, limit_of
 
 INTEGER_LAYERS = frozenset(
     ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulNBits", "DynamicQuantizeMatMul")
@@ -139,8 +139,8 @@ def _clips(pair: Pair) -> bool:
 def _clipped(node: gs.Node, low: float) -> bool:
     if node.op != "Clip":
         return False
-    limit = resolve(node.inputs[1]) if len(node.inputs) > 1 and not node.inputs[1].is_empty() else node.attrs.get("min")
-    return limit is not None and float(np.asarray(limit).reshape(())) >= low * (1 + TOLERANCE)
+    limit = limit_of(node, 1, "min")
+    return limit is not None and limit >= low * (1 + TOLERANCE)
 
 
 def _remove(rewriter: Rewriter, pairs: Sequence[Pair], op: str) -> None:

@@ -138,15 +138,16 @@ def _move_limits(rewriter: Rewriter, clamp: gs.Node, shift: np.float32, top: flo
 
 def clamps_at_zero(node: gs.Node) -> bool:
     """A Relu, or a Clip whose lower limit is 0."""
-    return node.op == "Relu" or (node.op == "Clip" and _limit(node, 1, "min") == 0)
+    return node.op == "Relu" or (node.op == "Clip" and limit_of(node, 1, "min") == 0)
 
 
 def highest(clamp: gs.Node) -> float | None:
     """The upper limit."""
-    return None if clamp.op == "Relu" else _limit(clamp, 2, "max")
+    return None if clamp.op == "Relu" else limit_of(clamp, 2, "max")
 
 
-def _limit(clip: gs.Node, index: int, key: str) -> float | None:
+def limit_of(clip: gs.Node, index: int, key: str) -> float | None:
+    """An input of a Clip, or before opset 11 an attribute; None where there is none, or it is not constant."""
     if index >= len(clip.inputs) or clip.inputs[index].is_empty():
         return clip.attrs.get(key)
     value = resolve(clip.inputs[index])
