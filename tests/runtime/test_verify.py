@@ -196,6 +196,17 @@ def test_random_operators_do_not_fail_an_exact_pass():
     assert record.figures["relative_error"] > 1e-3
 
 
+def test_outputs_that_the_last_bit_of_the_inputs_moves_do_not_fail_an_exact_pass():
+    source = model(
+        "g (float[N,8] x) => (float[N,5] y) { a = Gemm(x, w) b = Mul(a, big) y = Sin(b) }",
+        w=normal(8, 5),
+        big=np.full(1, 1e6, np.float32),
+    )
+    (record,) = run(source, ExactScale(1 + 1.2e-7), data=Rows(normal(8, 8)))
+    assert record.figures["relative_error"] > 1e-2
+    assert ["another last bit" in note for note in record.result.notes] == [True]
+
+
 def test_integer_inputs_get_random_values_too():
     source = model(
         "g (int64[N,2] i, float[N,8] x) => (float[N,5] y, int64[N,2] j) { y = Gemm(x, w) j = Abs(i) }", w=normal(8, 5)
