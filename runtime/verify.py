@@ -103,9 +103,8 @@ class Verify(Instrument):
                 where,
                 f"leave it out: {REPORT}",
             )
-        record.result.notes.append(
-            f"{record.name} moved the outputs by {error:.2g}, which says little: another last bit of the inputs does by {noise:.2g}"
-        )
+        by_itself = f"another last bit of the inputs does by {noise:.2g}"
+        record.result.notes.append(f"{record.name} moved the outputs by {error:.2g}, which says little: {by_itself}")
 
     def failed(self, failure: Failure, model: Model, ctx: Context) -> None:
         """The next pass starts from the model before this one, which is run again."""
