@@ -65,7 +65,7 @@ from .depth_removal.gaps import Change, Gaps
 from .depth_removal.losses import BATCH, LossMeter
 from .depth_removal.order import Step
 from .depth_removal.problem import DepthProblem
-from .depth_removal.repair import refit, set_strength
+from .depth_removal.repair import Refit, refit, set_strength
 from .depth_removal.strength import best_strength
 from .depth_removal.trials import search_count
 
@@ -190,25 +190,27 @@ class Depth(BudgetedPass):
         self, problem: DepthProblem, changes: Sequence[Change], data: Data | None, rows: int = ROWS
     ) -> tuple[Gaps, list[Decision]]:
         """The network with the changes made and repaired; a decision for each layer that was fitted."""
-        gaps = problem.after(changes)
-        fitted = self._repair(problem, gaps, changes, data, rows)
+        gaps, refits = self._repaired(problem, changes, data, rows)
         gaps.close()
-        return gaps, fitted
+        return gaps, [decision for each in refits for decision in each.decisions()]
 
-    def _repair(
-        self, problem: DepthProblem, gaps: Gaps, changes: Sequence[Change], data: Data | None, rows: int
-    ) -> list[Decision]:
-        """In place; a decision for each layer that was fitted."""
-        ctx, before, meter = problem.ctx, copy_graph(problem.graph), problem.meter
+    def _repaired(
+        self, problem: DepthProblem, changes: Sequence[Change], data: Data | None, rows: int
+    ) -> tuple[Gaps, Sequence[Refit]]:
+        """What the layers were fitted to. Fits that the strength was found with are not made twice."""
+        ctx, before, meter, gaps = problem.ctx, copy_graph(problem.graph), problem.meter, problem.after(changes)
         if self.repair == "none" or data is None or meter is None or not changes:
-            return []
+            return gaps, ()
+        fitted: tuple[Gaps, Sequence[Refit]] | None = None
         if problem.strength is None:
-            problem.strength = best_strength(problem.after(changes), before, ctx, meter, self.ridge)
+            tried = problem.after(changes)
+            problem.strength, found = best_strength(tried, before, ctx, meter, self.ridge)
+            fitted = (tried, found) if data is meter.fitting and rows == ROWS else None
         if not problem.strength:
-            return []
-        refits = refit(gaps, before, ctx, data, self.ridge, rows)
+            return gaps, ()
+        gaps, refits = fitted or (gaps, refit(gaps, before, ctx, data, self.ridge, rows))
         set_strength(gaps, refits, problem.strength)
-        return [decision for each in refits for decision in each.decisions()]
+        return gaps, refits
 
     def _write(self, problem: DepthProblem, budget: Budget, steps: list[Step], result: PassResult) -> Costs:
         """Into the graph; the shares left."""

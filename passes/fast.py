@@ -8,8 +8,8 @@ at one price, blocks merge or go, filters go and layers become factors as long a
 (`joint_choice.paths`).
 
 What is foreseen of losses is put right by a few networks that are built and judged on samples that no fit has seen
-(`joint_choice.contest`). Blocks alone are always among them. Where filters or factors cannot save 2 % of the time,
-nothing is measured of them; where neither can, the pass is `depth`.
+(`joint_choice.contest`). Blocks alone are always among them, and the first: where they lose next to nothing, or where
+filters or factors cannot save 2 % of the time, nothing is measured of these, and the pass is `depth`.
 
 Sizes are multiples of what the kernels of the target take, in that precision.
 
@@ -46,7 +46,6 @@ from ..compiler.pipeline.ending import ending_precision
 from ..compiler.pipeline.registry import register
 from ..runtime.measured_latency import MULTIPLE
 from ..runtime.shapes import network_shapes
-from ..runtime.subsets import halves
 from .basis import Basis
 from .budgets.budget import Budget, BudgetUnreachable, slack_notes
 from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass
@@ -54,8 +53,8 @@ from .budgets.clock import MEASURED
 from .budgets.search import BudgetSearch, search_smallest
 from .depth import HELD, Depth
 from .joint_choice.contest import Contest
-from .joint_choice.factors import factor_path
-from .joint_choice.filters import filter_path, prune_to
+from .joint_choice.factors import factor_way
+from .joint_choice.filters import filter_way
 from .joint_choice.plans import Builder, Plan
 from .joint_choice.ways import Way, WayOptions
 
@@ -136,7 +135,7 @@ class Fast(BudgetedPass):
         depth = Depth(merge=self.merge, **shared)
         problem = depth.problem(graph, free, Budget({"latency": 1.0}))
         problem.meter = depth.meter(graph, free, data, notes)
-        fitting = None if data is None else halves(data)[0]
+        fitting = problem.meter.fitting
         ways = list(self._ways(graph, free, fitting, shared))
         return Contest(free, Builder(depth, problem), problem.meter, fitting, ways)
 
@@ -146,16 +145,13 @@ class Fast(BudgetedPass):
         if model is None:
             return
         options = WayOptions(model, multiple, self.ridge)
-        path = filter_path(graph, ctx, data, options) if self.filters else None
-        if path is not None:
-            yield Way("filters pruned", path, lambda graph, ctx, share: prune_to(graph, ctx, share, options))
-        path = factor_path(graph, ctx, data, options) if self.factors else None
-        if path is not None:
 
-            def factorize(graph: gs.Graph, ctx: Context, share: float) -> PassResult:
-                return Basis(latency=share, align=multiple, **shared).run(graph, ctx)
+        def factorize(graph: gs.Graph, ctx: Context, share: float) -> PassResult:
+            return Basis(latency=share, align=multiple, **shared).run(graph, ctx)
 
-            yield Way("layers factorized", path, factorize)
+        filters = filter_way(graph, ctx, data, options) if self.filters else None
+        factors = factor_way(graph, ctx, data, options, factorize) if self.factors else None
+        yield from (way for way in (filters, factors) if way is not None)
 
     def _channel_multiple(self, ctx: Context) -> int:
         """What the kernels take channels in."""

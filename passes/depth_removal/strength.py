@@ -7,20 +7,25 @@ that the fits have not seen; 0 where no share is better than the network with it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_graphsurgeon as gs
 
 from ...compiler.pipeline.context import Context
 from .gaps import Gaps
 from .losses import LossMeter
-from .repair import refit, set_strength
+from .repair import Refit, refit, set_strength
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 
 
-def best_strength(gaps: Gaps, before: gs.Graph, ctx: Context, meter: LossMeter, ridge: float) -> float:
-    """For a network with gaps, which is edited; 0 where the meter has no samples to fit to."""
+def best_strength(
+    gaps: Gaps, before: gs.Graph, ctx: Context, meter: LossMeter, ridge: float
+) -> tuple[float, Sequence[Refit]]:
+    """For a network with gaps, which is edited; 0 where the meter has no samples to fit to. And what its layers are at
+    full strength, fitted to these samples."""
     if meter.fitting is None:
-        return 0.0
+        return 0.0, ()
     least, best = meter.loss(gaps.graph), 0.0
     refits = refit(gaps, before, ctx, meter.fitting, ridge)
     with ctx.progress("strength of the repair", len(SHARES)) as advance:
@@ -30,4 +35,4 @@ def best_strength(gaps: Gaps, before: gs.Graph, ctx: Context, meter: LossMeter, 
             advance(f"{share} {loss:.3g}")
             if loss < least:
                 least, best = loss, share
-    return best
+    return best, refits

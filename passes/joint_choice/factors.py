@@ -1,23 +1,47 @@
-"""What a basis in the place of Convs saves, and loses."""
+"""What a basis in the place of Convs saves, and loses: what it saves is known by shapes, before anything is fitted."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import onnx_graphsurgeon as gs
 
+from ...compiler.pipeline.base import PassResult
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ..basis import Basis
 from ..budgets.budget import Budget
+from ..budgets.file_size import network_ms
 from ..decomposition.candidates import choose
-from ..decomposition.survey import Survey, SurveyOptions, survey
+from ..decomposition.survey import Survey, SurveyOptions, offers, survey
 from .paths import SavingPath, drawn
-from .ways import WORTH, WayOptions
+from .ways import WORTH, Way, WayOptions
+
+NAME = "layers factorized"
 
 
-def factor_path(graph: gs.Graph, ctx: Context, data: Data | None, options: WayOptions) -> SavingPath | None:
-    """What a basis in the place of Convs saves and loses; None where even the smallest saves next to nothing."""
+def factor_way(
+    graph: gs.Graph,
+    ctx: Context,
+    data: Data | None,
+    options: WayOptions,
+    write: Callable[[gs.Graph, Context, float], PassResult],
+) -> Way | None:
+    """None where even the smallest save next to nothing. `write`: see `Way`."""
+    asked = _asked(data, options)
+    offered, _ = offers(graph, ctx, replace(asked, data=None))
+    if not offered:
+        return None
+    times = [[choice.costs["latency"] for choice in each.choices] for each in offered]
+    whole = network_ms(options.latency_model)(ctx.original or graph, ctx)
+    saves = sum(dense - min(dense, *others) for dense, *others in times) / whole
+    return Way(NAME, saves, lambda: _path(survey(graph, ctx, asked)), write)
+
+
+def _asked(data: Data | None, options: WayOptions) -> SurveyOptions:
     basis = Basis()
-    asked = SurveyOptions(
+    return SurveyOptions(
         check=basis.check,
         forms=basis.forms(),
         units=("latency",),
@@ -27,11 +51,9 @@ def factor_path(graph: gs.Graph, ctx: Context, data: Data | None, options: WayOp
         data=data,
         worth=WORTH,
     )
-    found = survey(graph, ctx, asked)
-    return _factor_path(found) if found.candidates else None
 
 
-def _factor_path(found: Survey) -> SavingPath:
+def _path(found: Survey) -> SavingPath:
     now, least = found.kept([each.dense for each in found.candidates])["latency"], found.least("latency")
 
     def at(share: float) -> tuple[float, float]:

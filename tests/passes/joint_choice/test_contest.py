@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import builders
@@ -13,7 +14,7 @@ from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.data import Data
 from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable, unreachable
 from onnx_compress.passes.budgets.costs import Costs
-from onnx_compress.passes.joint_choice.contest import Contest
+from onnx_compress.passes.joint_choice.contest import ENOUGH, LITTLE, Contest
 from onnx_compress.passes.joint_choice.paths import SavingPath
 from onnx_compress.passes.joint_choice.plans import Plan
 from onnx_compress.passes.joint_choice.ways import Way
@@ -49,14 +50,36 @@ class Refusing:
         return PassResult(changed=True)
 
 
+class Blocks(NoBlocks):
+    """A network in which blocks can go, so many as are needed."""
+
+    def blocks(self, _: object) -> list[object]:
+        return [object()]
+
+    def within(self, budget: Budget) -> list[Any]:
+        return [SimpleNamespace(loss=0.1, shares=budget.limits, change=SimpleNamespace(name="block"))]
+
+
+class Making:
+    """Makes any plan."""
+
+    problem = Blocks()
+
+    def write(self, _plan: Plan, _graph: gs.Graph, _ctx: Context, _data: Data | None) -> PassResult:
+        return PassResult(changed=True)
+
+
+@dataclass
 class Meter:
+    lost: float = 0.5
+
     def loss(self, _: gs.Graph) -> float:
-        return 0.5
+        return self.lost
 
 
 def contest(makes: str) -> Contest:
     path = SavingPath([0.0, 0.3], [0.0, 0.1])
-    ways = [Way(name, path, cast(Any, None)) for name in ("filters", "factors")]
+    ways = [Way(name, 0.3, lambda: path, cast(Any, None)) for name in ("filters", "factors")]
     return Contest(Context(), cast(Any, Refusing(makes)), cast(Any, Meter()), None, ways)
 
 
@@ -69,3 +92,17 @@ def test_where_no_mixture_can_be_made_a_way_alone_is() -> None:
 def test_where_nothing_can_be_made_there_is_no_plan() -> None:
     with pytest.raises(BudgetUnreachable):
         contest("neither").best(0.1)
+
+
+@pytest.mark.parametrize(("lost", "measured"), [(LITTLE, False), (1.1 * LITTLE, True)])
+def test_ways_are_measured_where_blocks_alone_lose_something(lost: float, measured: bool) -> None:
+    paths: list[SavingPath] = []
+
+    def path() -> SavingPath:
+        paths.append(SavingPath([0.0, 0.3], [0.0, 0.1]))
+        return paths[-1]
+
+    ways = [Way("filters", 0.3, path, cast(Any, None))]
+    found = Contest(Context(), cast(Any, Making()), cast(Any, Meter(lost)), None, ways)
+    assert len(found.best(0.8).steps) == 1
+    assert (len(paths) == 1) == measured and (ENOUGH in found.said[0.8]) != measured

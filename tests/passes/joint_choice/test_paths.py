@@ -10,7 +10,7 @@ import pytest
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.passes.fast import Fast
-from onnx_compress.passes.joint_choice.filters import filter_path
+from onnx_compress.passes.joint_choice.filters import filter_way
 from onnx_compress.passes.joint_choice.paths import SavingPath, divided
 from onnx_compress.passes.joint_choice.ways import WayOptions
 
@@ -48,7 +48,8 @@ def _path(channels: int, precision: str, power: str) -> SavingPath | None:
     ctx = Context(RunOptions(), original=graph.copy())
     model = Fast(latency=0.5, precision=precision, power=power).latency_model(ctx)  # pyright: ignore[reportArgumentType]
     assert model is not None
-    return filter_path(graph, ctx, None, WayOptions(model, 8, 1e-3))
+    way = filter_way(graph, ctx, None, WayOptions(model, 8, 1e-3))
+    return None if way is None else way.path
 
 
 def test_filters_that_save_nothing_have_no_path() -> None:
