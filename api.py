@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from .compiler.errors import CompressError
-from .compiler.pipeline.data import Progress
 from .compiler.pipeline.keywords import in_keywords
 from .compiler.pipeline.options import DEFAULTS, UNUSED, PathLike, RunOptions
+from .compiler.pipeline.progress import Progress
 from .compiler.report.frontier import Frontier
 from .drivers.bisect import run_bisect
 from .drivers.compress import Compressed

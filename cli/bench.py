@@ -31,10 +31,13 @@ def bench(
 
     Runs in turns; medians, and ratios to the first model.
     """
-    from ..runtime.bench import bench as run
     from .console import progress_bars, results
 
     with progress_bars(quiet=as_json) as progress:
+        with progress("start", 1) as advance:
+            from ..runtime.bench import bench as run
+
+            advance()
         found = run(models, batch, threads, provider, runs, progress=progress)
     if as_json:
         settings = {"batch": batch, "threads": threads, "provider": provider, "runs": runs}

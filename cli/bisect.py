@@ -28,10 +28,13 @@ def bisect(
     as_json: AsJson = False,
 ) -> None:
     """Find the pass and the node that make a model fail a check."""
-    from ..drivers.bisect import run_bisect
     from .console import progress_bars, results
 
     with progress_bars(quiet=as_json) as progress:
+        with progress("start", 1) as advance:
+            from ..drivers.bisect import run_bisect
+
+            advance()
         found, written = run_bisect(model, pipeline, check, folder, options, progress)
     if as_json:
         typer.echo(json.dumps({**found.figures(), "folder": str(written)}))

@@ -128,8 +128,8 @@ def left_by_legalize(model: Path, target: str, plugin_op: Sequence[str]) -> int 
     """How many errors a model has that the legalize pass has been over; None where that cannot run."""
     from ..compiler.errors import CompressError
     from ..compiler.lint import lint
-    from ..compiler.pipeline.data import silent
     from ..compiler.pipeline.options import RunOptions
+    from ..compiler.pipeline.progress import silent
     from ..compiler.targets import find_target
     from ..drivers.compress import compress
 

@@ -42,14 +42,17 @@ def compare(
 
     Outputs and layers on the same samples.
     """
-    from ..compiler.graph.io import load
-    from ..drivers.compare import compare_models
-    from ..runtime.data import load_samples
     from .console import progress_bars, results
 
-    one, two, origins = load(first), load(second), read_origins(report)
-    found = load_samples(one.graph, data, preprocess, samples)
     with progress_bars(quiet=as_json) as progress:
+        with progress("reading", 1) as advance:
+            from ..compiler.graph.io import load
+            from ..drivers.compare import compare_models
+            from ..runtime.data import load_samples
+
+            one, two, origins = load(first), load(second), read_origins(report)
+            found = load_samples(one.graph, data, preprocess, samples)
+            advance()
         comparison = compare_models(one, two, found, origins, progress=progress, order=order)
     if as_json:
         figures = dataclasses.asdict(comparison)

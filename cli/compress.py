@@ -59,10 +59,8 @@ def compress(
         return
     from ..compiler.files import Place
     from ..compiler.pipeline.commands import command_line
-    from ..drivers.compress import compress as run
     from .console import errors, progress_bars, results
     from .streams import binary_output
-    from .summary import print_summary
 
     command = command_line(model, pipeline, options)
     target = binary_output() if piped else None
@@ -73,6 +71,11 @@ def compress(
         return
     read = [] if config is None else [Place("the config file", config)]
     with progress_bars(quiet, verbose) as progress:
+        with progress("start", 1) as advance:
+            from ..drivers.compress import compress as run
+            from .summary import print_summary
+
+            advance()
         result = run(model, pipeline, options, progress, command, read)
     if print_trtexec:
         sys.stdout.write(result.report["target"]["command"] + "\n")  # click would put "?" for what is no text
@@ -85,11 +88,14 @@ def compress(
 
 
 def _foresee(model: str, pipeline: str, options: RunOptions, quiet: bool) -> None:
-    from ..drivers.outlook import outlook
     from .console import progress_bars, results
-    from .outlook import print_outlook
 
     with progress_bars(quiet) as progress:
+        with progress("start", 1) as advance:
+            from ..drivers.outlook import outlook
+            from .outlook import print_outlook
+
+            advance()
         found = outlook(model, pipeline, options, progress)
     print_outlook(results(), found)
 
@@ -103,4 +109,4 @@ def _refuse_both(given: Mapping[str, bool]) -> None:
 
 def default_output(model: Path) -> Path:
     """`net.onnx` -> `net.compressed.onnx`, in the same folder."""
-    return model.with_name(f"{model.stem if model.suffix == '.onnx' else model.name}.compressed.onnx")
+    return model.parent / f"{model.stem if model.suffix == '.onnx' else model.name}.compressed.onnx"

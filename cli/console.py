@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ..compiler.pipeline.data import Advance, silent
-from ..compiler.pipeline.data import Progress as Reporter
+from ..compiler.pipeline.progress import Advance, silent
+from ..compiler.pipeline.progress import Progress as Reporter
 from ..drivers.progress import plain_lines
 
 PLAIN_WIDTH = 120

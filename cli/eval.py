@@ -31,15 +31,21 @@ def evaluate(
 
     By top-1 and top-5 where there are labels, by the outputs, or by a metric of your own.
     """
-    from ..compiler.graph.io import load
-    from ..drivers.evaluate import evaluate_model
-    from ..runtime.data import load_samples
+    from .console import progress_bars
 
-    loaded = load(model)
-    found = None if data is None else load_samples(loaded.graph, data, preprocess, samples, labels)
-    other = None if against is None else load(against)
+    with progress_bars(quiet=as_json) as progress:
+        with progress("reading", 1) as advance:
+            from ..compiler.graph.io import load
+            from ..drivers.evaluate import evaluate_model
+            from ..runtime.data import load_samples
+
+            loaded = load(model)
+            found = None if data is None else load_samples(loaded.graph, data, preprocess, samples, labels)
+            other = None if against is None else load(against)
+            advance()
+        measured = evaluate_model(loaded, other, found, metric, progress)
     count, notes = (None, ()) if found is None else (found.samples, found.notes)
-    figures = {"model": model, "data": data, "samples": count, **evaluate_model(loaded, other, found, metric)}
+    figures = {"model": model, "data": data, "samples": count, **measured}
     if found is not None and found.labels is not None and "top1" not in figures:
         notes = (*notes, UNUSED)
     if as_json:

@@ -42,12 +42,15 @@ def frontier(
     By accuracy, agreement or a metric of your own, on samples that no fit has seen. Finished
     points are kept: an interrupted run goes on where it stopped.
     """
-    from ..drivers.frontier import FrontierRequest, run_frontier
     from .console import progress_bars, results
 
-    request = FrontierRequest(eval_data, budget, points, low, high)
     options = replace(options, output=None if output is None else str(output))
     with progress_bars(quiet) as progress:
+        with progress("start", 1) as advance:
+            from ..drivers.frontier import FrontierRequest, run_frontier
+
+            advance()
+        request = FrontierRequest(eval_data, budget, points, low, high)
         found = run_frontier(model, method, request, options, progress)
     if as_json:
         typer.echo(json.dumps(found))

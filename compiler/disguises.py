@@ -18,6 +18,8 @@ BEGINNING = 512
 PAGE = Disguise("an HTML page", "download the file itself")
 FETCH = "fetch the file itself: git lfs pull"
 NUMPY_ARRAY = Disguise("an array of numpy", "name it .npy, and give it as --data")
+JSON = Disguise("a JSON file", "give the file itself")
+TEXT = Disguise("a text file", "give the file itself")
 ZIP = Disguise("a zip archive", "unpack it, or name it .npz if numpy wrote it")
 BEGINNINGS = {
     b"version https://git-lfs": Disguise("a pointer of Git LFS", FETCH),
@@ -30,7 +32,7 @@ BEGINNINGS = {
     b"\x89hdf": Disguise("an HDF5 file", "export the network to ONNX, or store arrays with numpy.savez"),
     b"\x80\x02": Disguise("a pickle", "export the network to ONNX, or store arrays with numpy.savez"),
     b"\x80\x04": Disguise("a pickle", "export the network to ONNX, or store arrays with numpy.savez"),
-    b"{": Disguise("a JSON file", "give the file itself"),
+    b"{": JSON,
     b"%pdf": Disguise("a PDF file", "give the file itself"),
 }
 WHITE = b"\xef\xbb\xbf \t\r\n"
@@ -48,7 +50,7 @@ def disguised(path: Path) -> Disguise | None:
     start = head.lstrip(WHITE).lower()
     found = next((found for key, found in BEGINNINGS.items() if start.startswith(key)), None)
     if found is None and _is_text(head):
-        return Disguise("a text file", "give the file itself")
+        return TEXT
     return found
 
 

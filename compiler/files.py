@@ -19,6 +19,7 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
+from .disguises import JSON, TEXT, disguised
 from .errors import CompressError, UsageError
 
 _FIXES = {
@@ -133,6 +134,11 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ValueError("too deeply nested") from None
+    except ValueError as error:
+        found = disguised(path)
+        if found in (None, JSON, TEXT):
+            raise
+        raise ValueError(f"no JSON, but {found.what}: {found.fix}") from error
 
 
 @contextmanager

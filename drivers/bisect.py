@@ -24,10 +24,10 @@ from ..compiler.graph.copies import copy_graph
 from ..compiler.graph.io import Model
 from ..compiler.pipeline.base import Pass, PassRecord
 from ..compiler.pipeline.context import Context, Snapshot
-from ..compiler.pipeline.data import Progress
 from ..compiler.pipeline.instruments import Instrument
 from ..compiler.pipeline.manager import PassManager
 from ..compiler.pipeline.options import RunOptions
+from ..compiler.pipeline.progress import Progress
 from .checks import Check, parse_check
 from .culprit import Culprit, write_culprit
 from .paths import bisection_written

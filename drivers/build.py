@@ -15,7 +15,7 @@ import onnx_graphsurgeon as gs
 from ..compiler.errors import CompressError, UsageError
 from ..compiler.files import Place, check_places, staged, writing
 from ..compiler.graph.io import Model, load, stored_size
-from ..compiler.pipeline.data import Progress, silent
+from ..compiler.pipeline.progress import Progress, silent
 from ..compiler.report import MeasuredReport
 from ..compiler.targets import Target
 from ..compiler.targets.trtexec import EngineOptions, arguments, precision, steady_latency

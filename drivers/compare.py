@@ -33,7 +33,8 @@ from ..compiler.errors import CompressError
 from ..compiler.graph.comparable import comparable_tensors
 from ..compiler.graph.io import Model
 from ..compiler.graph.quantization.shifts import shifts_of, unshifted_name
-from ..compiler.pipeline.data import Data, Feeds, Progress, silent
+from ..compiler.pipeline.data import Data, Feeds
+from ..compiler.pipeline.progress import Progress, silent
 from ..runtime.quality.comparison import chosen
 from ..runtime.quality.distances import RelativeError
 from ..runtime.quality.outputs import is_row

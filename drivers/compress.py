@@ -17,10 +17,10 @@ from ..compiler.pipeline.base import PassRecord
 from ..compiler.pipeline.checkpoints import Checkpoints, step_keys
 from ..compiler.pipeline.commands import python_call
 from ..compiler.pipeline.context import Context
-from ..compiler.pipeline.data import Progress
 from ..compiler.pipeline.instruments import Instrument, Lint, Timing
 from ..compiler.pipeline.manager import PassManager
 from ..compiler.pipeline.options import PathLike, RunOptions
+from ..compiler.pipeline.progress import Progress
 from ..compiler.pipeline.reproduction import Reproduction, versions
 from ..compiler.report import Report
 from ..compiler.report.page import overview, written_as

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from ..compiler.errors import UsageError
 from ..compiler.graph.io import Model
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.options import RunOptions
+from ..compiler.pipeline.progress import Progress, silent
 from ..runtime.data import Samples, sized_batches
 from ..runtime.quality.comparison import Accuracy, Agreement, Judged, PixelAgreement, chosen
 from ..runtime.quality.distances import RelativeError
@@ -21,7 +23,9 @@ from ..runtime.session import comparable_session
 TOP = 5
 
 
-def evaluate_model(model: Model, other: Model | None, data: Samples | None, metric: str) -> dict[str, Any]:
+def evaluate_model(
+    model: Model, other: Model | None, data: Samples | None, metric: str, progress: Progress = silent
+) -> dict[str, Any]:
     """The figures that there is something for, by name; `other` is the original.
 
     `metric`, `value`, `deviation`: of the model beside the original, in the metric's own units; `original`: the value
@@ -34,12 +38,16 @@ def evaluate_model(model: Model, other: Model | None, data: Samples | None, metr
             metric fails.
     """
     reference = model if other is None else other
-    judge = judge_of_run(reference.graph, Context(RunOptions(metric=metric), data), data)
+    judge = judge_of_run(reference.graph, Context(RunOptions(metric=metric), data, progress=progress), data)
     if judge is None:
         raise UsageError("there is nothing to measure on", "eval", "give --data, or a --metric of your own")
     if isinstance(judge, SampleJudge):
         return _walked(judge, model, other)
-    figures = {} if data is None else _walked(SampleJudge.of(reference.graph, data), model, other)
+    if data is None:
+        figures = dict[str, Any]()
+    else:
+        beside = replace(SampleJudge.of(reference.graph, data), progress=progress)
+        figures = _walked(beside, model, other)
     figures.pop("outputs", None)
     return figures | _judged(judge.judge(model.graph), alone=other is None)
 
@@ -55,7 +63,7 @@ def _walked(judge: SampleJudge, model: Model, other: Model | None) -> dict[str, 
         figures.update(top1=top1.value, top5=top5.value if labelled[1].classes > TOP else None)
         figures.update({} if other is None else {"against_top1": top1.original})
     if other is None:
-        return figures or {"outputs": _described(judge)}
+        return figures or _outputs(judge)
     figures.update(agreement=judged.value if judged.metric == Agreement.metric else None)
     return figures | {"output_error": relative.result().value} | _judged(judged, alone=False)
 
@@ -63,6 +71,13 @@ def _walked(judge: SampleJudge, model: Model, other: Model | None) -> dict[str, 
 def _judged(judged: Judged, alone: bool) -> dict[str, Any]:
     known = {"metric": judged.metric, "value": judged.value, "deviation": judged.deviation}
     return known if alone else {**known, "original": judged.original, "by_output": dict(judged.outputs)}
+
+
+def _outputs(judge: SampleJudge) -> dict[str, Any]:
+    with judge.progress("outputs", 1) as advance:
+        found = _described(judge)
+        advance()
+    return {"outputs": found}
 
 
 def _described(judge: SampleJudge) -> dict[str, dict[str, Any]]:

@@ -16,10 +16,11 @@ from ..compiler.errors import CompressError, UsageError, check_type
 from ..compiler.files import staged, writing
 from ..compiler.graph.io import to_proto
 from ..compiler.pipeline.context import Context
-from ..compiler.pipeline.data import Data, Progress
+from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.ending import ending_precision
 from ..compiler.pipeline.manager import PassManager
 from ..compiler.pipeline.options import RunOptions
+from ..compiler.pipeline.progress import Progress
 from ..compiler.report.frontier import SCHEMA, Frontier, to_csv, to_json, to_svg
 from ..compiler.versions import __version__
 from ..runtime.data import Samples

@@ -25,9 +25,10 @@ from ..compiler.graph.copies import copy_graph
 from ..compiler.graph.io import Model
 from ..compiler.pipeline.base import Decision, Pass
 from ..compiler.pipeline.context import Context
-from ..compiler.pipeline.data import Data, Progress
+from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.milliseconds import Milliseconds
 from ..compiler.pipeline.options import RunOptions
+from ..compiler.pipeline.progress import Progress
 from ..passes.budgets.budget import LIMITS, SEARCHED
 from ..passes.budgets.budgeted_pass import BudgetedPass
 from ..runtime.session import model_session

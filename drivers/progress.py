@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 
 from ..compiler.errors import UsageError
-from ..compiler.pipeline.data import Advance, Progress, silent
+from ..compiler.pipeline.progress import Advance, Progress, silent
 
 WORTH_A_LINE = 2.0
 """Seconds."""

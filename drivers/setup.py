@@ -24,10 +24,11 @@ from ..compiler.graph.weightless import graph_bytes
 from ..compiler.jobs import Jobs
 from ..compiler.pipeline.base import Pass
 from ..compiler.pipeline.context import Context
-from ..compiler.pipeline.data import Data, Progress
+from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.instruments import Instrument
 from ..compiler.pipeline.options import PathLike, RunOptions
 from ..compiler.pipeline.overrides import OPTION, check_matches, check_pattern, parse_override
+from ..compiler.pipeline.progress import Progress
 from ..compiler.pipeline.registry import find, load_plugins
 from ..compiler.pipeline.spec import format_pipeline, parse_pipeline
 from ..compiler.targets import Target, find_target

@@ -21,7 +21,8 @@ from ..compiler.errors import CompressError, UsageError
 from ..compiler.graph.io import load, to_proto
 from ..compiler.graph.shapes import input_shapes
 from ..compiler.jobs import check_threads
-from ..compiler.pipeline.data import Feeds, Progress, silent
+from ..compiler.pipeline.data import Feeds
+from ..compiler.pipeline.progress import Progress, silent
 from .session import import_onnxruntime
 from .verify import random_feeds
 

@@ -18,7 +18,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..compiler.errors import CompressError, unseen
-from ..compiler.pipeline.data import Data, Feeds, Progress, silent
+from ..compiler.pipeline.data import Data, Feeds
+from ..compiler.pipeline.progress import Progress, silent
 from .data import batch_size, one_of_each_shape
 from .session import graph_session
 

@@ -431,8 +431,17 @@ def _check_integers(entry: Input, preprocess: Preprocess, place: str) -> None:
 def _check_shape(entry: Input, shape: tuple[int, ...], kind: str, place: str) -> None:
     if _fits(entry, shape):
         return
-    fix = f"{WHERE} with {RESIZED}" if kind == "images" else "samples lie along the first axis"
+    fix = f"{WHERE} with {RESIZED}" if kind == "images" else _rearranged(entry, shape)
     raise CompressError(f"expected {entry}, found {kind} {_words(shape[1:], 'N')}", place, fix)
+
+
+def _rearranged(entry: Input, shape: tuple[int, ...]) -> str:
+    """How an array becomes one that fits, where only its axes stand in the way."""
+    axes = tuple(range(len(shape)))
+    for order in ((0, *axes[-1:], *axes[1:-1]), (0, *axes[2:], *axes[1:2])):
+        if _fits(entry, tuple(shape[axis] for axis in order)):
+            return f"lay the axes as the input has them: array.transpose{order}"
+    return "samples lie along the first axis"
 
 
 def _fits(entry: Input, shape: tuple[int, ...]) -> bool:

@@ -12,7 +12,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..compiler.graph.quantization.gates import Gate
-from ..compiler.pipeline.data import Data, Progress, silent
+from ..compiler.pipeline.data import Data
+from ..compiler.pipeline.progress import Progress, silent
 from .calibration import observe
 from .patches import output_rows, sample_positions
 from .session import segment_session

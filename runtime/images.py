@@ -93,7 +93,7 @@ class ImageFolder:
     def notes(self, count: int, labelled: bool) -> Iterator[str]:
         """What is to be said of the first `count` images."""
         if self.others:
-            yield f"{_plural(len(self.others), 'file')} of other kinds left out: {first_few(self.others)}"
+            yield f"{_plural(len(self.others), 'file')} left out, of a kind that is not read: {first_few(self.others)}"
         seen, known = len({self._owner(image) for image in self.images[:count]}), len(self.folders)
         if count < len(self.images) and seen < known:
             yield f"the first {count} images are from {seen} of {known} sub-folders: --samples takes more"

@@ -29,6 +29,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..compiler.errors import UsageError, nearest
+from ..compiler.report.formatting import counted
 from .resizing import WHERE, Size, centre, cover, letterbox, size_text, stretch
 
 MOST_SIDE = 8192
@@ -113,8 +114,8 @@ class Preprocess:
         """`UsageError` where images of so many channels cannot be meant."""
         count = max(len(self.mean), len(self.std))
         if count not in (1, channels):
-            what = f"mean and std have {count} values, images {channels} channels"
-            raise UsageError(what, WHERE, "give one value per channel")
+            what = f"mean and std have {count} values, images {counted(channels, 'channel')}"
+            raise UsageError(what, WHERE, "give one value per channel, or one for all")
         if self.bgr and channels not in (3, 4):
             raise UsageError(f"bgr is for colours, images have {channels} channels", WHERE, "leave it out")
 

@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx_compress import CompressError, Context, RunOptions, UsageError, bisect, compress, frontier, parse_pipeline
-from onnx_compress.compiler.pipeline.data import silent
 from onnx_compress.compiler.pipeline.options import UNUSED
+from onnx_compress.compiler.pipeline.progress import silent
 from onnx_compress.compiler.report import SCHEMA
 from onnx_compress.drivers import progress
 from onnx_compress.drivers.progress import chosen_progress

@@ -15,8 +15,9 @@ from ..graph.copies import copy_graph
 from ..jobs import Jobs
 from ..targets import Target, find_target
 from ..targets.profiles import parse_ranges
-from .data import ACTIVATIONS, Data, Metric, Progress, silent
+from .data import ACTIVATIONS, Data, Metric
 from .options import RunOptions
+from .progress import Progress, silent
 
 HELD = "held as it is"
 SKIP = "skip"

@@ -1,9 +1,8 @@
-"""What passes ask of calibration samples, of a metric of the user's, and of the display of their progress."""
+"""What passes ask of calibration samples, and of a metric of the user's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import numpy as np
@@ -77,24 +76,3 @@ class Metric(Protocol):
         ...
 
     def value(self, network: gs.Graph) -> float: ...
-
-
-class Advance(Protocol):
-    """One step further; `note` is shown beside the bar (a loss, say)."""
-
-    def __call__(self, note: str = "") -> None: ...
-
-
-class Progress(Protocol):
-    """Long stages report to it how far they are: `with progress("lockstep", 55) as advance: ... advance()`."""
-
-    def __call__(self, stage: str, total: int) -> AbstractContextManager[Advance]: ...
-
-
-def silent(stage: str, total: int) -> AbstractContextManager[Advance]:
-    """The progress that shows nothing."""
-    return nullcontext(_ignore)
-
-
-def _ignore(note: str = "") -> None:
-    pass

@@ -15,7 +15,7 @@ from ...compiler.costs.workload import LatencyModel
 from ...compiler.errors import CompressError
 from ...compiler.graph.copies import copy_graph
 from ...compiler.pipeline.context import Context, RunState
-from ...compiler.pipeline.data import silent
+from ...compiler.pipeline.progress import silent
 from .file_size import network_ms
 
 

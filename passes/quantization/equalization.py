@@ -10,7 +10,8 @@ import onnx_graphsurgeon as gs
 from ...compiler.graph.convs import view
 from ...compiler.graph.quantization.chains import ConvPair, find_conv_pairs
 from ...compiler.graph.rewriter import Rewriter
-from ...compiler.pipeline.data import Data, Progress, silent
+from ...compiler.pipeline.data import Data
+from ...compiler.pipeline.progress import Progress, silent
 from ...runtime.calibration import channel_peaks
 from ..projection.equalization import channel_gains, expected_sizes, scale_inputs, scale_outputs
 

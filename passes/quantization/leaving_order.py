@@ -31,7 +31,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.graph.quantization.quantizable import is_layer
-from ...compiler.pipeline.data import Progress
+from ...compiler.pipeline.progress import Progress
 from .time_saved import TimeSaved
 
 MOST = 8

@@ -21,7 +21,8 @@ import onnx_graphsurgeon as gs
 
 from ...compiler.errors import CompressError
 from ...compiler.pipeline.context import Context
-from ...compiler.pipeline.data import Data, Metric, Progress, silent
+from ...compiler.pipeline.data import Data, Metric
+from ...compiler.pipeline.progress import Progress, silent
 from ..session import Session, comparable_session
 from .comparison import Accuracy, Agreement, Comparison, Judged, PixelAgreement
 from .distances import NormalisedError

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...compiler.errors import CompressError
-from ...compiler.pipeline.data import Data, Progress, silent
+from ...compiler.pipeline.data import Data
+from ...compiler.pipeline.progress import Progress, silent
 from ..data import batch_size
 from ..memory import trim
 from ..session import Session

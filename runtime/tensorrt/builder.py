@@ -17,7 +17,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ...compiler.errors import CompressError
-from ...compiler.pipeline.data import Progress, silent
+from ...compiler.pipeline.progress import Progress, silent
 from ...compiler.targets import Target
 from ...compiler.targets.profiles import Range, open_inputs
 from ...compiler.targets.trtexec import BuilderPrecision, EngineOptions, precision

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from ...compiler.pipeline.data import Advance, Progress
+from ...compiler.pipeline.progress import Advance, Progress
 
 REPORTED = ("INTERNAL_ERROR", "ERROR", "WARNING")
 

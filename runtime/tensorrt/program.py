@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...compiler.errors import CompressError
-from ...compiler.pipeline.data import Progress, silent
+from ...compiler.pipeline.progress import Progress, silent
 from ...compiler.processes import run
 from .log import TrtexecReport, read_log
 

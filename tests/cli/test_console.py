@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 from onnx_compress.cli import console
-from onnx_compress.compiler.pipeline.data import silent
+from onnx_compress.compiler.pipeline.progress import silent
 from onnx_compress.drivers import progress as lines_of
 from onnx_compress.drivers.progress import plain_lines
 from rich.console import Console

@@ -175,6 +175,25 @@ def test_help_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
+FIRST_STAGE = """
+import os, sys
+from contextlib import nullcontext
+from onnx_compress.cli import console, main
+def first(stage, total):
+    os._exit(10 + bool({'numpy', 'onnx', 'onnxruntime', 'scipy'} & set(sys.modules)))
+console.progress_bars = lambda *options, **named: nullcontext(first)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "--dry-run", "eval", "bench", "compare m.onnx --data d", "bisect --check x", "frontier --data d"]
+)
+def test_progress_is_there_before_what_takes_long_to_import(typed: str):
+    command = [sys.executable, "-c", FIRST_STAGE, *typed.split(), "m.onnx"]
+    assert subprocess.run(command, check=False).returncode == 10
+
+
 def test_a_failing_run_shows_a_traceback_when_verbose(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert call(tmp_path / "none.onnx", "-v") == 1
     shown = capsys.readouterr().err

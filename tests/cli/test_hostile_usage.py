@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,7 +56,10 @@ USAGE: dict[str, str] = {
     "compare net.onnx net.onnx --data x.npz --report deep.json": "too deeply nested",
     "compare net.onnx net.onnx --data x.npz --report list.json": "it maps no nodes",
     "report deep.json": "too deeply nested",
+    ".": ".: is a folder",
     "report .": ".: is a folder",
+    "report pointer.json": "no JSON, but a pointer of Git LFS: fetch the file itself",
+    "compare net.onnx net.onnx --data x.npz --report pointer.json": "a pointer of Git LFS",
     "build .": ".: is a folder",
     "build net.onnx --workspace 99999999999": "'--workspace'",
     f"net.onnx --include {'(' * 5000}": "is not a regular expression",
@@ -71,6 +75,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.savez(tmp_path / "x.npz", x=builders.normal(16, 3, 8, 8))
     (tmp_path / "deep.json").write_text("[" * 100_000)
     (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "pointer.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     (tmp_path / "deep.toml").write_text(f"pipeline = {'[' * 100_000}")
     (tmp_path / "negative.toml").write_text("seed = -1")
     monkeypatch.chdir(tmp_path)
@@ -188,15 +193,19 @@ def test_names_cannot_steer_the_terminal(
 
 
 Shell = Callable[[str], "subprocess.CompletedProcess[str]"]
+PROGRESS = re.compile(r"^.+: \d+ of \d+, [\d.]+ s.*\n", re.MULTILINE)
+"""Which a busy machine makes more of."""
 
 
 @pytest.fixture
 def shell(folder: Path) -> Shell:
-    """Runs a line of the shell in which `oc` is the program."""
+    """Runs a line of the shell in which `oc` is the program; what it says is without its progress."""
 
     def run(line: str) -> subprocess.CompletedProcess[str]:
         program = f'oc() {{ "{sys.executable}" -m onnx_compress "$@"; }}; set -o pipefail; {line}'
-        return subprocess.run(["bash", "-c", program], cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(["bash", "-c", program], cwd=folder, capture_output=True, text=True, check=False)
+        done.stderr = PROGRESS.sub("", done.stderr)
+        return done
 
     return run
 

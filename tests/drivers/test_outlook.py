@@ -7,8 +7,8 @@ from pathlib import Path
 import front
 import pytest
 from onnx_compress import compress
-from onnx_compress.compiler.pipeline.data import silent
 from onnx_compress.compiler.pipeline.options import RunOptions
+from onnx_compress.compiler.pipeline.progress import silent
 from onnx_compress.compiler.pipeline.registry import BUILTIN
 from onnx_compress.drivers.outlook import Outlook, outlook
 

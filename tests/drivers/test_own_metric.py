@@ -7,7 +7,7 @@ from pathlib import Path
 import front
 import pytest
 from onnx_compress import RunOptions
-from onnx_compress.compiler.pipeline.data import silent
+from onnx_compress.compiler.pipeline.progress import silent
 from onnx_compress.drivers.compress import identity
 from onnx_compress.drivers.setup import set_up
 

@@ -21,8 +21,8 @@ from onnx_compress import Context, Decision, Pass, PassResult, RunOptions, Usage
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.pipeline import registry
 from onnx_compress.compiler.pipeline.commands import command_line, python_call
-from onnx_compress.compiler.pipeline.data import silent
 from onnx_compress.compiler.pipeline.options import flag_of
+from onnx_compress.compiler.pipeline.progress import silent
 from onnx_compress.compiler.pipeline.reproduction import pass_alone
 from onnx_compress.compiler.report import QualityReport
 from onnx_compress.drivers import compress as driver

@@ -397,7 +397,7 @@ def test_missing_module():
     ("array", "words"),
     [
         (np.zeros((0, 3, 8, 8), np.float32), "holds no samples"),
-        (np.zeros((2, 8, 8, 3), np.float32), r"expected float32 \(\?, 3, 8, 8\), found float32 \(N, 8, 8, 3\)"),
+        (np.zeros((2, 8, 8, 3), np.float32), r"expected float32 .*\(N, 8, 8, 3\) .*transpose\(0, 3, 1, 2\)"),
         (np.zeros((3, 8, 8), np.float32), r"found float32 \(N, 8, 8\)"),
         (np.zeros((2, 9, 8, 3), np.uint8), r"found images \(N, 3, 9, 8\)"),
         (np.zeros((2, 3, 8, 8), np.uint8), "with 8 channels last"),

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ....compiler.errors import CompressError, Unavailable
 from ....compiler.files import writing
-from ....compiler.pipeline.data import Progress, silent
+from ....compiler.pipeline.progress import Progress, silent
 from ....compiler.processes import CAPTURED, run
 from ...result_cache import cache_folder
 

@@ -12,8 +12,9 @@ import pytest
 from onnx_compress.compiler.errors import CompressError, UsageError
 from onnx_compress.compiler.graph.io import Model
 from onnx_compress.compiler.pipeline.context import Context
-from onnx_compress.compiler.pipeline.data import Data, silent
+from onnx_compress.compiler.pipeline.data import Data
 from onnx_compress.compiler.pipeline.options import RunOptions
+from onnx_compress.compiler.pipeline.progress import silent
 from onnx_compress.passes.budgets.budget import Budget, BudgetUnreachable
 from onnx_compress.passes.budgets.search import TRIALS, BudgetSearch, SearchOutcome, search_smallest
 from onnx_compress.runtime.quality.judge import CHOICES, SampleJudge

@@ -10,7 +10,7 @@ import pytest
 from builders import model, normal
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_compress.compiler.pipeline.data import silent
+from onnx_compress.compiler.pipeline.progress import silent
 from onnx_compress.passes.quantization.leaving_order import LeavingOrder, UnitTimes, leaving_order, neighbours
 from onnx_compress.passes.quantization.time_saved import TimeSaved
 

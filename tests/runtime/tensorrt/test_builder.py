@@ -12,7 +12,7 @@ import pytest
 import stand_ins
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.graph.io import load
-from onnx_compress.compiler.pipeline.data import Progress, silent
+from onnx_compress.compiler.pipeline.progress import Progress, silent
 from onnx_compress.compiler.targets import TARGETS
 from onnx_compress.compiler.targets.profiles import parse_ranges
 from onnx_compress.compiler.targets.trtexec import EngineOptions
