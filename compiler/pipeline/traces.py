@@ -10,6 +10,8 @@ import numpy as np
 POINTS = 40
 BINS = 48
 BLOCK = 2**17  # values that are counted at once
+COSTS = {"macs": "MACs", "latency": "time", "params": "parameters", "bytes": "bytes"}
+"""What a search can make small, in words."""
 
 
 @dataclass(frozen=True)
@@ -34,22 +36,25 @@ class ErrorCurve:
 
 @dataclass(frozen=True)
 class Trial:
-    """A network that was tried: its share of MACs, what was judged (agreement, error, or what is lost), and the
-    one-sided 95 % confidence limit of that, where it is known."""
+    """A network that was tried: its share of MACs, what was judged (agreement, error, or what is lost), the one-sided
+    95 % confidence limit of that, where it is known, and which share of the cost it was to have."""
 
     macs: float
     value: float
     bound: float
     passed: bool
+    share: float
 
 
 @dataclass(frozen=True)
 class Trials:
-    """A search. `rule` is "agreement", "accuracy_drop", "error" or "metric_drop", `allowed` its limit."""
+    """A search. `rule` is "agreement", "accuracy_drop", "error" or "metric_drop", `allowed` its limit; `cost` is what
+    it makes small, a key of `COSTS`."""
 
     rule: str
     allowed: float
     tried: tuple[Trial, ...]
+    cost: str
 
 
 @dataclass(frozen=True)

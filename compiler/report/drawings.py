@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..pipeline.traces import COSTS
 from .fields import Report
 from .formatting import percent, rated
 from .frontier import Frontier, quantity
@@ -20,6 +21,7 @@ LOST = (
     "0.1 %. Layers that stay in float say so under the pointer."
 )
 IN_FLOAT = ", stays in float"
+MACS = "macs"
 
 
 def layer_drawings(table: Sequence[Row]) -> Iterator[Drawing]:
@@ -70,16 +72,18 @@ def search_drawings(report: Report) -> Iterator[Drawing]:
     """The networks that a search has tried: how good against how small."""
     for search in (search for entry in report["passes"] for search in entry["traces"]["searches"]):
         factor, unit, side = SEARCHED[search["rule"]]
+        cost = search.get("cost", MACS)
         points: list[Point] = []
-        for trial in sorted(search["tried"], key=lambda each: each["macs"]):
-            value = f"{factor * trial['value']:.2f} with {percent(trial['macs'], 1)} of the MACs"
+        for trial in search["tried"]:
+            share = trial["macs"] if cost == MACS else trial.get("share", trial["macs"])
+            value = f"{factor * trial['value']:.2f} with {percent(share, 1)} of the {COSTS[cost]}"
             bound = f"; {side} {factor * trial['bound']:.2f} with 95 % confidence" if side else ""
             mark = "point" if trial["passed"] else "failed"
-            points.append(Point(100 * trial["macs"], factor * trial["value"], f"{value}{bound}", mark))
+            points.append(Point(100 * share, factor * trial["value"], f"{value}{bound}", mark))
         if points:
             judged = "judged on held-out samples" if side else "judged by a metric of the user's"
             note = f"Networks that were tried, {judged}. Dashed: the limit; hollow: beyond it."
-            svg = scatter("MACs kept, %", unit, points, joined=False, guide=factor * search["allowed"])
+            svg = scatter(f"{COSTS[cost]} kept, %", unit, points, joined=False, guide=factor * search["allowed"])
             yield Drawing(f"Search: {unit}", note, svg)
 
 

@@ -98,14 +98,26 @@ class CurveReport(TypedDict):
     dense: int
 
 
-class TrialReport(TypedDict):
+class TrialCost(TypedDict, total=False):
+    """Absent in older reports."""
+
+    share: float
+
+
+class TrialReport(TrialCost):
     macs: float
     value: float
     bound: float
     passed: bool
 
 
-class SearchReport(TypedDict):
+class SearchCost(TypedDict, total=False):
+    """Absent in older reports."""
+
+    cost: str
+
+
+class SearchReport(SearchCost):
     """See `compiler.pipeline.traces.Trials`."""
 
     rule: str

@@ -15,6 +15,7 @@ from .drawings import frontier_drawings, int8_drawings, layer_drawings, search_d
 from .fields import Report
 from .formatting import figure, humanized, milliseconds, percent, short
 from .frontier import Frontier
+from .outputs import output_table
 from .plots import error_axes
 from .rows import rows
 from .sizes import SizeLine, checked, size_lines
@@ -74,6 +75,7 @@ def _values(report: Report, frontier: Frontier | None) -> dict[str, Any]:
         "report": report,
         "name": _name(report),
         "lines": lines,
+        "outputs": output_table(report),
         "notes": [*events(report), *notes(report)],
         "layers": [*layer_drawings(table), *int8_drawings(report)],
         "histories": [*search_drawings(report), *known, *training_drawings(report)],

@@ -6,7 +6,7 @@ body of a Loop). What only cleaned up is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ from .formatting import figure, humanized
 from .sizes import MEASURED, MEASURED_BEFORE, measured_ms
 
 LISTED_ACTIONS = ("rewritten", "refitted", "quantized", "kept", "skipped")
+REMOVED = "removed"
+"""Listed of a layer, and of what has figures: a block. Of other nodes that go with a block it says nothing new."""
 IN_COLUMNS = ("form", "size", "full_size", "error", "weight_error", "sensitivity", "units", "units_kept")
 TIMES = (MEASURED_BEFORE, MEASURED)
 COSTS = ("macs_before", "macs_after", "latency_before", "latency_after")
@@ -61,7 +63,7 @@ class Row:
 def rows(report: Report) -> list[Row]:
     """In graph order."""
     found = {layer["name"]: _of_layer(layer) for layer in report["layers"]}
-    for name, decision in _decisions(report):
+    for name, decision in _decisions(report, set(found)):
         row = found.setdefault(decision["origin"], Row(decision["origin"]))
         _add(row, name, decision)
     before, after = (measured_ms(report, figure) for figure in TIMES)
@@ -76,9 +78,15 @@ def _of_layer(layer: LayerReport) -> Row:
     return Row(layer["name"], layer["weight"], *costs)
 
 
-def _decisions(report: Report) -> Iterator[tuple[str, DecisionReport]]:
+def _decisions(report: Report, layers: Set[str]) -> Iterator[tuple[str, DecisionReport]]:
     for entry in report["passes"]:
-        yield from ((entry["name"], each) for each in entry["decisions"] if each["action"] in LISTED_ACTIONS)
+        yield from ((entry["name"], each) for each in entry["decisions"] if _is_listed(each, layers))
+
+
+def _is_listed(decision: DecisionReport, layers: Set[str]) -> bool:
+    if decision["action"] == REMOVED:
+        return decision["origin"] in layers or bool(decision["figures"])
+    return decision["action"] in LISTED_ACTIONS
 
 
 def _add(row: Row, name: str, decision: DecisionReport) -> None:

@@ -13,8 +13,8 @@ Quantity = Literal["ms", "watts", "mj", "mj_above_idle"]
 MEASURED, MEASURED_BEFORE = "measured_ms", "measured_before_ms"
 ESTIMATED = "estimated_ms"
 """What the network takes after a pass, which `chain` says."""
-MOVED = "relative_error"
-"""How far a pass moved the outputs, alone or with the name of one."""
+MOVED, MOVED_OF = "relative_error", "relative_error:"
+"""How far a pass moved the outputs: the worst of them, and before the name of each of several."""
 NAMES = {
     "agreement": "Agreement with the original",
     "pixels": "Pixels that agree with the original",
@@ -143,15 +143,10 @@ def checked(report: Report, entry: PassReport) -> str:
     figures, metric = entry["figures"], report["quality"]["metric"] if report["quality"] else ""
     judged = metric in figures
     unsaid = {metric, ESTIMATED}
-    others = [name for name in figures if name not in unsaid and not (judged and name.startswith(MOVED))]
+    unsaid = unsaid | {MOVED} if judged else unsaid
+    others = [name for name in figures if name not in unsaid and not name.startswith(MOVED_OF)]
     words = [f"{metric} {rated(metric, figures[metric])}"] if judged else []
-    return ", ".join([*words, *(f"{_words(name)} {figure(figures[name])}" for name in others)])
-
-
-def _words(name: str) -> str:
-    """`relative_error:OUTPUT` -> relative error:OUTPUT"""
-    what, colon, output = name.partition(":")
-    return f"{humanized(what)}:{output}" if colon and what == MOVED else humanized(name)
+    return ", ".join([*words, *(f"{humanized(name)} {figure(figures[name])}" for name in others)])
 
 
 def seen(quality: QualityReport) -> str:

@@ -36,7 +36,7 @@ from ...compiler.errors import CompressError, UsageError
 from ...compiler.graph.copies import copy_graph
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
-from ...compiler.pipeline.traces import Trial, Trials
+from ...compiler.pipeline.traces import COSTS, Trial, Trials
 from ...compiler.report.formatting import counted
 from ...runtime.quality.comparison import WORST, Judged
 from ...runtime.quality.judge import AUTO, Judge, OwnJudge, SampleJudge, judge_of_run
@@ -70,7 +70,6 @@ ALLOWED: Mapping[str, Callable[[float], float]] = {
     "metric_drop": lambda value: value,
 }
 SHOWN: Mapping[str, Callable[[float], float]] = {**ALLOWED, "accuracy_drop": lambda loss: 100 * loss}
-COSTS = {"macs": "MACs", "latency": "time", "params": "parameters", "bytes": "bytes"}
 OWN = "metric-drop is in the units of a metric of your own"
 
 
@@ -288,11 +287,12 @@ class SearchOutcome:
 
     def trace(self) -> Trials:
         """The trials, for the report."""
+        search = self.search
         tried = [
-            Trial(each.macs, self.search.value(each.loss), self.search.value(each.bound), self.search.within(each))
+            Trial(each.macs, search.value(each.loss), search.value(each.bound), search.within(each), each.share)
             for each in self.trials
         ]
-        return Trials(self.search.rule, self.search.value(self.search.sought), tuple(tried))
+        return Trials(search.rule, search.value(search.sought), tuple(tried), search.cost)
 
     def _margin(self) -> str:
         """What was kept for the error of the user's own metric."""

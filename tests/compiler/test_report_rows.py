@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import reports
-from onnx_compress.compiler.report.drawings import int8_drawings
+from onnx_compress.compiler.report.drawings import int8_drawings, search_drawings
 from onnx_compress.compiler.report.fields import DecisionReport
+from onnx_compress.compiler.report.outputs import OutputTable, output_table
 from onnx_compress.compiler.report.page import to_html
 from onnx_compress.compiler.report.rows import rows
 from onnx_compress.compiler.report.sizes import size_lines
@@ -38,6 +39,43 @@ def test_what_only_cleans_up_has_no_row():
     report = reports.report()
     report["passes"][0]["decisions"] = [decision("gone", "gone", "folded"), decision("bn", "bn", "removed")]
     assert not {"gone", "bn"} & {row.name for row in rows(report)}
+
+
+def test_layers_that_went_with_a_block_and_the_block_have_rows():
+    report = reports.report()
+    report["passes"][3]["decisions"] = [
+        decision("add", "add", "removed", "two layers", lost=0.1),
+        decision("relu", "relu", "removed", "with the block of add"),
+        decision("plain", "plain", "removed", "with the block of add"),
+    ]
+    found = {row.name: row.decisions for row in rows(report)}
+    assert found["plain"][0] == found["add"][0] == ("basis", "removed") and "relu" not in found
+
+
+def test_several_outputs_have_a_table():
+    report = reports.report()
+    assert output_table(report) is None
+    report["passes"][3]["figures"] |= {"relative_error:a": 0.25, "relative_error:b": 0.5}
+    report["passes"][4]["figures"] |= {"relative_error:a": 0.0, "relative_error:b": 0.0}
+    assert output_table(report) == OutputTable(["moved by basis"], [("a", ["0.25"]), ("b", ["0.5"])])
+    assert report["quality"] is not None
+    report["quality"]["outputs"] = {"b": 0.125}
+    found = output_table(report)
+    assert found == OutputTable(
+        ["Agreement with the original", "moved by basis"], [("b", ["87.50 %", "0.5"]), ("a", ["", "0.25"])]
+    )
+    assert "moved by basis" in to_html(report)
+
+
+def test_a_search_is_drawn_by_what_it_makes_small():
+    report = reports.report()
+    (search,) = report["passes"][3]["traces"]["searches"]
+    assert "MACs kept, %" in next(search_drawings(report)).svg, "of older reports"
+    search["cost"] = "latency"
+    for trial in search["tried"]:
+        trial["share"], trial["macs"] = trial["macs"], 1.0
+    drawn = next(search_drawings(report)).svg
+    assert "time kept, %" in drawn and "93.00 with 60.0 % of the time" in drawn
 
 
 def test_measured_times_are_those_of_whole_layers():
