@@ -1,5 +1,5 @@
 """Which rounded layers stay in float after all: those that lose too much by themselves (`losses`), and of the others
-as few as a budget asks for (`mixed_precision`)."""
+as few as a budget asks for (`mixed_precision`), or as many as mend a network that is broken without (`broken`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import onnx_graphsurgeon as gs
 from ...compiler.report.formatting import first_few
 from ..budgets.budget import Budget
 from ..budgets.search import BudgetSearch
-from .mixed_precision import search_precision
+from .broken import mended
+from .mixed_precision import Outcome, search_precision
 from .quantizer import Quantizer
 from .time_saved import UNKNOWN, TimeSaved, time_saved
 from .weight_only import LayerReport
@@ -47,16 +48,16 @@ def left_in_float(
     reasons = {name: STAYS.format(loss=loss) for name, loss in lossy.items()}
     notes = [_note(lossy, saved)] if lossy else []
     others = [node for node in layers if node.name not in lossy]
+    if budget is None and noise is None:
+        found = mended(quantizer, others)
+        return InFloat(reasons | found.reasons(), _costs(losses, saved, found.outcome), [*notes, *found.notes()])
     if budget is None or not others:
-        return InFloat(reasons, _costs(losses, {}, saved), notes)
+        return InFloat(reasons, _costs(losses, saved), notes)
     search = BudgetSearch.of(budget, ctx, quantizer.graph, ctx.judging)
     outcome = search_precision(quantizer, others, saved, search)
-    return InFloat(
-        reasons | outcome.reasons(budget),
-        _costs(losses, outcome.divergences, outcome.saved),
-        [*notes, f"{budget}: {outcome.note(search)}"],
-        outcome.metrics(search),
-    )
+    notes.append(f"{budget}: {outcome.note(search)}")
+    costs = _costs(losses, saved, outcome)
+    return InFloat(reasons | outcome.reasons(budget), costs, notes, outcome.metrics(search))
 
 
 def _note(lossy: Mapping[str, float], saved: TimeSaved) -> str:
@@ -68,9 +69,11 @@ def _note(lossy: Mapping[str, float], saved: TimeSaved) -> str:
     return f"{count} in float{cost} for what INT8 would lose of the outputs: {names}; noise=1 quantizes all"
 
 
-def _costs(losses: Mapping[str, float], divergences: Mapping[str, float], saved: TimeSaved) -> dict[str, LayerReport]:
-    columns = {"int8_loss": losses, "int8_divergence": divergences, "ms_saved": saved.ms}
+def _costs(losses: Mapping[str, float], saved: TimeSaved, outcome: Outcome | None = None) -> dict[str, LayerReport]:
+    divergences = dict[str, float]() if outcome is None else outcome.divergences
+    ms = (saved if outcome is None else outcome.saved).ms
+    columns = {"int8_loss": losses, "int8_divergence": divergences, "ms_saved": ms}
     return {
         name: {key: column[name] for key, column in columns.items() if name in column}
-        for name in {*losses, *divergences, *saved.ms}
+        for name in {*losses, *divergences, *ms}
     }

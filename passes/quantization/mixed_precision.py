@@ -105,17 +105,55 @@ def search_precision(
 
     `BudgetUnreachable` where the budget is not kept even with all others in float.
     """
-    ctx = quantizer.ctx
-    divergences = _divergences(quantizer, {node.name for node in layers if "noise" not in ctx.settings(node.name)})
-    units = [unit for unit in quantizer.sharing() if divergences.keys() >= set(unit)]
-    times = UnitTimes.of(units, neighbours(quantizer.graph, units), saved, ctx.progress)
-    order = leaving_order([sum(divergences[name] for name in unit) for unit in units], times)
-    trials = _Trials(quantizer, {node.name for node in layers}, units, order, search)
+    outcome = fewest_in_float(quantizer, layers, Leaving.of(quantizer, layers, saved), search)
+    if not search.allows(outcome.judged):
+        raise _unreachable(search, outcome.judged, len(outcome.in_float))
+    return outcome
+
+
+def fewest_in_float(quantizer: Quantizer, layers: Sequence[gs.Node], leaving: Leaving, search: BudgetSearch) -> Outcome:
+    """The first groups of `leaving` that keep the budget, all where none does."""
+    trials = _Trials(quantizer, {node.name for node in layers}, leaving, search)
     in_float, judged = trials.run()
-    if not search.allows(judged):
-        raise _unreachable(search, judged, len(in_float))
-    alone = {name: time / len(unit) for unit, time in zip(units, times.alone, strict=True) for name in unit}
-    return Outcome(divergences, replace(saved, by_layer=alone), in_float, judged, len(trials.judged))
+    return Outcome(leaving.divergences, leaving.saved, in_float, judged, len(trials.judged))
+
+
+@dataclass(frozen=True, eq=False)
+class Leaving:
+    """In what order layers leave INT8.
+
+    Attributes:
+        divergences: D_l of the layers that may.
+        saved: t_l of these.
+        units: the names of those that leave together.
+    """
+
+    divergences: Mapping[str, float]
+    saved: TimeSaved
+    units: Sequence[Sequence[str]]
+    order: LeavingOrder
+
+    @staticmethod
+    def of(quantizer: Quantizer, layers: Sequence[gs.Node], saved: TimeSaved, samples: int = MEASURED) -> Leaving:
+        """`layers` have been rounded; those whose `noise` is set by name stay. D is measured on `samples`."""
+        ctx = quantizer.ctx
+        free = {node.name for node in layers if "noise" not in ctx.settings(node.name)}
+        divergences = _divergences(quantizer, free, samples)
+        units = [unit for unit in quantizer.sharing() if divergences.keys() >= set(unit)]
+        times = UnitTimes.of(units, neighbours(quantizer.graph, units), saved, ctx.progress)
+        order = leaving_order([sum(divergences[name] for name in unit) for unit in units], times)
+        alone = {name: time / len(unit) for unit, time in zip(units, times.alone, strict=True) for name in unit}
+        return Leaving(divergences, replace(saved, by_layer=alone), units, order)
+
+    def within(self, share: float) -> Leaving:
+        """As many groups as take at most `share` of what all of them take longer, and those that cost no time."""
+        order = self.order
+        count = max(int((np.maximum.accumulate(order.times) <= share * order.times[-1]).sum()) - 1, order.free)
+        return replace(self, order=replace(order, groups=order.groups[:count], times=order.times[: count + 1]))
+
+    def in_float(self, count: int) -> list[str]:
+        """The layers of the first `count` groups."""
+        return [name for unit in self.order.units(count) for name in self.units[unit]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,34 +162,29 @@ class _Trials:
 
     Attributes:
         layers: that have been rounded, by name.
-        units: the names of those that leave together.
     """
 
     quantizer: Quantizer
     layers: Set[str]
-    units: Sequence[Sequence[str]]
-    order: LeavingOrder
+    leaving: Leaving
     search: BudgetSearch
     judged: dict[int, Judged] = field(default_factory=dict[int, Judged])
 
     def run(self) -> tuple[list[str], Judged]:
         """The layers that stay in float, and what the network is with them: the fewest found that keep the budget,
-        all of `units` where none does."""
-        most, count = sum(map(len, self.units)), 0
+        all that may where none does."""
+        most, count, order = sum(map(len, self.leaving.units)), 0, self.leaving.order
         with self.quantizer.ctx.progress(f"mixed precision, at most {TRIALS} trials", TRIALS) as advance:
             while len(self.judged) < TRIALS and count not in self.judged:
                 self._judge(count)
-                advance(f"{len(self._in_float(count))} of {most} in float")
-                count = _next(self.judged, self.order, self.search)
+                advance(f"{len(self.leaving.in_float(count))} of {most} in float")
+                count = _next(self.judged, order, self.search)
         passed = [count for count, each in self.judged.items() if self.search.allows(each)]
-        best = min(passed, default=len(self.order.groups))
-        return self._in_float(best), self.judged[best] if best in self.judged else self._judge(best)
-
-    def _in_float(self, count: int) -> list[str]:
-        return [name for unit in self.order.units(count) for name in self.units[unit]]
+        best = min(passed, default=len(order.groups))
+        return self.leaving.in_float(best), self.judged[best] if best in self.judged else self._judge(best)
 
     def _judge(self, count: int) -> Judged:
-        written = self.quantizer.written(self.layers - set(self._in_float(count)))
+        written = self.quantizer.written(self.layers - set(self.leaving.in_float(count)))
         self.judged[count] = self.search.judge.judge(written)
         return self.judged[count]
 
@@ -195,12 +228,12 @@ def _below(rising: np.ndarray, limit: float) -> int:
     return int((rising < limit).sum())
 
 
-def _divergences(quantizer: Quantizer, free: Set[str]) -> dict[str, float]:
+def _divergences(quantizer: Quantizer, free: Set[str], samples: int) -> dict[str, float]:
     """D_l of the layers named `free`; those whose rows cannot be read off their tensors are tried in whole networks."""
     ctx, graph = quantizer.ctx, quantizer.graph
     data = ctx.judging or ctx.data
     assert data is not None
-    divergence = WeightDivergence(graph, evenly(data, MEASURED), ctx.activation_bytes)
+    divergence = WeightDivergence(graph, evenly(data, samples), ctx.activation_bytes)
     layers = in_graph_order(graph, measurable(graph, lambda node: node.name in free))
     others = free - {layer.name for layer in layers}
     units = [unit for unit in map(set, quantizer.sharing()) if unit & others]

@@ -61,7 +61,7 @@ def network(body: str, **weights: np.ndarray) -> Model:
 
 
 def quantize(subject: Model, *overrides: str, target: str = "xavier", **options: object) -> PassResult:
-    entry = Quantize(**options)
+    entry = Quantize(**{"noise": 0.01} | options)
     given = tuple(parse_override(text, [entry]) for text in overrides)
     ctx = Context(RunOptions(target=target), data=IMAGES, overrides=given, running="quantize")
     result = entry.run(subject.graph, ctx)
