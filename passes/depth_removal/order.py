@@ -6,6 +6,8 @@ A loss that was measured before other changes were made is a guess. Those with t
 at a time, until none of the guesses is better than the best of them: losses mostly grow while blocks go, and a guess
 that is too low is found out (Minoux, 1978). Changes are looked for anew after each step.
 
+What a change saves hangs on its own nodes: it is counted once for each, and again of the one that is made.
+
 The last change may overshoot a limit by much. Then what is found is compared with the best that one change fewer does:
 the same, with only those made that leave enough for the others to save (`most`).
 """
@@ -13,8 +15,10 @@ the same, with only those made that leave enough for the others to save (`most`)
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import onnx_graphsurgeon as gs
 
 from .gaps import Change, Gaps
 from .losses import LossMeter, Trial
@@ -69,6 +73,7 @@ class Trials:
     Attributes:
         changes: that may be made in a network.
         shares: see `Savings`.
+        meter: of losses.
     """
 
     changes: Callable[[Gaps], Sequence[Change]]
@@ -77,6 +82,7 @@ class Trials:
     _shares: dict[tuple[str, ...], Mapping[str, float]] = field(
         default_factory=dict[tuple[str, ...], Mapping[str, float]]
     )
+    _saved: dict[Hashable, Mapping[str, float]] = field(default_factory=dict[Hashable, Mapping[str, float]])
     _trials: dict[tuple[str, ...], Trial] = field(default_factory=dict[tuple[str, ...], Trial])
 
     def left(self, gaps: Gaps, change: Change) -> Mapping[str, float]:
@@ -85,6 +91,14 @@ class Trials:
         if key not in self._shares:
             self._shares[key] = self.shares(gaps.after(change))
         return self._shares[key]
+
+    def foreseen(self, gaps: Gaps, change: Change, shares: Mapping[str, float]) -> Mapping[str, float]:
+        """The same, by what the change saved where it was looked at first; `shares`: before it."""
+        key = _look(change)
+        if key not in self._saved:
+            left = self.left(gaps, change)
+            self._saved[key] = {unit: shares[unit] - left[unit] for unit in shares}
+        return {unit: shares[unit] - saved for unit, saved in self._saved[key].items()}
 
     def known(self, gaps: Gaps, change: Change) -> Trial | None:
         return self._trials.get((*gaps.changes, change.name))
@@ -127,8 +141,9 @@ def greedy_steps(start: Gaps, trials: Trials, savings: Savings, most: int | None
         if best is None or best.trial is None:
             return
         guesses = {each.change.name: each.lost for each in found}
-        saved = {unit: shares[unit] - best.shares[unit] for unit in shares}
-        gaps, loss, shares = best.trial.gaps, best.trial.loss, best.shares
+        left = trials.left(gaps, best.change)
+        saved = {unit: shares[unit] - left[unit] for unit in shares}
+        gaps, loss, shares = best.trial.gaps, best.trial.loss, left
         yield Step(best.change, loss, saved, shares, gaps)
 
 
@@ -141,7 +156,7 @@ def _candidate(
     savings: Savings,
     loss: float,
 ) -> _Candidate:
-    left, trial = trials.left(gaps, change), trials.known(gaps, change)
+    left, trial = trials.foreseen(gaps, change, shares), trials.known(gaps, change)
     lost = guesses.get(change.name, UNKNOWN) if trial is None else max(trial.loss - loss, 0.0)
     return _Candidate(change, lost, savings.worth(shares, left), left, trial)
 
@@ -169,3 +184,10 @@ def _best(waiting: Sequence[_Candidate], gaps: Gaps, trials: Trials, loss: float
         for each in chosen:
             each.trial = trials.known(gaps, each.change)
             each.lost = 0.0 if each.trial is None else max(each.trial.loss - loss, 0.0)
+
+
+def _look(change: Change) -> Hashable:
+    """All that decides what a change saves: its nodes, and the shapes of their weights."""
+    nodes = change.nodes
+    sizes = (tensor.shape for node in nodes for tensor in node.inputs if isinstance(tensor, gs.Constant))
+    return change.name, tuple(node.name for node in nodes), tuple(map(tuple, sizes))

@@ -13,6 +13,7 @@ from onnx_compress.passes.depth_removal.order import Savings, Step, Trials, gree
 @dataclass(frozen=True)
 class Named:
     name: str
+    nodes: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True)
