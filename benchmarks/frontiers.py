@@ -8,6 +8,9 @@ A time is a share of what INT8 alone takes by the estimate for the Xavier, at ba
 `METHOD:latency=SHARE,quantize`, and `quantize` the end of every curve where nothing but the weights is rounded. What
 has been measured (`--results`) is not measured again, so that the benchmark can be stopped and goes on.
 
+The points of one network and method share a process, and what a pass measures whatever its limit is; each file is what
+a run alone writes. `seconds` and `cpu_seconds` of the first of them hold that measuring.
+
 The figure of the task (`top1`, `map50`, `miou`), `agreement` and `output_error` are those of `peers.py`, on pictures
 that nothing was fitted to. `ms` is the estimate for the device, `latency_ratio` the time of onnxruntime on one thread
 relative to the original, the two timed in turns: pairs for TensorRT are not what onnxruntime is fastest with. What a
@@ -19,14 +22,20 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import subprocess
-import sys
+import multiprocessing
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
 from accuracy import ASSETS
+from onnx_compress.compiler.errors import CompressError
+from onnx_compress.compiler.pipeline.measurements import Measurements
+from onnx_compress.compiler.pipeline.options import RunOptions
+from onnx_compress.compiler.pipeline.progress import silent
+from onnx_compress.drivers.compress import compress
 from peer_networks import VALUES, kind_of, timed
 from peers import LONGEST_REASON, apart
 from tables import table
@@ -53,36 +62,48 @@ def points(networks: Iterable[str], methods: Sequence[str], shares: Sequence[str
     return list({tuple(point.values()): point for point in found}.values())
 
 
-def reported(source: Path, images: Path, small: Path, spec: str, limit: float) -> Line:
-    """The report of one run of the command line, or why there is none."""
-    command = [sys.executable, "-m", "onnx_compress", str(source), "--data", str(images), "-p", spec]
+MEASURED = Measurements()
+"""What the points that this process has done share."""
+
+
+def compressed(source: Path, images: Path, small: Path, spec: str) -> Line:
+    """Figures of one run, or why there are none."""
+    started, worked = time.monotonic(), time.process_time()
+    options = RunOptions(data=str(images), output=str(small), overwrite=True)
     try:
-        done = subprocess.run(
-            [*command, "-o", str(small), "--overwrite", "--quiet", "--json"],
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return {"failed": f"more than {limit:g} s"}
-    if done.returncode:
-        return {"failed": (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1][:LONGEST_REASON]}
-    return json.loads(done.stdout)
-
-
-def compressed(source: Path, images: Path, small: Path, spec: str, limit: float) -> Line:
-    """Figures of one run."""
-    started = time.monotonic()
-    report = reported(source, images, small, spec, limit)
-    if "failed" in report:
-        return report
+        report: Any = compress(str(source), spec, options, silent, None, measurements=MEASURED).report
+    except CompressError as error:
+        return {"failed": str(error).splitlines()[-1][:LONGEST_REASON]}
     before, after = (report[side]["latency"]["ms"] for side in ("before", "after"))
     macs = report["after"]["macs"] / report["before"]["macs"]
-    return {"ms": after, "ms_before": before, "macs": macs, "seconds": round(time.monotonic() - started, 1)}
+    taken = time.monotonic() - started, time.process_time() - worked
+    seconds = dict(zip(("seconds", "cpu_seconds"), (round(each, 1) for each in taken), strict=True))
+    return {"ms": after, "ms_before": before, "macs": macs, **seconds}
 
 
-def measured(point: Line, args: argparse.Namespace) -> Line:
+class Worker:
+    """A process for all points of a network and method: a new one where one of them has taken too long."""
+
+    def __init__(self, limit: float):
+        self._limit = limit
+        self._pool: Pool | None = None
+
+    def run(self, function: Callable[..., Line], *arguments: Any) -> Line:
+        self._pool = self._pool or multiprocessing.get_context("spawn").Pool(1)
+        try:
+            return self._pool.apply_async(function, arguments).get(self._limit)
+        except multiprocessing.TimeoutError:
+            self.end()
+            return {"failed": f"more than {self._limit:g} s"}
+
+    def end(self) -> None:
+        if self._pool is not None:
+            self._pool.terminate()
+            self._pool.join()
+        self._pool = None
+
+
+def measured(point: Line, worker: Worker, args: argparse.Namespace) -> Line:
     """One line."""
     network, share = point["network"], point["share"]
     kind = kind_of(args.assets, network)
@@ -91,7 +112,8 @@ def measured(point: Line, args: argparse.Namespace) -> Line:
     if not images.exists():
         apart(args.limit, kind.prepare, args.assets, network, source, images, args.samples)
     spec = pipeline(point["method"], share)
-    line = {"benchmark": "frontiers", **point, "pipeline": spec, **compressed(source, images, small, spec, args.limit)}
+    line = {"benchmark": "frontiers", **point, "pipeline": spec}
+    line |= worker.run(compressed, source, images, small, spec)
     if "failed" not in line and kind.judge is not None:
         line |= apart(args.limit, kind.judge, args.assets, network, source, small, args.images)
         line["latency_ratio"] = apart(args.limit, timed, source, small, images, args.lock)["latency_ratio"]
@@ -139,13 +161,18 @@ def main() -> None:
         return
     args.folder.mkdir(parents=True, exist_ok=True)
     done = {tuple(line[key] for key in KEY) for line in read(args.results)}
-    for point in points(args.networks.split(","), args.methods.split(","), args.shares.split(",")):
-        if tuple(point.values()) in done:
-            continue
-        line = json.dumps(measured(point, args))
-        print(line, flush=True)
-        with args.results.open("a", encoding="utf-8") as out:
-            out.write(f"{line}\n")
+    every = points(args.networks.split(","), args.methods.split(","), args.shares.split(","))
+    missing = [point for point in every if tuple(point.values()) not in done]
+    for _, alike in groupby(missing, key=lambda point: (point["network"], point["method"])):
+        worker = Worker(args.limit)
+        try:
+            for point in alike:
+                line = json.dumps(measured(point, worker, args))
+                print(line, flush=True)
+                with args.results.open("a", encoding="utf-8") as out:
+                    out.write(f"{line}\n")
+        finally:
+            worker.end()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from ..compiler.pipeline.commands import python_call
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.instruments import Instrument, Lint, Timing
 from ..compiler.pipeline.manager import PassManager
+from ..compiler.pipeline.measurements import Measurements
 from ..compiler.pipeline.options import PathLike, RunOptions
 from ..compiler.pipeline.progress import Progress
 from ..compiler.pipeline.reproduction import Reproduction, versions
@@ -107,14 +108,17 @@ def compress(
     progress: Progress,
     command: str | None,
     reads: Sequence[Place] = (),
+    measurements: Measurements | None = None,
 ) -> Compressed:
     """See `api.compress`.
 
     Args:
         command: what the report names as the command that repeats the run.
         reads: files that decided the options.
+        measurements: what other runs over the same model and samples share with this one.
     """
     setup = set_up(model, pipeline, options, progress, written_by, reads)
+    setup.ctx.measurements = measurements
     before = setup.source.stored or stored_size(setup.source)
     repeats = command or python_call(setup.given, setup.spelled, options)
     judge = JudgeAfterPasses()

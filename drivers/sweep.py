@@ -1,4 +1,5 @@
-"""One network at several budgets: each budget is a job of its own; decompositions survey the network once for all.
+"""One network at several budgets: each budget is a job of its own; decompositions survey the network once for all, and
+other passes measure it once for all points of one process.
 
 A job rewrites a copy of the network and judges it on samples that no fit has seen. Passes after the first follow it at
 every budget.
@@ -21,6 +22,7 @@ from ..compiler.graph.io import from_proto
 from ..compiler.pipeline.base import Pass
 from ..compiler.pipeline.context import Context, Override
 from ..compiler.pipeline.data import ACTIVATIONS, Data
+from ..compiler.pipeline.measurements import Measurements
 from ..compiler.pipeline.options import RunOptions
 from ..compiler.pipeline.spec import format_pipeline
 from ..compiler.report.frontier import FrontierPoint, FrontierSize
@@ -52,6 +54,7 @@ class FrontierSweep:
         options: of the run, without its data.
         overrides, activation_bytes: see `Context`.
         whole: the value of the original by a metric of the user's, where the run has one.
+        measurements: what the points share in this process.
     """
 
     network: bytes
@@ -63,6 +66,7 @@ class FrontierSweep:
     overrides: tuple[Override, ...] = ()
     activation_bytes: int = ACTIVATIONS
     whole: float | None = None
+    measurements: Measurements = field(default_factory=Measurements)
 
     def __post_init__(self) -> None:
         first = self.passes[0]
@@ -87,7 +91,7 @@ class FrontierSweep:
 
     def context(self) -> Context:
         ctx = Context(self.options, self.fitting, overrides=self.overrides, activation_bytes=self.activation_bytes)
-        ctx.running, ctx.following = self.first.name, self.passes[1:]
+        ctx.running, ctx.following, ctx.measurements = self.first.name, self.passes[1:], self.measurements
         ctx.metric = own_metric(self.options.metric, CHOICES, self.whole)
         return ctx
 

@@ -63,7 +63,7 @@ from .budgets.file_size import rewrite_within
 from .budgets.search import BudgetSearch, TrialOutcome
 from .depth_removal.gaps import Change, Gaps
 from .depth_removal.losses import BATCH, LossMeter
-from .depth_removal.order import Step
+from .depth_removal.order import Step, Trials
 from .depth_removal.problem import DepthProblem
 from .depth_removal.repair import Refit, refit, set_strength
 from .depth_removal.strength import best_strength
@@ -113,7 +113,8 @@ class Depth(BudgetedPass):
             result.notes.append(NONE)
         steps: list[Step] = []
         if blocks and (budget.rule or budget.limits):
-            problem.meter = self.meter(graph, ctx, ctx.data if search is None else search.fitting, result.notes)
+            data = ctx.data if search is None else search.fitting
+            problem.trials = self._once(graph, ctx, data, lambda each: self.trials(problem, each, data, result.notes))
             steps = self._steps(problem, budget, search, result)
         elif budget.limits:
             problem.within(budget)
@@ -138,15 +139,18 @@ class Depth(BudgetedPass):
         return found
 
     def problem(self, graph: gs.Graph, ctx: Context, budget: Budget) -> DepthProblem:
-        """What may go; a `meter` is needed before steps are taken."""
+        """What may go; `trials` are needed before steps are taken."""
         pricing, merge = self._pricing(ctx, budget), self.merge and budget.rule != "blocks"
         try:
             return DepthProblem.of(graph, ctx, self.layers, merge, pricing)
         except UnknownShape:
             return DepthProblem.of(graph, ctx, self.layers, merge, None)
 
-    def meter(self, graph: gs.Graph, ctx: Context, data: Data | None, notes: list[str]) -> LossMeter:
-        """That fits to one half of the data and judges by the other."""
+    def trials(self, problem: DepthProblem, graph: gs.Graph, data: Data | None, notes: list[str]) -> Trials:
+        """Of the graph of the problem, or a copy: fitted to one half of the data and judged by the other."""
+        return Trials(problem.changes, problem.shares, self._meter(graph, problem.ctx, data, notes))
+
+    def _meter(self, graph: gs.Graph, ctx: Context, data: Data | None, notes: list[str]) -> LossMeter:
         if data is None:
             notes.append(BLIND)
             feeds = random_feeds(graph, ctx.rng(), input_shapes(graph, ctx.input_sizes()))

@@ -52,6 +52,7 @@ from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass
 from .budgets.clock import MEASURED
 from .budgets.search import BudgetSearch, search_smallest
 from .depth import HELD, Depth
+from .depth_removal.order import Trials
 from .joint_choice.contest import Contest
 from .joint_choice.factors import factor_way
 from .joint_choice.filters import filter_way
@@ -134,10 +135,14 @@ class Fast(BudgetedPass):
         free, shared = replace(ctx, held=frozenset()), {name: getattr(self, name) for name in SHARED}
         depth = Depth(merge=self.merge, **shared)
         problem = depth.problem(graph, free, Budget({"latency": 1.0}))
-        problem.meter = depth.meter(graph, free, data, notes)
-        fitting = problem.meter.fitting
-        ways = list(self._ways(graph, free, fitting, shared))
-        return Contest(free, Builder(depth, problem), problem.meter, fitting, ways)
+
+        def measure(graph: gs.Graph) -> tuple[Trials, list[Way]]:
+            trials = depth.trials(problem, graph, data, notes)
+            return trials, list(self._ways(graph, free, trials.meter.fitting, shared))
+
+        problem.trials, ways = self._once(graph, free, data, measure)
+        meter = problem.trials.meter
+        return Contest(free, Builder(depth, problem), meter, meter.fitting, ways)
 
     def _ways(self, graph: gs.Graph, ctx: Context, data: Data | None, shared: Mapping[str, Any]) -> Iterator[Way]:
         """To make layers smaller; those that save time."""

@@ -174,7 +174,11 @@ class Prune(SizingPass):
         criteria = PruningCriteria(self._score(), self._multiple(ctx), self.minimum, self.ridge, data, meter)
         costs = budget.limits or (budget.cost,)
         units = tuple(dict.fromkeys(["macs", "params", *costs]))
-        return PruningProblem.of(graph, ctx, criteria, units, pricing)
+
+        def measure(graph: gs.Graph) -> PruningProblem:
+            return PruningProblem.of(graph, ctx, criteria, units, pricing)
+
+        return replace(self._once(graph, ctx, data, measure), graph=graph, ctx=ctx)
 
     def _meter(self, ctx: Context, budget: Budget, data: Data | None) -> SensitivityMeter:
         """A table that is not there is measured, whoever names it."""

@@ -52,7 +52,7 @@ def test_what_is_measured_is_not_measured_again(
     results = tmp_path / "lines.jsonl"
     arguments = ["--networks", "a", "--methods", "fast", "--shares", "0.5", "--folder", str(tmp_path / "files")]
     monkeypatch.setattr("sys.argv", ["frontiers.py", *arguments, "--results", str(results)])
-    monkeypatch.setattr(frontiers, "measured", lambda point, _: {**point, "ms": 1.0})
+    monkeypatch.setattr(frontiers, "measured", lambda point, *_: {**point, "ms": 1.0})
     results.write_text(json.dumps(line("a", "quantize", None)) + "\n", encoding="utf-8")
     frontiers.main()
     frontiers.main()

@@ -16,6 +16,7 @@ from ..jobs import Jobs
 from ..targets import Target, find_target
 from ..targets.profiles import parse_ranges
 from .data import ACTIVATIONS, Data, Metric
+from .measurements import Measurements
 from .options import RunOptions
 from .progress import Progress, silent
 
@@ -76,6 +77,7 @@ class Context:
         running: name of the pass that runs, and
         following: the passes behind it; set by the manager.
         fault: what is wrong with the model as it came in, where something is.
+        measurements: what runs over the same network share; None where a run is alone.
         held: nodes that stay as they are whatever a pass has chosen for them: a bisection holds all but the first few.
     """
 
@@ -97,6 +99,7 @@ class Context:
     following: Sequence[Any] = ()
     fault: str = ""
     held: frozenset[str] = frozenset()
+    measurements: Measurements | None = None
 
     @property
     def target(self) -> Target:

@@ -6,9 +6,11 @@ SizingPass      of passes that give sizes to layers
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import lcm
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import onnx_graphsurgeon as gs
 
@@ -19,11 +21,15 @@ from ...compiler.costs.scaled_latency import ScaledLatencyModel
 from ...compiler.costs.unknown import UnknownShape
 from ...compiler.costs.workload import LatencyModel
 from ...compiler.errors import CompressError, Unavailable
+from ...compiler.graph.copies import copy_graph
+from ...compiler.graph.io import graph_digest
 from ...compiler.jobs import check_threads
 from ...compiler.pipeline.base import Pass, PassResult, option
 from ...compiler.pipeline.context import Context, Snapshot
+from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.ending import ending_precision, foreseen
 from ...compiler.pipeline.milliseconds import Milliseconds
+from ...compiler.pipeline.spec import format_pipeline
 from ...runtime.measured_latency import MULTIPLE, MeasuredLatencyModel
 from ...runtime.shapes import network_shapes
 from . import clock as clocks
@@ -31,6 +37,7 @@ from .budget import FREE, LIMITS, SEARCHED, Budget
 from .file_size import network_ms
 from .search import ENOUGH, BudgetSearch, SearchOutcome
 
+T = TypeVar("T")
 UNTOUCHED = "left as it is: the default budget cannot be reached, or not judged"
 TOO_FEW = f"too few samples to judge a loss by (at least {ENOUGH}): layers stay as they are, unless a budget is named"
 SAVES_NOTHING = (
@@ -171,6 +178,18 @@ class BudgetedPass(Pass):
             fix = "choose a target that has one, or a budget such as macs=0.5"
             raise CompressError(f"target '{ctx.target.name}' has no cost model", "latency", fix)
         return latency_model
+
+    def _once(self, graph: gs.Graph, ctx: Context, data: Data | None, measure: Callable[[gs.Graph], T]) -> T:
+        """What hangs on the network, the samples and the options, but not on how far the limits go: measured once for
+        all runs that share `Context.measurements`, of a copy that none of them rewrites."""
+        if ctx.measurements is None or data is None:
+            return measure(graph)
+        unlimited: Any = {name: 1.0 for name in LIMITS if getattr(self, name) is not None}
+        original = graph_digest(ctx.original or graph)
+        options = json.dumps(ctx.options.deciding(), default=str), str(ctx.overrides), tuple(sorted(ctx.held))
+        passes = format_pipeline((replace(self, **unlimited), *ctx.following))
+        key = (original, graph_digest(graph), data.digest, passes, *options)
+        return ctx.measurements.once(key, lambda: measure(copy_graph(graph)))
 
     def _record(self, outcome: SearchOutcome, result: PassResult) -> None:
         """Put a search into the report; `BudgetUnreachable` where nothing smaller meets what was asked for by name.

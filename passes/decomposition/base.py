@@ -82,7 +82,7 @@ class DecompositionPass(SizingPass):
         budget = self._asked(graph, ctx, result.notes)
         search = self._search(budget, graph, ctx)
         data = ctx.data if search is None else search.fitting
-        found = self._survey(graph, ctx, budget, data)
+        found = self._once(graph, ctx, data, lambda each: self._survey(each, ctx, budget, data))
         if not found.candidates:
             result.notes += [] if budget.cost == "latency" else ["no Conv can be rewritten"]
             self.choose(Budget(budget.limits), found)

@@ -36,7 +36,7 @@ class DepthProblem:
         merge: pairs of blocks may become one.
         costs: of networks made of it.
         original: what the model that entered the pipeline costs.
-        meter: of losses.
+        trials: what changes lose; needed before steps are taken.
         steps: those taken so far.
         strength: of the repair, once it is known.
     """
@@ -48,11 +48,10 @@ class DepthProblem:
     merge: bool
     costs: CostEvaluator
     original: Costs
-    meter: LossMeter | None = None
+    trials: Trials | None = None
     steps: list[Step] = field(default_factory=list[Step])
     strength: float | None = None
     _walk: Iterator[Step] | None = None
-    _trials: Trials | None = None
 
     @staticmethod
     def of(
@@ -65,6 +64,10 @@ class DepthProblem:
         original["bytes"] = original_bytes(ctx, before)
         costs = CostEvaluator(shapes, latency_model, timed)
         return DepthProblem(graph, ctx, shapes, layers, merge, costs, original)
+
+    @property
+    def meter(self) -> LossMeter | None:
+        return None if self.trials is None else self.trials.meter
 
     @property
     def start(self) -> Gaps:
@@ -134,11 +137,9 @@ class DepthProblem:
         return self.steps[number - 1]
 
     def _steps(self, budget: Budget, most: int | None) -> Iterator[Step]:
-        if self._trials is None:
-            assert self.meter is not None
-            self._trials = Trials(self.changes, self.shares, self.meter)
+        assert self.trials is not None
         savings = Savings(budget.limits, "" if budget.rule == "blocks" else budget.cost)
-        return greedy_steps(self.start, self._trials, savings, most)
+        return greedy_steps(self.start, self.trials, savings, most)
 
     def _reached(self, budget: Budget, most: int | None) -> list[Step]:
         """The steps until limits are kept; none where they are not."""
