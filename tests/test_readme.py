@@ -46,18 +46,24 @@ def test_its_pass_runs_as_it_is_pasted(place: Path):
     assert front.call(network, "--plugin", "pasted.py", "-p", "zero-small:share=0.2,quantize", *written) == 0
 
 
-def first_steps() -> list[list[str]]:
-    """The commands that it shows, without those that install."""
-    section = README.partition("## First steps")[2].partition("\n## Where to go")[0]
-    lines = [shlex.split(line) for line in section.splitlines() if line.startswith("    ")]
-    return [words for words in lines if words and words[0] in ("onnx-compress", "python")]
+INSTALLS = ("make", "python3", ".", "pip")
 
 
-def test_its_first_steps_can_be_typed(place: Path):
+def shown() -> list[list[str]]:
+    """The words of each line that it has for the shell, without those that install."""
+    code = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
+    lines = re.findall(r"^    (\w[\w.-]* .*)", code, re.MULTILINE)
+    known = (*INSTALLS, "onnx-compress", "python")
+    return [words for words in map(shlex.split, lines) if words[0] in known and words[0] not in INSTALLS]
+
+
+def test_its_commands_can_be_typed(place: Path):
     a_network_with_photos(place)
-    steps = first_steps()
-    assert len(steps) == 9
+    steps = shown()
+    assert len(steps) == 12
     for program, *words in steps:
+        for written in place.glob("*.compressed.onnx") if "--against" not in words else ():
+            written.unlink()
         if program == "onnx-compress":
             assert front.call(*words) == 0, words
         elif words != ["examples/from_python.py"]:  # which runs without arguments in test_api.py
