@@ -84,7 +84,7 @@ def measure(row: str, data: str, assets: str, epochs: int | None, options: str, 
 
 def _curve(figures: dict[str, float]) -> list[list[float]]:
     """By epoch."""
-    done = int(figures.get("epochs", 0))
+    done = int(figures.get("rounds", 0))
     return [[round(figures[f"{key}_{n}"], 4) for key in CURVE] for n in range(1, done + 1)]
 
 

@@ -19,6 +19,7 @@ and Mahalanobis, ICIP 2021 (arXiv 2105.10436).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -30,6 +31,7 @@ from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.registry import register
 from .finetuning.job import FinetuningJob
 from .finetuning.options import FinetuneOptions
+from .finetuning.parameters import find_parameters
 
 FIX = "--data with some thousand samples; labels are not needed"
 
@@ -42,10 +44,14 @@ class Finetune(FinetuneOptions):
     name: ClassVar[str] = "finetune"
     per_node: ClassVar[frozenset[str]] = frozenset(("skip",))
 
+    def outlook(self, graph: gs.Graph, ctx: Context) -> Mapping[str, str]:
+        reasons = {each.layer: ctx.out_of_scope(each.layer) for each in find_parameters(graph)}
+        return {name: "is trained" if reason is None else f"skipped: {reason}" for name, reason in reasons.items()}
+
     def trains_on(self) -> int:
         return self.samples
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         if ctx.training is None:
             raise Unavailable("fine-tuning needs samples", "finetune", FIX)
-        return FinetuningJob(graph, ctx, ctx.training, self).run()
+        return FinetuningJob(graph, ctx, ctx.training, self.chosen(ctx.training.samples)).run()

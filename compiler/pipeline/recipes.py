@@ -30,6 +30,10 @@ RECIPES = {
         "As fast in INT8 as 97 % agreement allows: blocks and filters go, whichever loses less.",
         "fast,collapse,horizontal-fusion,quantize",
     ),
+    "best": Recipe(
+        "Blocks and filters go as far as 97 % agreement allows, training on the samples wins that back, then INT8.",
+        "fast,finetune:few,quantize",
+    ),
     "xavier-int8": Recipe(
         "As fast in INT8 as 97 % agreement allows: Convs and blocks merge or go, factors come where they are faster.",
         "depth,basis,collapse,horizontal-fusion,quantize",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.errors import Unavailable
-from ...compiler.graph.comparable import comparable_tensors
 from ...compiler.graph.io import load
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.pipeline.base import Decision, PassResult
@@ -23,23 +23,30 @@ from ...runtime.session import graph_session
 from ...runtime.subsets import ChosenSamples
 from ...runtime.training.batches import TeacherBatches, rows_by_shape, split_rows
 from ...runtime.training.checkpoint import TrainingState, store, stored
-from ...runtime.training.engine import Program
+from ...runtime.training.engine import Program, Trainer
 from ...runtime.training.engines import find_engine
-from ...runtime.training.loop import Loop
+from ...runtime.training.loop import Loop, TrainingSettings
 from ...runtime.training.optimizer import Optimizer
+from ...runtime.training.plan import Plan, plan_steps
 from ...runtime.training.shapes import open_programs
+from .goals import Goals
 from .judge import HeldOut
-from .objective import ONE_HOT, Objective, feature_names, finished, objective, with_ortho
+from .objective import ONE_HOT, Objective, finished
 from .options import FinetuneOptions
 from .parameters import TrainableParameter, find_parameters
 from .program import build, trained_name
 
+Arrays = Mapping[str, np.ndarray]
 MOST_HELD = 1024
 MOST_SHAPES = 16
+ROUNDS = 20
+"""How often a run of so many steps is judged."""
 NOTHING = "no weight can be trained"
 HALF = "{count} weights are {kind}, and only those in float32 are trained: convert the network after fine-tuning"
-NO_FLOATS = "no output is in floating point: nothing says in which direction the network is to learn"
-NO_GAIN = "no epoch was better on the held-out samples than what went in, which is kept"
+SAME = "all outputs are the original's: there is nothing to learn"
+REST = "{count} layers in front are the original's still: they rest, and their values are taken from it"
+PLANNED = "{steps} steps of {seconds:.2g} s fit into {minutes:g} minutes: steps={steps} repeats the run"
+NO_GAIN = "the network was never better on the held-out samples than what went in, which is kept"
 
 
 def _untrained(graph: gs.Graph) -> list[str]:
@@ -57,14 +64,21 @@ class FinetuningJob:
     ctx: Context
     data: Data
     options: FinetuneOptions
+    notes: list[str] = field(default_factory=list[str])
 
     def run(self) -> PassResult:
         if not self.parameters:
             return PassResult(notes=[NOTHING, *_untrained(self.graph)])
-        goals = [self._objective(batch) for batch in self.examples]
+        found = [self.goals.objective(batch, self.parameters) for batch in self.examples]
+        goals = [each for each in found if each is not None]
+        if not goals:
+            return PassResult(notes=[SAME])
         programs = [self._program(goal, batch) for goal, batch in zip(goals, self.examples, strict=True)]
         trained = [one for one in self.parameters if trained_name(one) in programs[0].parameters]
         judge = self._judge(trained, goals[0])
+        if self.goals.border:
+            resting = {one.layer for one in self.parameters} - {one.layer for one in trained}
+            self.notes.append(REST.format(count=len(resting)))
         checkpoint = cache_folder() / "finetune" / f"{self._digest(programs, judge.names)}.npz"
         state = self._train(programs, trained, goals[0], judge, checkpoint)
         checkpoint.unlink(missing_ok=True)
@@ -101,29 +115,19 @@ class FinetuningJob:
             raise Unavailable(what, "finetune", "pad to fewer sizes")
         return [self.data.take(group[: self.size]) for group in groups]
 
+    @cached_property
+    def goals(self) -> Goals:
+        few = {name: values[: self.data.fixed_batch or 2] for name, values in self.examples[0].items()}
+        return Goals(self.graph, self.original, self.options, few, self.data.labels is not None)
+
     @property
     def size(self) -> int:
         """Samples in a batch, of shapes that have so many."""
-        return self.data.fixed_batch or min(self.options.batch, len(self.rows[0]))
-
-    def _objective(self, batch: Feeds) -> Objective:
-        known = {tensor.name for node in self.original.nodes for tensor in node.outputs}
-        names = [name for name in comparable_tensors(self.graph) if name in known]
-        features = feature_names(self.graph, self.original) if "features" in self.options.losses else []
-        here = graph_session(self.graph, [*names, *features]).run(batch)
-        there = graph_session(self.original, [*names, *features]).run(batch)
-        outputs = {name: there[name].shape for name in names if here[name].dtype.kind == "f"}
-        if not outputs:
-            raise Unavailable(NO_FLOATS, "finetune", "export it with its scores, without ArgMax at the end")
-        same = {name: there[name].shape for name in features if here[name].shape == there[name].shape}
-        found = objective(self.graph, self.options.losses, outputs, same, self.options.temperature)
-        if found.labelled and self.data.labels is None:
-            raise Unavailable("loss=ce needs labels", "finetune", "--labels, or loss=distill")
-        return with_ortho(found, self.graph, self.parameters, self.options.ortho) if self.options.ortho else found
+        return self.data.fixed_batch or min(self.options.batch or 1, len(self.rows[0]))
 
     def _program(self, goal: Objective, batch: Feeds) -> Program:
         shapes = {name: array.shape for name, array in batch.items()}
-        return build(self.graph, self.parameters, finished(goal), shapes, goal.shapes)
+        return build(self.graph, self.parameters, finished(goal), shapes, goal.shapes, goal.taken)
 
     def _digest(self, programs: Sequence[Program], names: Sequence[str]) -> str:
         total = hashlib.sha256()
@@ -149,26 +153,55 @@ class FinetuningJob:
         judge: HeldOut,
         checkpoint: Path,
     ) -> TrainingState:
-        options, settings = self.options, self.options.settings
+        options = self.options
         batches = self._batches(goal)
+        optimizer = Optimizer(options.optimizer or "scaled", options.momentum, options.decay, options.clip)
         masks = {trained_name(one): mask for one in trained if (mask := one.mask()) is not None}
-        state = stored(checkpoint)
-        total = settings.epochs * batches.steps
+        state, start = stored(checkpoint), programs[0].parameters
         engine = find_engine(options.engine, options.threads)
-        with open_programs(engine, programs) as trainer, self.ctx.progress("finetune", total) as advance:
-            for _ in range(state.step if state else 0):
-                advance()
-            loop = Loop(
-                trainer,
-                Optimizer(options.optimizer, options.momentum, options.decay, options.clip),
-                batches,
-                judge,
-                settings,
-                masks,
-                on_step=lambda loss, rate: advance(f"loss {loss:.4f} rate {rate:.1e}"),
-                keep=lambda state: store(checkpoint, state),
-            )
-            return loop.run(programs[0].parameters, state)
+        with open_programs(engine, programs) as trainer:
+            steps = state.planned if state else self._steps(trainer, batches, start, judge)
+            with self.ctx.progress("finetune", steps) as advance:
+                for _ in range(state.step if state else 0):
+                    advance()
+                loop = Loop(
+                    trainer,
+                    optimizer,
+                    batches,
+                    judge,
+                    self._settings(steps, batches),
+                    masks,
+                    on_step=lambda loss, rate: advance(f"loss {loss:.4f} rate {rate:.1e}"),
+                    keep=lambda state: store(checkpoint, state),
+                )
+                return loop.run(start, state)
+
+    def _settings(self, steps: int, batches: TeacherBatches) -> TrainingSettings:
+        options = self.options
+        each = batches.steps if options.epochs else -(-steps // ROUNDS)
+        return TrainingSettings(
+            steps, each, options.minutes, options.rate or 0.0, options.schedule, options.warmup, options.patience
+        )
+
+    def _steps(self, trainer: Trainer, batches: TeacherBatches, start: Arrays, judge: HeldOut) -> int:
+        options = self.options
+        if options.minutes is None or options.steps or options.epochs:
+            return options.steps or (options.epochs or 1) * batches.steps
+        with self.ctx.progress("timing a step", 1) as advance:
+            plan = self._plan(options.minutes, trainer, batches, start, judge)
+            advance(f"{plan.steps} steps fit into {options.minutes:g} minutes")
+        self.notes.append(PLANNED.format(steps=plan.steps, seconds=plan.seconds, minutes=options.minutes))
+        return plan.steps
+
+    def _plan(self, minutes: float, trainer: Trainer, batches: TeacherBatches, start: Arrays, judge: HeldOut) -> Plan:
+        optimizer = Optimizer(self.options.optimizer or "scaled")
+        arrays, taken = trainer.arrays(start), count()
+
+        def step() -> None:
+            _, gradients = trainer.gradients(arrays, batches.batch(0, next(taken) % batches.steps))
+            optimizer.step(arrays, gradients, 0.0)
+
+        return plan_steps(minutes, ROUNDS, step, lambda: judge(start))
 
     def _batches(self, goal: Objective) -> TeacherBatches:
         return TeacherBatches(
@@ -194,12 +227,11 @@ class FinetuningJob:
             result.decisions.append(Decision(parameter.layer, "refitted" if moved else "kept", "", figures))
             parameter.write(rewriter, state.best[name])
         result.changed = any(decision.action == "refitted" for decision in result.decisions)
-        result.metrics = {"steps": state.step, "epochs": len(state.history), **judge.figures(state.score)}
+        result.metrics = {"steps": state.step, "rounds": len(state.history), **judge.figures(state.score)}
         result.metrics["seconds_per_step"] = state.seconds / max(state.step, 1)
-        for epoch in state.history:
-            result.metrics[f"loss_{epoch.number}"] = epoch.loss
-            for name, value in judge.figures(epoch.score).items():
-                result.metrics[f"{name}_{epoch.number}"] = value
-        if not result.changed:
-            result.notes.append(NO_GAIN)
+        for each in state.history:
+            result.metrics[f"loss_{each.number}"] = each.loss
+            for name, value in judge.figures(each.score).items():
+                result.metrics[f"{name}_{each.number}"] = value
+        result.notes += self.notes if result.changed else [*self.notes, NO_GAIN]
         return result

@@ -1,7 +1,7 @@
 """Which losses apply to a network, and what they need of the original.
 
     distill     softened + relative on every output of class scores, relative on every other output (default)
-    features    relative on the sums of residual blocks, or else on the outputs of Convs, that both networks have
+    features    relative at the ends of blocks that both networks have (`compiler.graph.boundaries`)
     ce          labelled on the first output
 
 Joined by `+`, each counts 1. With `ortho`, the orthogonal term of every Conv that is a basis: one without bias that
@@ -16,13 +16,15 @@ from dataclasses import dataclass, field
 import onnx_graphsurgeon as gs
 
 from ...compiler.errors import Unavailable, UsageError, nearest
+from ...compiler.graph.boundaries import End, block_ends
 from . import losses
 from .parameters import TrainableParameter
 from .program import LOSS, trained_name
 
 LOSSES = ("distill", "features", "ce")
 ONE_HOT = "training/labels"
-FEATURES = 16
+FEATURES = 20
+"""Ends that are compared, at most."""
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -34,12 +36,14 @@ class Objective:
         text: of the losses (`losses`), ending in `program.LOSS`.
         teacher: outputs and features of the original by name, with the input of the program they go to.
         shapes: of those inputs, and of the labels.
+        taken: tensors of the network in whose place its layers read the original's, with the input they go to.
         labelled: labels are needed, one-hot, as `ONE_HOT`.
     """
 
     text: str = ""
     teacher: dict[str, str] = field(default_factory=dict[str, str])
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict[str, "tuple[int, ...]"])
+    taken: dict[str, str] = field(default_factory=dict[str, str])
     labelled: bool = False
     terms: list[tuple[str, float]] = field(default_factory=list["tuple[str, float]"])
 
@@ -66,11 +70,14 @@ def parse_losses(text: str) -> list[str]:
 def objective(
     graph: gs.Graph, chosen: Sequence[str], outputs: Shapes, features: Shapes, temperature: float
 ) -> Objective:
-    """The losses `chosen` of `graph`; shapes are those of one batch, the same in both networks."""
+    """The losses `chosen` of `graph`; shapes are those of one batch, the same in both networks.
+
+    Without `features` those are left out, unless they are all that was chosen: then `Unavailable`.
+    """
     found = Objective()
     if "distill" in chosen:
         _distill(found, outputs, {tensor.name for tensor in graph.outputs}, temperature)
-    if "features" in chosen:
+    if "features" in chosen and (features or len(chosen) == 1):
         _features(found, features)
     if "ce" in chosen:
         _labelled(found, graph.outputs[0].name, outputs)
@@ -107,21 +114,12 @@ def basis_convs(graph: gs.Graph) -> list[gs.Node]:
     ]
 
 
-def feature_names(graph: gs.Graph, original: gs.Graph) -> list[str]:
-    """Tensors that both networks compute: sums of blocks, or else outputs of Convs; at most `FEATURES`, evenly."""
+def feature_ends(graph: gs.Graph, original: gs.Graph, outputs: Sequence[str]) -> list[End]:
+    """The ends of blocks that both networks compute, at most `FEATURES`, evenly."""
     there = {tensor.name for node in original.nodes for tensor in node.outputs}
-    for op in ("Add", "Conv"):
-        names = [node.outputs[0].name for node in graph.nodes if node.op == op and _varies(node)]
-        common = [name for name in names if name in there]
-        if common:
-            step = -(-len(common) // FEATURES)
-            return common[::-1][::step][::-1]
-    return []
-
-
-def _varies(node: gs.Node) -> bool:
-    """An Add of two computed tensors, or anything else."""
-    return node.op != "Add" or not any(isinstance(tensor, gs.Constant) for tensor in node.inputs)
+    common = [end for end in block_ends(graph, outputs) if there.issuperset(end)]
+    step = max(-(-len(common) // FEATURES), 1)
+    return common[::-1][::step][::-1]
 
 
 def _distill(found: Objective, outputs: Shapes, rated: Collection[str], temperature: float) -> None:

@@ -1,15 +1,30 @@
-"""The options of `finetune`, and what follows from them."""
+"""The options of `finetune`, and what follows from them and the number of samples.
+
+What is not given depends on how many samples there are: thousands bring what is to be learned themselves, a few hundred
+have to be mixed and looked at inside of the network (`FEW`, `MANY`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from ...compiler.pipeline.base import Pass, option
-from ...runtime.training.loop import TrainingSettings
 from .objective import parse_losses
 
+FEWER = 5_000
+"""Samples that are few."""
+FEW: Mapping[str, Any] = {
+    "loss": "distill+features",
+    "optimizer": "muon",
+    "rate": 3e-4,
+    "batch": 32,
+    "augment": "flip-crop-mix",
+}
+MANY: Mapping[str, Any] = {"loss": "distill", "optimizer": "scaled", "batch": 128, "augment": "flip-crop"}
+STEPS, EPOCHS = 400, 3
+"""How long, where neither is given, nor minutes: with few samples, with many."""
 RATES: Mapping[str, float] = {"scaled": 1e-3, "muon": 1e-3, "adamw": 3e-4, "sgd": 1e-2}
 
 
@@ -17,11 +32,19 @@ RATES: Mapping[str, float] = {"scaled": 1e-3, "muon": 1e-3, "adamw": 3e-4, "sgd"
 class FinetuneOptions(Pass):
     """See the help of each."""
 
-    epochs: int = option(3, "times that every sample is seen, at most", "[1, 1000000]")
-    minutes: float | None = option(
-        None, "train for so long at most; the learning rate has fallen to 0 by then", "(0, 1e6]"
+    few: bool | None = option(
+        None, "settings for few samples; where none is given: up to 5,000 samples, unless epochs are given"
     )
-    loss: str = option("distill", "distill, features or ce (labels), or several: distill+features")
+    epochs: int | None = option(None, "times that every sample is seen; 3 where nothing says how long", "[1, 1000000]")
+    steps: int | None = option(None, "batches; 400 where nothing says how long and samples are few", "[1, 1000000000]")
+    minutes: float | None = option(
+        None,
+        "train for so long at most, by as many steps as fit; the learning rate has fallen to 0 by then",
+        "(0, 1e6]",
+    )
+    loss: str | None = option(
+        None, "distill, features or ce (labels), or several; distill, of few samples distill+features"
+    )
     teacher: str | None = option(
         None, "ONNX file of the original; the model that entered the pipeline where not given", is_file=True
     )
@@ -34,40 +57,63 @@ class FinetuneOptions(Pass):
     engine: Literal["auto", "torch", "ort"] = option(
         "auto", "what computes gradients: PyTorch, or where it is not installed onnxruntime-training"
     )
-    optimizer: Literal["scaled", "muon", "adamw", "sgd"] = option(
-        "scaled", "AdamW or Muon in steps relative to each array's size, AdamW, or SGD with momentum"
+    optimizer: Literal["scaled", "muon", "adamw", "sgd"] | None = option(
+        None,
+        "AdamW (scaled) or Muon in steps relative to each array's size, AdamW, or SGD with momentum; scaled, of few "
+        "samples muon",
     )
     rate: float | None = option(
-        None, "peak of the learning rate; scaled and muon 1e-3, adamw 3e-4, sgd 1e-2 if none is given", "(0, 1e6]"
+        None,
+        "peak of the learning rate; scaled and muon 1e-3, adamw 3e-4, sgd 1e-2 if none is given, of few samples 3e-4",
+        "(0, 1e6]",
     )
     momentum: float = option(0.9, "of sgd", "[0, 1)")
     decay: float = option(1e-4, "weight decay", "[0, 1]")
     clip: float = option(1.0, "gradients of a larger norm are scaled down to it; 0: none are", "[0, 1e6]")
     schedule: Literal["cosine", "step", "constant"] = option("cosine", "how the learning rate falls")
     warmup: float = option(0.05, "share of the run over which the rate rises", "(0, 1)")
-    batch: int = option(128, "samples per step", "[1, inf)")
-    augment: Literal["none", "flip", "crop", "flip-crop", "flip-crop-mix"] = option(
-        "flip-crop", "random flips and shifts of image inputs, and mixtures of two of them"
+    batch: int | None = option(None, "samples per step; 128, of few samples 32", "[1, inf)")
+    augment: Literal["auto", "none", "flip", "crop", "flip-crop", "flip-crop-mix"] = option(
+        "auto",
+        "random flips and shifts of image inputs, and mixtures of two of them; flip-crop, of few samples flip-crop-mix",
     )
     threads: int | None = option(
         None, "threads of the engine; all cores where none is given, and never more", "[1, 1024]"
     )
     samples: int = option(50_000, "samples used at most", "[1, inf)")
-    held_out: float = option(0.05, "share of the samples that is held out to judge epochs on, at most 1,024", "(0, 1)")
-    patience: int = option(0, "end after so many epochs without a better network; 0: never", "[0, inf)")
+    held_out: float = option(
+        0.05, "share of the samples that is held out to judge the network on, at most 1,024", "(0, 1)"
+    )
+    patience: int = option(
+        0, "end after so many epochs, of steps twentieths of the run, without a better network; 0: never", "[0, inf)"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        parse_losses(self.loss)
-        if "mix" in self.augment and "ce" in parse_losses(self.loss):
+        losses = parse_losses(self.loss or "distill")
+        if "mix" in self.augment and "ce" in losses:
             raise ValueError(f"augment={self.augment}: a mixture has no label, and loss={self.loss} needs one")
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("steps and epochs both say how long: give one of them")
+
+    def chosen(self, samples: int) -> FinetuneOptions:
+        """With what is not given chosen for a number of samples."""
+        few = self.few if self.few is not None else self.epochs is None and samples <= FEWER
+        preset = dict(FEW if few else MANY)
+        if self.optimizer is not None:
+            preset["rate"] = RATES[self.optimizer]
+        preset.setdefault("rate", RATES[preset["optimizer"]])
+        if "ce" in parse_losses(self.loss or "distill"):
+            preset["augment"] = MANY["augment"]
+        if self.steps is self.epochs is self.minutes is None:
+            preset |= {"steps": STEPS} if few else {"epochs": EPOCHS}
+        missing = {name: value for name, value in preset.items() if getattr(self, name) in (None, "auto")}
+        return replace(self, few=few, **missing)
+
+    def seen(self, samples: int) -> int:
+        """Of options that are chosen: how many samples the steps hold, each as often as it is seen."""
+        return (self.steps or 0) * (self.batch or 0) or (self.epochs or 0) * samples
 
     @property
     def losses(self) -> Sequence[str]:
-        return parse_losses(self.loss)
-
-    @property
-    def settings(self) -> TrainingSettings:
-        """Of the training loop."""
-        rate = self.rate or RATES[self.optimizer]
-        return TrainingSettings(self.epochs, self.minutes, rate, self.schedule, self.warmup, self.patience)
+        return parse_losses(self.loss or "distill")

@@ -8,6 +8,7 @@ QuantizeLinear rounds: engines differentiate it straight through.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -21,10 +22,16 @@ from .parameters import TrainableParameter
 LOSS = "training/loss"
 FLOAT = "training/{}"
 Shapes = Mapping[str, tuple[int, ...]]
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 def build(
-    graph: gs.Graph, parameters: Sequence[TrainableParameter], losses: str, batch: Shapes, extra: Shapes
+    graph: gs.Graph,
+    parameters: Sequence[TrainableParameter],
+    losses: str,
+    batch: Shapes,
+    extra: Shapes,
+    taken: Mapping[str, str] = NONE,
 ) -> Program:
     """The program that computes `LOSS`; parameters that it does not depend on are left out.
 
@@ -33,10 +40,13 @@ def build(
         losses: text of `losses`, over tensors of the graph, `extra` and parameters (by `trained_name`).
         batch: the shapes of the graph's inputs for one batch.
         extra: more inputs, float32: what the original says, labels.
+        taken: tensors of the graph that its nodes read from such an input instead.
     """
     model = inline_local_functions(gs.export_onnx(graph, do_type_check=False))
     body = model.graph
     del body.value_info[:]
+    for node in body.node:
+        node.input[:] = [taken.get(name, name) for name in node.input]
     body.node.extend(nodes(losses))
     _take_out(body, parameters)
     del body.output[:]

@@ -21,8 +21,8 @@ Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass
-class Epoch:
-    """What came of one epoch: mean loss, score on held-out data (`loop.Judge`), seconds since the run began."""
+class Round:
+    """What came of one round: mean loss, score on held-out data (`loop.Judge`), seconds since the run began."""
 
     number: int
     loss: float
@@ -38,9 +38,10 @@ class TrainingState:
         step: how many were taken, over all epochs.
         parameters, slots: of the network and of the optimiser.
         best: the parameters with the best score so far, and that score.
-        history: the epochs behind.
-        losses: of the steps of the epoch that is under way.
+        history: the rounds behind.
+        losses: of the steps of the round that is under way.
         seconds: of training, over all parts of an interrupted run.
+        planned: steps that the run is to take.
     """
 
     parameters: Arrays
@@ -48,9 +49,10 @@ class TrainingState:
     score: tuple[float, ...]
     slots: Arrays = field(default_factory=dict[str, np.ndarray])
     step: int = 0
-    history: list[Epoch] = field(default_factory=list[Epoch])
+    history: list[Round] = field(default_factory=list[Round])
     losses: list[float] = field(default_factory=list[float])
     seconds: float = 0.0
+    planned: int = 0
 
 
 def store(path: Path, state: TrainingState) -> None:
@@ -58,9 +60,10 @@ def store(path: Path, state: TrainingState) -> None:
     words = {
         "score": state.score,
         "step": state.step,
-        "history": [astuple(epoch) for epoch in state.history],
+        "history": [astuple(each) for each in state.history],
         "losses": state.losses,
         "seconds": state.seconds,
+        "planned": state.planned,
     }
     groups = {"parameters": state.parameters, "best": state.best, "slots": state.slots}
     arrays: dict[str, Any] = {
@@ -78,11 +81,12 @@ def stored(path: Path) -> TrainingState | None:
         with np.load(path, allow_pickle=False) as archive:
             words: dict[str, Any] = json.loads(str(archive["words"]))
             parameters, best, slots = (_group(archive, name) for name in ("parameters", "best", "slots"))
+            score, *behind = (words[name] for name in ("score", "step", "losses", "seconds", "planned"))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, RecursionError):
         return None
-    history = [Epoch(number, loss, tuple(found), seconds) for number, loss, found, seconds in words["history"]]
-    score = tuple(words["score"])
-    return TrainingState(parameters, best, score, slots, words["step"], history, words["losses"], words["seconds"])
+    step, losses, seconds, planned = behind
+    history = [Round(number, loss, tuple(found), since) for number, loss, found, since in words["history"]]
+    return TrainingState(parameters, best, tuple(score), slots, step, history, losses, seconds, planned)
 
 
 def _group(archive: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray]:

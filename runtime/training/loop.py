@@ -1,11 +1,11 @@
 """The training loop, the same for every engine.
 
-    for each epoch:  for each batch:  loss, gradient  ->  optimiser, at the rate that the schedule gives
+    for each round:  for each batch:  loss, gradient  ->  optimiser, at the rate that the schedule gives
                      judge the parameters on held-out data; the best so far are kept
-    ends after the epochs, after the minutes, or when `patience` epochs brought nothing
+    ends after the steps, after the minutes, or when `patience` rounds brought nothing
 
 The parameters that went in are judged first: what comes out is never worse than they, by the judge's score.
-A checkpoint is kept after every epoch and every `KEEP` seconds.
+A checkpoint is kept after every round and every `KEEP` seconds. Where many samples are trained on, a round is an epoch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from ...compiler.pipeline.data import Feeds
-from .checkpoint import Epoch, TrainingState
+from .checkpoint import Round, TrainingState
 from .engine import Array, Trainer
 from .optimizer import Optimizer
 from .schedule import Schedule, rate_factor
@@ -46,14 +46,16 @@ class TrainingSettings:
     """How long, and how fast.
 
     Attributes:
-        epochs: at most so many.
+        steps: at most so many.
+        round: steps after which the parameters are judged.
         minutes: at most so long, all parts of an interrupted run together.
         rate: the peak of the learning rate.
         warmup: share of the run over which the rate rises.
-        patience: epochs without a better score after which the run ends; 0: never.
+        patience: rounds without a better score after which the run ends; 0: never.
     """
 
-    epochs: int
+    steps: int
+    round: int
     minutes: float | None = None
     rate: float = 1e-3
     schedule: Schedule = "cosine"
@@ -77,6 +79,7 @@ class Loop:
         masks: by parameter, 0 where values stay as they are.
         on_step: the loss and the learning rate of each step.
         keep: stores a checkpoint.
+        clock: seconds.
     """
 
     trainer: Trainer
@@ -87,6 +90,7 @@ class Loop:
     masks: Arrays = field(default_factory=dict[str, np.ndarray])
     on_step: Callable[[float, float], None] = ignore_step
     keep: Callable[[TrainingState], None] = ignore_state
+    clock: Callable[[], float] = monotonic
 
     def run(self, parameters: Arrays, state: TrainingState | None = None) -> TrainingState:
         """Train from `parameters`, or go on from `state`; the last state, whose `best` is the outcome."""
@@ -95,20 +99,20 @@ class Loop:
         self.optimizer.slots = self.trainer.arrays(state.slots)
         self.optimizer.steps = state.step
         self.optimizer.masks = self.trainer.arrays(self.masks)
-        begun = kept = monotonic()
-        spent = state.seconds
+        begun = kept = self.clock()
+        spent, state.planned = state.seconds, self.settings.steps
         while not self._over(state):
             epoch, step = divmod(state.step, self.batches.steps)
             state.losses.append(self._step(arrays, epoch, step, state))
             state.step += 1
-            state.seconds = spent + monotonic() - begun
-            if step == self.batches.steps - 1 or self._late(state):
+            state.seconds = spent + self.clock() - begun
+            if state.step % self.settings.round == 0 or self._ended(state):
                 self._judge(arrays, state)
-            elif monotonic() - kept < KEEP:
+            elif self.clock() - kept < KEEP:
                 continue
             self._pack(arrays, state)
             self.keep(state)
-            kept = monotonic()
+            kept = self.clock()
         return state
 
     def _step(self, arrays: Mapping[str, Array], epoch: int, step: int, at: TrainingState) -> float:
@@ -125,7 +129,7 @@ class Loop:
         if score > state.score:
             state.best, state.score = values, score
         mean = float(np.mean(state.losses))
-        state.history.append(Epoch(len(state.history) + 1, mean, score, state.seconds))
+        state.history.append(Round(len(state.history) + 1, mean, score, state.seconds))
         state.losses = []
 
     def _pack(self, arrays: Mapping[str, Array], state: TrainingState) -> None:
@@ -134,18 +138,17 @@ class Loop:
 
     def _done(self, state: TrainingState) -> float:
         """The share of the run that lies behind after the step under way."""
-        steps = (state.step + 1) / (self.settings.epochs * self.batches.steps)
-        return max(steps, state.seconds / self._limit())
+        return max((state.step + 1) / self.settings.steps, state.seconds / self._limit())
 
     def _limit(self) -> float:
         return float("inf") if self.settings.minutes is None else 60 * self.settings.minutes
 
-    def _late(self, state: TrainingState) -> bool:
-        return state.seconds >= self._limit()
+    def _ended(self, state: TrainingState) -> bool:
+        return state.step >= self.settings.steps or state.seconds >= self._limit()
 
     def _over(self, state: TrainingState) -> bool:
-        if state.step >= self.settings.epochs * self.batches.steps or self._late(state):
+        if self._ended(state):
             return True
-        scores = [epoch.score for epoch in state.history]
+        scores = [each.score for each in state.history]
         patience = self.settings.patience
         return 0 < patience < len(scores) and max(scores[-patience:]) < max(scores[:-patience])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,8 @@ def judge(values):
 
 
 def loop(epochs=4, kind="adamw", rate=0.1, **more):
-    settings = TrainingSettings(
-        epochs, rate=rate, **{k: more.pop(k) for k in ("minutes", "patience", "schedule") if k in more}
-    )
+    chosen = {k: more.pop(k) for k in ("minutes", "patience", "schedule") if k in more}
+    settings = TrainingSettings(epochs * Noise.steps, Noise.steps, rate=rate, **chosen)
     judged = more.pop("judge", judge)
     return Loop(Distance(WANTED), Optimizer(kind, clip=10.0), Noise(), judged, settings, **more)
 
@@ -54,8 +54,9 @@ def test_patience_ends_a_run_that_does_not_get_better():
 
 
 def test_time_is_a_limit():
-    state = loop(epochs=10_000, minutes=0.002).run(START)
-    assert 0 < state.step < 50_000
+    ticks = count()
+    state = loop(epochs=10_000, minutes=1.0, clock=lambda: float(next(ticks))).run(START)
+    assert 10 < state.step < 60 <= state.seconds < 65
     assert len(state.history) >= 1
 
 
