@@ -155,7 +155,7 @@ class FinetuningJob:
     ) -> TrainingState:
         options = self.options
         batches = self._batches(goal)
-        optimizer = Optimizer(options.optimizer or "scaled", options.momentum, options.decay, options.clip)
+        optimizer = Optimizer(options.optimizer, options.momentum, options.decay, options.clip)
         masks = {trained_name(one): mask for one in trained if (mask := one.mask()) is not None}
         state, start = stored(checkpoint), programs[0].parameters
         engine = find_engine(options.engine, options.threads)
@@ -194,7 +194,7 @@ class FinetuningJob:
         return plan.steps
 
     def _plan(self, minutes: float, trainer: Trainer, batches: TeacherBatches, start: Arrays, judge: HeldOut) -> Plan:
-        optimizer = Optimizer(self.options.optimizer or "scaled")
+        optimizer = Optimizer(self.options.optimizer)
         arrays, taken = trainer.arrays(start), count()
 
         def step() -> None:
@@ -210,7 +210,7 @@ class FinetuningJob:
             self.size,
             graph_session(self.original, list(goal.teacher)) if goal.teacher else None,
             goal.teacher,
-            self.options.augment,
+            self.options.augmentation,
             self.ctx.options.seed,
             self.data.labels if goal.labelled else None,
             ONE_HOT if goal.labelled else "",

@@ -11,18 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ...compiler.pipeline.base import Pass, option
+from ...runtime.training.augment import Augment
 from .objective import parse_losses
 
 FEWER = 5_000
 """Samples that are few."""
-FEW: Mapping[str, Any] = {
-    "loss": "distill+features",
-    "optimizer": "muon",
-    "rate": 3e-4,
-    "batch": 32,
-    "augment": "flip-crop-mix",
-}
-MANY: Mapping[str, Any] = {"loss": "distill", "optimizer": "scaled", "batch": 128, "augment": "flip-crop"}
+FEW: Mapping[str, Any] = {"loss": "distill+features", "batch": 32, "augment": "flip-crop-mix"}
+MANY: Mapping[str, Any] = {"loss": "distill", "batch": 128, "augment": "flip-crop"}
 STEPS, EPOCHS = 400, 3
 """How long, where neither is given, nor minutes: with few samples, with many."""
 RATES: Mapping[str, float] = {"scaled": 1e-3, "muon": 1e-3, "adamw": 3e-4, "sgd": 1e-2}
@@ -57,15 +52,11 @@ class FinetuneOptions(Pass):
     engine: Literal["auto", "torch", "ort"] = option(
         "auto", "what computes gradients: PyTorch, or where it is not installed onnxruntime-training"
     )
-    optimizer: Literal["scaled", "muon", "adamw", "sgd"] | None = option(
-        None,
-        "AdamW (scaled) or Muon in steps relative to each array's size, AdamW, or SGD with momentum; scaled, of few "
-        "samples muon",
+    optimizer: Literal["scaled", "muon", "adamw", "sgd"] = option(
+        "scaled", "AdamW or Muon in steps relative to each array's size, AdamW, or SGD with momentum"
     )
     rate: float | None = option(
-        None,
-        "peak of the learning rate; scaled and muon 1e-3, adamw 3e-4, sgd 1e-2 if none is given, of few samples 3e-4",
-        "(0, 1e6]",
+        None, "peak of the learning rate; scaled and muon 1e-3, adamw 3e-4, sgd 1e-2 if none is given", "(0, 1e6]"
     )
     momentum: float = option(0.9, "of sgd", "[0, 1)")
     decay: float = option(1e-4, "weight decay", "[0, 1]")
@@ -99,10 +90,7 @@ class FinetuneOptions(Pass):
     def chosen(self, samples: int) -> FinetuneOptions:
         """With what is not given chosen for a number of samples."""
         few = self.few if self.few is not None else self.epochs is None and samples <= FEWER
-        preset = dict(FEW if few else MANY)
-        if self.optimizer is not None:
-            preset["rate"] = RATES[self.optimizer]
-        preset.setdefault("rate", RATES[preset["optimizer"]])
+        preset = {"rate": RATES[self.optimizer], **(FEW if few else MANY)}
         if "ce" in parse_losses(self.loss or "distill"):
             preset["augment"] = MANY["augment"]
         if self.steps is self.epochs is self.minutes is None:
@@ -113,6 +101,10 @@ class FinetuneOptions(Pass):
     def seen(self, samples: int) -> int:
         """Of options that are chosen: how many samples the steps hold, each as often as it is seen."""
         return (self.steps or 0) * (self.batch or 0) or (self.epochs or 0) * samples
+
+    @property
+    def augmentation(self) -> Augment:
+        return "none" if self.augment == "auto" else self.augment
 
     @property
     def losses(self) -> Sequence[str]:
