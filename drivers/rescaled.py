@@ -4,11 +4,11 @@
     s_c = sum b_c^2 / sum a_c b_c  >  0                           the least squares of a_c on b_c
     error without scales = sqrt(sum_c ||a_c - b_c / s_c||^2 / sum_c ||a_c||^2)
 
-The Conv that reads such a map divides its weights by s, so that nothing of it is left in its result. The scales are
+The Convs that read such a map divide their weights by s, so that nothing of it is left in their results. The scales are
 divided out where both show it: the error without them is less than `EXPLAINED` of the whole one, and that of the
-reader's result less than `UNDONE` of it. Maps are judged from the last to the first, each by its reader's result as
-that was judged. A scale that no reader undoes, a wrong filter say, comes to a result that is no map between two Convs,
-and counts in all of them.
+first reader's result less than `UNDONE` of it. Maps are judged from the last to the first, each by that result as that
+was judged. A scale that no reader undoes, a wrong filter say, comes to a result that is no map between Convs, and
+counts in all of them.
 
 Source: Nagel et al. 2019, "Data-free quantization through weight equalization and bias correction", section 4.1.
 """
@@ -52,7 +52,8 @@ class ChannelSums:
 
 
 def reader_results(graph: gs.Graph, compared: Collection[str]) -> dict[str, str]:
-    """Compared tensor between two Convs -> the first compared tensor of what the second makes of it, in graph order."""
+    """Compared tensor between Convs -> the first compared tensor of what the first of its readers makes of it, in graph
+    order."""
     outputs = {id(tensor) for tensor in graph.outputs}
     lines = {id(node): _line(node, outputs) for node in graph.nodes if node.op == "Conv"}
     found: dict[str, str] = {}
@@ -82,15 +83,14 @@ def undone(results: Mapping[str, str], errors: Mapping[str, float], without: Map
 
 
 def _line(conv: gs.Node, outputs: set[int]) -> tuple[list[gs.Tensor], gs.Node | None]:
-    """What a Conv makes, up to the ungrouped Conv that alone reads it, if one does."""
+    """What a Conv makes, up to the Convs that alone read it, if some do, and the first of them."""
     tensors = [conv.outputs[0]]
-    while (reader := _only_reader(tensors[-1], outputs)) is not None and reader.op in KEEP_SCALES:
-        tensors.append(reader.outputs[0])
-    return tensors, reader if reader is not None and reader.op == "Conv" and reader.attrs.get("group", 1) == 1 else None
+    while len(readers := _readers(tensors[-1], outputs)) == 1 and readers[0].op in KEEP_SCALES:
+        tensors.append(readers[0].outputs[0])
+    return tensors, readers[0] if readers and all(reader.op == "Conv" for reader in readers) else None
 
 
-def _only_reader(tensor: gs.Tensor, outputs: set[int]) -> gs.Node | None:
-    """The one node that reads `tensor`, as its data input."""
-    if id(tensor) in outputs or len(tensor.outputs) != 1 or tensor.outputs[0].inputs[0] is not tensor:
-        return None
-    return tensor.outputs[0]
+def _readers(tensor: gs.Tensor, outputs: set[int]) -> list[gs.Node]:
+    """The nodes that read `tensor`, if all do as their data input; none of what is an output."""
+    alone = all(node.inputs[0] is tensor for node in tensor.outputs)
+    return list(tensor.outputs) if alone and id(tensor) not in outputs else []

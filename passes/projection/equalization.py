@@ -1,4 +1,4 @@
-"""Cross-layer equalization: scales that even out the ranges of the channels between two layers.
+"""Cross-layer equalization: scales that even out the ranges of the channels between layers.
 
     y = U f(V x + v) + u      f(s z) = s f(z) for s > 0:  the identity or a ReLU
       = (U / s) f(s (V x + v)) + u                         one s > 0 per channel between
@@ -6,7 +6,17 @@
 The result is the same for any s, but the channels between share one INT8 scale: a channel of small range uses few of
 its steps. s_i = (R / r_i)^strength with R = max r brings every range r_i up to R (strength 1). V has a scale per
 row, so its rounding does not change; U's columns shrink as its inputs grow, so each input channel weighs as much in
-U's rounding as it contributes.
+U's rounding as it contributes. Of a depthwise U whole rows shrink, each with a scale of its own: there s costs nothing.
+Where several layers read the channels, all are divided by s.
+
+Relative error of the outputs in INT8 on samples that were kept apart (64, of FastestDet 16), seeds 0, 1, 2, and the mean
+of what pictures say that were not calibrated with (500, 128): where one ungrouped Conv reads alone, and everywhere.
+
+    SqueezeNet 1.1    0.0236  0.0242  0.0243    0.0206  0.0197  0.0202    classes as in float    93.4, 94.4 %
+    FastestDet        0.213   0.199   0.205     0.192   0.187   0.176     mAP50                  35.25, 35.24
+
+Through a Clip at m the result stays only where s is below m / r_i. By the ranges of 64 samples that saturates values of
+others (2.9 % of MobileNetV2's outputs, in float); with room for them (1.2 r_i) DeepLab's error is what it was.
 
 Without data r_i is sqrt(|V_i|^2 + v_i^2), what uncorrelated inputs of size 1 make of row i and its bias: a filter that
 is nearly dead may have a bias that counts.
@@ -42,5 +52,7 @@ def scale_outputs(weight: np.ndarray, gains: np.ndarray) -> np.ndarray:
 
 
 def scale_inputs(weight: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    """U / s, for an ungrouped weight (N, r, ...)."""
-    return (weight / gains.reshape(1, -1, *[1] * (weight.ndim - 2))).astype(weight.dtype)
+    """U / s, for a weight (N, d, ...) of r / d groups."""
+    by_group = gains.reshape(-1, 1, weight.shape[1], *[1] * (weight.ndim - 2))
+    grouped = weight.reshape(len(by_group), -1, *weight.shape[1:])
+    return (grouped / by_group).reshape(weight.shape).astype(weight.dtype)

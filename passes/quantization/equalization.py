@@ -1,4 +1,5 @@
-"""Cross-layer equalization of two Convs in a row (`projection.equalization`), of all uses of their weights together."""
+"""Cross-layer equalization of a Conv and those that read it (`projection.equalization`), of all uses of their weights
+together."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.graph.convs import view
-from ...compiler.graph.quantization.chains import ConvPair, find_conv_pairs
+from ...compiler.graph.quantization.chains import ConvChain, find_conv_chains
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.progress import Progress, silent
@@ -25,31 +26,34 @@ def equalize(
     through_relu: bool,
     progress: Progress = silent,
 ) -> int:
-    """Rescale the pairs of accepted Convs, those through a ReLU on request, and return how many there are."""
-    pairs = [pair for pair in find_conv_pairs(rewriter.graph, accepts) if pair.linear or through_relu]
-    ranges = _ranges(rewriter.graph, pairs, data, progress)
-    for pair, values in zip(pairs, ranges, strict=True):
-        _rescale(rewriter, pair, channel_gains(values))
-    return len(pairs)
+    """Rescale the chains of accepted Convs, those through a ReLU on request, and return how many there are."""
+    chains = [chain for chain in find_conv_chains(rewriter.graph, accepts) if chain.linear or through_relu]
+    ranges = _ranges(rewriter.graph, chains, data, progress)
+    for chain, values in zip(chains, ranges, strict=True):
+        _rescale(rewriter, chain, channel_gains(values))
+    return len(chains)
 
 
-def _ranges(graph: gs.Graph, pairs: list[ConvPair], data: Data | None, progress: Progress) -> list[np.ndarray]:
-    """Of every channel between the two Convs of each pair, the largest of all uses."""
-    if data is None or not pairs:
-        return [expected_sizes(pair.first.weight, pair.first.bias) for pair in pairs]
-    peaks = channel_peaks(graph, [tensor.name for pair in pairs for tensor in pair.between], data, SAMPLES, progress)
-    return [np.max([peaks[tensor.name] for tensor in pair.between], axis=0) for pair in pairs]
+def _ranges(graph: gs.Graph, chains: list[ConvChain], data: Data | None, progress: Progress) -> list[np.ndarray]:
+    """Of every channel between the Convs of each chain, the largest of all uses."""
+    if data is None or not chains:
+        return [expected_sizes(chain.first.weight, chain.first.bias) for chain in chains]
+    peaks = channel_peaks(graph, [tensor.name for chain in chains for tensor in chain.between], data, SAMPLES, progress)
+    return [np.max([peaks[tensor.name] for tensor in chain.between], axis=0) for chain in chains]
 
 
-def _rescale(rewriter: Rewriter, pair: ConvPair, gains: np.ndarray) -> None:
-    # Pairs overlap: an earlier one may have changed the weight of this one's first Conv.
-    first, second = view(pair.first.node), view(pair.second.node)
-    assert first is not None and second is not None
-    with rewriter.sharing(len(pair.first.uses)):
-        for use in pair.first.uses:
+def _rescale(rewriter: Rewriter, chain: ConvChain, gains: np.ndarray) -> None:
+    # Chains overlap: an earlier one may have changed the weight of this one's first Conv.
+    first = view(chain.first.node)
+    assert first is not None
+    with rewriter.sharing(len(chain.first.uses)):
+        for use in chain.first.uses:
             rewriter.set_weight(use.node, 1, scale_outputs(first.weight, gains))
             if first.bias is not None:
                 rewriter.set_weight(use.node, 2, scale_outputs(first.bias, gains))
-    with rewriter.sharing(len(pair.second.uses)):
-        for use in pair.second.uses:
-            rewriter.set_weight(use.node, 1, scale_inputs(second.weight, gains))
+    for reader in chain.readers:
+        second = view(reader.node)
+        assert second is not None
+        with rewriter.sharing(len(reader.uses)):
+            for use in reader.uses:
+                rewriter.set_weight(use.node, 1, scale_inputs(second.weight, gains))

@@ -157,6 +157,27 @@ def test_equalization_before_quantization_is_no_difference(target: str):
     assert all(entry.error < 0.05 for entry in layers.values())
 
 
+def test_scales_that_a_depthwise_conv_and_another_undo_are_divided_out():
+    text = """g (float[N,3,6,6] x) => (float[N,5,6,6] y) {
+        s = Conv(x, w, b) t = Relu(s) u = Conv<group = 5, pads = [1, 1, 1, 1]>(t, d) v = Conv(t, k) r = Add(u, v)
+        y = Sigmoid(r)
+    }"""
+    up = GAINS.reshape(-1, 1, 1, 1)
+    weights = {"w": normal(5, 3, 1, 1, seed=1), "b": normal(5, seed=3)}
+    readers = {"d": normal(5, 1, 3, 3, seed=2), "k": normal(5, 5, 1, 1, seed=4)}
+    scaled = {
+        "w": weights["w"] * up,
+        "b": weights["b"] * GAINS,
+        "d": readers["d"] / up,
+        "k": readers["k"] / GAINS.reshape(1, -1, 1, 1),
+    }
+    layers = differences(
+        compare_models(model(text, **weights, **readers), model(text, **scaled), Images(normal(40, 3, 6, 6)))
+    )
+    assert {name for name, each in layers.items() if each.rescaled} == {"s", "t"}
+    assert all(each.error < 1e-4 for each in layers.values())
+
+
 @pytest.mark.parametrize("target", ["xavier", "trt10"])
 def test_what_int8_stores_shifted_is_compared_as_it_was(target: str):
     text = """g (float[N,4,8,8] x) => (float[N,4,6,6] y) {

@@ -586,6 +586,16 @@ def test_balance_changes_nothing_in_float_and_helps_in_int8(between: str, data: 
     assert error(before, even) < (0.5 if data else 1.01) * error(before, plain)
 
 
+def test_balance_before_depthwise_convs_and_between_several_readers():
+    body = "a = Conv(x, w, b) r = Relu(a) c = Conv<group = 4, pads = [1, 1, 1, 1]>(r, d) e = Conv(r, v) y = Add(c, e)"
+    weights = {"w": WEIGHTS["w"] * UNEVEN, "b": WEIGHTS["b"] * UNEVEN.reshape(-1)}
+    weights |= {"v": WEIGHTS["v"] / UNEVEN.reshape(1, 4, 1, 1), "d": normal(4, 1, 3, 3, seed=21) / UNEVEN}
+    before, plain, even = (model(TEXT % body, **weights) for _ in range(3))
+    quantize(plain, balance="none", noise=1.0)
+    quantize(even, noise=1.0)
+    assert error(before, even) < 0.2 * error(before, plain)
+
+
 def test_balance_stops_at_readers_outside_the_chain():
     body = "a = Conv(x, w, b) c = Conv(a, v) d = Sigmoid(a) y = Mul(c, d)"
     before, after = model(TEXT % body, **WEIGHTS), model(TEXT % body, **WEIGHTS)

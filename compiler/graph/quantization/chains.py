@@ -1,8 +1,8 @@
-"""Two Convs in a row with at most a ReLU between them: a scale can move from one to the other."""
+"""A Conv and those that read what it writes, with at most a ReLU between: a scale can move from one to the others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
@@ -12,16 +12,17 @@ from ..ties import refusal, tie
 
 
 @dataclass(frozen=True, eq=False)
-class ConvPair:
-    """Every use of `first` feeds only one of `second` (`graph.ties`), whose input is one of `between`: the output of
+class ConvChain:
+    """Every use of `first` feeds only uses of `readers` (`graph.ties`), whose inputs are `between`: the output of
     `first`, or of the ReLU after it. `linear`: no ReLU is between any two."""
 
     first: Conv
-    second: Conv
+    readers: Sequence[Conv]
 
     @property
     def between(self) -> list[gs.Tensor]:
-        return [use.input for use in self.second.uses]
+        read = [use.input for reader in self.readers for use in reader.uses]
+        return list({id(tensor): tensor for tensor in read}.values())
 
     @property
     def linear(self) -> bool:
@@ -29,35 +30,33 @@ class ConvPair:
         return all(id(tensor) in written for tensor in self.between)
 
 
-def find_conv_pairs(graph: gs.Graph, accepts: Callable[[gs.Node], bool]) -> Iterator[ConvPair]:
-    """Every chain of two accepted Convs, the second ungrouped, in graph order."""
+def find_conv_chains(graph: gs.Graph, accepts: Callable[[gs.Node], bool]) -> Iterator[ConvChain]:
+    """Every chain of accepted Convs, in graph order."""
     outputs = {id(tensor) for tensor in graph.outputs}
     layers = [conv for conv in tie(find_convs(graph)) if refusal(conv, lambda use: _rejection(use, accepts)) is None]
     layer_of = {id(use.node): conv for conv in layers for use in conv.uses}
     for first in layers:
-        followers = [_follower(use.node, outputs) for use in first.uses]
-        second = layer_of.get(id(followers[0]))
-        if second is not None and second.group == 1 and {id(node) for node in followers} == _nodes(second):
-            yield ConvPair(first, second)
+        followers = [_followers(use.node, outputs) for use in first.uses]
+        nodes = {id(node) for each in followers for node in each}
+        readers = {id(conv): conv for conv in map(layer_of.get, nodes) if conv is not None}.values()
+        if all(followers) and nodes == {id(use.node) for reader in readers for use in reader.uses}:
+            yield ConvChain(first, list(readers))
 
 
 def _rejection(conv: Conv, accepts: Callable[[gs.Node], bool]) -> str | None:
     return None if accepts(conv.node) else "not accepted"
 
 
-def _nodes(conv: Conv) -> set[int]:
-    return {id(use.node) for use in conv.uses}
+def _followers(node: gs.Node, outputs: set[int]) -> list[gs.Node]:
+    """The Convs that read what a node writes, or the ReLU that alone does; none where something else does, too."""
+    found = _consumers(node.outputs[0], outputs)
+    if len(found) == 1 and found[0].op == "Relu":
+        found = _consumers(found[0].outputs[0], outputs)
+    return found if all(each.op == "Conv" for each in found) else []
 
 
-def _follower(node: gs.Node, outputs: set[int]) -> gs.Node | None:
-    consumer = _only_consumer(node.outputs[0], outputs)
-    if consumer is not None and consumer.op == "Relu":
-        consumer = _only_consumer(consumer.outputs[0], outputs)
-    return consumer if consumer is not None and consumer.op == "Conv" else None
-
-
-def _only_consumer(tensor: gs.Tensor, outputs: set[int]) -> gs.Node | None:
-    """The one node that reads `tensor`, as its data input."""
-    if id(tensor) in outputs or len(tensor.outputs) != 1 or tensor.outputs[0].inputs[0] is not tensor:
-        return None
-    return tensor.outputs[0]
+def _consumers(tensor: gs.Tensor, outputs: set[int]) -> list[gs.Node]:
+    """The nodes that read `tensor`, if all do as their data input alone."""
+    alone = all(node.inputs[0] is tensor for node in tensor.outputs)
+    twice = len({id(node) for node in tensor.outputs}) < len(tensor.outputs)
+    return list(tensor.outputs) if alone and not twice and id(tensor) not in outputs else []

@@ -34,6 +34,18 @@ def test_the_product_is_unchanged():
     np.testing.assert_allclose(after, u @ np.maximum(v @ x, 0))
 
 
+def test_groups_have_inputs_of_their_own():
+    gains, x = np.array([2.0, 4.0, 0.5, 8.0]), RNG.standard_normal(4)
+    for group in (1, 2, 4):
+        u = RNG.standard_normal((8, 4 // group))
+        by_group = np.einsum(
+            "gnd,gd->gn", scale_inputs(u, gains).reshape(group, -1, 4 // group), (gains * x).reshape(group, -1)
+        )
+        np.testing.assert_allclose(
+            by_group, np.einsum("gnd,gd->gn", u.reshape(group, -1, 4 // group), x.reshape(group, -1))
+        )
+
+
 def test_types_are_kept():
     assert scale_outputs(np.ones((2, 3), np.float32), np.ones(2)).dtype == np.float32
     assert scale_inputs(np.ones((2, 3, 1, 1), np.float32), np.ones(3)).dtype == np.float32
