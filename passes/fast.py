@@ -31,8 +31,9 @@ Wu, CVPR 2023) drops blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
@@ -136,9 +137,9 @@ class Fast(BudgetedPass):
         depth = Depth(merge=self.merge, **shared)
         problem = depth.problem(graph, free, Budget({"latency": 1.0}))
 
-        def measure(graph: gs.Graph) -> tuple[Trials, list[Way]]:
+        def measure(graph: gs.Graph) -> tuple[Trials, Callable[[], list[Way]]]:
             trials = depth.trials(problem, graph, data, notes)
-            return trials, list(self._ways(graph, free, trials.meter.fitting, shared))
+            return trials, cache(lambda: list(self._ways(graph, free, trials.meter.fitting, shared)))
 
         problem.trials, ways = self._once(graph, free, data, measure)
         meter = problem.trials.meter

@@ -7,24 +7,26 @@ ends only. How fast the machine is changes with its clock and its other work, so
     price = time / time of the reference next to it * time of the reference when it was first run here
 
 Counts of channels that are multiples of `MULTIPLE` are thinned to 8, 16, 24, 32, 48, 64, 96, 128, ... and interpolated
-linearly in both counts; others, and grouped Convs, are timed as they are. Sizes off the multiple fall into slower
-kernels: no pass should choose them.
+linearly in both counts, and so are those of depthwise Convs in one; others, and other grouped Convs, are timed as they
+are. Sizes off the multiple fall into slower kernels: no pass should choose them.
 
 A workload knows the product of its spatial sizes; the sizes are taken for equal, dilations for 1. Large Convs are timed
 on fewer positions and samples, and extrapolated. Values are FP32.
 
-    network = Convs as priced * (kernels and nodes in the network) / (Convs in the network)
+    network = Convs as priced + rest,    rest = other kernels * (Convs as priced) / (Convs in the network)
 
 so that a share of the network's time is what it would be, though a Conv runs slower in a network, with cold caches,
-than by itself.
+than by itself. Networks are timed for 3 s each, so that of many that are made of one only that one is timed: in the
+others, kernels of an operator take time by the elements that its nodes write.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod, sqrt
 
 import numpy as np
@@ -85,7 +87,7 @@ class Geometry:
         return np.random.default_rng(1).standard_normal((batch, self.channels_in, *self.spatial), np.float32)
 
 
-TIMED, BESIDE = "timed", "reference"
+TIMED, BESIDE, CONVS = "timed", "reference", "Conv"
 REFERENCE = Geometry(32, 32, (3, 3), 1, (28, 28), (1, 1))
 
 
@@ -97,11 +99,13 @@ class MeasuredLatencyModel:
         batch: samples that are run at once.
         threads: of onnxruntime.
         store: where times are kept.
+        entered: the network, with its shapes, that is timed for all networks made of it; None: each is.
     """
 
     batch: int = 1
     threads: int = 1
     store: ResultCache = field(default_factory=lambda: ResultCache(cache_folder() / "prices"))
+    entered: Callable[[], tuple[gs.Graph, Shapes]] | None = None
 
     def conv(self, workload: ConvWorkload) -> float:
         return sum(
@@ -110,9 +114,26 @@ class MeasuredLatencyModel:
 
     def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
         require_macs(graph, shapes)
-        workloads = [conv_workload(conv, shapes) for conv in find_convs(graph)]
-        every, convs = self._in_network(graph, shapes, sum(workload.macs or 0 for workload in workloads))
-        return sum(map(self.conv, workloads)) * every / convs if convs else every
+        rest, written = self._timed_network if self._timed_network else self._rest(graph, shapes)
+        now = elements(graph, shapes)
+        return self._priced(graph, shapes) + sum(
+            ms * (now.get(op, 0) / written[op] if op in written else 1.0) for op, ms in rest.items()
+        )
+
+    @cached_property
+    def _timed_network(self) -> tuple[Mapping[str, float], Mapping[str, int]] | None:
+        return None if self.entered is None else self._rest(*self.entered())
+
+    def _rest(self, graph: gs.Graph, shapes: Shapes) -> tuple[Mapping[str, float], Mapping[str, int]]:
+        """By operator, what kernels other than Convs take beside Convs as priced, and the elements that they write."""
+        macs = sum(conv_workload(conv, shapes).macs or 0 for conv in find_convs(graph))
+        times = self._in_network(graph, shapes, macs)
+        convs = times.pop(CONVS, 0.0)
+        scale = self._priced(graph, shapes) / convs if convs else 1.0
+        return {op: scale * ms for op, ms in times.items()}, elements(graph, shapes)
+
+    def _priced(self, graph: gs.Graph, shapes: Shapes) -> float:
+        return sum(self.conv(conv_workload(conv, shapes)) for conv in find_convs(graph))
 
     def _timed(self, geometry: Geometry, workload: ConvWorkload) -> float:
         """Of one sample, scaled to the true count of positions."""
@@ -132,21 +153,33 @@ class MeasuredLatencyModel:
 
         return self.store.get(self._file(), BESIDE, measure)[0]
 
-    def _in_network(self, graph: gs.Graph, shapes: Shapes, macs: float) -> list[float]:
-        """Milliseconds of one sample: all kernels, and those of Convs."""
+    def _in_network(self, graph: gs.Graph, shapes: Shapes, macs: float) -> dict[str, float]:
+        """Milliseconds of one sample by operator, all kinds of Convs as one."""
         model = gs.export_onnx(graph, do_type_check=False)
         batch = _batch(self.batch, macs, NETWORK_MACS)
 
-        def measure() -> list[float]:
-            kernels = kernel_times(model, _feeds(graph, shapes, batch), self.threads, NETWORK_SECONDS)
-            return [sum(kernel.ms for kernel in kernels if kernel.is_conv or every) for every in (True, False)]
+        def measure() -> dict[str, float]:
+            found: dict[str, float] = {}
+            for kernel in kernel_times(model, _feeds(graph, shapes, batch), self.threads, NETWORK_SECONDS):
+                op = CONVS if kernel.is_conv else kernel.op
+                found[op] = found.get(op, 0.0) + kernel.ms
+            return found
 
         name = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-        return [ms / batch for ms in self.store.get(self._file(), f"batch {batch} network {name}", measure)]
+        times: dict[str, float] = self.store.get(self._file(), f"batch {batch} kernels {name}", measure)
+        return {op: ms / batch for op, ms in times.items()}
 
     def _file(self) -> str:
         version = import_onnxruntime().__version__
         return re.sub(r"[^\w.-]+", "-", f"onnxruntime {version} {processor()} threads {self.threads}")
+
+
+def elements(graph: gs.Graph, shapes: Shapes) -> dict[str, int]:
+    """What the nodes of each operator write, of one run."""
+    found: dict[str, int] = {}
+    for node in graph.nodes:
+        found[node.op] = found.get(node.op, 0) + sum(prod(shapes.get(tensor.name, ())) for tensor in node.outputs)
+    return found
 
 
 def conv_times(geometry: Geometry, batch: int, threads: int) -> list[float]:
@@ -193,7 +226,11 @@ def _geometry(workload: ConvWorkload, spatial: tuple[int, ...], strides: tuple[i
 def _neighbours(geometry: Geometry, workload: ConvWorkload) -> Iterator[tuple[Geometry, float]]:
     """The Convs to time, and the weight of each."""
     if workload.group > 1:
-        yield geometry, 1.0
+        counts = around(workload.group) if workload.group == geometry.channels_in == geometry.channels_out else []
+        for count, share in counts:
+            yield replace(geometry, channels_in=count, channels_out=count, group=count), share
+        if not counts:
+            yield geometry, 1.0
         return
     for inputs, left in around(workload.channels_in):
         for outputs, right in around(workload.channels_out):

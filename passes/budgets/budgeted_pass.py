@@ -101,7 +101,9 @@ class BudgetedPass(Pass):
     def latency_model(self, ctx: Context) -> LatencyModel | None:
         """What a Conv takes on the target, or here; None where that is not known."""
         if self.clock == clocks.MEASURED:
-            return MeasuredLatencyModel(self.batch, self.threads)
+            entered = ctx.original
+            known = None if entered is None else lambda: (entered, network_shapes(entered, ctx))
+            return MeasuredLatencyModel(self.batch, self.threads, entered=known)
         if self.precision != "auto":
             return self._on_device(ctx, self.precision, self.clock)
         return self._on_device(ctx, ending_precision(ctx), self.clock, lambda graph: foreseen(graph, ctx))

@@ -13,7 +13,7 @@ alone is tried for all of the time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
@@ -52,7 +52,7 @@ class Contest:
     Attributes:
         meter: of losses.
         data: that plans are fitted to here; None where nothing is fitted.
-        ways: to make layers smaller.
+        find_ways: to make layers smaller; looked for once they are needed.
         scales: what is lost over what is foreseen, by way, and by `BLOCKS`, as far as known.
         entrants: of the last time asked for, the best first; empty where there was only one plan.
         said: about each time that was asked for, what the plans lost.
@@ -62,11 +62,18 @@ class Contest:
     builder: Builder
     meter: LossMeter
     data: Data | None
-    ways: Sequence[Way]
+    find_ways: Callable[[], Sequence[Way]]
     scales: dict[str, float] = field(default_factory=dict[str, float])
     entrants: list[Entrant] = field(default_factory=list[Entrant])
     said: dict[float, str] = field(default_factory=dict[float, str])
+    _ways: Sequence[Way] | None = None
     _error: BudgetUnreachable | None = None
+
+    @property
+    def ways(self) -> Sequence[Way]:
+        if self._ways is None:
+            self._ways = self.find_ways()
+        return self._ways
 
     @cached_property
     def start(self) -> float:
@@ -80,7 +87,7 @@ class Contest:
         return max(0.0, left - sum(way.saves for way in self.ways))
 
     def best(self, share: float) -> Plan:
-        """The plan for a share of the original's time; nothing is built where there is only one.
+        """The plan for a share of the original's time; nothing is built where it is known that there is only one.
 
         Raises:
             BudgetUnreachable: there is none.
@@ -90,8 +97,10 @@ class Contest:
             return Plan()
         steps = self._steps(share)
         sure = [Plan(steps)] if steps and steps[-1].shares["latency"] <= share else []
-        if not self.ways or (not steps and len(self.ways) == 1):
-            return (sure or self._sizes_alone(share))[0]
+        if sure and self._ways is not None and not self._ways:
+            return sure[0]
+        if not sure and (not self.ways or (not steps and len(self.ways) == 1)):
+            return self._sizes_alone(share)[0]
         for plan in sure:
             self._enter(plan)
         enough = bool(self.entrants) and self.entrants[0].loss <= LITTLE

@@ -93,6 +93,30 @@ def test_a_network_costs_its_convs_and_the_rest_in_proportion(timed: list[Any], 
     assert cost == pytest.approx(64 * 2)
 
 
+def test_of_networks_made_of_one_that_one_is_timed(timed: list[Any], tmp_path: Path) -> None:
+    """Two Convs and two Sigmoids: a half is without one of each, or with half of the elements in one of them."""
+    text = "g (float[N,8,6,6] x) => (float[N,8,6,6] y) { a = Conv(x, w) b = Sigmoid(a) c = Conv(b, v) y = Sigmoid(c) }"
+    weights = {name: builders.normal(8, 8, 1, 1) for name in "wv"}
+    graph = builders.model(text, **weights).graph
+    shapes = infer_shapes(graph)
+    half = builders.model(
+        "g (float[N,8,6,6] x) => (float[N,8,6,6] y) { a = Conv(x, w) y = Sigmoid(a) }", w=weights["w"]
+    )
+    measured = MeasuredLatencyModel(store=ResultCache(tmp_path), entered=lambda: (graph, shapes))
+    whole = measured.graph(graph, shapes)
+    assert whole == pytest.approx(MeasuredLatencyModel(store=ResultCache(tmp_path)).graph(graph, shapes))
+    before = (tmp_path / f"{measured._file()}.jsonl").read_text()
+    assert measured.graph(half.graph, infer_shapes(half.graph)) == pytest.approx(whole / 2)
+    assert (tmp_path / f"{measured._file()}.jsonl").read_text() == before
+
+
+def test_depthwise_convs_are_interpolated(timed: list[Any], tmp_path: Path) -> None:
+    measured = MeasuredLatencyModel(store=ResultCache(tmp_path))
+    for count in (64, 72, 80, 88, 96):
+        measured.conv(replace(WORKLOAD, channels_in=count, channels_out=count, group=count))
+    assert len(timed) == 2
+
+
 @given(st.integers(1, 4096))
 def test_neighbours_enclose_a_count_and_weigh_to_it(channels: int) -> None:
     found = around(channels)

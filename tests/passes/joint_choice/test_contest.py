@@ -80,7 +80,7 @@ class Meter:
 def contest(makes: str) -> Contest:
     path = SavingPath([0.0, 0.3], [0.0, 0.1])
     ways = [Way(name, 0.3, lambda: path, cast(Any, None)) for name in ("filters", "factors")]
-    return Contest(Context(), cast(Any, Refusing(makes)), cast(Any, Meter()), None, ways)
+    return Contest(Context(), cast(Any, Refusing(makes)), cast(Any, Meter()), None, lambda: ways)
 
 
 def test_where_no_mixture_can_be_made_a_way_alone_is() -> None:
@@ -103,6 +103,6 @@ def test_ways_are_measured_where_blocks_alone_lose_something(lost: float, measur
         return paths[-1]
 
     ways = [Way("filters", 0.3, path, cast(Any, None))]
-    found = Contest(Context(), cast(Any, Making()), cast(Any, Meter(lost)), None, ways)
+    found = Contest(Context(), cast(Any, Making()), cast(Any, Meter(lost)), None, lambda: ways)
     assert len(found.best(0.8).steps) == 1
     assert (len(paths) == 1) == measured and (ENOUGH in found.said[0.8]) != measured
