@@ -10,7 +10,7 @@ U's rounding as it contributes. Of a depthwise U whole rows shrink, each with a 
 Where several layers read the channels, all are divided by s.
 
 Relative error of the outputs in INT8 on samples that were kept apart (64, of FastestDet 16), seeds 0, 1, 2, and the
-mean of what pictures say that were not calibrated with (500, 128): where one ungrouped Conv reads alone, and everywhere.
+mean of what pictures say that were not calibrated with (500, 128): only where one ungrouped Conv reads, and as above.
 
     SqueezeNet 1.1    0.0236  0.0242  0.0243    0.0206  0.0197  0.0202    classes as in float    93.4, 94.4 %
     FastestDet        0.213   0.199   0.205     0.192   0.187   0.176     mAP50                  35.25, 35.24
