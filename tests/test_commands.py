@@ -23,7 +23,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 TYPED_BY = {
-    "tutorial": "test_docs.py: test_the_tutorial_can_be_typed",
+    "tutorial": "test_docs.py: test_the_tutorial_can_be_typed_and_shows_what_comes_out",
     "detector": "test_tutorials.py: test_a_detector",
     "segmenter": "test_tutorials.py: test_a_segmenter",
     "tensorflow": "test_tutorials.py: test_from_tensorflow",
@@ -137,7 +137,7 @@ def _page(name: str) -> Any:
     return pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
 
 
-@pytest.mark.parametrize("stocked", map(_page, sorted(PAGES - TYPED_BY.keys())), indirect=True)
+@pytest.mark.parametrize("stocked", [*map(_page, sorted(PAGES - TYPED_BY.keys()))], indirect=True)
 def test_commands_can_be_typed(stocked: str):
     for words in commands(stocked):
         if not any(shlex.join(words).startswith(start) for start in NOT_TYPED):

@@ -88,13 +88,23 @@ def test_the_loader_of_the_page_about_data_is_one(place: Path):
     assert front.call("eval", network, "--against", network, "--data", "loader.py:batches") == 0
 
 
+def figures(text: str) -> dict[str, float]:
+    """Top-1 by model, and the share of the time that is left by the way it went, in percent."""
+    judged = re.findall(r"(\S+\.onnx): top-1 ([\d.]+) %", text)
+    timed = re.findall(r"latency, estimated \(MAXN\) +[\d.]+ ms +([\d.]+) ms +([\d.]+) %", text)
+    return {name: float(value) for name, value in [*judged, *timed]}
+
+
 @pytest.mark.slow
-def test_the_tutorial_can_be_typed(place: Path):
+def test_the_tutorial_can_be_typed_and_shows_what_comes_out(place: Path, capsys: pytest.CaptureFixture[str]):
     for words in commands("tutorial"):
         if words[0] != ON_DEVICE:
             assert front.call(*words) == 0, words
     assert all((place / "out" / f"{name}.html").stat().st_size > 50_000 for name in ("report", "measured"))
     shutil.rmtree(place / "out")
+    told, shown = (figures(text) for text in (PAGES["tutorial"], capsys.readouterr().out))
+    assert len(told) == 6 and told.keys() <= shown.keys()
+    assert all(shown[key] == pytest.approx(value, abs=0.6) for key, value in told.items())
 
 
 def test_every_option_and_its_help_is_on_the_page_of_its_pass(generator: Any):
