@@ -109,17 +109,17 @@ def frontier_drawings(frontier: Frontier) -> Iterator[Drawing]:
 
 
 def training_drawings(report: Report) -> Iterator[Drawing]:
-    """Loss, and what held-out samples say, by epoch."""
+    """Loss, and what held-out samples say, by round: an epoch, or a part of a run that counts steps."""
     for entry in report["passes"]:
         for key in ("loss", "divergence", "agreement", "accuracy", "error"):
-            points = [Point(x, y, f"epoch {x:g}: {y:.4g}") for x, y in _epochs(entry["metrics"], key)]
+            points = [Point(x, y, f"round {x:g}: {y:.4g}") for x, y in _rounds(entry["metrics"], key)]
             word = "Training loss" if key == "loss" else f"{key.capitalize()} on held-out samples"
             if points:
-                yield Drawing(f"{word}, {entry['name']}", "", scatter("epoch", key, points, joined=True))
+                yield Drawing(f"{word}, {entry['name']}", "", scatter("round", key, points, joined=True))
 
 
-def _epochs(metrics: Mapping[str, Any], key: str) -> list[tuple[float, float]]:
-    """(epoch, value) of `loss_1`, `loss_2`, ..."""
+def _rounds(metrics: Mapping[str, Any], key: str) -> list[tuple[float, float]]:
+    """(round, value) of `loss_1`, `loss_2`, ..."""
     found = [(name.removeprefix(f"{key}_"), value) for name, value in metrics.items() if name.startswith(f"{key}_")]
     return sorted(
         (float(name), float(value)) for name, value in found if name.isdigit() and isinstance(value, int | float)
