@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +24,12 @@ from ...runtime.training.batches import TeacherBatches, rows_by_shape, split_row
 from ...runtime.training.checkpoint import TrainingState, store, stored
 from ...runtime.training.engine import Program, Trainer
 from ...runtime.training.engines import find_engine
-from ...runtime.training.loop import Loop, TrainingSettings
+from ...runtime.training.loop import Loop
 from ...runtime.training.optimizer import Optimizer
-from ...runtime.training.plan import Plan, plan_steps
 from ...runtime.training.shapes import open_programs
 from .goals import Goals
 from .judge import HeldOut
+from .length import given_steps, timed_steps, training_settings
 from .objective import ONE_HOT, Objective, finished
 from .options import FinetuneOptions
 from .parameters import TrainableParameter, find_parameters
@@ -39,8 +38,6 @@ from .program import build, trained_name
 Arrays = Mapping[str, np.ndarray]
 MOST_HELD = 1024
 MOST_SHAPES = 16
-ROUNDS = 20
-"""How often a run of so many steps is judged."""
 NOTHING = "no weight can be trained"
 HALF = "{count} weights are {kind}, and only those in float32 are trained: convert the network after fine-tuning"
 SAME = "all outputs are the original's: there is nothing to learn"
@@ -169,39 +166,23 @@ class FinetuningJob:
                     optimizer,
                     batches,
                     judge,
-                    self._settings(steps, batches),
+                    training_settings(options, steps, batches.steps),
                     masks,
                     on_step=lambda loss, rate: advance(f"loss {loss:.4f} rate {rate:.1e}"),
                     keep=lambda state: store(checkpoint, state),
                 )
                 return loop.run(start, state)
 
-    def _settings(self, steps: int, batches: TeacherBatches) -> TrainingSettings:
-        options = self.options
-        each = batches.steps if options.epochs else -(-steps // ROUNDS)
-        return TrainingSettings(
-            steps, each, options.minutes, options.rate or 0.0, options.schedule, options.warmup, options.patience
-        )
-
     def _steps(self, trainer: Trainer, batches: TeacherBatches, start: Arrays, judge: HeldOut) -> int:
         options = self.options
-        if options.minutes is None or options.steps or options.epochs:
-            return options.steps or (options.epochs or 1) * batches.steps
+        given = given_steps(options, batches.steps)
+        if given is not None:
+            return given
         with self.ctx.progress("timing a step", 1) as advance:
-            plan = self._plan(options.minutes, trainer, batches, start, judge)
+            plan = timed_steps(options, trainer, batches, start, judge)
             advance(f"{plan.steps} steps fit into {options.minutes:g} minutes")
         self.notes.append(PLANNED.format(steps=plan.steps, seconds=plan.seconds, minutes=options.minutes))
         return plan.steps
-
-    def _plan(self, minutes: float, trainer: Trainer, batches: TeacherBatches, start: Arrays, judge: HeldOut) -> Plan:
-        optimizer = Optimizer(self.options.optimizer)
-        arrays, taken = trainer.arrays(start), count()
-
-        def step() -> None:
-            _, gradients = trainer.gradients(arrays, batches.batch(0, next(taken) % batches.steps))
-            optimizer.step(arrays, gradients, 0.0)
-
-        return plan_steps(minutes, ROUNDS, step, lambda: judge(start))
 
     def _batches(self, goal: Objective) -> TeacherBatches:
         return TeacherBatches(

@@ -155,7 +155,7 @@ def test_never_worse_than_what_went_in() -> None:
 
 @torch
 def test_minutes_become_steps_that_can_be_repeated(monkeypatch) -> None:
-    monkeypatch.setattr("onnx_compress.passes.finetuning.job.plan_steps", lambda *arguments: Plan(6, 0.5))
+    monkeypatch.setattr("onnx_compress.passes.finetuning.length.plan_steps", lambda *arguments: Plan(6, 0.5))
     result = tuned(f"{CRUDE},{SHORT}:minutes=9")
     assert "6 steps of 0.5 s fit into 9 minutes: steps=6 repeats the run" in outcome(result).notes
     again = tuned(f"{CRUDE},{SHORT}:steps=6")
