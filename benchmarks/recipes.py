@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from accuracy import ASSETS
-from frontiers import reported
 from peer_networks import VALUES, Kind, kind_of
 from peer_tools import Peer
-from peers import apart
+from peers import LONGEST_REASON, apart
 
 RESULTS = Path(__file__).parent / "results" / "recipes.jsonl"
 MODELS = Path(__file__).parents[1] / "models"
@@ -89,6 +88,19 @@ def lines(network: str, args: argparse.Namespace) -> Iterator[Line]:
         digest = hashlib.sha256(small.read_bytes()).hexdigest()
         yield {**line, **({"same_as": known[digest]} if digest in known else row(network, source, small, report, args))}
         known.setdefault(digest, recipe)
+
+
+def reported(source: Path, images: Path, small: Path, spec: str, limit: float) -> Line:
+    """The report of one run of the command line, or why there is none."""
+    command = [sys.executable, "-m", "onnx_compress", str(source), "--data", str(images), "-p", spec]
+    command += ["-o", str(small), "--overwrite", "--quiet", "--json"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"more than {limit:g} s"}
+    if done.returncode:
+        return {"failed": (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1][:LONGEST_REASON]}
+    return json.loads(done.stdout)
 
 
 def row(network: str, source: Path, small: Path, report: Line, args: argparse.Namespace) -> Line:

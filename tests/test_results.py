@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+VERSIONS = re.compile(r" with onnx-compress .*")
 README = (BENCHMARKS / "results" / "README.md").read_text(encoding="utf-8")
 
 
@@ -34,6 +36,13 @@ def test_the_tables_of_peers_are_the_stored_lines(load: Any, name: str):
 
 def test_the_table_of_methods_is_the_stored_lines(load: Any):
     assert "\n".join(load("methods").table(lines("methods"))) in README
+
+
+def test_the_page_of_models_of_others_is_the_stored_lines(load: Any):
+    coverage = load("coverage")
+    written = coverage.page(list(coverage.read(BENCHMARKS / "results" / "coverage.jsonl")))
+    kept = (BENCHMARKS.parent / "docs" / "coverage.md").read_text(encoding="utf-8")
+    assert VERSIONS.sub("", written) == VERSIONS.sub("", kept)
 
 
 def test_every_file_of_lines_is_explained():
