@@ -26,7 +26,7 @@ demo: .stamp/demo
 	$(BIN)/onnx-compress report out/report.json --output out/report.html --overwrite
 	$(BIN)/onnx-compress eval $(NETWORK) --data $(SAMPLE) --preprocess cifar10
 	$(BIN)/onnx-compress eval $(OUT) --data $(SAMPLE) --preprocess cifar10
-	$(BIN)/onnx-compress $(NETWORK) -p depth,quantize --data $(SAMPLE)#train_images --preprocess cifar10 \
+	$(BIN)/onnx-compress $(NETWORK) -p quantize --data $(SAMPLE)#train_images --preprocess cifar10 \
 		--target ort --output $(HERE) --overwrite --quiet
 	$(BIN)/onnx-compress eval $(HERE) --data $(SAMPLE) --preprocess cifar10
 	$(BIN)/onnx-compress bench $(NETWORK) $(HERE)
