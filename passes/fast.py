@@ -51,11 +51,12 @@ from .basis import Basis
 from .budgets.budget import Budget, BudgetUnreachable, slack_notes
 from .budgets.budgeted_pass import UNTOUCHED, BudgetedPass
 from .budgets.clock import MEASURED
+from .budgets.file_size import network_ms
 from .budgets.search import BudgetSearch, search_smallest
 from .depth import HELD, Depth
 from .depth_removal.order import Trials
 from .joint_choice.contest import Contest
-from .joint_choice.factors import factor_way
+from .joint_choice.factors import factor_way, with_saving
 from .joint_choice.filters import filter_way
 from .joint_choice.plans import Builder, Plan
 from .joint_choice.ways import Way, WayOptions
@@ -153,7 +154,9 @@ class Fast(BudgetedPass):
         options = WayOptions(model, multiple, self.ridge)
 
         def factorize(graph: gs.Graph, ctx: Context, share: float) -> PassResult:
-            return Basis(latency=share, align=multiple, **shared).run(graph, ctx)
+            found = Basis(latency=share, align=multiple, **shared).run(graph, ctx)
+            whole = network_ms(model)(ctx.original or graph, ctx)
+            return replace(found, decisions=[with_saving(each, whole) for each in found.decisions])
 
         filters = filter_way(graph, ctx, data, options) if self.filters else None
         factors = factor_way(graph, ctx, data, options, factorize) if self.factors else None

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
-from ...compiler.pipeline.base import PassResult
+from ...compiler.pipeline.base import Decision, PassResult
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.data import Data
 from ..basis import Basis
@@ -37,6 +37,14 @@ def factor_way(
     whole = network_ms(options.latency_model)(ctx.original or graph, ctx)
     saves = sum(dense - min(dense, *others) for dense, *others in times) / whole
     return Way(NAME, saves, lambda: _path(survey(graph, ctx, asked)), write)
+
+
+def with_saving(decision: Decision, whole: float) -> Decision:
+    """With the share of the original's time that goes, as blocks and filters have it; `whole`: that time."""
+    before, after = (decision.figures.get(f"latency_{side}") for side in ("before", "after"))
+    if decision.action != "rewritten" or before is None or after is None:
+        return decision
+    return replace(decision, figures={**decision.figures, "latency_saved": (float(before) - float(after)) / whole})
 
 
 def _asked(data: Data | None, options: WayOptions) -> SurveyOptions:

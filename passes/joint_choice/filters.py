@@ -121,11 +121,13 @@ def _share(problem: PruningProblem, gone: Sequence[int], options: WayOptions) ->
 
 def _decisions(problem: PruningProblem, gone: Sequence[int], stayed: dict[str, int]) -> list[Decision]:
     found: list[Decision] = []
-    for each, count in zip(problem.candidates, gone, strict=True):
+    for each, count, saved in zip(problem.candidates, gone, problem.saved(gone, "latency"), strict=True):
         size, left = each.group.size, stayed.get(each.name, each.group.size)
         if left == size:
             continue
         figures: dict[str, float | int | str] = {"units": size, "units_kept": left, "lost": float(each.losses[count])}
         names = producer_names(each.group)
-        found += [Decision(name, "rewritten", f"keeps {left} of {size} units", figures) for name in names]
+        first, others = Decision(names[0], "rewritten", f"keeps {left} of {size} units", figures), names[1:]
+        found.append(replace(first, figures={**figures, "latency_saved": saved}))
+        found += [replace(first, node=name, reason=f"{first.reason}, together with {names[0]}") for name in others]
     return found

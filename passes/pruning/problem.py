@@ -88,6 +88,18 @@ class PruningProblem:
         """What is left of the original's costs."""
         return self.costs.of(self.cost_model.total())
 
+    def saved(self, gone: Sequence[int], unit: str) -> list[float]:
+        """By candidate, the share of the original's cost that goes with its units, the others as they stand; 0 where
+        it is not counted."""
+        if unit not in self.cost_model.units:
+            return [0.0] * len(gone)
+        self.cost_model.move_all(gone)
+        curves = (self.cost_model.curve(index)[unit] for index in range(len(gone)))
+        shares = (
+            (costs[0] - costs[count]) / self.costs.original[unit] for costs, count in zip(curves, gone, strict=True)
+        )
+        return [float(share) for share in shares]
+
     def move(self, gone: list[int]) -> list[int]:
         """From now on so many units of each candidate are gone, in the cost_model."""
         self.cost_model.move_all(gone)

@@ -83,6 +83,8 @@ def test_where_time_is_work_filters_go() -> None:
     result = compress(proto, f"fast:latency=0.9:{SLOW}", data=images(64, 16))
     found = of_pass(result)
     assert found.metrics["units_removed"] > 0 and found.metrics["latency_kept"] <= 0.9
+    saved = [float(d.figures["latency_saved"]) for d in found.decisions if "latency_saved" in d.figures]
+    assert saved and all(0 < each < 1 for each in saved)
     x = images(32, 16)
     before, after = builders.run(proto, x=x)["y"], builders.run(result.model, x=x)["y"]
     assert np.linalg.norm(before - after) < 0.02 * np.linalg.norm(before)
