@@ -5,6 +5,7 @@ What is rewritten, in this order (a file each in `passes.legalization`):
     operators      those that the parser lacks, by the ones that define them; opset lowered; IR version capped
     constants      Constant nodes as initializers; bounds of slices that INT32 cannot hold
     convolutions   kernel_shape written out
+    gemms          biases in INT32 where a kernel is an integer one only then
     quantizers     zero points, signs, axes; INT8 weights as FP32 -> Q -> DQ where the engine wants that
     outputs        outputs that nobody reads and no importer returns
     names          node names without , : *
@@ -26,12 +27,13 @@ from ..compiler.pipeline.registry import register
 from .legalization.base import Pattern
 from .legalization.constants import CONSTANTS
 from .legalization.convolutions import CONVOLUTIONS
+from .legalization.gemms import GEMMS
 from .legalization.names import NAMES
 from .legalization.operators import OPERATORS
 from .legalization.outputs import OUTPUTS
 from .legalization.quantizers import PATTERNS as QUANTIZERS
 
-PATTERNS: tuple[Pattern, ...] = (*OPERATORS, *CONSTANTS, *CONVOLUTIONS, *QUANTIZERS, *OUTPUTS, *NAMES)
+PATTERNS: tuple[Pattern, ...] = (*OPERATORS, *CONSTANTS, *CONVOLUTIONS, *GEMMS, *QUANTIZERS, *OUTPUTS, *NAMES)
 
 
 @register

@@ -198,3 +198,48 @@ def test_a_producer_that_the_parser_takes_for_itself_goes_at_the_door():
     before.producer_name = "TensorRT"
     assert any("producer" in finding.problem for finding in lint(before, TARGETS["xavier"]))
     assert legalize(from_proto(before), x=normal(2, 4)) == []
+
+
+QUANTIZED_GEMM = """g (float[N,8] x) => (float[N,4] y) {
+    a = QuantizeLinear(x, s, z)  b = DequantizeLinear(a, s, z)
+    c = DequantizeLinear<axis=AXIS>(w, t, o)  y = Gemm<transB=TRANS>(b, c, d)
+}"""
+
+
+def quantized_gemm(transposed: bool, rows: bool = True, shift: float = 0.0) -> Model:
+    """With a bias in whole steps, but for `shift` of one."""
+    scale = np.float32([0.5, 0.25, 0.125, 1.0]) if rows else np.float32(0.25)
+    weight = np.arange(32, dtype=np.int8).reshape(4, 8) - 16
+    return model(
+        QUANTIZED_GEMM.replace("AXIS", str(int(not transposed))).replace("TRANS", str(int(transposed))),
+        opset=17,
+        s=np.float32(0.1),
+        z=np.uint8(100),
+        w=weight if transposed else np.ascontiguousarray(weight.T),
+        t=scale,
+        o=np.zeros(scale.shape, np.int8),
+        d=((np.float32([3, -70000, 0, 12]) + np.float32(shift)) * (np.float32(0.1) * scale)).astype(np.float32),
+    )
+
+
+@pytest.mark.parametrize("rows", [True, False])
+@pytest.mark.parametrize("transposed", [True, False])
+def test_a_bias_behind_which_nothing_is_rounded_is_stored_in_int32_for_onnxruntime(transposed: bool, rows: bool):
+    before = quantized_gemm(transposed, rows)
+    assert legalize(before, "ort", x=normal(5, 8)) == ["bias stored in INT32"]
+    codes, *_ = node(before.graph, "Gemm").inputs[2].inputs[0].inputs
+    assert codes.values.dtype == np.int32 and codes.values.tolist() == [3, -70000, 0, 12]
+
+
+def test_a_bias_between_the_steps_stays():
+    assert legalize(quantized_gemm(True, shift=0.5), "ort", x=normal(5, 8)) == []
+
+
+def test_a_gemm_whose_results_are_rounded_stays():
+    before = quantized_gemm(True)
+    text = QUANTIZED_GEMM.replace("y = Gemm", "e = Gemm").replace(
+        "}", " f = QuantizeLinear(e, s, z) y = DequantizeLinear(f, s, z) }"
+    )
+    text = text.replace("AXIS", "0").replace("TRANS", "1")
+    values = {name: tensor.values for name, tensor in before.graph.tensors().items() if hasattr(tensor, "values")}
+    assert legalize(model(text, opset=17, **values), "ort", x=normal(5, 8)) == []
