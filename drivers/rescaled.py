@@ -23,7 +23,10 @@ import onnx_graphsurgeon as gs
 
 EXPLAINED, UNDONE = 0.5, 0.67
 KEEP_SCALES = frozenset(
-    ("Relu", "LeakyRelu", "PRelu", "BatchNormalization", "QuantizeLinear", "DequantizeLinear", "Identity")
+    (
+        *("Relu", "LeakyRelu", "PRelu", "BatchNormalization", "QuantizeLinear", "DequantizeLinear"),
+        *("Identity", "Dropout", "MaxPool", "Concat"),
+    )
 )
 """Operators between two Convs that a scale per channel passes; BatchNormalization does once it is folded."""
 
@@ -84,13 +87,17 @@ def undone(results: Mapping[str, str], errors: Mapping[str, float], without: Map
 
 def _line(conv: gs.Node, outputs: set[int]) -> tuple[list[gs.Tensor], gs.Node | None]:
     """What a Conv makes, up to the Convs that alone read it, if some do, and the first of them."""
-    tensors = [conv.outputs[0]]
-    while len(readers := _readers(tensors[-1], outputs)) == 1 and readers[0].op in KEEP_SCALES:
-        tensors.append(readers[0].outputs[0])
-    return tensors, readers[0] if readers and all(reader.op == "Conv" for reader in readers) else None
-
-
-def _readers(tensor: gs.Tensor, outputs: set[int]) -> list[gs.Node]:
-    """The nodes that read `tensor`, if all do as their data input; none of what is an output."""
-    alone = all(node.inputs[0] is tensor for node in tensor.outputs)
-    return list(tensor.outputs) if alone and id(tensor) not in outputs else []
+    tensors, convs, alone = {id(conv.outputs[0]): conv.outputs[0]}, list[gs.Node](), True
+    waiting = [conv.outputs[0]]
+    while waiting:
+        tensor = waiting.pop(0)
+        alone = alone and id(tensor) not in outputs
+        for node in tensor.outputs:
+            if node.op in KEEP_SCALES and id(node.outputs[0]) not in tensors:
+                tensors[id(node.outputs[0])] = node.outputs[0]
+                waiting.append(node.outputs[0])
+            elif node.op == "Conv" and node.inputs[0] is tensor:
+                convs.append(node)
+            elif node.op not in KEEP_SCALES:
+                alone = False
+    return list(tensors.values()), convs[0] if convs and alone else None

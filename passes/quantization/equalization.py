@@ -1,4 +1,4 @@
-"""Cross-layer equalization of a Conv and those that read it (`projection.equalization`), of all uses of their weights
+"""Cross-layer equalization of Convs and those that read them (`projection.equalization`), of all uses of their weights
 together."""
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...compiler.graph.convs import view
-from ...compiler.graph.quantization.chains import ConvChain, find_conv_chains
+from ...compiler.graph.quantization.channel_scales import ChannelScales, ScaledLayer, find_channel_scales
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.progress import Progress, silent
@@ -26,34 +25,37 @@ def equalize(
     through_relu: bool,
     progress: Progress = silent,
 ) -> int:
-    """Rescale the chains of accepted Convs, those through a ReLU on request, and return how many there are."""
-    chains = [chain for chain in find_conv_chains(rewriter.graph, accepts) if chain.linear or through_relu]
-    ranges = _ranges(rewriter.graph, chains, data, progress)
-    for chain, values in zip(chains, ranges, strict=True):
-        _rescale(rewriter, chain, channel_gains(values))
-    return len(chains)
+    """Rescale the channels between accepted Convs, through a ReLU on request, and return how many are rescaled."""
+    scales = find_channel_scales(rewriter.graph, accepts, through_relu)
+    ranges, gains = _ranges(rewriter.graph, scales, data, progress), np.ones(len(scales.fixed))
+    for numbers in scales.together():
+        gains[numbers] = channel_gains(ranges[numbers])
+    gains[scales.fixed] = 1.0
+    for layer in scales.layers:
+        _rescale(rewriter, layer, gains)
+    return int((gains != 1.0).sum())
 
 
-def _ranges(graph: gs.Graph, chains: list[ConvChain], data: Data | None, progress: Progress) -> list[np.ndarray]:
-    """Of every channel between the Convs of each chain, the largest of all uses."""
-    if data is None or not chains:
-        return [expected_sizes(chain.first.weight, chain.first.bias) for chain in chains]
-    peaks = channel_peaks(graph, [tensor.name for chain in chains for tensor in chain.between], data, SAMPLES, progress)
-    return [np.max([peaks[tensor.name] for tensor in chain.between], axis=0) for chain in chains]
+def _ranges(graph: gs.Graph, scales: ChannelScales, data: Data | None, progress: Progress) -> np.ndarray:
+    """Of every channel, the largest in all that Convs read."""
+    ranges = np.zeros(len(scales.fixed))
+    if data is None:
+        for layer in scales.layers:
+            ranges[layer.written] = expected_sizes(layer.conv.weight, layer.conv.bias)
+        return ranges
+    free = [name for name, numbers in scales.tensors.items() if not scales.fixed[numbers].all()]
+    for name, peaks in channel_peaks(graph, free, data, SAMPLES, progress).items() if free else ():
+        np.maximum.at(ranges, scales.tensors[name], peaks)
+    return ranges
 
 
-def _rescale(rewriter: Rewriter, chain: ConvChain, gains: np.ndarray) -> None:
-    # Chains overlap: an earlier one may have changed the weight of this one's first Conv.
-    first = view(chain.first.node)
-    assert first is not None
-    with rewriter.sharing(len(chain.first.uses)):
-        for use in chain.first.uses:
-            rewriter.set_weight(use.node, 1, scale_outputs(first.weight, gains))
-            if first.bias is not None:
-                rewriter.set_weight(use.node, 2, scale_outputs(first.bias, gains))
-    for reader in chain.readers:
-        second = view(reader.node)
-        assert second is not None
-        with rewriter.sharing(len(reader.uses)):
-            for use in reader.uses:
-                rewriter.set_weight(use.node, 1, scale_inputs(second.weight, gains))
+def _rescale(rewriter: Rewriter, layer: ScaledLayer, gains: np.ndarray) -> None:
+    conv, up, down = layer.conv, gains[layer.written], None if layer.read is None else gains[layer.read]
+    weight = conv.weight if down is None else scale_inputs(conv.weight, down)
+    if (up == 1).all() and (down is None or (down == 1).all()):
+        return
+    with rewriter.sharing(len(conv.uses)):
+        for use in conv.uses:
+            rewriter.set_weight(use.node, 1, scale_outputs(weight, up).astype(conv.dtype))
+            if conv.bias is not None:
+                rewriter.set_weight(use.node, 2, scale_outputs(conv.bias, up).astype(conv.dtype))

@@ -178,6 +178,20 @@ def test_scales_that_a_depthwise_conv_and_another_undo_are_divided_out():
     assert all(each.error < 1e-4 for each in layers.values())
 
 
+def test_scales_that_a_conv_undoes_behind_a_pool_and_a_concat_are_divided_out():
+    text = """g (float[N,3,6,6] x) => (float[N,4,4,4] y) {
+        s = Conv(x, w, b) t = Relu(s) z = Conv(x, w, b) j = Concat<axis = 1>(t, z)
+        p = MaxPool<kernel_shape = [3, 3]>(j) u = Conv(p, v) y = Sigmoid(u)
+    }"""
+    weights = {"w": normal(5, 3, 1, 1, seed=1), "b": normal(5, seed=3), "v": normal(4, 10, 1, 1, seed=2)}
+    scaled = {"w": weights["w"] * GAINS.reshape(-1, 1, 1, 1), "b": weights["b"] * GAINS}
+    scaled["v"] = weights["v"] / np.tile(GAINS, 2).reshape(1, -1, 1, 1)
+    found = compare_models(model(text, **weights), model(text, **scaled), Images(normal(40, 3, 6, 6)))
+    layers = differences(found)
+    assert {name for name, each in layers.items() if each.rescaled} == {"s", "t", "z", "j", "p"}
+    assert all(each.error < 1e-4 for each in layers.values())
+
+
 @pytest.mark.parametrize("target", ["xavier", "trt10"])
 def test_what_int8_stores_shifted_is_compared_as_it_was(target: str):
     text = """g (float[N,4,8,8] x) => (float[N,4,6,6] y) {
