@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from ..compiler.errors import UsageError
 from ..compiler.files import Place, beside, is_same_file
 from ..compiler.graph.io import Model, data_file
 from ..compiler.pipeline.base import Pass
@@ -21,6 +22,8 @@ from ..runtime.quality.own_metric import metric_file
 from ..runtime.sources import source_file
 
 MODEL = "the model"
+NO_MODELS = (".engine", ".plan", ".trt", ".pt", ".pth", ".tflite", ".json", ".html")
+NO_REPORTS = (".csv", ".engine", ".md", ".pdf", ".txt")
 BISECTIONS = re.compile(r"bisect-\d{3}-[^/]*/.*")
 
 
@@ -45,7 +48,8 @@ def read_by_passes(passes: Sequence[Pass]) -> Iterator[Place]:
 
 
 def written_by(source: Model, passes: Sequence[Pass], options: RunOptions) -> Iterator[Place]:
-    """What a compression writes."""
+    """What a compression writes; `UsageError` for a name that says it is something else."""
+    _check_suffixes(options)
     if options.output is not None:
         output = Path(options.output)
         yield Place("-o", output, replaces=MODEL)
@@ -59,6 +63,14 @@ def written_by(source: Model, passes: Sequence[Pass], options: RunOptions) -> It
     if options.dump_dir is not None:
         yield Place("--dump-dir", Path(options.dump_dir), STEP_FILES)
     yield from made_by_options(passes, options)
+
+
+def _check_suffixes(options: RunOptions) -> None:
+    if options.output is not None and Path(options.output).suffix.lower() in NO_MODELS:
+        fix = "name it .onnx; engines are built of that, on the device"
+        raise UsageError("what is written is an ONNX model", str(options.output), fix)
+    if options.report is not None and Path(options.report).suffix.lower() in NO_REPORTS:
+        raise UsageError("a report is a page or JSON", str(options.report), "name it .html or .json")
 
 
 def frontier_written(source: Model, passes: Sequence[Pass], options: RunOptions) -> Iterator[Place]:

@@ -57,6 +57,8 @@ USAGE: dict[str, str] = {
     "compare net.onnx net.onnx --data x.npz --report list.json": "it maps no nodes",
     "report deep.json": "too deeply nested",
     ".": ".: is a folder",
+    "net.onnx -o net.engine": "net.engine: what is written is an ONNX model (name it .onnx",
+    "net.onnx --report run.pdf": "run.pdf: a report is a page or JSON (name it .html or .json)",
     "report .": ".: is a folder",
     "report pointer.json": "no JSON, but a pointer of Git LFS: fetch the file itself",
     "compare net.onnx net.onnx --data x.npz --report pointer.json": "a pointer of Git LFS",
