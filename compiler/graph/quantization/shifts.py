@@ -31,6 +31,14 @@ calibrated with say, in each case without and with shifts; the mean over so many
 Nothing is shifted in YOLOX-nano (SiLU) and in the ResNets for CIFAR-10 (3x3 kernels with zeros around them). By the
 estimate the time is the same: the Relu was no kernel of its own.
 
+Tensors with values of both signs are left. What projections of inverted residuals and their sums hold could be moved
+channel by channel, the middle of each to 0: rounding then adds 0.8 of what it did to 17 such tensors of DeepLab. Error
+of the outputs without and with it, of 64 pictures of DeepLab, else of 512; the mean over so many seeds:
+
+    DeepLab 0.0353, 0.0351 (4)    MobileNetV2 0.0414, 0.0429 (2)    EfficientNet-Lite0 0.0638, 0.0633 (1)
+
+Without any rounding of them DeepLab's would be 0.93 of what it is, without that of what padded Convs read 0.64 of it.
+
 A tensor that is shifted is renamed, and so is what a layer writes on the way to it: nobody takes it for that of the
 original network, and who reads the pairs back into float (`dequantize`) knows of the Relu.
 """
