@@ -24,7 +24,7 @@ from .program import LOSS, trained_name
 LOSSES = ("distill", "features", "ce")
 ONE_HOT = "training/labels"
 FEATURES = 4
-"""Ends that are compared, at most, the last one included: 18 take a third of a step of SqueezeNet, and bring no more."""
+"""Ends compared at most, the last one included: 18 take a third of a step of SqueezeNet, and bring no more."""
 Shapes = Mapping[str, tuple[int, ...]]
 
 
