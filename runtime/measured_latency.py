@@ -6,9 +6,10 @@ ends only. How fast the machine is changes with its clock and its other work, so
 
     price = time / time of the reference next to it * time of the reference when it was first run here
 
-Counts of channels that are multiples of `MULTIPLE` are thinned to 8, 16, 24, 32, 48, 64, 96, 128, ... and interpolated
-linearly in both counts, and so are those of depthwise Convs in one; others, and other grouped Convs, are timed as they
-are. Sizes off the multiple fall into slower kernels: no pass should choose them.
+Counts of channels that are multiples of `MULTIPLE` are thinned to 8, 16, 32, 64, 128, ... and interpolated linearly in
+both counts, and so are those of depthwise Convs in one: 296 Convs of EfficientNet-Lite0 at 24, 48, 96, ... are half of
+them within 2 % of what was measured. Others, and other grouped Convs, are timed as they are. Sizes off the multiple
+fall into slower kernels: no pass should choose them.
 
 A workload knows the product of its spatial sizes; the sizes are taken for equal, dilations for 1. Large Convs are timed
 on fewer positions and samples, and extrapolated. Values are FP32.
@@ -243,13 +244,8 @@ def around(channels: int) -> list[tuple[int, float]]:
     if channels % MULTIPLE:
         return [(channels, 1.0)]
     below = MULTIPLE << ((channels // MULTIPLE).bit_length() - 1)
-    steps = [below, below * 3 // 2, below * 2] if below > MULTIPLE else [below, below * 2]
-    low = max(step for step in steps if step <= channels)
-    if low == channels:
-        return [(channels, 1.0)]
-    high = min(step for step in steps if step > channels)
-    share = (channels - low) / (high - low)
-    return [(low, 1 - share), (high, share)]
+    share = channels / below - 1
+    return [(below, 1 - share), (2 * below, share)] if share else [(below, 1.0)]
 
 
 def _batch(wanted: int, macs: float, most: float) -> int:
