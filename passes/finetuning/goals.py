@@ -1,4 +1,7 @@
-"""Where two networks are compared while one is trained: what both compute, with one shape, on the user's samples."""
+"""Where two networks are compared while one is trained: what both compute, with one shape, on the user's samples.
+
+Of a network that ends in a Softmax the scores before it are compared: another Softmax of probabilities is nearly flat.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from .options import FinetuneOptions
 from .parameters import TrainableParameter
 from .unchanged import frontier, unchanged_tensors
 
+PROBABILITIES = frozenset(("Softmax", "LogSoftmax"))
+SHAPED = frozenset(("Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze"))
 NO_FLOATS = "no output is in floating point: nothing says in which direction the network is to learn"
 
 
@@ -38,9 +43,26 @@ class Goals:
 
     @cached_property
     def outputs(self) -> list[str]:
-        """What both are judged by."""
-        known = {tensor.name for node in self.original.nodes for tensor in node.outputs}
-        return [name for name in comparable_tensors(self.graph) if name in known]
+        """What both are judged by; of probabilities the scores."""
+        return [self._scores(name) for name in comparable_tensors(self.graph) if name in self._known]
+
+    @cached_property
+    def rated(self) -> list[str]:
+        """What may be class scores."""
+        return [self._scores(tensor.name) for tensor in self.graph.outputs]
+
+    @cached_property
+    def _known(self) -> set[str]:
+        return {tensor.name for node in self.original.nodes for tensor in node.outputs}
+
+    def _scores(self, name: str) -> str:
+        """What a Softmax at the end reads, where both networks have it; else the tensor itself."""
+        tensor = self.graph.tensors()[name]
+        while tensor.inputs and tensor.inputs[0].op in SHAPED:
+            tensor = tensor.inputs[0].inputs[0]
+        behind = tensor.inputs and tensor.inputs[0].op in PROBABILITIES
+        scores = tensor.inputs[0].inputs[0].name if behind else name
+        return scores if scores in self._known else name
 
     @cached_property
     def features(self) -> list[str]:
@@ -77,7 +99,7 @@ class Goals:
         if not outputs:
             return None
         same = {name: there[name].shape for name in self.features if _comparable(here[name], there[name])}
-        found = objective(self.graph, self.options.losses, outputs, same, self.options.temperature)
+        found = objective(self.options.losses, outputs, same, self.rated, self.options.temperature)
         if found.labelled and not self.labels:
             raise Unavailable("loss=ce needs labels", "finetune", "--labels, or loss=distill")
         found.taken = {name: found.of_teacher(name, there[name].shape) for name in self.border}

@@ -68,19 +68,22 @@ def parse_losses(text: str) -> list[str]:
 
 
 def objective(
-    graph: gs.Graph, chosen: Sequence[str], outputs: Shapes, features: Shapes, temperature: float
+    chosen: Sequence[str], outputs: Shapes, features: Shapes, rated: Sequence[str], temperature: float
 ) -> Objective:
-    """The losses `chosen` of `graph`; shapes are those of one batch, the same in both networks.
+    """The losses `chosen`; shapes are those of one batch, the same in both networks.
 
     Without `features` those are left out, unless they are all that was chosen: then `Unavailable`.
+
+    Args:
+        rated: outputs that may hold class scores, the first one for labels.
     """
     found = Objective()
     if "distill" in chosen:
-        _distill(found, outputs, {tensor.name for tensor in graph.outputs}, temperature)
+        _distill(found, outputs, rated, temperature)
     if "features" in chosen and (features or len(chosen) == 1):
         _features(found, features)
     if "ce" in chosen:
-        _labelled(found, graph.outputs[0].name, outputs)
+        _labelled(found, rated[0], outputs)
     return found
 
 

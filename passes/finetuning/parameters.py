@@ -7,13 +7,14 @@
 2. An INT8 weight behind a DequantizeLinear is trained as a float of which the graph sees the rounded value, and stored
    in its integers again.
 3. Zeros of a weight stay zero: what a pass left out stays out.
-4. Indices, shapes, scales and zero points stay as they are.
+4. The bias of a layer between Q/DQ pairs is stored in whole steps of its sums of products, as `quantize` leaves it.
+5. Indices, shapes, scales and zero points stay as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -21,6 +22,8 @@ import onnx_graphsurgeon as gs
 from ...compiler.graph.rewriter import Rewriter
 from ...compiler.graph.storage.computed import constant_sources
 from ...compiler.graph.storage.operators import is_template_conv
+from ...compiler.graph.weights import resolve
+from ..projection.grid import round_bias
 
 LAYERS: Mapping[str, tuple[int, ...]] = {
     "Conv": (1, 2),
@@ -45,6 +48,7 @@ VALUES: Mapping[str, tuple[int, ...]] = {
     "Sub": (0, 1),
 }
 """By operator, the inputs that carry values on (and not where they lie). Concat: all."""
+BIAS = 2
 TEMPLATES = (1, 2, 4)
 """Of a SpatialBasisConv: templates, transforms and bias."""
 
@@ -58,6 +62,7 @@ class TrainableParameter:
         layer: the node that it is for, the first one where several read it.
         values: the float32 values it starts from.
         scale, zero: of a constant that stores integers, in the shape of `values` or broadcast to it; else None.
+        step: of a bias that is stored in whole steps (rule 4), (N,) or (); else None.
     """
 
     constant: gs.Constant
@@ -65,6 +70,7 @@ class TrainableParameter:
     values: np.ndarray
     scale: np.ndarray | None = None
     zero: np.ndarray | None = None
+    step: np.ndarray | None = None
 
     @property
     def name(self) -> str:
@@ -79,6 +85,8 @@ class TrainableParameter:
     def stored(self, values: np.ndarray) -> np.ndarray:
         """Trained `values` in the type of the constant."""
         kind = self.constant.values.dtype
+        if self.step is not None:
+            return round_bias(values, self.step).astype(kind)
         if self.scale is None or self.zero is None:
             return values.astype(kind)
         limits = np.iinfo(kind)
@@ -97,7 +105,8 @@ def find_parameters(graph: gs.Graph) -> list[TrainableParameter]:
         for index in _trained_inputs(node):
             if index < len(node.inputs) and constant_sources(node.inputs[index], inputs) is not None:
                 for parameter in _sources(node.inputs[index], node, node.name):
-                    found.setdefault(id(parameter.constant), parameter)
+                    stepped = replace(parameter, step=_step(node, parameter)) if index == BIAS else parameter
+                    found.setdefault(id(parameter.constant), stepped)
     return list(found.values())
 
 
@@ -135,6 +144,16 @@ def _parameter(constant: gs.Constant, reader: gs.Node, layer: str) -> TrainableP
     )
     floats = (constant.values.astype(np.float32) - offset) * steps
     return TrainableParameter(constant, layer, floats.astype(np.float32), steps, offset)
+
+
+def _step(node: gs.Node, bias: TrainableParameter) -> np.ndarray | None:
+    """S_x S_w, where both are constant and nobody else reads the bias as it is stored."""
+    makers = [tensor.inputs[0] if tensor.inputs else None for tensor in node.inputs[:BIAS]]
+    scales = [None if each is None or each.op != "DequantizeLinear" else resolve(each.inputs[1]) for each in makers]
+    if scales[0] is None or scales[1] is None or scales[0].size != 1 or bias.constant.outputs != [node]:
+        return None
+    step = (scales[0].reshape(()) * scales[1].squeeze()).astype(np.float32)
+    return step if step.shape in ((), bias.values.shape) else None
 
 
 def _along(values: np.ndarray, rank: int, axis: int) -> np.ndarray:

@@ -87,3 +87,22 @@ def test_integers_are_trained_as_the_floats_they_stand_for(axis):
     parameter.write(Rewriter(graph), parameter.values + 1e6)
     assert (parameter.constant.values == 127).all()
     assert parameter.constant.values.dtype == np.int8
+
+
+def test_biases_between_pairs_are_stored_in_whole_steps() -> None:
+    text = """g (float[N,2,4,4] x) => (float[N,3,4,4] y) {
+        q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)
+        v = DequantizeLinear<axis=0>(w, t, u) y = Conv(d, v, b) }"""
+    step = np.float32(0.5) * np.float32([0.1, 0.2, 0.4])
+    graph = model(
+        text,
+        s=np.float32(0.5),
+        z=np.int8(0),
+        w=np.ones((3, 2, 1, 1), np.int8),
+        t=np.float32([0.1, 0.2, 0.4]),
+        u=np.zeros(3, np.int8),
+        b=np.zeros(3, np.float32),
+    ).graph
+    _, bias = find_parameters(graph)
+    assert bias.step == pytest.approx(step)
+    assert bias.stored(np.float32([0.52, -0.26, 0.11])) == pytest.approx(step * [10, -3, 1], abs=1e-6)
