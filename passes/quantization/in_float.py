@@ -50,7 +50,7 @@ def left_in_float(
     others = [node for node in layers if node.name not in lossy]
     if budget is None and noise is None:
         found = mended(quantizer, others)
-        return InFloat(reasons | found.reasons(), _costs(losses, saved, found.outcome), [*notes, *found.notes()])
+        return InFloat(reasons | found.reasons(), _costs(losses, saved, found.outcome), [*notes, *found.notes])
     if budget is None or not others:
         return InFloat(reasons, _costs(losses, saved), notes)
     search = BudgetSearch.of(budget, ctx, quantizer.graph, ctx.judging)

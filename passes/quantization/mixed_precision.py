@@ -145,10 +145,10 @@ class Leaving:
         alone = {name: time / len(unit) for unit, time in zip(units, times.alone, strict=True) for name in unit}
         return Leaving(divergences, replace(saved, by_layer=alone), units, order)
 
-    def within(self, share: float) -> Leaving:
-        """As many groups as take at most `share` of what all of them take longer, and those that cost no time."""
+    def within(self, time: float) -> Leaving:
+        """The first groups, as long as the network takes at most that much longer, and those that cost no time."""
         order = self.order
-        count = max(int((np.maximum.accumulate(order.times) <= share * order.times[-1]).sum()) - 1, order.free)
+        count = max(int((np.maximum.accumulate(order.times) <= time).sum()) - 1, order.free)
         return replace(self, order=replace(order, groups=order.groups[:count], times=order.times[: count + 1]))
 
     def in_float(self, count: int) -> list[str]:

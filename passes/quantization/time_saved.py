@@ -30,10 +30,12 @@ class TimeSaved:
     Attributes:
         by_layer: in milliseconds where `together` is known, else in shares.
         together: by names, how many milliseconds longer the network takes with these layers in float.
+        whole: what the network takes in INT8.
     """
 
     by_layer: Mapping[str, float]
     together: Callable[[Collection[str]], float] | None = None
+    whole: float = 1.0
 
     @property
     def ms(self) -> Mapping[str, float]:
@@ -75,7 +77,11 @@ def _estimated(quantizer: Quantizer, names: Set[str], shapes: Shapes) -> TimeSav
     whole = latency(quantized)
     before, after = _by_node(latency(quantizer.graph, "fp16")), _by_node(whole)
     saved = {name: max(before.get(name, 0.0) - after.get(name, 0.0), 0.0) for name in names}
-    return TimeSaved(saved, lambda in_float: latency(quantizer.written(names - set(in_float))).ms - whole.ms)
+
+    def together(in_float: Collection[str]) -> float:
+        return latency(quantizer.written(names - set(in_float))).ms - whole.ms
+
+    return TimeSaved(saved, together, whole.ms)
 
 
 def _by_node(latency: Latency) -> dict[str, float]:
