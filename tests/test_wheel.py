@@ -54,3 +54,12 @@ def test_the_command_line_works_from_a_wheel_in_an_empty_folder(site: Path, tmp_
     assert page.stat().st_size > 10_000
     assert "0 errors" in shell("check", out, "--target", "xavier")
     assert (site / "bin" / "onnx-compress").is_file()
+
+
+@pytest.mark.slow
+def test_the_wheel_says_under_which_licence_it_is_and_whose(site: Path):
+    (folder,) = site.glob("onnx_compress-*.dist-info")
+    stated = (folder / "METADATA").read_text(encoding="utf-8")
+    assert "License-Expression: Apache-2.0\n" in stated
+    assert "Author: The onnx-compress maintainers\n" in stated
+    assert (folder / "licenses" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
