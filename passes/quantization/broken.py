@@ -5,10 +5,13 @@ what a detector looks for is rare. Where more is lost than `BROKEN`, layers stay
 them (`mixed_precision`), but none that cost more than a share of `AT_MOST` of the time that INT8 takes, and none at all
 where that does not halve the loss. Where half as much is lost, a note says what can be asked for.
 
-YOLOv8n of NudeNet 3.4.2, 320 x 320, 96 photos (none of which shows what it looks for), error on 24 others: 0.364 with
-all in INT8, 0.089 with 22 of 64 layers in float, 2.47 and 2.52 ms by the estimate for the Xavier. Where it finds
-something, scores are 0.027 off instead of 0.065, of 0.39 on the mean. FastestDet at an error of 0.27 has the mAP50 that
-it has in float, and MobileNetV2 at 0.37 gives 98.5 % of the classes: of classes, the loss is the share of others.
+The error alone says little of the task, hence the wide bound: FastestDet at 0.27 has the mAP50 that it has in float,
+YOLOX-nano at 0.41 has 48.4 of 49.6; MobileNetV2 at 0.37 gives 98.5 % of the classes. What is mended takes seven times
+the processor time (YOLOX-nano: 58 s instead of 8). With a bound of a third:
+
+    YOLOX-nano           error 0.406 -> 0.093, mAP50 48.4 -> 49.3, 3.71 -> 3.79 ms as estimated for the Xavier
+    YOLOv8n of NudeNet   error 0.364 -> 0.089, 2.47 -> 2.52 ms; where it finds something, scores 0.027 off instead of
+                         0.065, of 0.39 on the mean (photos that show little of what it looks for)
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from .mixed_precision import Leaving, Outcome, fewest_in_float
 from .quantizer import Quantizer
 from .time_saved import time_saved
 
-BROKEN: Mapping[str, float] = MappingProxyType({"error": 1 / 3, "agreement": 0.2})
+BROKEN: Mapping[str, float] = MappingProxyType({"error": 0.5, "agreement": 0.2})
 AT_MOST, WORTH = 0.03, 0.5
 JUDGED = 32
 """Samples."""
