@@ -199,6 +199,10 @@ class Fast(BudgetedPass):
         result.metrics |= done.metrics
         result.decisions = last_decisions([*builder.problem.skipped(), *done.decisions])
         result.changed = self._is_faster(graph, before, ctx, result)
+        model = self.latency_model(ctx)
+        if result.changed and model is not None:
+            whole = network_ms(model)(ctx.original or before.graph, ctx)
+            result.metrics["latency_kept"] = network_ms(model)(graph, ctx) / whole
         if not result.changed:
             result.decisions = [replace(each, action="kept", reason=UNTOUCHED) for each in result.decisions]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import builders
@@ -18,6 +19,8 @@ from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.data import Data
 from onnx_compress.passes.depth_removal.gaps import Gaps
 from onnx_compress.passes.depth_removal.repair import refit
+from onnx_compress.runtime import measured_latency
+from onnx_compress.runtime.kernel_timing import TimedKernel
 
 BLOCKS, CHANNELS = 2, 32
 SLOW = "precision=fp32:power=10W"
@@ -70,6 +73,15 @@ def test_a_limit_of_time_holds(limit: float) -> None:
 def test_a_limit_in_milliseconds() -> None:
     found = of_pass(compress(network(), "fast:latency=0.12ms", data=images(64)))
     assert found.changed and any(note.startswith("latency=0.12ms is met") for note in found.notes)
+
+
+def test_a_limit_of_measured_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By a clock by which Convs take time by their weights, and nothing else takes any."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(measured_latency, "conv_times", lambda conv, *_: [1e-6 * conv.macs, 1.0])
+    monkeypatch.setattr(measured_latency, "kernel_times", lambda *_: [TimedKernel("a", "Conv", 1.0)])
+    found = of_pass(compress(network(), "fast:latency=0.8:clock=measured", data=images(64)))
+    assert found.changed and found.metrics["latency_kept"] <= 0.8
 
 
 def test_where_filters_save_nothing_it_is_depth() -> None:
