@@ -152,7 +152,7 @@ class FinetuningJob:
     ) -> TrainingState:
         options = self.options
         batches = self._batches(goal)
-        optimizer = Optimizer(options.optimizer, options.momentum, options.decay, options.clip)
+        optimizer = Optimizer(options.optimizer or "scaled", options.momentum, options.decay, options.clip)
         masks = {trained_name(one): mask for one in trained if (mask := one.mask()) is not None}
         state, start = stored(checkpoint), programs[0].parameters
         engine = find_engine(options.engine, options.threads)

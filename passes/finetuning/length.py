@@ -29,7 +29,7 @@ def timed_steps(
     options: FinetuneOptions, trainer: Trainer, batches: Batches, start: Arrays, judge: Callable[[Arrays], object]
 ) -> Plan:
     """As many as fit into the minutes; what the timed ones change is thrown away."""
-    arrays, optimizer, taken = trainer.arrays(start), Optimizer(options.optimizer), count()
+    arrays, optimizer, taken = trainer.arrays(start), Optimizer(options.optimizer or "scaled"), count()
 
     def step() -> None:
         _, gradients = trainer.gradients(arrays, batches.batch(0, next(taken) % batches.steps))

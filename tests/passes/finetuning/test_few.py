@@ -88,7 +88,8 @@ def test_the_number_of_samples_chooses_what_is_not_given(text: str, samples: int
     found = options(text).chosen(samples)
     assert found.few is few
     assert (found.loss, found.batch) == (("distill+features", 32) if few else ("distill", 128))
-    assert None not in (found.optimizer, found.rate, found.augment)
+    assert (found.optimizer, found.rate) == (("adamw", 1.5e-4) if few else ("scaled", 1e-3))
+    assert found.augment == ("flip-crop-mix" if few else "flip-crop")
     assert str(parse_pipeline(str(found))[0]) == str(found), "can be typed"
 
 
