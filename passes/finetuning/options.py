@@ -3,7 +3,7 @@
 What is not given depends on how many samples there are: thousands bring what is to be learned themselves, a few hundred
 have to be mixed and looked at inside of the network (`FEW`, `MANY`).
 
-How the settings for few samples were chosen: SqueezeNet 1.1 after basis:macs=0.7, pictures of 112 x 112, 800 to train on
+How the settings for few samples were chosen: SqueezeNet 1.1 after basis:macs=0.7, 800 pictures of 112 x 112 to train on
 in steps of 32; divergence from the original's answers to 200 others, 2.33 before:
 
     100 steps   adamw 1e-4    2.08      adamw 2e-4    2.20      ends of fire modules beside the outputs, all alike
