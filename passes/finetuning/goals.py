@@ -16,6 +16,7 @@ from ...compiler.errors import Unavailable
 from ...compiler.graph.comparable import comparable_tensors
 from ...compiler.pipeline.data import Feeds
 from ...runtime.session import graph_session
+from .channels import channel_scale
 from .objective import Objective, feature_ends, objective, with_ortho
 from .options import FinetuneOptions
 from .parameters import TrainableParameter
@@ -95,7 +96,11 @@ class Goals:
         floats = [name for name in self.outputs if here[name].dtype.kind == "f"]
         if not floats:
             raise Unavailable(NO_FLOATS, "finetune", "export it with its scores, without ArgMax at the end")
-        outputs = {name: there[name].shape for name in floats if name not in self.unchanged}
+        outputs = {
+            name: (there[name].shape, channel_scale(here[name], there[name]))
+            for name in floats
+            if name not in self.unchanged
+        }
         if not outputs:
             return None
         same = {name: there[name].shape for name in self.features if _comparable(here[name], there[name])}

@@ -73,8 +73,8 @@ class FinetuningJob:
         programs = [self._program(goal, batch) for goal, batch in zip(goals, self.examples, strict=True)]
         trained = [one for one in self.parameters if trained_name(one) in programs[0].parameters]
         judge = self._judge(trained, goals[0])
-        if self.goals.border:
-            resting = {one.layer for one in self.parameters} - {one.layer for one in trained}
+        resting = {one.layer for one in self.parameters} - {one.layer for one in trained}
+        if self.goals.border and resting:
             self.notes.append(REST.format(count=len(resting)))
         checkpoint = cache_folder() / "finetune" / f"{self._digest(programs, judge.names)}.npz"
         state = self._train(programs, trained, goals[0], judge, checkpoint)

@@ -4,7 +4,8 @@ s: an output of the network in training, t: the same output of the original, C: 
 the batch and all elements.
 
     softened    T^2 KL(softmax(t / T) || softmax(s / T))                  class scores (N, C)
-    relative    mean (s - t)^2 / mean t^2                                 anything: logits, boxes, features
+    relative    mean (s - t)^2 / mean t^2                                 anything: logits, features
+    by_channel  mean_c E (s_c - t_c)^2 / (var(t_c) + v_c)                 boxes, maps, ... (`channels`)
     labelled    -mean_n log softmax(s)[label]                             class scores and labels
     orthogonal  sum_(i != j) (f_i . f_j)^2 / (Q (Q - 1)),  f_i = v_i / |v_i|    Q basis filters v of a Conv
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+import numpy as np
 import onnx
 from onnx import parser
 
@@ -50,6 +52,39 @@ def relative(student: str, teacher: str, out: str) -> str:
     "{p}epsilon" = Constant <value_float: float = {EPSILON:g}> ()
     "{p}norm" = Add ("{p}energy", "{p}epsilon")
     "{out}" = Div ("{p}error", "{p}norm")
+    """
+
+
+def by_channel(student: str, teacher: str, out: str, shape: Sequence[int], scale: np.ndarray) -> str:
+    """`scale`: v_c, as large as `shape` along the axis of the channels, else 1."""
+    p, rank = f"{out}/", len(shape)
+    axis = next((each for each in range(rank) if scale.shape[each] > 1), 0) if rank else 0
+    order = [axis, *(each for each in range(rank) if each != axis)]
+    values = ", ".join(f"{each:.9g}" for each in scale.ravel())
+
+    def mean(of: str, to: str) -> str:
+        """(1, C, 1, 1): of each channel."""
+        return f"""
+    "{to}/first" = Transpose <perm: ints = {order}> ("{of}")
+    "{to}/row" = Reshape ("{to}/first", "{p}shape")
+    "{to}" = GlobalAveragePool ("{to}/row")
+    """
+
+    return f"""
+    "{p}shape" = Constant <value_ints: ints = [1, {scale.size}, -1, 1]> ()
+    "{p}difference" = Sub ("{student}", "{teacher}")
+    "{p}squares" = Mul ("{p}difference", "{p}difference")
+    {mean(f"{p}squares", f"{p}error")}
+    "{p}energies" = Mul ("{teacher}", "{teacher}")
+    {mean(f"{p}energies", f"{p}energy")}
+    {mean(teacher, f"{p}mean")}
+    "{p}offset" = Mul ("{p}mean", "{p}mean")
+    "{p}variance" = Sub ("{p}energy", "{p}offset")
+    "{p}positive" = Relu ("{p}variance")
+    "{p}scale" = Constant <value = float[1, {scale.size}, 1, 1] {{{values}}}> ()
+    "{p}norm" = Add ("{p}positive", "{p}scale")
+    "{p}ratios" = Div ("{p}error", "{p}norm")
+    "{out}" = ReduceMean <keepdims: int = 0> ("{p}ratios")
     """
 
 

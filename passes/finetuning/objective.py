@@ -1,6 +1,6 @@
 """Which losses apply to a network, and what they need of the original.
 
-    distill     softened + relative on every output of class scores, relative on every other output (default)
+    distill     softened + relative on every output of class scores, by channel on every other output (default)
     features    relative at the ends of blocks that both networks have (`compiler.graph.boundaries`)
     ce          labelled on the first output
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...compiler.errors import Unavailable, UsageError, nearest
@@ -26,6 +27,7 @@ ONE_HOT = "training/labels"
 FEATURES = 4
 """Ends compared at most, the last one included: 18 take a third of a step of SqueezeNet, and bring no more."""
 Shapes = Mapping[str, tuple[int, ...]]
+Scaled = Mapping[str, tuple[tuple[int, ...], np.ndarray]]
 
 
 @dataclass
@@ -68,13 +70,14 @@ def parse_losses(text: str) -> list[str]:
 
 
 def objective(
-    chosen: Sequence[str], outputs: Shapes, features: Shapes, rated: Sequence[str], temperature: float
+    chosen: Sequence[str], outputs: Scaled, features: Shapes, rated: Sequence[str], temperature: float
 ) -> Objective:
     """The losses `chosen`; shapes are those of one batch, the same in both networks.
 
     Without `features` those are left out, unless they are all that was chosen: then `Unavailable`.
 
     Args:
+        outputs: shape by name, and what errors are held against (`channels`).
         rated: outputs that may hold class scores, the first one for labels.
     """
     found = Objective()
@@ -125,15 +128,16 @@ def feature_ends(graph: gs.Graph, original: gs.Graph, outputs: Sequence[str]) ->
     return common[::-1][::step][::-1]
 
 
-def _distill(found: Objective, outputs: Shapes, rated: Collection[str], temperature: float) -> None:
+def _distill(found: Objective, outputs: Scaled, rated: Collection[str], temperature: float) -> None:
     """`rated`: those that may hold class scores."""
-    for name, shape in outputs.items():
-        teacher = found.of_teacher(name, shape)
-        if name in rated and is_scores(shape):
-            term = f"training/softened/{name}"
-            found.add(term, losses.softened(name, teacher, term, shape[1], temperature))
-        term = f"training/relative/{name}"
+    for name, (shape, scale) in outputs.items():
+        teacher, term = found.of_teacher(name, shape), f"training/relative/{name}"
+        if name not in rated or not is_scores(shape):
+            found.add(term, losses.by_channel(name, teacher, term, shape, scale))
+            continue
         found.add(term, losses.relative(name, teacher, term))
+        term = f"training/softened/{name}"
+        found.add(term, losses.softened(name, teacher, term, shape[1], temperature))
 
 
 def _features(found: Objective, features: Shapes) -> None:
@@ -145,8 +149,8 @@ def _features(found: Objective, features: Shapes) -> None:
         found.add(term, losses.relative(name, found.of_teacher(name, shape), term), 1 / len(features))
 
 
-def _labelled(found: Objective, output: str, outputs: Shapes) -> None:
-    shape = outputs.get(output, ())
+def _labelled(found: Objective, output: str, outputs: Scaled) -> None:
+    shape = {name: found for name, (found, _) in outputs.items()}.get(output, ())
     if not is_scores(shape):
         raise Unavailable(f"output '{output}' has no class scores", "finetune:loss=ce", "use loss=distill")
     found.labelled = True

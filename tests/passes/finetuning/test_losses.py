@@ -40,6 +40,16 @@ def test_relative_is_the_share_of_energy_that_is_lost():
     assert computed(losses.relative("s", "t", "loss"), s=s * 0, t=t * 0) == 0
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((2, 3, 4), 1), ((2, 5, 3), 2), ((2, 3, 4, 5), 1), ((6,), None)])
+def test_by_channel_is_held_against_what_each_channel_moves(shape, axis):
+    s, t = normal(*shape), 3 * normal(*shape, seed=1) + 1
+    scale = np.float32([1e-5, 2, 3e4] if axis else [0.5])
+    others = tuple(each for each in range(len(shape)) if each != axis)
+    expected = (((s - t) ** 2).mean(others) / (t.var(others) + scale)).mean()
+    broadcast = scale.reshape([-1 if each == axis else 1 for each in range(len(shape))])
+    assert computed(losses.by_channel("s", "t", "loss", shape, broadcast), s=s, t=t) == pytest.approx(expected, 1e-4)
+
+
 def test_labelled_is_the_cross_entropy():
     s, labels = normal(6, 4), np.array([0, 1, 2, 3, 3, 0])
     expected = -np.log(softmax(s)[np.arange(6), labels]).mean()
