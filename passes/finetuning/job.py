@@ -26,6 +26,7 @@ from ...runtime.training.engine import Program, Trainer
 from ...runtime.training.engines import find_engine
 from ...runtime.training.loop import Loop
 from ...runtime.training.optimizer import Optimizer
+from ...runtime.training.parts import PartedTrainer
 from ...runtime.training.shapes import open_programs
 from .goals import Goals
 from .judge import HeldOut
@@ -110,7 +111,7 @@ class FinetuningJob:
         if len(groups) > MOST_SHAPES:
             what = f"samples of {len(groups)} shapes: a program is compiled for each, at most {MOST_SHAPES}"
             raise Unavailable(what, "finetune", "pad to fewer sizes")
-        return [self.data.take(group[: self.size]) for group in groups]
+        return [self.data.take(group[: self.data.fixed_batch or self.size]) for group in groups]
 
     @cached_property
     def goals(self) -> Goals:
@@ -119,8 +120,17 @@ class FinetuningJob:
 
     @property
     def size(self) -> int:
-        """Samples in a batch, of shapes that have so many."""
-        return self.data.fixed_batch or min(self.options.batch or 1, len(self.rows[0]))
+        """Samples in a step, of shapes that have so many."""
+        whole, wanted = self.data.fixed_batch, self.options.batch or 1
+        if whole is None:
+            return min(wanted, len(self.rows[0]))
+        most = min(wanted, *(len(group) for group in rows_by_shape(self.data, self.rows[0])))
+        return max(most - most % whole, whole)
+
+    @property
+    def parts(self) -> int:
+        """Of a step, each of as many samples as the network takes."""
+        return self.size // self.data.fixed_batch if self.data.fixed_batch else 1
 
     def _program(self, goal: Objective, batch: Feeds) -> Program:
         shapes = {name: array.shape for name, array in batch.items()}
@@ -156,7 +166,8 @@ class FinetuningJob:
         masks = {trained_name(one): mask for one in trained if (mask := one.mask()) is not None}
         state, start = stored(checkpoint), programs[0].parameters
         engine = find_engine(options.engine, options.threads)
-        with open_programs(engine, programs) as trainer:
+        with open_programs(engine, programs) as opened:
+            trainer = opened if self.parts == 1 else PartedTrainer(opened, self.parts)
             steps = state.planned if state else self._steps(trainer, batches, start, judge)
             with self.ctx.progress("finetune", steps) as advance:
                 for _ in range(state.step if state else 0):
@@ -193,6 +204,7 @@ class FinetuningJob:
             goal.teacher,
             self.options.augmentation,
             self.ctx.options.seed,
+            self.parts,
             self.data.labels if goal.labelled else None,
             ONE_HOT if goal.labelled else "",
             goal.shapes.get(ONE_HOT, (0, 0))[1],

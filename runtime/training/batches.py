@@ -14,6 +14,7 @@ import numpy as np
 from ...compiler.pipeline.data import Data, Feeds
 from ..session import Session
 from .augment import Augment, augmented
+from .parts import parted
 
 SHIFTS, ORDER = 1, 2  # streams of random numbers
 
@@ -26,6 +27,7 @@ class TeacherBatches:
         data: the samples; `rows` of them are trained on.
         size: at most so many samples per batch; what is left of a shape in an epoch is dropped.
         teacher: the original network, run on each batch as augmented; its outputs go in under `names`.
+        parts: the teacher takes so many parts of a batch one by one.
         labels: class by sample, fed one-hot as `labels_name`; None feeds none.
     """
 
@@ -36,6 +38,7 @@ class TeacherBatches:
     names: Mapping[str, str]
     augment: Augment = "none"
     seed: int = 0
+    parts: int = 1
     labels: np.ndarray | None = None
     labels_name: str = ""
     classes: int = 0
@@ -60,13 +63,17 @@ class TeacherBatches:
     def _teacher(self, feeds: Feeds) -> Feeds:
         if self.teacher is None or not self.names:
             return {}
-        values = self.teacher.run(feeds)
-        return {fed: values[name] for name, fed in self.names.items()}
+        found = [self.teacher.run(part) for part in parted(feeds, self.parts)]
+        return {fed: _joined([values[name] for values in found]) for name, fed in self.names.items()}
 
     def _labels(self, chosen: np.ndarray) -> Feeds:
         if self.labels is None or not self.labels_name:
             return {}
         return {self.labels_name: np.eye(self.classes, dtype=np.float32)[self.labels[chosen]]}
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def rows_by_shape(data: Data, rows: np.ndarray) -> list[np.ndarray]:

@@ -121,6 +121,17 @@ def test_boxes_and_a_mask_come_nearer_to_the_original() -> None:
 
 
 @torch
+def test_a_network_of_one_sample_learns_from_as_many_in_a_step() -> None:
+    single = detector()
+    single.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    for output in single.graph.output:
+        output.type.tensor_type.shape.dim[0].dim_value = 1
+    given: dict[str, Any] = {"target": "ort", "data": IMAGES, "samples": 64}
+    result, free = compress(single, f"{CRUDE},{SHORT}:steps=4", **given), tuned(f"{CRUDE},{SHORT}:steps=4")
+    assert outcome(result).metrics["loss_1"] == pytest.approx(outcome(free).metrics["loss_1"], rel=0.1)
+
+
+@torch
 def test_the_same_steps_give_the_same_bytes() -> None:
     one, two = (tuned(f"{CRUDE},{SHORT}:steps=7") for _ in range(2))
     assert outcome(one).changed
