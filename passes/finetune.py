@@ -7,8 +7,8 @@ were not pruned, INT8 values (`finetuning.parameters`); the structure stays, and
 come from an engine (`runtime.training.engine`), everything else is the same for all engines.
 
 Samples are those of --data, all of them up to `samples`, whatever --samples is (for calibration). Some, evenly spaced,
-are held out: after every epoch the network is judged on them, the best is kept, and if none is better than what went
-in, that stays.
+are held out: after every epoch, or twentieth of a run that counts steps, the network is judged on them, the best is
+kept, and if none is better than what went in, that stays. What differs where samples are few: `finetuning.options`.
 
 A run that is interrupted goes on from its last checkpoint when the same command is given again: checkpoints lie in the
 cache folder, under a digest of network, samples and options, until the run has ended.
