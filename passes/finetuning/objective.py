@@ -25,7 +25,7 @@ from .program import LOSS, trained_name
 LOSSES = ("distill", "features", "ce")
 ONE_HOT = "training/labels"
 FEATURES = 4
-"""Ends compared at most, the last one included: 18 take a third of a step of SqueezeNet, and bring no more."""
+"""Ends compared at most, the last one included: 18 take a third of a step of SqueezeNet, for nothing beyond noise."""
 Shapes = Mapping[str, tuple[int, ...]]
 Scaled = Mapping[str, tuple[tuple[int, ...], np.ndarray]]
 
