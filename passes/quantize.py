@@ -246,6 +246,7 @@ class Quantize(Pass):
         left = left_in_float(quantizer, accepted, self.noise, self._budget())
         result.notes += left.notes
         result.metrics.update(left.metrics)
+        result.traces.searches += left.searches
         reasons.update((id(node), left.reasons.get(node.name)) for node in accepted)
         chosen = {id(node) for node in accepted if node.name not in left.reasons}
         figures = quantizer.write(rewriter, lambda node: id(node) in chosen, spreads)

@@ -10,7 +10,7 @@ import numpy as np
 POINTS = 40
 BINS = 48
 BLOCK = 2**17  # values that are counted at once
-COSTS = {"macs": "MACs", "latency": "time", "params": "parameters", "bytes": "bytes"}
+COSTS = {"macs": "MACs", "latency": "time", "params": "parameters", "bytes": "bytes", "int8": "time in INT8"}
 """What a search can make small, in words."""
 
 

@@ -21,7 +21,7 @@ LOST = (
     "0.1 %. Layers that stay in float say so under the pointer."
 )
 IN_FLOAT = ", stays in float"
-MACS = "macs"
+MACS, INT8 = "macs", "int8"
 
 
 def layer_drawings(table: Sequence[Row]) -> Iterator[Drawing]:
@@ -83,7 +83,8 @@ def search_drawings(report: Report) -> Iterator[Drawing]:
         if points:
             judged = "judged on held-out samples" if side else "judged by a metric of the user's"
             note = f"Networks that were tried, {judged}. Dashed: the limit; hollow: beyond it."
-            svg = scatter(f"{COSTS[cost]} kept, %", unit, points, joined=False, guide=factor * search["allowed"])
+            axis = f"{COSTS[cost]} {'taken' if cost == INT8 else 'kept'}, %"
+            svg = scatter(axis, unit, points, joined=False, guide=factor * search["allowed"])
             yield Drawing(f"Search: {unit}", note, svg)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import onnx_graphsurgeon as gs
 
+from ...compiler.pipeline.traces import Trials
 from ...compiler.report.formatting import first_few
 from ..budgets.budget import Budget
 from ..budgets.search import BudgetSearch
@@ -29,12 +30,14 @@ class InFloat:
     Attributes:
         reasons: by layer that stays in float.
         costs: what INT8 costs and saves, by layer, as far as it is known.
+        searches: by estimated time.
     """
 
     reasons: Mapping[str, str]
     costs: Mapping[str, LayerReport]
     notes: Sequence[str]
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    searches: Sequence[Trials] = ()
 
 
 def left_in_float(
@@ -57,7 +60,8 @@ def left_in_float(
     outcome = search_precision(quantizer, others, saved, search)
     notes.append(f"{budget}: {outcome.note(search)}")
     costs = _costs(losses, saved, outcome)
-    return InFloat(reasons | outcome.reasons(budget), costs, notes, outcome.metrics(search))
+    searches = [outcome.trace(search)] if outcome.saved.ms else []
+    return InFloat(reasons | outcome.reasons(budget), costs, notes, outcome.metrics(search), searches)
 
 
 def _note(lossy: Mapping[str, float], saved: TimeSaved) -> str:

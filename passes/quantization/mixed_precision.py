@@ -38,6 +38,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...compiler.pipeline.traces import Trial, Trials
 from ...compiler.report.formatting import counted
 from ...runtime.quality.comparison import Judged
 from ...runtime.quality.distances import NormalisedError
@@ -66,26 +67,34 @@ class Outcome:
         saved: t_l of these.
         in_float: the layers that stay.
         judged: the network with these in float and the others in INT8.
-        trials: networks that were judged.
+        tried: networks that were judged, by how much longer they take than with all in INT8.
     """
 
     divergences: Mapping[str, float]
     saved: TimeSaved
     in_float: Sequence[str]
     judged: Judged
-    trials: int
+    tried: Sequence[tuple[float, Judged]]
 
     def note(self, search: BudgetSearch) -> str:
         """The outcome in a sentence."""
-        count, trials = len(self.in_float), counted(self.trials, "trial")
+        count, trials = len(self.in_float), counted(len(self.tried), "trial")
         cost = self.saved.cost(self.in_float)
         layers = f"{counted(count, 'layer')} in float{cost}" if count else "every layer in INT8"
         every = "every layer stays in float that may: " if count == len(self.divergences) > 0 else ""
         return f"{every}{search.figure(self.judged.loss)} with {layers}, by {trials}, judged {search.how()}"
 
     def metrics(self, search: BudgetSearch) -> dict[str, float]:
-        found = {"trials": float(self.trials), "in_float": float(len(self.in_float))}
+        found = {"trials": float(len(self.tried)), "in_float": float(len(self.in_float))}
         return {**found, search.rule: search.value(self.judged.loss)}
+
+    def trace(self, search: BudgetSearch) -> Trials:
+        """The trials, for the report: shares of the time with all in INT8."""
+        whole, tried = self.saved.whole or 1.0, list[Trial]()
+        for longer, each in self.tried:
+            value, bound = search.value(each.loss), search.value(each.bound)
+            tried.append(Trial(1.0, value, bound, search.allows(each), 1 + longer / whole))
+        return Trials(search.rule, search.value(search.allowed), tuple(tried), "int8")
 
     def reasons(self, budget: Budget) -> dict[str, str]:
         """By layer."""
@@ -115,7 +124,8 @@ def fewest_in_float(quantizer: Quantizer, layers: Sequence[gs.Node], leaving: Le
     """The first groups of `leaving` that keep the budget, all where none does."""
     trials = _Trials(quantizer, {node.name for node in layers}, leaving, search)
     in_float, judged = trials.run()
-    return Outcome(leaving.divergences, leaving.saved, in_float, judged, len(trials.judged))
+    tried = [(float(leaving.order.times[count]), each) for count, each in trials.judged.items()]
+    return Outcome(leaving.divergences, leaving.saved, in_float, judged, tried)
 
 
 @dataclass(frozen=True, eq=False)

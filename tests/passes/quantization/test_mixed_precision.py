@@ -85,6 +85,15 @@ def test_the_layer_that_costs_most_stays_in_float():
     assert any("2 layers in float (estimated to take " in note for note in result.notes)
 
 
+def test_the_report_has_the_trials_by_their_time():
+    (search,) = quantized(network(), error=0.1).traces.searches
+    assert (search.rule, search.allowed, search.cost) == ("error", 0.1, "int8")
+    first = search.tried[0]
+    assert first.share == 1.0 and not first.passed and first.value > 0.1
+    assert min(trial.value for trial in search.tried if trial.passed) < 0.1
+    assert not quantized(network()).traces.searches
+
+
 def test_layers_that_float_makes_faster_leave_with_the_first():
     result = quantized(network(), error=0.1)
     assert in_float(result) == ["Conv_0", DEPTHWISE]
