@@ -91,9 +91,9 @@ def test_it_needs_nothing_else():
     assert not {"link", "img", "iframe"} & {tag for tag, _, _ in page.attributes}
 
 
-def test_training_goes_by_the_number_of_the_epoch():
-    titles = [title for title in Page(to_html(reports.report())).of("title") if title.startswith("epoch")]
-    assert titles == ["epoch 1: 0.5", "epoch 2: 0.25", "epoch 10: 0.2", "epoch 1: 0.9", "epoch 2: 0.95"]
+def test_training_goes_by_the_number_of_the_round():
+    titles = [title for title in Page(to_html(reports.report())).of("title") if title.startswith("round")]
+    assert titles == ["round 1: 0.5", "round 2: 0.25", "round 10: 0.2", "round 1: 0.9", "round 2: 0.95"]
 
 
 def test_a_frontier_is_drawn():
