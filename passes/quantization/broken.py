@@ -22,6 +22,7 @@ from types import MappingProxyType
 
 import onnx_graphsurgeon as gs
 
+from ...compiler.pipeline.data import Data
 from ...compiler.report.formatting import counted
 from ...runtime.quality.judge import SampleJudge
 from ...runtime.subsets import evenly
@@ -33,8 +34,8 @@ from .time_saved import time_saved
 
 BROKEN: Mapping[str, float] = MappingProxyType({"error": 0.5, "agreement": 0.2})
 AT_MOST, WORTH = 0.03, 0.5
-JUDGED = 32
-"""Samples."""
+LOOKED_AT, JUDGED = 8, 32
+"""Samples, at first and of what is broken on these."""
 REASON = "stays in float: INT8 in all layers breaks the network, here alone it costs {:.2g} of the outputs (noise=)"
 HINT = "INT8 in all of these layers: {}; quantize:{} leaves in float what that takes"
 
@@ -58,17 +59,19 @@ class Mended:
 
 def mended(quantizer: Quantizer, layers: Sequence[gs.Node]) -> Mended:
     """Of rounded `layers`."""
-    ctx = quantizer.ctx
-    data = ctx.judging or ctx.data
+    data = quantizer.ctx.judging or quantizer.ctx.data
     if data is None or not layers:
         return Mended()
-    judge = SampleJudge.of(quantizer.graph, evenly(data, JUDGED))
-    rule, value = DEFAULTS[judge.metric]
-    search = BudgetSearch(rule, ALLOWED[rule](value), ctx.data, judge)
-    broken = judge.judge(quantizer.written({node.name for node in layers}))
-    if broken.held <= BROKEN[rule]:
-        hint = HINT.format(search.figure(broken.loss), Budget(rule=rule, value=value))
-        return Mended([hint] if broken.held > BROKEN[rule] / 2 else ())
+    whole = quantizer.written({node.name for node in layers})
+    first = _search(quantizer, data, LOOKED_AT)
+    lost = first.judge.judge(whole)
+    if lost.held <= BROKEN[first.rule] / 2:
+        return Mended()
+    if lost.held <= BROKEN[first.rule]:
+        asked = Budget(rule=first.rule, value=first.value(first.allowed))
+        return Mended([HINT.format(first.figure(lost.loss), asked)])
+    search = _search(quantizer, data, JUDGED)
+    broken = search.judge.judge(whole)
     saved = time_saved(quantizer)
     leaving = Leaving.of(quantizer, layers, saved, JUDGED).within(AT_MOST * saved.whole)
     outcome = fewest_in_float(quantizer, layers, leaving, search)
@@ -78,3 +81,10 @@ def mended(quantizer: Quantizer, layers: Sequence[gs.Node]) -> Mended:
     count, cost = counted(len(outcome.in_float), "layer"), outcome.saved.cost(outcome.in_float)
     done = f"{count} left in float{cost}, since INT8 in all would break the network: {figures[0]}, now {figures[1]}"
     return Mended([f"{done}; noise=1 quantizes all"], outcome)
+
+
+def _search(quantizer: Quantizer, data: Data, samples: int) -> BudgetSearch:
+    """By the default budget of the network's kind, judged on some samples."""
+    judge = SampleJudge.of(quantizer.graph, evenly(data, samples))
+    rule, value = DEFAULTS[judge.metric]
+    return BudgetSearch(rule, ALLOWED[rule](value), quantizer.ctx.data, judge)
