@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from onnx_compress.api import compress
 from onnx_compress.compiler.errors import UsageError
-from onnx_compress.runtime.memory import kept_memory, memory_budget, parse_bytes, peak, trim
+from onnx_compress.runtime.memory import memory_budget, parse_bytes, peak, trim
 
 GRAPH = "g (float[N,3,16,16] x) => (float[N,4,16,16] y) { a = Conv<pads=[1,1,1,1]>(x, w) y = Relu(a) }"
 SHAPES = {"x": (1, 3, 16, 16), "a": (1, 4, 16, 16), "y": (1, 4, 16, 16)}
