@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from accuracy import ASSETS
+from json_lines import emit
 from peer_networks import VALUES, real_networks
 
 ROWS = {
@@ -96,11 +97,7 @@ def main() -> None:
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     for row in args.rows.split(","):
-        line = json.dumps(measure(row, args))
-        print(line, flush=True)
-        if args.log:
-            with args.log.open("a", encoding="utf-8") as log:
-                log.write(line + "\n")
+        emit(measure(row, args), args.log)
 
 
 if __name__ == "__main__":

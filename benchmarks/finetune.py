@@ -12,7 +12,6 @@ after the other, each in a fresh process. Steps lie in --steps: a row that was i
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import platform
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from accuracy import top1
+from json_lines import emit
 
 ASSETS = Path(__file__).resolve().parents[2] / "shared"
 PREPROCESS = "mean=0.485,0.456,0.406:std=0.229,0.224,0.225"
@@ -102,13 +102,8 @@ def main() -> None:
     options = f":{args.options}" if args.options else ""
     for row in args.rows.split(","):
         with context.Pool(1) as pool:
-            line = json.dumps(
-                pool.apply(measure, (row, args.data, str(args.assets), args.epochs, options, str(args.steps)))
-            )
-        print(line, flush=True)
-        if args.log:
-            with args.log.open("a", encoding="utf-8") as log:
-                log.write(line + "\n")
+            line = pool.apply(measure, (row, args.data, str(args.assets), args.epochs, options, str(args.steps)))
+        emit(line, args.log)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from accuracy import ASSETS
+from json_lines import emit
 from onnx_compress.compiler.errors import CompressError
 from onnx_compress.compiler.pipeline.measurements import Measurements
 from onnx_compress.compiler.pipeline.options import RunOptions
@@ -167,10 +168,7 @@ def main() -> None:
         worker = Worker(args.limit)
         try:
             for point in alike:
-                line = json.dumps(measured(point, worker, args))
-                print(line, flush=True)
-                with args.results.open("a", encoding="utf-8") as out:
-                    out.write(f"{line}\n")
+                emit(measured(point, worker, args), args.results)
         finally:
             worker.end()
 
