@@ -5,18 +5,11 @@ from __future__ import annotations
 import builders
 import numpy as np
 import pytest
+from onnx_compress.passes.finetune import Finetune
 from onnx_compress.passes.finetuning.goals import Goals
-from onnx_compress.passes.finetuning.options import FinetuneOptions
 from onnx_compress.passes.finetuning.parameters import find_parameters
 
 FEEDS = {"x": builders.normal(4, 3, 1, 1)}
-
-
-class Options(FinetuneOptions):
-    name = "options"
-
-    def run(self, graph, ctx):
-        raise NotImplementedError
 
 
 def goals(end: str, change: float = 0.1, **options) -> Goals:
@@ -26,7 +19,7 @@ def goals(end: str, change: float = 0.1, **options) -> Goals:
         builders.model(text, w=builders.normal(4, 3, 1, 1) + step, v=builders.normal(4, 5)).graph
         for step in (0, np.float32(change))
     )
-    return Goals(after, before, Options(**options).chosen(100), FEEDS, False)
+    return Goals(after, before, Finetune(**options).chosen(100), FEEDS, False)
 
 
 @pytest.mark.parametrize(
