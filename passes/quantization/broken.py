@@ -6,8 +6,8 @@ them (`mixed_precision`), but none that cost more than a share of `AT_MOST` of t
 where that does not halve the loss. Where half as much is lost, a note says what can be asked for.
 
 The error alone says little of the task, hence the wide bound: FastestDet at 0.27 has the mAP50 that it has in float,
-YOLOX-nano at 0.41 has 48.4 of 49.6; MobileNetV2 at 0.37 gives 98.5 % of the classes. What is mended takes seven times
-the processor time (YOLOX-nano: 58 s instead of 8). With a bound of a third:
+YOLOX-nano at 0.41 has 48.4 of 49.6; MobileNetV2 at 0.37 gives 98.5 % of the classes. What is mended takes five times
+the processor time (YOLOX-nano: 58 s instead of 12). With a bound of a third:
 
     YOLOX-nano           error 0.406 -> 0.093, mAP50 48.4 -> 49.3, 3.71 -> 3.79 ms as estimated for the Xavier
     YOLOv8n of NudeNet   error 0.364 -> 0.089, 2.47 -> 2.52 ms; where it finds something, scores 0.027 off instead of
