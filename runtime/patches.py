@@ -30,8 +30,10 @@ def conv_patches(conv: Conv, x: np.ndarray, positions: np.ndarray) -> np.ndarray
     taps, inside = _taps(conv, x.shape[2:], positions)
     images = x.reshape(*x.shape[:2], -1)
     rows = np.empty((*positions.shape, images.shape[1], taps.shape[2]), np.float32)
-    for index, (chosen, known) in enumerate(zip(taps, inside, strict=True)):
-        patches = np.where(known, images[index].take(chosen, axis=1), np.float32(0))
+    for index, chosen in enumerate(taps):
+        patches = images[index].take(chosen, axis=1)
+        if inside is not None:
+            patches = np.where(inside[index], patches, np.float32(0))
         rows[index] = patches.transpose(1, 0, 2)
     return rows.reshape(positions.size, conv.group, -1)
 
@@ -58,15 +60,20 @@ def output_rows(y: np.ndarray, positions: np.ndarray, group: int, channels: np.n
     return rows.reshape(positions.size, group, -1)
 
 
-def _taps(conv: Conv, spatial: tuple[int, ...], positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the taps of the kernel lie in the flat input, (images, count, taps), and whether they are inside of it."""
+def _taps(conv: Conv, spatial: tuple[int, ...], positions: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Where the taps of the kernel lie in the flat input, (images, count, taps), and whether they are inside of it;
+    None where all are."""
+    pads = conv.pads(spatial)
+    padded = any(map(any, pads))
+    if not padded and max(*conv.kernel, *conv.strides) == 1:
+        return positions[..., None], None
     outputs = np.unravel_index(positions, output_shape(conv, spatial))
     offsets = np.unravel_index(np.arange(int(np.prod(conv.kernel))), conv.kernel)
     flat = np.zeros((*positions.shape, len(offsets[0])), np.intp)
     inside = np.ones(flat.shape, bool)
-    layout = zip(outputs, offsets, spatial, conv.pads(spatial), conv.strides, conv.dilations, strict=True)
+    layout = zip(outputs, offsets, spatial, pads, conv.strides, conv.dilations, strict=True)
     for output, offset, size, (begin, _), stride, dilation in layout:
         at = output[..., None] * stride + offset * dilation - begin
         inside &= (at >= 0) & (at < size)
         flat = flat * size + np.clip(at, 0, size - 1)
-    return flat, inside
+    return flat, inside if padded else None

@@ -17,6 +17,9 @@ GEOMETRIES = {
     "same lower": ((2, 4), 'auto_pad="SAME_LOWER", strides=[1,3]', 1),
     "valid": ((3, 3), 'auto_pad="VALID"', 1),
     "grouped": ((3, 3), "pads=[1,1,1,1], group=2", 2),
+    "pointwise": ((1, 1), "", 1),
+    "pointwise, strided": ((1, 1), "strides=[2,1]", 2),
+    "pointwise, padded": ((1, 1), "pads=[0,1,0,1]", 1),
     "1-D": ((3,), "pads=[1,1]", 1),
     "3-D": ((2, 3, 1), "pads=[1,1,0,0,1,0]", 1),
 }
