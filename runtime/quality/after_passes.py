@@ -15,6 +15,9 @@ from .verdict import Verdict, verdict_by
 class JudgeAfterPasses(Instrument):
     """Adds the figure of the metric to the record of each pass that changes what the network computes.
 
+    A pass that only exact ones follow is judged behind the last of these, once for both: what they leave is what is
+    written.
+
     Attributes:
         verdict: on the network as it is now, as long as no pass has changed it since it was judged.
     """
@@ -23,15 +26,28 @@ class JudgeAfterPasses(Instrument):
         self.verdict: Verdict | None = None
         self._judge: Judge | None = None
         self._exact = False
+        self._waiting: PassRecord | None = None
 
     def before(self, position: int, entry: Pass, model: Model, ctx: Context) -> None:
         self._exact = entry.exact
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
-        if not record.result.changed:
-            return
+        if record.result.changed:
+            self.verdict = None
+            self._waiting = self._waiting if self._exact else record
+        if not ctx.following or not all(entry.exact for entry in ctx.following):
+            self._judge_waiting(model, ctx)
+
+    def failed(self, failure: Failure, model: Model, ctx: Context) -> None:
+        """The network is again what it was before the pass."""
         self.verdict = None
-        if self._exact or ctx.original is None:
+        self._waiting = self._waiting if failure.entry.exact else None
+        if not failure.pipeline[failure.position :]:
+            self._judge_waiting(model, ctx)
+
+    def _judge_waiting(self, model: Model, ctx: Context) -> None:
+        record, self._waiting = self._waiting, None
+        if record is None or ctx.original is None:
             return
         try:
             self._judge = self._judge or judge_of_run(ctx.original, ctx)
@@ -46,7 +62,3 @@ class JudgeAfterPasses(Instrument):
             record.result.notes.append(f"the network is not judged: {error.what}")
             return
         record.figures[found.metric] = found.value
-
-    def failed(self, failure: Failure, model: Model, ctx: Context) -> None:
-        """The network is again what it was before the pass."""
-        self.verdict = None

@@ -12,6 +12,7 @@ from onnx_compress.compiler.pipeline.base import Pass, PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.instruments import Failure
 from onnx_compress.compiler.pipeline.manager import PassManager
+from onnx_compress.runtime.quality import after_passes, verdict
 from onnx_compress.runtime.quality.after_passes import JudgeAfterPasses
 from onnx_compress.runtime.quality.verdict import verdict_of_run
 
@@ -41,8 +42,19 @@ class Exact(Scale):
     exact: ClassVar[bool] = True
 
 
+@dataclass(frozen=True)
+class Failing(Exact):
+    """Stops half way."""
+
+    name: ClassVar[str] = "failing"
+
+    def run(self, graph, ctx):
+        graph.nodes.clear()
+        raise ValueError("half way")
+
+
 @pytest.mark.parametrize(
-    ("passes", "known"), [([Scale(2.0), Scale(1.0)], True), ([Scale(2.0), Exact(1.001)], False), ([Scale(1.0)], False)]
+    ("passes", "known"), [([Scale(2.0), Scale(1.0)], True), ([Scale(2.0), Exact(1.001)], True), ([Scale(1.0)], False)]
 )
 def test_it_is_that_of_the_finished_network(passes: list[Pass], known: bool):
     judge, subject, ctx = JudgeAfterPasses(), model(NET, w=normal(4, 3)), Context(data=DATA)
@@ -50,8 +62,29 @@ def test_it_is_that_of_the_finished_network(passes: list[Pass], known: bool):
     assert (judge.verdict is not None) == known
     if judge.verdict is not None:
         assert judge.verdict == verdict_of_run(ctx.original, subject.graph, ctx, DATA)
-        assert judge.verdict.distance == pytest.approx(1.0)
+        assert judge.verdict.distance == pytest.approx(1.0, rel=3e-3)
         assert records[0].figures == {"agreement": judge.verdict.judged.value}
+
+
+def test_what_only_exact_passes_follow_is_judged_once_behind_them(monkeypatch: pytest.MonkeyPatch):
+    weight, judged = normal(4, 3), list[float]()
+
+    def verdict_by(judge, original, graph):
+        judged.append(float((graph.nodes[0].inputs[1].values / weight).mean()))
+        return verdict.verdict_by(judge, original, graph)
+
+    monkeypatch.setattr(after_passes, "verdict_by", verdict_by)
+    passes = [Scale(2.0), Scale(2.0), Exact(1.001), Exact(1.0)]
+    records = PassManager(passes, [JudgeAfterPasses()]).run(model(NET, w=weight), Context(data=DATA))
+    assert judged == pytest.approx([2.0, 4.004])
+    assert [list(record.figures) for record in records] == [["agreement"], ["agreement"], [], []]
+
+
+def test_where_the_last_exact_pass_fails_what_it_was_given_is_judged():
+    judge, subject, ctx = JudgeAfterPasses(), model(NET, w=normal(4, 3)), Context(data=DATA)
+    records = PassManager([Scale(2.0), Failing()], [judge], keep_going=True).run(subject, ctx)
+    assert judge.verdict == verdict_of_run(ctx.original, subject.graph, ctx, DATA)
+    assert records[0].figures == {"agreement": judge.verdict.judged.value}
 
 
 def test_a_network_that_was_put_back_has_none():
