@@ -59,9 +59,8 @@ class Session:
         fused: Q/DQ pairs become INT8 kernels, see the module docstring.
         weights: those that the model leaves out (`compiler.graph.weightless`).
         optimized: rewritten for speed first, which takes longer than a few samples do.
-        streamed: for many runs with other work in between. Memory that a run gives back is kept for the next, which
-            saves half of the time where many tensors are outputs; it rounds up, and is of no use to the next session.
-            Threads wait without a loop, which saves a third of the processor time.
+        streamed: for many runs. Memory that a run gives back is kept for the next, which saves half of the time where
+            many tensors are outputs; it rounds up, and is of no use to the next session.
 
     Raises:
         CompressError: onnxruntime is missing or cannot load the model (a custom op, say).
@@ -82,8 +81,7 @@ class Session:
         if not optimized:
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.enable_cpu_mem_arena = streamed
-        if streamed:
-            options.add_session_config_entry(SPINNING, "0")
+        options.add_session_config_entry(SPINNING, "0")
         options.add_session_config_entry(UNFUSED, "0" if fused else "1")
         threads = threads or inner_threads()
         if threads is not None:
