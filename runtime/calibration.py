@@ -140,11 +140,11 @@ def channel_peaks(
     peaks: dict[str, np.ndarray] = {}
     for values in observe(graph, names, data, samples, progress, "balance"):
         for name in names:
-            seen = np.abs(values[name])
+            seen = values[name]
             if not seen.size:
                 continue
-            peak = seen.max(axis=tuple(axis for axis in range(seen.ndim) if axis != 1))
-            peaks[name] = np.maximum(peaks.get(name, 0.0), peak)
+            others = tuple(axis for axis in range(seen.ndim) if axis != 1)
+            peaks[name] = np.maximum(peaks.get(name, 0.0), np.maximum(seen.max(others), -seen.min(others)))
     for name in names:
         if name not in peaks:
             raise unseen(f"tensor '{name}'")

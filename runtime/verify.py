@@ -2,8 +2,8 @@
 
     relative_error = ||a - b|| / ||a||            a: outputs before the pass, b: after it; the largest over all outputs
 
-1. The structure is always checked (`compiler.graph.check`). A model that fails the ONNX checker before any pass ran is
-   noted, and then only held to the structural rules.
+1. The structure is always checked (`compiler.graph.check`), what a pass has changed by the ONNX checker, too. A model
+   that fails that before any pass ran is noted, and then only held to the structural rules.
 2. With data, the outputs for the first samples are compared (`compiler.graph.comparable` says what stands for an output
    that cannot be); the figures go into the record.
 3. Without data, seeded random inputs are used, and only for exact passes.
@@ -75,11 +75,11 @@ class Verify(Instrument):
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
         where = f"pass {record.position} '{record.name}'"
+        changed = record.result.changed
         try:
-            self._check(model)
+            (self._check if changed else check_structure)(model)
         except CompressError as error:
             raise self._blamed(error, f"{where}, {error.where}", ctx) from error
-        changed = record.result.changed
         before = self._outputs_before(ctx) if changed else None
         record.result.notes.extend(self._notes)
         self._notes.clear()
@@ -258,6 +258,8 @@ def _is_array(value: object) -> bool:
 
 
 def _join(values: list[np.ndarray]) -> np.ndarray:
+    if len(values) == 1:
+        return values[0]
     if len({value.shape[1:] for value in values}) > 1 or values[0].ndim == 0:
         return np.concatenate([value.reshape(-1) for value in values])
     return np.concatenate(values)
