@@ -23,7 +23,7 @@ import re
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -36,12 +36,15 @@ K = TypeVar("K")
 R = TypeVar("R")
 Call = tuple[K, tuple[Any, ...]]
 THREADS = 1
+BLAS = "blas"
+WIDE = 1024
 ATTEMPTS = 2
 PATIENCE = 10  # seconds for a cluster to answer
 UNUSED = r"\d+ tasks (which were still being processed|have been successfully executed)"
 """What joblib says where results are not wanted any more."""
 CLUSTER = re.compile(r"(dask|ray)://[^\s/]+:\d{1,5}")
 _inside: ContextVar[bool] = ContextVar("inside a job", default=False)
+_threads: ContextVar[int | None] = ContextVar("threads of linear algebra outside of `small_matrices`", default=None)
 
 
 def inner_threads() -> int | None:
@@ -67,6 +70,33 @@ def single_threaded() -> AbstractContextManager[Any]:
     processor is shared.
     """
     return _libraries().limit(limits=THREADS)
+
+
+@contextmanager
+def small_matrices() -> Generator[None]:
+    """Linear algebra with `THREADS` threads per call, but where `matrices_of` says that they are large.
+
+    Milliseconds for a Gram matrix, a Cholesky factorization and eigenvalues, with one thread and with two, on two
+    hyper-threads of one core; threads that wait for the next call take as much again from onnxruntime, so that all of
+    `basis:macs=0.5` on ResNet-56 takes 16 s with one and 30 s with two:
+
+        rows and columns    144          288          576        1152         2304
+                            1.8 / 7.6    9.7 / 22     53 / 87    349 / 298    879 / 550
+    """
+    known = _libraries()
+    token = _threads.set(max((each.num_threads for each in known.lib_controllers if each.user_api == BLAS), default=1))
+    try:
+        with known.limit(limits=THREADS, user_api=BLAS):
+            yield
+    finally:
+        _threads.reset(token)
+
+
+def matrices_of(size: int) -> AbstractContextManager[Any]:
+    """Within `small_matrices`, linear algebra of matrices with so many rows and columns: wide ones get all threads."""
+    if size < WIDE or _inside.get():
+        return nullcontext()
+    return _libraries().limit(limits=_threads.get(), user_api=BLAS)
 
 
 def side_by_side(function: Callable[..., R], calls: Iterable[tuple[Any, ...]], most: int) -> Iterator[R]:

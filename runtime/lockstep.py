@@ -33,6 +33,7 @@ from ..compiler.errors import unseen
 from ..compiler.graph.activations import Activation, activation_after
 from ..compiler.graph.comparable import reads
 from ..compiler.graph.gemms import Gemm
+from ..compiler.jobs import matrices_of
 from ..compiler.pipeline.data import ACTIVATIONS, Data, Feeds
 from .data import sized_batches
 from .disk_backed_arrays import DiskBackedArrays
@@ -96,15 +97,16 @@ def lockstep(
             waiting.fetch(current, uses, spare * limit)
         samples = [RowSampler(use, current[use.input.name], rng, limit) for use in uses]
         kept = _kept(uses, shortcuts, _affordable(layer, keep), limit)
-        if original is None:
-            yield layer, _own(layer, samples, kept)
-        else:
-            original.advance([*(use.output.name for use in uses), *also], wanted.values())
-            targets = [
-                WantedOutputs(use, current, original, shortcut, kept_channels or {})
-                for use, shortcut in zip(uses, shortcuts, strict=True)
-            ]
-            yield layer, _wanted(layer, samples, targets, kept, parted)
+        with matrices_of(layer.fan_in):
+            if original is None:
+                yield layer, _own(layer, samples, kept)
+            else:
+                original.advance([*(use.output.name for use in uses), *also], wanted.values())
+                targets = [
+                    WantedOutputs(use, current, original, shortcut, kept_channels or {})
+                    for use, shortcut in zip(uses, shortcuts, strict=True)
+                ]
+                yield layer, _wanted(layer, samples, targets, kept, parted)
         for use in uses:
             del pending[id(use.node)], wanted[id(use.node)]
 

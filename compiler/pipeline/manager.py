@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from ..errors import OUT_OF_MEMORY, REPORT, CompressError, UsageError
 from ..graph.copies import copy_graph
 from ..graph.io import Model
+from ..jobs import small_matrices
 from .base import Pass, PassRecord, PassResult
 from .context import Context, Snapshot
 from .instruments import Failure, Instrument
@@ -41,7 +42,7 @@ class PassManager:
         ctx.original = ctx.original or ctx.before
         records = list(done)
         first = records[-1].position if records else 0
-        with ctx.progress("passes", len(self.passes)) as advance:
+        with small_matrices(), ctx.progress("passes", len(self.passes)) as advance:
             for position, entry in enumerate(self.passes, 1):
                 if position > first and all(one.should_run(position, entry, model, ctx) for one in self.instruments):
                     records.append(self._step(position, entry, model, ctx))

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from onnx_compress.compiler import jobs as module
 from onnx_compress.compiler.errors import CompressError, UsageError
-from onnx_compress.compiler.jobs import Jobs, inner_threads, side_by_side
-from threadpoolctl import threadpool_info
+from onnx_compress.compiler.jobs import WIDE, Jobs, inner_threads, matrices_of, side_by_side, small_matrices
+from threadpoolctl import threadpool_info, threadpool_limits
 
 TWO = Jobs(2)
 
@@ -34,6 +34,32 @@ def test_a_job_has_one_thread(jobs: Jobs) -> None:
 
     assert [found for _, found in jobs.run(threads, [(0, (0,)), (1, (1,))])] == [(1, {1})] * 2
     assert inner_threads() is None
+
+
+def blas_threads() -> set[int]:
+    np.eye(2) @ np.eye(2)
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_small_matrices_get_one_thread_and_wide_ones_all_that_there_were() -> None:
+    with threadpool_limits(2, "blas"):
+        with matrices_of(WIDE):
+            assert blas_threads() == {2}, "nothing is limited"
+        with small_matrices():
+            assert blas_threads() == {1}
+            with matrices_of(WIDE - 1):
+                assert blas_threads() == {1}
+            with matrices_of(WIDE):
+                assert blas_threads() == {2}
+                assert list(side_by_side(lambda: blas_threads(), [()], 2)) == [{1}]
+            assert blas_threads() == {1}
+            assert dict(Jobs().run(_in_a_job, [(0, ())])) == {0: {1}}
+        assert blas_threads() == {2}
+
+
+def _in_a_job() -> set[int]:
+    with matrices_of(WIDE):
+        return blas_threads()
 
 
 def test_the_same_bytes_for_any_number_of_workers() -> None:
