@@ -1,4 +1,4 @@
-"""Writes what is generated of the README, between `<!-- generated: NAME -->` and `<!-- end -->`, and its picture.
+"""Writes what is generated of the README, between `<!-- generated: NAME -->` and `<!-- end -->`, and the pictures.
 
 python docs/fill_readme.py
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from generator import PARTS, drawing
+from generator import PARTS, drawing, frontiers
 
 ROOT = Path(__file__).parents[1]
-README, PICTURE = ROOT / "README.md", ROOT / "docs" / "networks.svg"
+README = ROOT / "README.md"
+PICTURES = {"networks.svg": drawing.networks, "frontiers.svg": frontiers.drawn}
 PART = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -22,4 +23,5 @@ def filled(text: str) -> str:
 
 if __name__ == "__main__":
     README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
-    PICTURE.write_text(drawing.networks(), encoding="utf-8")
+    for name, drawn in PICTURES.items():
+        (ROOT / "docs" / name).write_text(drawn(), encoding="utf-8")

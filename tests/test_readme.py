@@ -36,7 +36,8 @@ def test_it_opens_with_the_two_commands():
 
 def test_what_is_generated_of_it_is_as_it_would_be_now(fill: Any):
     assert fill.filled(README) == README, "python docs/fill_readme.py"
-    assert fill.drawing.networks() == fill.PICTURE.read_text(encoding="utf-8"), "python docs/fill_readme.py"
+    for name, drawn in fill.PICTURES.items():
+        assert drawn() == (ROOT / "docs" / name).read_text(encoding="utf-8"), "python docs/fill_readme.py"
 
 
 def test_its_pass_runs_as_it_is_pasted(place: Path):

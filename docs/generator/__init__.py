@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from . import api, commands, example, passes, recipes, results, rules, targets
+from . import api, commands, example, frontiers, passes, recipes, results, rules, targets
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "api": api.reference,
@@ -12,6 +12,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "cifar": results.cifar,
     "depthwise-separable": example.depthwise_separable,
     "from-pytorch": example.from_pytorch,
+    "frontiers": frontiers.measured,
     "measured-recipes": recipes.measured,
     "networks": results.networks,
     "presets": targets.presets,

@@ -8,7 +8,7 @@ from html import escape
 from .recipes import ORIGINAL, measurements
 from .results import after_ms, best
 
-TITLE = "Milliseconds on a Jetson AGX Xavier, estimated: in FP16 before (grey), after (blue); the metric in percent"
+TITLE = "Milliseconds on a Jetson AGX Xavier, estimated: FP16 before (grey), after (blue); the metric in percent"
 FONT = 'font-family="sans-serif" font-size="13"'
 WIDTH, LEFT, RIGHT, ROW, BAR, TOP = 760, 160, 190, 40, 13, 46
 BEFORE, AFTER, INK, PAPER = "#b0b7c3", "#2f6fde", "#24292f", "#ffffff"
@@ -22,11 +22,7 @@ def networks() -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" {FONT}>',
         f'<rect width="{WIDTH}" height="{height}" rx="8" fill="{PAPER}"/>',
-        _text(
-            14,
-            26,
-            "Milliseconds on a Jetson AGX Xavier, estimated: FP16 before (grey), after (blue); the metric in percent",
-        ),
+        text(14, 26, TITLE),
     ]
     for index, row in enumerate(rows):
         parts += _pair(TOP + ROW * index, row, (WIDTH - LEFT - RIGHT) / longest)
@@ -44,10 +40,10 @@ def _rows() -> Iterator[tuple[str, float, float, str]]:
 def _pair(top: int, row: tuple[str, float, float, str], scale: float) -> list[str]:
     name, before, after, figures = row
     return [
-        _text(14, top + 18, name),
+        text(14, top + 18, name),
         *_bar(top, before, scale, BEFORE),
         *_bar(top + BAR + 2, after, scale, AFTER),
-        _text(WIDTH - 14, top + 18, figures, "end"),
+        text(WIDTH - 14, top + 18, figures, "end"),
     ]
 
 
@@ -57,5 +53,5 @@ def _bar(top: int, ms: float, scale: float, colour: str) -> list[str]:
     return [f'<rect x="{LEFT}" y="{top}" width="{width}" height="{BAR}" fill="{colour}"/>', label]
 
 
-def _text(x: int, y: int, text: str, anchor: str = "start") -> str:
-    return f'<text x="{x}" y="{y}" fill="{INK}" text-anchor="{anchor}">{escape(text)}</text>'
+def text(x: float, y: float, words: str, anchor: str = "start") -> str:
+    return f'<text x="{x}" y="{y}" fill="{INK}" text-anchor="{anchor}">{escape(words)}</text>'
