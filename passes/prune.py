@@ -23,7 +23,7 @@ How many of each group go (`division`): see `pruning.division`. What makes up fo
 In a residual block the last Conv is fitted to the block's sum, so that it makes up for what the shortcut lost.
 
 Time and memory, sensitivities measured, in processor seconds on two cores (earlier: linear algebra on all of them,
-which costs more; before that three levels of sensitivity, all samples from the beginning, and one ridge for all layers):
+which costs more; before that three levels of sensitivity, all samples from the start, and one ridge for all layers):
 
     MobileNetV2, macs=0.7, 512 pictures          68 s, 1.1 GB, top-1 72.0 of 86.4     (210 s, 4.9 GB, 69.8)
     ResNet-56, macs=0.75, 1,168 images           27 s, 0.5 GB, top-1 93.39 of 93.39   (64 s; 102 s, 0.8 GB, 93.29)
