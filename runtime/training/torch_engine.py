@@ -28,7 +28,7 @@ import numpy as np
 import onnx
 
 from ...compiler.errors import CompressError, Unavailable
-from ...compiler.jobs import inner_threads
+from ...compiler.jobs import WIDE, inner_threads, matrices_of
 from ...compiler.pipeline.data import Feeds
 from ..memory import kept_memory
 from .engine import Program
@@ -64,7 +64,7 @@ class TorchEngine:
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads or inner_threads() or before)
         try:
-            with kept_memory():
+            with kept_memory(), matrices_of(WIDE):
                 yield TorchTrainer(program, torch.device(self._device))
         finally:
             torch.set_num_threads(before)
