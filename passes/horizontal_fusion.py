@@ -35,8 +35,8 @@ In INT8 the parts share one range. Of two towers of three random Convs, one with
 SiLU, or a thousand times behind a Relu, a layer then stayed in float, and the answers were as good as before; to keep
 such Convs apart, --set 'REGEX:horizontal-fusion.skip=true'.
 
-Put it behind passes that choose filters, ranks or blocks, and before `quantize`. "Horizontal fusion" is TensorRT's and
-XLA's word. Larger kernels among zeros: "enlarge" in TASO (Jia et al., SOSP 2019).
+Put it behind passes that choose filters, ranks or blocks, and before `quantize`; `fast` begins with it by itself.
+"Horizontal fusion" is TensorRT's and XLA's word. Larger kernels among zeros: "enlarge" in TASO (Jia et al., SOSP 2019).
 """
 
 from __future__ import annotations

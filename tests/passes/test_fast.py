@@ -155,6 +155,29 @@ def test_what_is_fast_enough_stays() -> None:
     assert not found.changed and "is met before this pass" in found.notes[-1]
 
 
+FIRE = """g (float[N,8,9,9] x) => (float[N,14,9,9] y) {
+    a = Conv(x, w1) ra = Relu(a) b = Conv<pads=[1,1,1,1]>(x, w3) rb = Relu(b) y = Concat<axis=1>(ra, rb)
+}"""
+
+
+@pytest.mark.parametrize("budget", ["latency=0.9", "error=0.1"])
+def test_convs_of_one_input_become_one_before_anything_is_lost(budget: str) -> None:
+    before = builders.proto(FIRE, w1=builders.normal(6, 8, 1, 1, seed=1), w3=builders.normal(8, 8, 3, 3, seed=2))
+    x = builders.normal(64, 8, 9, 9)
+    result = compress(before, f"fast:{budget}", data=x)
+    found = of_pass(result)
+    assert [node.op for node in result.model.graph.nodes] == ["Conv", "Relu"]
+    assert found.metrics["fused"] == 1 and found.metrics["latency_kept"] < 0.9
+    assert {d.node: d.action for d in found.decisions} == {"Conv_0": "rewritten", "Conv_2": "rewritten"}
+    np.testing.assert_allclose(builders.run(result.model, x=x)["y"], builders.run(before, x=x)["y"], atol=1e-4)
+
+
+def test_fusing_can_be_switched_off() -> None:
+    before = builders.proto(FIRE, w1=builders.normal(6, 8, 1, 1, seed=1), w3=builders.normal(8, 8, 3, 3, seed=2))
+    with pytest.raises(CompressError, match=r"latency=0.9 cannot be reached"):
+        compress(before, "fast:latency=0.9:fuse=false", data=builders.normal(64, 8, 9, 9))
+
+
 def test_a_limit_that_cannot_be_reached() -> None:
     with pytest.raises(CompressError, match=r"latency=0.01 cannot be reached"):
         compress(network(residual=False), "fast:latency=0.01", data=images())
