@@ -80,8 +80,10 @@ def test_a_limit_of_measured_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(measured_latency, "conv_times", lambda conv, *_: [1e-6 * conv.macs, 1.0])
     monkeypatch.setattr(measured_latency, "kernel_times", lambda *_: [TimedKernel("a", "Conv", 1.0)])
-    found = of_pass(compress(network(), "fast:latency=0.8:clock=measured", data=images(64)))
-    assert found.changed and found.metrics["latency_kept"] <= 0.8
+    for pipeline, said in (("", False), (",quantize", True)):
+        found = of_pass(compress(network(), f"fast:latency=0.8:clock=measured{pipeline}", data=images(64)))
+        assert found.changed and found.metrics["latency_kept"] <= 0.8
+        assert any("times kernels in FP32" in note for note in found.notes) == said
 
 
 def test_where_filters_save_nothing_it_is_depth() -> None:
