@@ -43,7 +43,7 @@ TOO_FEW = f"too few samples to judge a loss by (at least {ENOUGH}): layers stay 
 SAVES_NOTHING = (
     "the network as a whole would take no less time ({1:.3g} ms instead of {0:.3g}): layers stay as they are"
 )
-TIMED_IN_FLOAT = "clock=measured times kernels in FP32, and the pipeline ends in INT8: kernels of INT8 take other shares"
+TIMED_IN_FLOAT = "clock=measured times kernels in FP32, and the pipeline ends in INT8, whose kernels take other shares"
 NOTHING = "no budget and no data to judge losses by: nothing is done"
 NO_BUDGET = f"no budget and no data: layers lose at most {1 - FREE:.0e} of their weights' energy, next to nothing"
 
