@@ -121,7 +121,7 @@ def compress(
     setup.ctx.measurements = measurements
     before = setup.source.stored or stored_size(setup.source)
     repeats = command or python_call(setup.given, setup.spelled, options)
-    judge = JudgeAfterPasses()
+    judge = JudgeAfterPasses(at_once=options.dump_dir is not None)
     records = _run(setup, repeats, judge)
     with progress("report", 1) as advance:
         report = FinishedRun(setup, records, before, repeats, judge.verdict).report()

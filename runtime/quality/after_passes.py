@@ -18,11 +18,15 @@ class JudgeAfterPasses(Instrument):
     A pass that only exact ones follow is judged behind the last of these, once for both: what they leave is what is
     written.
 
+    Args:
+        at_once: each is judged as it ends, as records that are kept on disk have to be whole by then.
+
     Attributes:
         verdict: on the network as it is now, as long as no pass has changed it since it was judged.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: bool = False) -> None:
+        self._at_once = at_once
         self.verdict: Verdict | None = None
         self._judge: Judge | None = None
         self._exact = False
@@ -35,7 +39,7 @@ class JudgeAfterPasses(Instrument):
         if record.result.changed:
             self.verdict = None
             self._waiting = self._waiting if self._exact else record
-        if not ctx.following or not all(entry.exact for entry in ctx.following):
+        if self._at_once or not ctx.following or not all(entry.exact for entry in ctx.following):
             self._judge_waiting(model, ctx)
 
     def failed(self, failure: Failure, model: Model, ctx: Context) -> None:

@@ -10,7 +10,7 @@ from builders import Images, model, normal
 from onnx_compress.compiler.graph.rewriter import Rewriter
 from onnx_compress.compiler.pipeline.base import Pass, PassResult
 from onnx_compress.compiler.pipeline.context import Context
-from onnx_compress.compiler.pipeline.instruments import Failure
+from onnx_compress.compiler.pipeline.instruments import Failure, Instrument
 from onnx_compress.compiler.pipeline.manager import PassManager
 from onnx_compress.runtime.quality import after_passes, verdict
 from onnx_compress.runtime.quality.after_passes import JudgeAfterPasses
@@ -78,6 +78,18 @@ def test_what_only_exact_passes_follow_is_judged_once_behind_them(monkeypatch: p
     records = PassManager(passes, [JudgeAfterPasses()]).run(model(NET, w=weight), Context(data=DATA))
     assert judged == pytest.approx([2.0, 4.004])
     assert [list(record.figures) for record in records] == [["agreement"], ["agreement"], [], []]
+
+
+def test_each_is_judged_as_it_ends_where_that_is_asked_for():
+    judge, subject, ctx = JudgeAfterPasses(at_once=True), model(NET, w=normal(4, 3)), Context(data=DATA)
+    figures = list[dict[str, float]]()
+
+    class Kept(Instrument):
+        def after(self, record, model, ctx):
+            figures.append(dict(record.figures))
+
+    PassManager([Scale(2.0), Exact(1.0)], [judge, Kept()]).run(subject, ctx)
+    assert [list(each) for each in figures] == [["agreement"], []]
 
 
 def test_where_the_last_exact_pass_fails_what_it_was_given_is_judged():
