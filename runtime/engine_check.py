@@ -33,7 +33,7 @@ from .session import comparable_session, model_session
 from .verify import Outputs, first_feeds, named_like, outputs, relative_error
 
 APART, TIMES = 0.1, 2.0
-SAMPLES, FEW = 32, 4
+SAMPLES, FEW = 32, 2
 """How many are compared, where onnxruntime is the target and where a note is all that may come of it."""
 FOUND = (
     "a default session of onnxruntime is {error:.2g} away from the model as it is written, which is {own:.2g} away "

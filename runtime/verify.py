@@ -38,7 +38,7 @@ from .session import Session, model_session
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
 NOISE = 10
 """How many times as far as the last bit of the inputs an exact pass may move the outputs."""
-BATCH, FEWEST, COMPARED = 8, 2, 2**23
+BATCH, FEWEST, COMPARED = 8, 2, 2**22
 CHUNK = 2**20
 """Values that are compared together: outputs may be as large as class maps."""
 NOT_RUN = f"the model did run before this pass: {REPORT}"
@@ -170,11 +170,14 @@ def first_feeds(data: Data, samples: int) -> Iterator[Feeds]:
     """The first `samples` of `data`, in small batches; of large ones as many as `COMPARED` bytes hold, or `FEWEST`."""
     first = next(iter(data.batches(1)))
     size = max(value.nbytes // max(1, len(value)) for value in first.values())
-    wanted, count = min(samples, max(FEWEST, COMPARED // max(1, size))), 0
-    for feeds in data.batches(min(wanted, BATCH)):
+    left = min(samples, max(FEWEST, COMPARED // max(1, size)))
+    for feeds in data.batches(min(left, BATCH)):
+        count = len(next(iter(feeds.values())))
+        if count > left and data.fixed_batch is None:
+            feeds = {name: value[:left] for name, value in feeds.items()}
         yield feeds
-        count += len(next(iter(feeds.values())))
-        if count >= wanted:
+        left -= count
+        if left <= 0:
             return
 
 
