@@ -46,7 +46,7 @@ def judged_fits(moments: Moments, stored: np.ndarray, ridge: float) -> list[Fit]
     """
     if moments.parts is None:
         return _fits(moments, stored, ridge)
-    best, loss = _least([partial(_loss, moments.parts, stored, ridge * factor) for factor in FACTORS])
+    best, loss = least([partial(_loss, moments.parts, stored, ridge * factor) for factor in FACTORS])
     if _loss(moments.parts, stored, None) <= loss:
         return _kept(moments, stored, ridge)
     asked, chosen = _fits(moments, stored, ridge), _fits(moments, stored, ridge * FACTORS[best])
@@ -54,7 +54,7 @@ def judged_fits(moments: Moments, stored: np.ndarray, ridge: float) -> list[Fit]
     return [replace(one, weight=other.weight, residual=other.residual, rhs=None) for one, other in pairs]
 
 
-def _least(losses: Sequence[Callable[[], float]]) -> tuple[int, float]:
+def least(losses: Sequence[Callable[[], float]]) -> tuple[int, float]:
     """The number of the least of losses that fall up to it and rise behind it, and that loss."""
     known = {LIKELY: losses[LIKELY]()}
     best = LIKELY

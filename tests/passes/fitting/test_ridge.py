@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from builders import normal
-from onnx_compress.passes.fitting.ridge import judged_fits
+from onnx_compress.passes.fitting.ridge import FACTORS, judged_fits, least
 from onnx_compress.passes.projection.fit import best_fit
 from onnx_compress.runtime.moments import Moments, MomentSum, joined
 
@@ -67,3 +69,15 @@ def test_parts_join_to_the_whole() -> None:
     for name in ("xx", "yx", "power", "count"):
         np.testing.assert_allclose(getattr(parted, name), getattr(whole, name), rtol=1e-5, atol=1e-6)
     assert parted.parts is not None and [each.count for each in parted.parts] == [30, 30]
+
+
+@pytest.mark.parametrize("best", range(len(FACTORS)))
+def test_the_least_of_losses_is_found_without_those_behind_it(best: int) -> None:
+    asked = list[int]()
+
+    def loss(number: int) -> float:
+        asked.append(number)
+        return abs(number - best) + 0.5
+
+    assert least([partial(loss, number) for number in range(len(FACTORS))]) == (best, 0.5)
+    assert len(asked) == len(set(asked)) and (best < 2 or len(asked) < len(FACTORS))
