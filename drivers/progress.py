@@ -1,4 +1,5 @@
-"""Progress as lines of text: one per stage that took longer than two seconds, and lines in between.
+"""Progress as lines of text: one per stage that took longer than two seconds, and lines in between; the first is due two
+seconds after the program has begun to work.
 
 A stage that goes on has one every two seconds at first, later as often as it has become a tenth longer. Where none goes
 on a line says every two seconds, in runs of hours less often, at what the innermost is.
@@ -88,7 +89,7 @@ class _Lines:
     def __init__(self, write: Callable[[str], object], verbose: bool, clock: Callable[[], float], pulse: float):
         self._write, self._verbose, self._clock, self._pulse = write, verbose, clock, pulse
         self._open: list[_Stage] = []
-        self._said = 0.0
+        self._said = clock()
         self._ended = threading.Event()
 
     def __call__(self, stage: str, total: int) -> AbstractContextManager[Advance]:
@@ -107,7 +108,6 @@ class _Lines:
         self._open.append(stage)
         if len(self._open) > 1:
             return
-        self._said = stage.started
         if self._pulse:
             self._ended = threading.Event()
             threading.Thread(target=self._watch, args=(self._ended,), daemon=True).start()
