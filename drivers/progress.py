@@ -1,5 +1,5 @@
-"""Progress as lines of text: one per stage that took longer than two seconds, and lines in between; the first is due two
-seconds after the program has begun to work.
+"""Progress as lines of text: one per stage that took longer than two seconds, and lines in between; the first is due
+two seconds after the program has begun to work.
 
 A stage that goes on has one every two seconds at first, later as often as it has become a tenth longer. Where none goes
 on a line says every two seconds, in runs of hours less often, at what the innermost is.
