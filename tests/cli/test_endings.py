@@ -37,6 +37,11 @@ sys.exit(app.main(["work"]))
 """
 
 
+def _heeds_interrupts() -> None:
+    """What a shell starts in the background ignores them, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Run:
     """A command that works in a folder, with another for its temporary files."""
 
@@ -46,7 +51,12 @@ class Run:
         places = {"TMPDIR": str(self.temporary), "JOBLIB_TEMP_FOLDER": str(self.temporary)}
         with (folder / "said").open("w") as said:
             self.process = subprocess.Popen(
-                [sys.executable, *map(str, words)], cwd=folder, env={**os.environ, **places}, stdout=said, stderr=said
+                [sys.executable, *map(str, words)],
+                cwd=folder,
+                env={**os.environ, **places},
+                stdout=said,
+                stderr=said,
+                preexec_fn=_heeds_interrupts,
             )
         self.family: set[int] = set()
 
