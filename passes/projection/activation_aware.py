@@ -27,10 +27,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_solve
 
 from .activation_split import PiecewiseLinear, split
-from .fit import Array, Fit
+from .fit import Array, Fit, positive_factor
 from .partition import moments_of
 
 PENALTY = 0.1
@@ -133,7 +133,7 @@ class AlternationTarget:
 
     def __init__(self, fit: Fit, samples: ActivationSamples):
         self._plain, self._samples = moments_of(fit), samples
-        self._factor = cho_factor(fit.metric)
+        self._factor = positive_factor(fit.metric)
         self._base = self._samples.outputs(fit.weight, fit.bias(fit.weight))
         self._centred = self._samples.x - fit.mean_x.astype(np.float32)
         self._wanted = self._samples.activation(self._samples.y + self._samples.shift)

@@ -42,7 +42,7 @@ import numpy as np
 
 from .activation_aware import ActivationSamples
 from .activation_split import PiecewiseLinear, convex_split
-from .fit import Fit
+from .fit import Fit, positive_factor
 
 Axis = Literal["rows", "channels"]
 SAMPLES = 2048
@@ -113,7 +113,7 @@ def rows_for(fit: Fit, samples: ActivationSamples | None) -> ActivationSamples:
 
 def _metric_rows(fit: Fit) -> np.ndarray:
     size, half = len(fit.metric), SAMPLES // 2
-    rows = np.linalg.cholesky(fit.metric).T
+    rows = np.tril(positive_factor(fit.metric, lower=True)[0]).T
     if size > half:
         rows = np.random.default_rng(0).standard_normal((half, size)) @ rows / np.sqrt(size)
     drawn = rows * np.sqrt(size)

@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_solve
 from scipy.linalg.blas import dgemm
 
-from .fit import Array
+from .fit import Array, positive_factor
 
 ROUNDS, CUT = 256, 0.2
 LEAST = 1e-30
@@ -111,7 +111,7 @@ class Dense:
     def __init__(self, reader: Reader):
         size = len(reader.metric)
         self._weight = reader.weight.copy()
-        self._inverse: Array = np.asfortranarray(cho_solve(cho_factor(reader.metric), np.eye(size)))
+        self._inverse: Array = np.asfortranarray(cho_solve(positive_factor(reader.metric), np.eye(size)))
         self._units = len(reader.columns)
         self._owned = _by_size(reader.columns)
         self._scale = 1 / max(reader.signal, LEAST)

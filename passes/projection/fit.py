@@ -112,7 +112,7 @@ def ridged(
 
     The covariance C becomes M in place: they may be large. l = ridge * mean diagonal of the covariance C, but above the
     rounding errors of float32 second moments. Where inputs have a large mean and vary little these grow with d, so l is
-    raised until M is positive definite; from `SAFE` times their mean on it is.
+    raised until M is positive definite; from `SAFE` times their mean on it mostly is (else: `positive_factor`).
     """
     traces = np.trace(moments[:-1, :-1]), np.trace(covariance)
     pull = float(least_pull(ridge, *traces, len(covariance)))
@@ -133,6 +133,17 @@ def least_pull(ridge: float, moments: Array, covariances: Array, inputs: int) ->
     if not np.isfinite(covariances).all():
         raise FloatingPointError("the squares of what the layer reads overflow")
     return np.maximum(np.maximum(ridge * covariances, ROUNDING * moments), TINY) / inputs
+
+
+def positive_factor(metric: Array, lower: bool = False) -> Factor:
+    """scipy's Cholesky factor of a metric M (d, d), or of M + l I, with a small l where it is needed: rounding errors
+    in a direction of a large mean can be greater than the least variance (`ridged`)."""
+    pull = 0.0
+    while True:
+        try:
+            return cho_factor(metric + pull * np.eye(len(metric)) if pull else metric, lower=lower)
+        except LinAlgError:
+            pull = max(10 * pull, ROUNDING * float(np.trace(metric)) / len(metric))
 
 
 def _solve(factor: Factor, cross: Array) -> Array:

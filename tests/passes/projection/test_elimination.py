@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -82,3 +84,13 @@ def test_it_may_end_once_enough_is_lost() -> None:
     part = eliminate([reader(4)], np.ones(5), until=whole.losses[2])
     np.testing.assert_array_equal(part.order, whole.order[:3])
     np.testing.assert_array_equal(part.losses, whole.losses[:4])
+
+
+def test_a_metric_that_rounding_has_left_indefinite() -> None:
+    """A large mean in one direction, and less variance in another than the rounding errors of that mean."""
+    whole = reader(5)
+    mean = np.array([1.0] * 9 + [0.0])
+    metric = 1e3 * np.outer(mean, mean) + np.diag([1.0] * 9 + [-1e-3])
+    assert np.linalg.eigvalsh(metric)[0] < 0
+    found = eliminate([replace(whole, metric=metric)], np.ones(5))
+    assert np.isfinite(found.losses).all() and sorted(found.order) == [0, 1, 2, 3, 4]
