@@ -174,6 +174,8 @@ def first_samples(data: Data, size: int, samples: int, whole: bool = False) -> I
             return
         yield {name: array[:count] for name, array in feeds.items()}
         left -= count
+        if not left:
+            return
 
 
 def fixed_batch(graph: gs.Graph) -> int | None:

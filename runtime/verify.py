@@ -32,6 +32,7 @@ from ..compiler.pipeline.base import Pass, PassRecord
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.data import Data, Feeds
 from ..compiler.pipeline.instruments import Failure, Instrument
+from .calibration import first_samples
 from .memory import installed
 from .session import Session, model_session
 
@@ -170,15 +171,8 @@ def first_feeds(data: Data, samples: int) -> Iterator[Feeds]:
     """The first `samples` of `data`, in small batches; of large ones as many as `COMPARED` bytes hold, or `FEWEST`."""
     first = next(iter(data.batches(1)))
     size = max(value.nbytes // max(1, len(value)) for value in first.values())
-    left = min(samples, max(FEWEST, COMPARED // max(1, size)))
-    for feeds in data.batches(min(left, BATCH)):
-        count = len(next(iter(feeds.values())))
-        if count > left and data.fixed_batch is None:
-            feeds = {name: value[:left] for name, value in feeds.items()}
-        yield feeds
-        left -= count
-        if left <= 0:
-            return
+    wanted, whole = min(samples, max(FEWEST, COMPARED // max(1, size))), data.fixed_batch or 1
+    return first_samples(data, min(wanted, BATCH), -(-wanted // whole) * whole)
 
 
 def outputs(session: Session, batches: Iterable[Feeds]) -> Outputs:
