@@ -134,13 +134,14 @@ def compress(
 def _run(setup: Setup, command: str, judge: JudgeAfterPasses) -> list[PassRecord]:
     passes, options, ctx = setup.pipeline(), setup.options, setup.ctx
     folder = None if options.dump_dir is None else Path(options.dump_dir)
+    verify = Verify()
     instruments: list[Instrument] = [
         Baseline(setup.prepared),
         Timing(),
-        Verify(),
+        verify,
         TimeAfterPasses(),
         judge,
-        EngineCheck(len(passes)),
+        EngineCheck(len(passes), verify),
     ]
     if options.legalize:
         instruments.append(Lint(len(passes)))

@@ -21,9 +21,8 @@ from ..passes.quantize import Quantize
 from ..runtime.quality.comparison import Judged
 from ..runtime.quality.judge import judge_of_run
 from ..runtime.quality.one_sided import SHARE
-from ..runtime.quality.verdict import Verdict
+from ..runtime.quality.verdict import Verdict, seen_samples
 from ..runtime.shapes import network_shapes
-from ..runtime.subsets import evenly
 
 DESTROYED = 0.5
 ROUNDING = 1e-9
@@ -41,7 +40,7 @@ def quality_report(
         return None
     with ctx.progress("compare", 1) as advance:
         judged, accuracy = verdict.judged, verdict.accuracy
-        fitted = None if judged.samples is None else _on_fitted(original, compressed, ctx, judged)
+        fitted = None if judged.samples is None else _on_fitted(original, compressed, ctx, verdict)
         advance()
     return QualityReport(
         metric=judged.metric,
@@ -59,16 +58,19 @@ def quality_report(
     )
 
 
-def _on_fitted(original: gs.Graph, compressed: gs.Graph, ctx: Context, held_out: Judged) -> float | None:
-    """The figure with the loss on as many samples that fits have seen: the original is not as good on all samples.
-    None where there are no others."""
-    if ctx.judging is None or ctx.data is None:
+def _on_fitted(original: gs.Graph, compressed: gs.Graph, ctx: Context, verdict: Verdict) -> float | None:
+    """The figure with the loss on samples that fits have seen: the original is not as good on all samples. None where
+    there are no others."""
+    found, held_out = verdict.fitted or _judged_on_fitted(original, compressed, ctx), verdict.judged
+    if found is None:
         return None
-    judge = judge_of_run(original, ctx, evenly(ctx.data, ctx.judging.samples))
-    if judge is None:
-        return None
-    found = judge.judge(compressed)
     return found.value if held_out.original is None else held_out.original - found.loss
+
+
+def _judged_on_fitted(original: gs.Graph, compressed: gs.Graph, ctx: Context) -> Judged | None:
+    seen = seen_samples(ctx)
+    judge = None if seen is None else judge_of_run(original, ctx, seen)
+    return None if judge is None else judge.judge(compressed)
 
 
 def warnings(quality: QualityReport, original: gs.Graph, ctx: Context) -> Iterator[str]:

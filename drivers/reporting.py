@@ -79,7 +79,7 @@ class FinishedRun:
         cached = CALIBRATION in ctx.state.sidecars
         before, after = self._costed(original, in_int8=False), self._costed(graph, in_int8=cached)
         verdict = self.verdict or verdict_of_run(original, graph, ctx, ctx.judging or ctx.data)
-        quality = quality_report(original, graph, ctx, verdict)
+        quality, stored = quality_report(original, graph, ctx, verdict), stored_size(model)
         passes, asked = self.setup.passes, self._asked()
         return Report(
             schema=SCHEMA,
@@ -95,7 +95,7 @@ class FinishedRun:
             options=ctx.options.plain(),
             data=None if data is None else _data_report(data),
             before=self._size(before, self.before),
-            after=self._size(after, stored_size(model)),
+            after=self._size(after, stored),
             times=list(time_steps(original, ctx, passes, asked, before.latency, after.latency)),
             quality=quality,
             layers=list(layer_reports(before, after, ctx.origins)),
@@ -110,7 +110,7 @@ class FinishedRun:
             notes=[
                 *self.setup.notes,
                 *self._events(),
-                *self._outgrown(),
+                *self._outgrown(stored),
                 *self._absent(original),
                 *([self._without_data(before)] if data is None else data.notes),
                 *not_counted(before, after),
@@ -124,9 +124,9 @@ class FinishedRun:
             return WITHOUT_DATA.format("")
         return WITHOUT_DATA.format(f" (by estimate {faster.ms:.3g} ms instead of {before.latency.ms:.3g}, at best)")
 
-    def _outgrown(self) -> list[str]:
+    def _outgrown(self, stored: int) -> list[str]:
         """Budgets of bytes that a pass has kept and the file does not, as passes behind it have added to it."""
-        share = stored_size(self.setup.source) / self.before
+        share = stored / self.before
         limits = [(entry.name, entry.bytes) for entry in self.setup.passes if isinstance(entry, BudgetedPass)]
         return [OUTGROWN.format(limit, name, share) for name, limit in limits if limit is not None and share > limit]
 

@@ -2,7 +2,7 @@
 files of the others.
 
 The verifier runs models as they are written; a default session fuses Q/DQ pairs into INT8 kernels, which round and add
-in their own way. Both run here on the first calibration samples:
+in their own way. Here one runs on the samples of the verifier:
 
     engine_error = ||w - e|| / ||w||        w: outputs as written, e: those of a default session; the largest of all
 
@@ -17,8 +17,7 @@ For an output that cannot be compared (what a NonMaxSuppression selects) stands 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -27,36 +26,17 @@ from ..compiler.graph.comparable import comparable_tensors
 from ..compiler.graph.io import Model
 from ..compiler.pipeline.base import PassRecord
 from ..compiler.pipeline.context import Context
-from ..compiler.pipeline.data import Feeds
 from ..compiler.pipeline.instruments import Instrument
 from .session import comparable_session, model_session
-from .verify import Outputs, first_feeds, named_like, outputs, relative_error
+from .verify import Outputs, Verify, named_like, outputs, relative_error
 
 APART, TIMES = 0.1, 2.0
-SAMPLES, FEW = 32, 2
-"""How many are compared, where onnxruntime is the target and where a note is all that may come of it."""
 FOUND = (
     "a default session of onnxruntime is {error:.2g} away from the model as it is written, which is {own:.2g} away "
     "from the original"
 )
 FIX = "set session.disable_quant_qdq=1 in the session's options, or leave its layers in float (--exclude)"
 NOTE = "onnxruntime does not show what TensorRT will compute here, unless session.disable_quant_qdq=1 is set: {found}"
-
-
-@dataclass(frozen=True)
-class Output:
-    """Of one output: how far the default session (`error`) and the original (`own`) are from the model as written."""
-
-    name: str
-    error: float
-    own: float
-
-    @property
-    def is_fault(self) -> bool:
-        return not self.error <= max(APART, TIMES * self.own)
-
-    def __str__(self) -> str:
-        return FOUND.format(error=self.error, own=self.own)
 
 
 class EngineCheck(Instrument):
@@ -66,51 +46,48 @@ class EngineCheck(Instrument):
         CompressError: it does not, and is what the target runs.
     """
 
-    def __init__(self, last: int):
+    def __init__(self, last: int, verify: Verify):
         self._last = last
+        self._verify = verify
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
-        data, original, is_target = ctx.data, ctx.original, ctx.target.tensorrt is None
-        if record.position != self._last or data is None or original is None or not (is_target or _has_pairs(model)):
-            return
-        feeds = list(first_feeds(data, SAMPLES if is_target else FEW))
-        try:
-            written = _outputs(model, feeds, fused=False)
-        except CompressError:  # the verifier has noted what onnxruntime cannot run
+        written, is_target = self._verify.outputs, ctx.target.tensorrt is None
+        if record.position != self._last or ctx.data is None or written is None or not (is_target or _has_pairs(model)):
             return
         try:
-            before = named_like(written, outputs(comparable_session(original), feeds))
-            found = _compared(written, _outputs(model, feeds, fused=True), before)
+            errors = self._errors(written, model, ctx)
             if is_target:
-                record.figures["engine_error"] = max((each.error for each in found), default=0.0)
-            _refuse_faults(found)
+                record.figures["engine_error"] = max(errors.values(), default=0.0)
+            self._refuse_faults(errors, written, model, ctx)
         except CompressError as error:
             if is_target:
                 raise
             record.result.notes.append(NOTE.format(found=error.what))
 
+    def _errors(self, written: Outputs, model: Model, ctx: Context) -> dict[str, float]:
+        """By output."""
+        session = model_session(model, comparable_tensors(model.graph), fused=True)
+        return _apart(written, outputs(session, self._verify.feeds(model.graph, ctx)))
 
-def _refuse_faults(found: Iterable[Output]) -> None:
-    for each in found:
-        if each.is_fault:
-            raise Unavailable(str(each), f"output '{each.name}'", FIX)
+    def _refuse_faults(self, errors: Mapping[str, float], written: Outputs, model: Model, ctx: Context) -> None:
+        suspects = {name: error for name, error in errors.items() if not error <= APART}
+        if not suspects or ctx.original is None:
+            return
+        own = _apart(written, outputs(comparable_session(ctx.original), self._verify.feeds(model.graph, ctx)))
+        for name, error in suspects.items():
+            if not error <= TIMES * own[name]:
+                raise Unavailable(FOUND.format(error=error, own=own[name]), f"output '{name}'", FIX)
 
 
 def _has_pairs(model: Model) -> bool:
     return any(node.op == "DequantizeLinear" for node in model.graph.nodes)
 
 
-def _outputs(model: Model, feeds: Sequence[Feeds], fused: bool) -> Outputs:
-    session = model_session(model, comparable_tensors(model.graph), optimized=fused, fused=fused)
-    return outputs(session, feeds)
+def _apart(written: Outputs, other: Outputs) -> dict[str, float]:
+    """How far each of the other outputs is from that as written; 0 where they are not of one shape."""
+    found = named_like(written, other)
+    return {name: _distance(value, found.get(name, value)) for name, value in written.items()}
 
 
-def _compared(written: Outputs, default: Outputs, original: Outputs) -> list[Output]:
-    return [
-        Output(name, _apart(value, default[name]), _apart(original.get(name, value), value))
-        for name, value in written.items()
-    ]
-
-
-def _apart(wanted: np.ndarray, found: np.ndarray) -> float:
+def _distance(wanted: np.ndarray, found: np.ndarray) -> float:
     return relative_error(wanted, found) if wanted.shape == found.shape else 0.0

@@ -34,14 +34,13 @@ from ..compiler.pipeline.data import Data, Feeds
 from ..compiler.pipeline.instruments import Failure, Instrument
 from .calibration import first_samples
 from .memory import installed
+from .quality.distances import in_pieces
 from .session import Session, model_session
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
 NOISE = 10
 """How many times as far as the last bit of the inputs an exact pass may move the outputs."""
 BATCH, FEWEST, COMPARED = 8, 2, 2**22
-CHUNK = 2**20
-"""Values that are compared together: outputs may be as large as class maps."""
 NOT_RUN = f"the model did run before this pass: {REPORT}"
 DRAWN = 8
 """Bytes of a random number."""
@@ -53,16 +52,19 @@ class Verify(Instrument):
 
     Args:
         samples: how many calibration samples to compare on, fewer where they are large (`first_feeds`).
+
+    Attributes:
+        outputs: what the model as it is now is judged by, of these samples joined; None where it is not known.
     """
 
     def __init__(self, samples: int = 32):
+        self.outputs: Outputs | None = None
         self._samples = samples
         self._check = check_graph
         self._started = False
         self._runs = True
         self._exact = False
         self._before: Model | None = None
-        self._outputs: Outputs | None = None
         self._notes: list[str] = []
 
     def before(self, position: int, entry: Pass, model: Model, ctx: Context) -> None:
@@ -71,7 +73,7 @@ class Verify(Instrument):
             self._check_original(model, ctx)
         self._exact = entry.exact
         compared = self._runs and (entry.exact or ctx.data is not None)
-        known = compared and self._outputs is None and ctx.before is not None
+        known = compared and self.outputs is None and ctx.before is not None
         self._before = replace(model, graph=ctx.before) if known else None
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
@@ -86,14 +88,14 @@ class Verify(Instrument):
         self._notes.clear()
         if not changed:
             return
-        self._outputs = None
+        self.outputs = None
         if before is None or (not self._exact and ctx.data is None):
             return
         try:
-            self._outputs = named_like(before, self._run(model, ctx))
+            self.outputs = named_like(before, self._run(model, ctx))
         except CompressError as error:
             raise error if isinstance(error, Unavailable) else Fault(error.what, where, NOT_RUN) from error
-        record.figures.update(compare(before, self._outputs))
+        record.figures.update(compare(before, self.outputs))
         error, limit = record.figures["relative_error"], tolerance(model.graph)
         if not self._exact or error <= limit:
             return
@@ -109,7 +111,7 @@ class Verify(Instrument):
 
     def failed(self, failure: Failure, model: Model, ctx: Context) -> None:
         """The next pass starts from the model before this one, which is run again."""
-        self._outputs = None
+        self.outputs = None
 
     def _check_original(self, model: Model, ctx: Context) -> None:
         try:
@@ -131,8 +133,8 @@ class Verify(Instrument):
 
     def _outputs_before(self, ctx: Context) -> Outputs | None:
         """Those of the model before the pass, which runs now if it has not yet; None where it cannot, or need not."""
-        if self._outputs is not None or self._before is None:
-            return self._outputs
+        if self.outputs is not None or self._before is None:
+            return self.outputs
         try:
             return self._run(self._before, ctx)
         except CompressError as error:
@@ -142,12 +144,13 @@ class Verify(Instrument):
 
     def _run(self, model: Model, ctx: Context) -> Outputs:
         """What the model is judged by, samples joined."""
-        return outputs(self._session(model, ctx), self._feeds(model.graph, ctx))
+        return outputs(self._session(model, ctx), self.feeds(model.graph, ctx))
 
     def _session(self, model: Model, ctx: Context) -> Session:
         return model_session(model, comparable_tensors(model.graph), optimized=ctx.data is not None)
 
-    def _feeds(self, graph: gs.Graph, ctx: Context) -> Iterator[Feeds]:
+    def feeds(self, graph: gs.Graph, ctx: Context) -> Iterator[Feeds]:
+        """What models are compared on."""
         if ctx.data is None:
             return iter((random_feeds(graph, ctx.rng()),))
         return first_feeds(ctx.data, self._samples)
@@ -155,8 +158,8 @@ class Verify(Instrument):
     def _noise(self, model: Model, ctx: Context) -> float:
         """How far the outputs are from those of inputs with another last bit, and of random operators that draw on."""
         session = self._session(model, ctx)
-        first = outputs(session, self._feeds(model.graph, ctx))
-        return compare(first, outputs(session, map(nudged, self._feeds(model.graph, ctx))))["relative_error"]
+        first = outputs(session, self.feeds(model.graph, ctx))
+        return compare(first, outputs(session, map(nudged, self.feeds(model.graph, ctx))))["relative_error"]
 
 
 def nudged(feeds: Feeds) -> Feeds:
@@ -202,8 +205,7 @@ def relative_error(before: np.ndarray, after: np.ndarray | None) -> float:
     if before.dtype.kind not in "fiub":
         return 0.0 if np.array_equal(before, after) else float("inf")
     distance = norm = 0.0
-    for start in range(0, before.size, CHUNK):
-        a, b = (x.reshape(-1)[start : start + CHUNK].astype(np.float64) for x in (before, after))
+    for a, b in in_pieces(before, after):
         differ = ~((a == b) | (np.isnan(a) & np.isnan(b)))
         finite = np.isfinite(a)
         distance += float(np.square(a[differ] - b[differ]).sum())

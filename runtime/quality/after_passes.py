@@ -9,7 +9,7 @@ from ...compiler.pipeline.base import Pass, PassRecord
 from ...compiler.pipeline.context import Context
 from ...compiler.pipeline.instruments import Failure, Instrument
 from .judge import Judge, SampleJudge, judge_of_run
-from .verdict import Verdict, verdict_by
+from .verdict import Verdict, seen_samples, verdict_by
 
 
 class JudgeAfterPasses(Instrument):
@@ -22,7 +22,8 @@ class JudgeAfterPasses(Instrument):
         at_once: each is judged as it ends, as records that are kept on disk have to be whole by then.
 
     Attributes:
-        verdict: on the network as it is now, as long as no pass has changed it since it was judged.
+        verdict: on the network as it is now, as long as no pass has changed it since it was judged; behind the last
+            pass also on samples that fits have seen.
     """
 
     def __init__(self, at_once: bool = False) -> None:
@@ -58,7 +59,8 @@ class JudgeAfterPasses(Instrument):
             if self._judge is None:
                 return
             if isinstance(self._judge, SampleJudge):
-                self.verdict = verdict_by(self._judge, ctx.original, model.graph)
+                seen = None if ctx.following else seen_samples(ctx)
+                self.verdict = verdict_by(self._judge, ctx.original, model.graph, seen)
             found = self._judge.judge(model.graph) if self.verdict is None else self.verdict.judged
         except CompressError as error:
             if ctx.metric is not None:

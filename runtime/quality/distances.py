@@ -13,6 +13,7 @@ channels move, the lower quartile.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import sqrt
 
 import numpy as np
@@ -22,6 +23,8 @@ from .comparison import Judged, deviation_of
 from .outputs import Outputs, channel_axes, log_scores
 
 FLOOR, QUIETER = 0.1, 0.25
+PIECE = 2**16
+"""Values that are compared together: outputs may be as large as class maps, a processor's cache is not."""
 TINY = 1e-30
 
 
@@ -57,14 +60,21 @@ class RelativeError:
 
     def add(self, reference: Outputs, other: Outputs) -> None:
         for name, value in reference.items():
-            a, b = (side.astype(np.float64) for side in (value, other[name]))
-            self._distance += float(np.square(a - b).sum())
-            self._energy += float(np.square(a).sum())
+            for a, b in in_pieces(value, other[name]):
+                self._distance += float(np.square(a - b).sum())
+                self._energy += float(np.square(a).sum())
 
     def result(self) -> Judged:
         nothing = 0.0 if self._distance == 0 else float("inf")
         value = sqrt(self._distance / self._energy) if self._energy else nothing
         return Judged(self.metric, value, value)
+
+
+def in_pieces(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Arrays of one size, a piece of each at a time: float64, flat."""
+    flat = [array.reshape(-1) for array in arrays]
+    for start in range(0, flat[0].size, PIECE):
+        yield tuple(array[start : start + PIECE].astype(np.float64) for array in flat)
 
 
 class Divergence:

@@ -11,7 +11,7 @@ tensors where two of them can be compared (`graph.comparable`), paired by positi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Protocol
@@ -115,7 +115,6 @@ class SampleJudge:
     original: Session
     data: Data
     metric: str
-    comparison: Callable[[], Comparison]
     labels: np.ndarray | None = None
     progress: Progress = silent
 
@@ -131,22 +130,31 @@ class SampleJudge:
             if labels is None:
                 what = "there are no labels" if data.labels is None else "no row of class scores per sample"
                 raise CompressError(f"accuracy cannot be measured: {what}", "metric", "give --labels, or use error")
-            return SampleJudge(session, data, metric, lambda: Accuracy(labels), labels)
+            return SampleJudge(session, data, metric, labels)
         comparison = OF_KIND[kind] if metric == AUTO else BY_NAME[metric]
         if comparison not in (OF_KIND[kind], NormalisedError):
             what = f"{metric} cannot be measured: the outputs are no {'row' if metric == 'agreement' else 'map'}"
             raise CompressError(f"{what} of class scores", "metric", f"use {OF_KIND[kind].metric}, or macs=")
-        return SampleJudge(session, data, comparison.metric, comparison, labels)
+        return SampleJudge(session, data, comparison.metric, labels)
 
     @property
     def samples(self) -> int:
         return self.data.samples
 
+    def on(self, data: Data) -> SampleJudge:
+        """By the same metric on other samples of the data."""
+        return replace(self, data=data, labels=None if self.labels is None else data.labels)
+
     def judge(self, network: gs.Graph | Session, *beside: Comparison) -> Judged:
         """How good a network with the same outputs is; the comparisons `beside` see the same outputs."""
         other = network if isinstance(network, Session) else comparable_session(network)
-        found = compared(self.original, other, self.data, self.comparison(), *beside, progress=self.progress)[0]
+        found = compared(self.original, other, self.data, self._comparison(), *beside, progress=self.progress)[0]
         return _of_samples(found, self.data.samples)
+
+    def _comparison(self) -> Comparison:
+        if self.labels is not None and self.metric == Accuracy.metric:
+            return Accuracy(self.labels)
+        return BY_NAME[self.metric]()
 
 
 def _of_samples(judged: Judged, samples: int) -> Judged:

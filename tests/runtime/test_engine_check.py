@@ -11,6 +11,8 @@ from onnx_compress.compiler.pipeline.base import PassRecord, PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.runtime.engine_check import EngineCheck
+from onnx_compress.runtime.session import model_session
+from onnx_compress.runtime.verify import Verify, outputs
 
 IMAGES = Images(normal(8, 4, 8, 8))
 FLOAT = "g (float[N,4,8,8] x) => (float[N,4,8,8] y) { y = Conv(x, w, b) }"
@@ -38,7 +40,10 @@ def checked(subject: Model, target: str = "ort", data: Images | None = IMAGES) -
     original = model(FLOAT, w=tensors["w"].values.astype(np.float32) * scale, b=BIAS)
     ctx = Context(RunOptions(target=target), data=data, original=original.graph)
     record = PassRecord(2, "legalize", "legalize", PassResult())
-    EngineCheck(2).after(record, subject, ctx)
+    verify = Verify()
+    if data is not None:
+        verify.outputs = outputs(model_session(subject), verify.feeds(subject.graph, ctx))
+    EngineCheck(2, verify).after(record, subject, ctx)
     return record
 
 

@@ -12,9 +12,11 @@ from onnx_compress.compiler.pipeline.base import Pass, PassResult
 from onnx_compress.compiler.pipeline.context import Context
 from onnx_compress.compiler.pipeline.instruments import Failure, Instrument
 from onnx_compress.compiler.pipeline.manager import PassManager
+from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.runtime.quality import after_passes, verdict
 from onnx_compress.runtime.quality.after_passes import JudgeAfterPasses
 from onnx_compress.runtime.quality.verdict import verdict_of_run
+from onnx_compress.runtime.subsets import evenly
 
 NET = "g (float[N,4] x) => (float[N,3] y) { y = MatMul(x, w) }"
 DATA = Images(normal(50, 4))
@@ -69,9 +71,9 @@ def test_it_is_that_of_the_finished_network(passes: list[Pass], known: bool):
 def test_what_only_exact_passes_follow_is_judged_once_behind_them(monkeypatch: pytest.MonkeyPatch):
     weight, judged = normal(4, 3), list[float]()
 
-    def verdict_by(judge, original, graph):
+    def verdict_by(judge, original, graph, *others):
         judged.append(float((graph.nodes[0].inputs[1].values / weight).mean()))
-        return verdict.verdict_by(judge, original, graph)
+        return verdict.verdict_by(judge, original, graph, *others)
 
     monkeypatch.setattr(after_passes, "verdict_by", verdict_by)
     passes = [Scale(2.0), Scale(2.0), Exact(1.001), Exact(1.0)]
@@ -104,3 +106,13 @@ def test_a_network_that_was_put_back_has_none():
     PassManager([Scale(2.0)], [judge]).run(subject, ctx)
     judge.failed(Failure(1, [Scale(3.0)], ValueError()), subject, ctx)
     assert judge.verdict is None
+
+
+def test_behind_the_last_pass_it_tells_of_samples_that_fits_have_seen_too():
+    data, held_out = Images(normal(50, 4, seed=1)), Images(normal(20, 4, seed=2))
+    ctx = Context(RunOptions(metric="error"), data=data, judging=held_out)
+    judge, subject = JudgeAfterPasses(), model(NET, w=normal(4, 3))
+    PassManager([Scale(0.8), Scale(0.9)], [judge]).run(subject, ctx)
+    seen = verdict_of_run(ctx.original, subject.graph, ctx, evenly(data, 20))
+    assert judge.verdict.judged == verdict_of_run(ctx.original, subject.graph, ctx, held_out).judged
+    assert judge.verdict.fitted == seen.judged != judge.verdict.judged
