@@ -11,17 +11,19 @@ from ..compiler.costs.latency import Latency
 from ..compiler.costs.network_cost import Cost
 from ..compiler.costs.workload import total
 from ..compiler.graph.convs import find_convs
+from ..compiler.graph.shapes import Shapes
 from ..compiler.report import CostReport, LayerReport
 
 
 @dataclass(frozen=True, eq=False)
 class Costed:
-    """A graph, what each of its Convs costs, by name, and its latency, where the target has a model of it.
+    """A graph, its shapes, what each of its Convs costs, by name, and its latency, where the target has a model of it.
 
     `unknown`: the shape for want of which not all is counted; `batch`: of its first input.
     """
 
     graph: gs.Graph
+    shapes: Shapes
     convs: Mapping[str, Cost]
     latency: Latency | None
     unknown: str = ""

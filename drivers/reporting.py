@@ -96,7 +96,7 @@ class FinishedRun:
             data=None if data is None else _data_report(data),
             before=self._size(before, self.before),
             after=self._size(after, stored),
-            times=list(time_steps(original, ctx, passes, asked, before.latency, after.latency)),
+            times=list(time_steps(before, after, ctx, passes, asked)),
             quality=quality,
             layers=list(layer_reports(before, after, ctx.origins)),
             passes=[pass_report(record, ctx.origins) for record in self.records],
@@ -178,7 +178,7 @@ class FinishedRun:
         except UnknownShape as error:
             unknown = error.what
         batch = next((shapes[tensor.name][0] for tensor in graph.inputs if shapes.get(tensor.name)), 1)
-        return Costed(graph, dict(conv_costs(graph, shapes)), latency, unknown, batch)
+        return Costed(graph, shapes, dict(conv_costs(graph, shapes)), latency, unknown, batch)
 
     def _size(self, costed: Costed, stored: int) -> SizeReport:
         found, latency = costed.latency, None

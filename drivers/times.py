@@ -20,6 +20,7 @@ from ..compiler.report.sizes import ESTIMATED
 from ..passes.budgets.budgeted_pass import BudgetedPass
 from ..passes.budgets.file_size import network_ms
 from ..runtime.time_after_passes import estimated_ms, without_exact
+from .layer_costs import Costed
 
 SAME = 5e-3
 """A step that changes the time by less is none."""
@@ -28,27 +29,23 @@ KEPT = 1e-3
 
 
 def time_steps(
-    original: gs.Graph,
-    ctx: Context,
-    passes: Sequence[Pass],
-    records: Sequence[PassRecord],
-    before: Latency | None,
-    after: Latency | None,
+    before: Costed, after: Costed, ctx: Context, passes: Sequence[Pass], records: Sequence[PassRecord]
 ) -> Iterator[TimeReport]:
     """What the network took as it came in, as the pipeline ends, and after each of its passes; nothing where it is not
     known.
 
     Args:
+        before: the network that came in.
+        after: the one that is written.
         records: those of `passes`.
-        before, after: of the network that came in, and of the one that is written.
     """
-    if before is None or after is None:
+    if before.latency is None or after.latency is None:
         return
-    in_int8 = estimated_ms(original, without_exact(replace(ctx, following=passes)))
-    found = [(_came_in(before), before.ms), ("in INT8", in_int8)]
+    in_int8 = estimated_ms(before.graph, without_exact(replace(ctx, following=passes)), before.shapes)
+    found = [(_came_in(before.latency), before.latency.ms), ("in INT8", in_int8)]
     found += [(_done(record), record.figures.get(ESTIMATED)) for record in records]
     last = 0.0
-    for step, ms in [*found, ("as it is written", after.ms)]:
+    for step, ms in [*found, ("as it is written", after.latency.ms)]:
         if ms is not None and abs(ms - last) > SAME * last:
             yield TimeReport(step=step, ms=ms)
             last = ms

@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from ..compiler.costs.unknown import UnknownShape
 from ..compiler.graph.io import Model
+from ..compiler.graph.shapes import Shapes
 from ..compiler.graph.storage.operators import declared
 from ..compiler.pipeline.base import PassRecord
 from ..compiler.pipeline.context import Context
@@ -27,13 +28,17 @@ class TimeAfterPasses(Instrument):
             record.figures[ESTIMATED] = ms
 
 
-def estimated_ms(graph: gs.Graph, ctx: Context) -> float | None:
+def estimated_ms(graph: gs.Graph, ctx: Context, shapes: Shapes | None = None) -> float | None:
     """Of `graph` as the passes behind the running one leave it; None where the target has no model, or a shape is not
-    known, and for operators of the project's own, which nobody has timed."""
+    known, and for operators of the project's own, which nobody has timed.
+
+    Args:
+        shapes: `network_shapes`, where they have been found already.
+    """
     model = ending_model(ctx)
     if model is not None and not declared(graph):
         with suppress(UnknownShape):
-            return model.graph(graph, network_shapes(graph, ctx))
+            return model.graph(graph, network_shapes(graph, ctx) if shapes is None else shapes)
     return None
 
 

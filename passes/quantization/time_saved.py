@@ -69,7 +69,9 @@ def _estimated(quantizer: Quantizer, names: Set[str], shapes: Shapes) -> TimeSav
     ctx, quantized = quantizer.ctx, quantizer.written(names)
     made = [f"{moved}{pair}" for moved in ("", SUFFIX) for pair in ("", ".q", ".dq")]
     pairs = {f"{name}{suffix}": shape for name, shape in shapes.items() for suffix in made}
-    known = {**pairs, **network_shapes(quantized, ctx), **shapes}
+    known = {**pairs, **shapes}
+    if any(tensor.name not in known for node in quantized.nodes for tensor in node.outputs):
+        known = {**pairs, **network_shapes(quantized, ctx), **shapes}
 
     def latency(graph: gs.Graph, precision: PrecisionRequest = "auto") -> Latency:
         return estimate(graph, known, ctx.target, ctx.options.power_mode, precision)

@@ -42,19 +42,19 @@ def test_the_environment_is_known(key: str):
 
 
 def test_a_conv_of_which_nothing_is_left_costs_nothing():
-    gone = Costed(builders.model("g (float[1,3] x) => (float[1,3] y) { y = Relu(x) }").graph, {}, None)
+    gone = Costed(builders.model("g (float[1,3] x) => (float[1,3] y) { y = Relu(x) }").graph, {}, {}, None)
     whole = builders.model(
         "g (float[1,3,8,8] x) => (float[1,4,8,8] y) { y = Conv(x, w) }", w=builders.normal(4, 3, 1, 1)
     )
     whole.graph.nodes[0].name = "conv"
-    (layer,) = layer_reports(Costed(whole.graph, {"conv": Cost(768, 12)}, None), gone, {})
+    (layer,) = layer_reports(Costed(whole.graph, {}, {"conv": Cost(768, 12)}, None), gone, {})
     assert layer["weight"] == [4, 3, 1, 1] and layer["before"] == {"macs": 768, "params": 12, "ms": None}
     assert layer["after"] == {"macs": 0, "params": 0, "ms": None}
 
 
 def test_what_stands_for_a_conv_is_summed():
     graph = builders.model("g (float[1,3] x) => (float[1,3] y) { y = Relu(x) }").graph
-    costs = Costed(graph, {"a.one": Cost(1, 2), "b": Cost(10, 20), "a.two": Cost(3, 4)}, None)
+    costs = Costed(graph, {}, {"a.one": Cost(1, 2), "b": Cost(10, 20), "a.two": Cost(3, 4)}, None)
     assert costs.of({"a.one": "a", "a.two": "a"}) == {
         "a": {"macs": 4, "params": 6, "ms": None},
         "b": {"macs": 10, "params": 20, "ms": None},

@@ -14,6 +14,7 @@ from onnx_compress.compiler.report.page import to_html
 from onnx_compress.compiler.report.sizes import chain
 from onnx_compress.drivers import times
 from onnx_compress.drivers.compress import Compressed
+from onnx_compress.drivers.layer_costs import Costed
 from rich.console import Console
 
 NETWORK = """g (float[N,32,H,W] x) => (float[N,10] y) {
@@ -122,4 +123,5 @@ def test_a_batch_pays_for_kernels_once() -> None:
 
 def test_steps_of_nothing_are_left_out() -> None:
     graph = builders.model("g (float[1] x) => (float[1] y) { y = Relu(x) }").graph
-    assert list(times.time_steps(graph, Context(), [], [], None, Latency((), 0.1))) == []
+    unknown, known = (Costed(graph, {}, {}, latency) for latency in (None, Latency((), 0.1)))
+    assert list(times.time_steps(unknown, known, Context(), [], [])) == []
