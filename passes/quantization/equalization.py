@@ -15,7 +15,7 @@ from ...compiler.pipeline.progress import Progress, silent
 from ...runtime.calibration import channel_peaks
 from ..projection.equalization import channel_gains, expected_sizes, scale_inputs, scale_outputs
 
-SAMPLES = 64
+SAMPLES = 16
 
 
 def equalize(
