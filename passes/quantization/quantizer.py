@@ -37,6 +37,7 @@ class Quantizer:
 
     weights: WeightRounding
     _rounded: dict[str, RoundedWeight] = field(default_factory=dict[str, RoundedWeight])
+    _written: dict[frozenset[str], gs.Graph] = field(default_factory=dict[frozenset[str], gs.Graph])
 
     @property
     def activations(self) -> ActivationGrids:
@@ -112,10 +113,14 @@ class Quantizer:
         return reports
 
     def written(self, names: Collection[str]) -> gs.Graph:
-        """A copy of `graph` with these of the rounded layers in INT8."""
-        copied = copy_graph(self.graph)
-        self.write(Rewriter(copied, {}), lambda node: node.name in names, [])
-        return copied
+        """A copy of `graph` with these of the rounded layers in INT8; the last one is kept, and is not to be changed."""
+        wanted = frozenset(names)
+        if wanted not in self._written:
+            copied = copy_graph(self.graph)
+            self.write(Rewriter(copied, {}), lambda node: node.name in wanted, [])
+            self._written.clear()
+            self._written[wanted] = copied
+        return self._written[wanted]
 
     def _place(self, graph: gs.Graph, accepts: Accepts) -> Placement:
         return place(graph, accepts, self.ctx.target.quantizes_outputs)
