@@ -14,7 +14,7 @@ A layer has `PER_INPUT` rows for every input, but no fewer than `LEAST` and no m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -72,14 +72,14 @@ class RoundedInputs:
 class InputRows:
     """Rows of layers, spread over the first `samples` of a run; where a sample has too few of them, over more samples.
 
-    They are held as they are, as no range is known before all of the data was seen: more than `MEMORY` bytes in a
-    temporary file, as between what runs of the network allocate they would keep several times as much from being given
-    back.
+    They are held as they are, as no range is known before all of the data was seen: `MEMORY` bytes of them in buffers,
+    the others in a temporary file. As arrays between what runs of the network allocate they would keep several times as
+    much from being given back.
     """
 
     def __init__(self, layers: Sequence[Layer], samples: int, rng: np.random.Generator) -> None:
-        store, in_file = DiskBackedArrays(), sum(map(_bytes, layers)) > MEMORY
-        self._sampled = {layer.name: _Sampled(layer, samples, store, in_file) for layer in layers}
+        store, share = DiskBackedArrays(), MEMORY // max(1, len(layers))
+        self._sampled = {layer.name: _Sampled(layer, samples, store, share) for layer in layers}
         self._rng, self._lock = rng, Lock()
 
     def __contains__(self, name: str) -> bool:
@@ -101,10 +101,13 @@ class InputRows:
 
 
 class _Sampled:
-    """The rows of a layer, filled batch by batch: `most` of them, or fewer where there are not as many."""
+    """The rows of a layer, filled batch by batch: `most` of them, or fewer where there are not as many.
 
-    def __init__(self, layer: Layer, samples: int, store: DiskBackedArrays, in_file: bool) -> None:
-        self.layer, self._store, self._in_file = layer, store, in_file
+    A buffer of about `held` bytes is filled, and goes into the file when it is full.
+    """
+
+    def __init__(self, layer: Layer, samples: int, store: DiskBackedArrays, held: int) -> None:
+        self.layer, self._store = layer, store
         self._share = -(-_wanted(layer) // samples)
         self._most = most = self._share * samples
         weight, bias = stored_weight(layer)
@@ -114,7 +117,8 @@ class _Sampled:
         self._chosen = np.empty(chosen, np.intp)
         self._outputs = np.empty((group, chosen, outputs), np.float32)
         self._total = np.zeros((group, fan_in))
-        self._count = self._judged = 0
+        self._count = self._judged = self._filled = 0
+        self._buffer = np.empty((min(most, 1 + held // (4 * group * fan_in)), group, fan_in), np.float32)
         self._parts: list[int] = []
 
     def add(self, x: np.ndarray, rng: np.random.Generator) -> None:
@@ -128,19 +132,30 @@ class _Sampled:
         self._outputs[:, judged] = self._computed(rows[chosen].transpose(1, 0, 2))
         self._total += rows.sum(axis=0, dtype=np.float64)
         self._count, self._judged = self._count + len(rows), judged.stop
-        self._parts.append(len(self._store))
-        self._store.add(rows, self._in_file)
+        self._keep(rows)
+
+    def _keep(self, rows: np.ndarray) -> None:
+        while len(rows):
+            if self._filled == len(self._buffer):
+                self._parts.append(len(self._store))
+                self._store.add(self._buffer, to_file=True)
+                self._filled = 0
+            fitting = rows[: len(self._buffer) - self._filled]
+            self._buffer[self._filled : self._filled + len(fitting)] = fitting
+            self._filled, rows = self._filled + len(fitting), rows[len(fitting) :]
 
     def result(self, grid: Grid | None) -> RoundedInputs:
         """The rows, which are given up."""
         mean_y = self._computed(self._total[:, None] / max(1, self._count))[:, 0]
-        codes = np.concatenate([self._rounded(part, grid) for part in self._parts])
+        codes = np.concatenate([rows if grid is None else grid.codes(rows) for rows in self._kept()])
         return RoundedInputs(codes, grid, mean_y, self._chosen[: self._judged], self._outputs[:, : self._judged])
 
-    def _rounded(self, part: int, grid: Grid | None) -> np.ndarray:
-        rows = self._store[part]
-        self._store.drop(part)
-        return rows if grid is None else grid.codes(rows)
+    def _kept(self) -> Iterator[np.ndarray]:
+        """Part by part."""
+        for part in self._parts:
+            yield self._store[part]
+            self._store.drop(part)
+        yield self._buffer[: self._filled]
 
     def _computed(self, rows: np.ndarray) -> np.ndarray:
         """What the layer makes of rows (g, m, d): (g, m, n)."""
@@ -160,8 +175,3 @@ def measurable(graph: gs.Graph, accepts: Callable[[gs.Node], bool]) -> list[Laye
 def _wanted(layer: Layer) -> int:
     """Rows."""
     return min(MOST, max(LEAST, PER_INPUT * layer.fan_in))
-
-
-def _bytes(layer: Layer) -> int:
-    """What its rows take."""
-    return 4 * _wanted(layer) * layer.group * layer.fan_in

@@ -113,7 +113,7 @@ class Quantizer:
         return reports
 
     def written(self, names: Collection[str]) -> gs.Graph:
-        """A copy of `graph` with these of the rounded layers in INT8; the last one is kept, and is not to be changed."""
+        """A copy of `graph` with these of the rounded layers in INT8. It is kept until the next: do not change it."""
         wanted = frozenset(names)
         if wanted not in self._written:
             copied = copy_graph(self.graph)
