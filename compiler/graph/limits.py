@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 from ..errors import CompressError
 from .comparable import mark
 from .shapes import infer_shapes
+from .weights import stored_tensors
 
 BYTES = 2**31
 """VGG-19 whose weights are written as ConstantOfShape takes a quarter of it."""
@@ -43,7 +44,7 @@ def check_constants(graph: gs.Graph, shapes: Mapping[str, tuple[int, ...]]) -> N
     nodes = [n for n in graph.nodes if n.op != "Constant" and not any(t.name in varying for t in n.outputs)]
     if any(node.op in MAKERS and not prod(shapes.get(node.outputs[0].name, (0,))) for node in nodes):
         shapes = {**shapes, **infer_shapes(graph)}
-    stored = sum(_bytes(tensor) for tensor in graph.tensors().values() if isinstance(tensor, gs.Constant))
+    stored = sum(map(_bytes, stored_tensors(graph).values()))
     total, limit = 0, max(BYTES, TIMES * stored)
     for node in nodes:
         total += sum(4 * prod(shapes.get(tensor.name, (0,))) for tensor in node.outputs)

@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 from .constants import fold
 from .inference import inferred
 from .weightless import export_for_inference
+from .weights import stored_tensors
 
 Shapes = Mapping[str, tuple[int, ...]]
 Dims = Sequence[int | str | None]
@@ -100,7 +101,7 @@ def _of_inputs(graph: gs.Graph, sizes: Mapping[str, tuple[int | None, ...]]) -> 
         if info.name in sizes and info.type.HasField("tensor_type"):
             kind = info.type.tensor_type.elem_type
             info.CopyFrom(onnx.helper.make_tensor_value_info(info.name, kind, sizes[info.name]))
-    weights = {name: tuple(tensor.shape) for name, tensor in graph.tensors().items() if isinstance(tensor, gs.Constant)}
+    weights = {name: tuple(tensor.shape) for name, tensor in stored_tensors(graph).items()}
     return {**_inferred(proto.SerializeToString(deterministic=True)), **weights}
 
 

@@ -25,7 +25,7 @@ from .external import EXTERNAL
 from .inference import as_input
 from .normalize import ONNX_DOMAINS, graphs
 from .protobuf_writer import Weights, size, stored_bytes
-from .weights import SCALARS
+from .weights import SCALARS, stored_tensors
 
 MIN_BYTES = 1024
 MAX_ELEMENTS = 1024
@@ -36,8 +36,8 @@ def export_weightless(graph: gs.Graph, min_bytes: int = MIN_BYTES) -> tuple[onnx
     """The graph without the values of its weights of so many bytes or more, and these by name."""
     weights = {
         name: tensor
-        for name, tensor in graph.tensors().items()
-        if isinstance(tensor, gs.Constant) and _is_plain(tensor) and stored_bytes(tensor) >= min_bytes
+        for name, tensor in stored_tensors(graph).items()
+        if _is_plain(tensor) and stored_bytes(tensor) >= min_bytes
     }
     with weights_left_out(weights.values()):
         return gs.export_onnx(graph, do_type_check=False), weights
@@ -56,8 +56,8 @@ def ambiguous_names(graph: gs.Graph) -> set[str]:
     return {
         name
         for part in (graph, *graph.subgraphs(recursive=True))
-        for name, tensor in part.tensors().items()
-        if isinstance(tensor, gs.Constant) and named.setdefault(name, id(tensor)) != id(tensor)
+        for name, tensor in stored_tensors(part).items()
+        if named.setdefault(name, id(tensor)) != id(tensor)
     }
 
 
@@ -131,7 +131,7 @@ def _big_constants(graph: gs.Graph) -> Iterator[gs.Constant]:
     outputs = {tensor.name for tensor in graph.outputs}
     constants = (node for node in graph.nodes if node.op == "Constant" and not node.domain)
     named = (node for node in constants if node.outputs and node.outputs[0].name not in outputs)
-    for tensor in (*graph.tensors().values(), *(node.attrs.get("value") for node in named)):
+    for tensor in (*stored_tensors(graph).values(), *(node.attrs.get("value") for node in named)):
         if isinstance(tensor, gs.Constant) and prod(tensor.shape) > MAX_ELEMENTS:
             yield tensor
 

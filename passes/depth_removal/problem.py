@@ -11,6 +11,7 @@ from ...compiler.costs.workload import LatencyModel
 from ...compiler.graph.blocks import Block, find_blocks
 from ...compiler.graph.copies import copy_graph
 from ...compiler.graph.shapes import Shapes
+from ...compiler.graph.weights import stored_tensors
 from ...compiler.pipeline.base import Decision
 from ...compiler.pipeline.context import Context
 from ...runtime.shapes import network_shapes
@@ -94,7 +95,7 @@ class DepthProblem:
     def shares(self, gaps: Gaps) -> Costs:
         """What is left of the original's costs."""
         graph = closed(gaps)
-        weights = {name: tuple(each.shape) for name, each in graph.tensors().items() if isinstance(each, gs.Constant)}
+        weights = {name: tuple(each.shape) for name, each in stored_tensors(graph).items()}
         costs = replace(self.costs, shapes={**gaps.shapes(self.costs.shapes), **weights}).network(graph)
         return CostShares(dict.fromkeys(costs, 0.0), self.original).of(
             {unit: cost for unit, cost in costs.items() if unit in self.original}

@@ -13,6 +13,7 @@ import onnx_graphsurgeon as gs
 from ..copies import copy_graph
 from ..rewriter import Rewriter
 from ..shapes import Shapes
+from ..weights import stored_tensors
 from .qdq import QuantizedTensor, place
 from .quantizers import SYMMETRIC, Grid, connect, first, pair_inputs, quantize_activation
 
@@ -33,7 +34,7 @@ def outline(graph: gs.Graph, names: Collection[str], closed: bool) -> gs.Graph:
 
 def shapes_of_pairs(graph: gs.Graph, shapes: Shapes) -> Shapes:
     """`shapes`, and those of stored weights, which passes may have made since, and of what comes out of pairs."""
-    stored = {name: tuple(each.shape) for name, each in graph.tensors().items() if isinstance(each, gs.Constant)}
+    stored = {name: tuple(each.shape) for name, each in stored_tensors(graph).items()}
     found = {**shapes, **stored}
     for node in graph.nodes:
         if node.op not in PAIR:
