@@ -27,6 +27,7 @@ from ..compiler.report import Report
 from ..compiler.report.page import overview, written_as
 from ..compiler.report.sizes import summed_up
 from ..runtime.engine_check import EngineCheck
+from ..runtime.memory import rare_collections
 from ..runtime.quality.after_passes import JudgeAfterPasses
 from ..runtime.quality.own_metric import metric_source
 from ..runtime.time_after_passes import TimeAfterPasses
@@ -117,18 +118,19 @@ def compress(
         reads: files that decided the options.
         measurements: what other runs over the same model and samples share with this one.
     """
-    setup = set_up(model, pipeline, options, progress, written_by, reads)
-    setup.ctx.measurements = measurements
-    before = setup.source.stored or stored_size(setup.source)
-    repeats = command or python_call(setup.given, setup.spelled, options)
-    judge = JudgeAfterPasses(at_once=options.dump_dir is not None)
-    records = _run(setup, repeats, judge)
-    with progress("report", 1) as advance:
-        report = FinishedRun(setup, records, before, repeats, judge.verdict).report()
-        advance()
-    result = Compressed(setup.source, records, report, setup.ctx.state.sidecars)
-    _write(result, options)
-    return result
+    with rare_collections():
+        setup = set_up(model, pipeline, options, progress, written_by, reads)
+        setup.ctx.measurements = measurements
+        before = setup.source.stored or stored_size(setup.source)
+        repeats = command or python_call(setup.given, setup.spelled, options)
+        judge = JudgeAfterPasses(at_once=options.dump_dir is not None)
+        records = _run(setup, repeats, judge)
+        with progress("report", 1) as advance:
+            report = FinishedRun(setup, records, before, repeats, judge.verdict).report()
+            advance()
+        result = Compressed(setup.source, records, report, setup.ctx.state.sidecars)
+        _write(result, options)
+        return result
 
 
 def _run(setup: Setup, command: str, judge: JudgeAfterPasses) -> list[PassRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from onnx_compress.api import compress
 from onnx_compress.compiler.errors import UsageError
-from onnx_compress.runtime.memory import memory_budget, parse_bytes, peak, trim
+from onnx_compress.runtime.memory import OBJECTS, memory_budget, parse_bytes, peak, rare_collections, trim
 
 GRAPH = "g (float[N,3,16,16] x) => (float[N,4,16,16] y) { a = Conv<pads=[1,1,1,1]>(x, w) y = Relu(a) }"
 SHAPES = {"x": (1, 3, 16, 16), "a": (1, 4, 16, 16), "y": (1, 4, 16, 16)}
@@ -107,3 +108,15 @@ def test_large_arrays_are_kept_for_the_next_ones() -> None:
     faults, left = map(int, done.stdout.split())
     assert faults < 100, "pages that the system had to bring for 64 MB that are written again"
     assert left < 2**25
+
+
+@pytest.mark.parametrize(("outside", "inside"), [(700, OBJECTS), (2 * OBJECTS, 2 * OBJECTS), (0, 0)])
+def test_cycles_are_looked_for_less_often_and_never_where_that_is_switched_off(outside: int, inside: int):
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(outside, 10, 10)
+        with rare_collections():
+            assert gc.get_threshold() == (inside, 10, 10)
+        assert gc.get_threshold() == (outside, 10, 10)
+    finally:
+        gc.set_threshold(*before)
