@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import prod
+from math import prod, sqrt
 
 import onnx_graphsurgeon as gs
 
@@ -21,7 +21,7 @@ from ..passes.quantize import Quantize
 from ..runtime.quality.comparison import Judged
 from ..runtime.quality.judge import judge_of_run
 from ..runtime.quality.one_sided import SHARE
-from ..runtime.quality.verdict import Verdict, seen_samples
+from ..runtime.quality.verdict import BESIDE, Verdict, seen_samples
 from ..runtime.shapes import network_shapes
 
 DESTROYED = 0.5
@@ -83,7 +83,8 @@ def warnings(quality: QualityReport, original: gs.Graph, ctx: Context) -> Iterat
     elif (quality["output_error"] or 0.0) > UNLIKE and quality["samples"] is None:
         yield from _missed(quality, whole)
     fitted, deviation = quality["fitted"], quality["deviation"] or 0.0
-    if fitted is not None and abs(fitted - value) > 2 * deviation and (fitted > value) != (metric == "error"):
+    chance = 2 * deviation * sqrt(1 + BESIDE)
+    if fitted is not None and abs(fitted - value) > chance and (fitted > value) != (metric == "error"):
         yield f"the samples that were fitted say {fitted:.3g}: {_why(original, ctx)}; give more samples"
 
 

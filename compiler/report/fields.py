@@ -57,8 +57,8 @@ class QualityReport(TypedDict):
 
     metric, value, deviation: what was measured, its value and its standard error (null where it is not known);
     original: the value of the original, null where the metric is a comparison with it; samples: that it was judged on,
-    null where the user's metric has its own; held_out: no fit has seen them; fitted: the value with the loss on as
-    many that fits have seen, null where none are held out; agreement: the value where that is the metric;
+    null where the user's metric has its own; held_out: no fit has seen them; fitted: the value with the loss on half
+    as many that fits have seen, null where none are held out; agreement: the value where that is the metric;
     output_error: the distance of all outputs, relative to their size, null without data; the accuracies are null
     without labels; outputs: of several the loss of each, by name.
     """

@@ -15,6 +15,8 @@ from .distances import RelativeError
 from .judge import SampleJudge, judge_of_run
 from .one_sided import CommonestClass
 
+BESIDE = 2
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -47,8 +49,8 @@ def verdict_of_run(original: gs.Graph, network: gs.Graph, ctx: Context, data: Da
 
 
 def seen_samples(ctx: Context) -> Data | None:
-    """As many that fits have seen as networks are judged on; None where none are held out from these."""
-    return None if ctx.judging is None or ctx.data is None else evenly(ctx.data, ctx.judging.samples)
+    """Some that fits have seen, one for every `BESIDE` that networks are judged on; None where none are held out."""
+    return None if ctx.judging is None or ctx.data is None else evenly(ctx.data, -(-ctx.judging.samples // BESIDE))
 
 
 def verdict_by(judge: SampleJudge, original: gs.Graph, network: gs.Graph, seen: Data | None = None) -> Verdict:

@@ -113,6 +113,6 @@ def test_behind_the_last_pass_it_tells_of_samples_that_fits_have_seen_too():
     ctx = Context(RunOptions(metric="error"), data=data, judging=held_out)
     judge, subject = JudgeAfterPasses(), model(NET, w=normal(4, 3))
     PassManager([Scale(0.8), Scale(0.9)], [judge]).run(subject, ctx)
-    seen = verdict_of_run(ctx.original, subject.graph, ctx, evenly(data, 20))
+    seen = verdict_of_run(ctx.original, subject.graph, ctx, evenly(data, 10))
     assert judge.verdict.judged == verdict_of_run(ctx.original, subject.graph, ctx, held_out).judged
     assert judge.verdict.fitted == seen.judged != judge.verdict.judged
