@@ -27,7 +27,7 @@ from ..compiler.graph.quantization.quantizers import Grid
 from .disk_backed_arrays import DiskBackedArrays
 from .rows import Layer, input_rows, is_too_wide, row_positions, stored_weight
 
-MEMORY = 32 << 20
+MEMORY = 8 << 20
 PER_INPUT, LEAST, MOST = 16, 2**9, 2**12
 JUDGED = 2**9
 
