@@ -70,11 +70,11 @@ def _taps(conv: Conv, spatial: tuple[int, ...], positions: np.ndarray) -> tuple[
     padded = any(map(any, pads))
     if not padded and max(*conv.kernel, *conv.strides) == 1:
         return positions[..., None], None
-    outputs = np.unravel_index(positions[..., None], output_shape(conv, spatial))
+    outputs = np.unravel_index(positions, output_shape(conv, spatial))
     flat, inside = np.zeros(1, np.intp), None
     layout = zip(outputs, _offsets(conv.kernel), spatial, pads, conv.strides, conv.dilations, strict=True)
     for output, offset, size, (begin, _), stride, dilation in layout:
-        at = output * stride + (offset * dilation - begin)
+        at = output[..., None] * stride + (offset * dilation - begin)
         if padded:
             within = np.minimum(np.maximum(at, 0), size - 1)  # np.clip takes three times as long for a few rows
             here, at = within == at, within

@@ -52,3 +52,12 @@ def test_few_positions_are_all_taken_and_many_are_sampled_without_repeats() -> N
     assert sampled.shape == (4, 10)
     assert all(len(set(row)) == 10 for row in sampled.tolist())
     assert sample_positions(rng, 4, (8, 8), 1).shape == (4, 1)
+
+
+def test_patches_of_all_positions_of_many_images_are_those_of_each() -> None:
+    """NumPy 2.4 gives wrong indices for large arrays whose rows are one, with an axis of length 1 behind them."""
+    text = "g (float[N,2,16,16] x) => (float[N,2,16,16] y) { y = Conv<pads=[1,1,1,1]>(x, w) }"
+    (conv,) = find_convs(builders.model(text, w=builders.normal(2, 2, 3, 3)).graph)
+    x, every = builders.normal(48, 2, 16, 16), np.broadcast_to(np.arange(256), (48, 256))
+    each = [conv_patches(conv, x[i : i + 1], every[:1]) for i in range(len(x))]
+    np.testing.assert_array_equal(conv_patches(conv, x, every), np.concatenate(each))
