@@ -168,7 +168,9 @@ class Quantize(Pass):
             return super().foreseen(seen, ctx)
         reasons = self._excluded(seen.graph, replace(ctx, running=self.name))
         names = {node.name for node in seen.graph.nodes if reasons.get(id(node), "") is None}
-        return replace(seen, graph=outline(seen.graph, names, ctx.target.quantizes_outputs))
+        target = ctx.target
+        outlined = outline(seen.graph, names, target.quantizes_outputs, target.asymmetric_activations)
+        return replace(seen, graph=outlined)
 
     def outlook(self, graph: gs.Graph, ctx: Context) -> Mapping[str, str]:
         reasons = self._excluded(graph, ctx)

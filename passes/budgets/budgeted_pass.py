@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from math import lcm
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -104,10 +105,16 @@ class BudgetedPass(Pass):
         if self.clock == clocks.MEASURED:
             entered = ctx.original
             known = None if entered is None else lambda: (entered, network_shapes(entered, ctx))
-            return MeasuredLatencyModel(self.batch, self.threads, entered=known)
+            foresee = partial(foreseen, ctx=ctx) if self._timed_in_int8(ctx) else None
+            return MeasuredLatencyModel(self.batch, self.threads, entered=known, foresee=foresee)
         if self.precision != "auto":
             return self._on_device(ctx, self.precision, self.clock)
-        return self._on_device(ctx, ending_precision(ctx), self.clock, lambda graph: foreseen(graph, ctx))
+        return self._on_device(ctx, ending_precision(ctx), self.clock, partial(foreseen, ctx=ctx))
+
+    def _timed_in_int8(self, ctx: Context) -> bool:
+        """Whether kernels of onnxruntime are: it has them for the pairs of its own target."""
+        wanted = self.precision in ("auto", "int8") and ending_precision(ctx) == "int8"
+        return wanted and ctx.target.asymmetric_activations
 
     def _on_device(
         self, ctx: Context, precision: Precision, clock: str, foresee: Foresee | None = None
@@ -170,7 +177,8 @@ class BudgetedPass(Pass):
         """What is given or the default, countable."""
         budget = self._countable(graph, ctx, self._budget(graph, ctx, notes), notes)
         timed = "latency" in (*budget.limits, budget.cost)
-        if timed and self.clock == clocks.MEASURED and ending_precision(ctx) == "int8":
+        in_float = ending_precision(ctx) == "int8" and not self._timed_in_int8(ctx)
+        if timed and self.clock == clocks.MEASURED and in_float:
             notes.append(TIMED_IN_FLOAT)
         return budget
 

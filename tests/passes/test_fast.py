@@ -21,6 +21,7 @@ from onnx_compress.passes.depth_removal.gaps import Gaps
 from onnx_compress.passes.depth_removal.repair import refit
 from onnx_compress.runtime import measured_latency
 from onnx_compress.runtime.kernel_timing import TimedKernel
+from onnx_compress.runtime.measured_latency import Geometry
 
 BLOCKS, CHANNELS = 2, 32
 SLOW = "precision=fp32:power=10W"
@@ -77,12 +78,24 @@ def test_a_limit_in_milliseconds() -> None:
 
 def test_a_limit_of_measured_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """By a clock by which Convs take time by their weights, and nothing else takes any."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(measured_latency, "conv_times", lambda conv, *_: [1e-6 * conv.macs, 1.0])
+    in_int8 = set[bool]()
+
+    def conv_times(conv: Geometry, batch: int, threads: int, int8: bool = False) -> list[float]:
+        in_int8.add(int8)
+        return [1e-6 * conv.macs, 1.0]
+
+    monkeypatch.setattr(measured_latency, "conv_times", conv_times)
     monkeypatch.setattr(measured_latency, "kernel_times", lambda *_: [TimedKernel("a", "Conv", 1.0)])
-    for pipeline, said in (("", False), (",quantize", True)):
-        found = of_pass(compress(network(), f"fast:latency=0.8:clock=measured{pipeline}", data=images(64)))
-        assert found.changed and found.metrics["latency_kept"] <= 0.8
+    for pipeline, target, timed, said in (
+        ("", "xavier", False, False),
+        (",quantize", "xavier", False, True),
+        (",quantize", "ort", True, False),
+    ):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"{target}{pipeline}"))
+        in_int8.clear()
+        spec = f"fast:latency=0.8:clock=measured{pipeline}"
+        found = of_pass(compress(network(), spec, data=images(64), target=target))
+        assert found.changed and found.metrics["latency_kept"] <= 0.8 and (True in in_int8) == timed
         assert any("times kernels in FP32" in note for note in found.notes) == said
 
 

@@ -7,20 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import builders
+import onnx_graphsurgeon as gs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_compress import compress
+from onnx_compress.compiler.costs.cost_model import Foreseen
 from onnx_compress.compiler.costs.workload import ConvWorkload, conv_workload
 from onnx_compress.compiler.graph.convs import find_convs
 from onnx_compress.compiler.graph.io import from_proto
+from onnx_compress.compiler.graph.quantization.outline import outline
 from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.runtime import measured_latency
-from onnx_compress.runtime.kernel_timing import TimedKernel
+from onnx_compress.runtime.kernel_timing import TimedKernel, kernel_times
 from onnx_compress.runtime.measured_latency import Geometry, MeasuredLatencyModel, around, geometry_of
 from onnx_compress.runtime.result_cache import ResultCache
 
 WORKLOAD = ConvWorkload(64, 64, (3, 3), 1, 28 * 28, 28 * 28)
+
+
+RELUS = "g (float[N,8,6,6] x) => (float[N,8,6,6] y) { a = Conv(x, w) b = Relu(a) c = Conv(b, w) y = Relu(c) }"
+
+
+def in_pairs(graph: gs.Graph) -> Foreseen:
+    """As `quantize` leaves it for onnxruntime."""
+    return Foreseen(outline(graph, {node.name for node in graph.nodes}, closed=True, asymmetric=True))
 
 
 @pytest.fixture
@@ -28,9 +39,9 @@ def timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     """A clock by which a Conv takes a millisecond per channel in times channel out and sample, another node one."""
     calls: list[Any] = []
 
-    def convs(geometry: Geometry, batch: int, threads: int) -> list[float]:
+    def convs(geometry: Geometry, batch: int, threads: int, int8: bool) -> list[float]:
         calls.append((geometry, batch, threads))
-        return [10.0 * batch * geometry.channels_in * geometry.channels_out, 10.0]
+        return [(1.0 if int8 else 10.0) * batch * geometry.channels_in * geometry.channels_out, 10.0]
 
     def network(model: Any, feeds: Any, *_: Any) -> list[TimedKernel]:
         batch = len(next(iter(feeds.values())))
@@ -110,6 +121,28 @@ def test_of_networks_made_of_one_that_one_is_timed(timed: list[Any], tmp_path: P
     assert (tmp_path / f"{measured._file()}.jsonl").read_text() == before
 
 
+def test_in_int8_convs_have_prices_of_their_own_and_the_network_is_timed_with_its_pairs(
+    timed: list[Any], tmp_path: Path
+) -> None:
+    graph, store = builders.model(RELUS, w=builders.normal(8, 8, 1, 1)).graph, ResultCache(tmp_path)
+    in_float, in_int8 = MeasuredLatencyModel(store=store), MeasuredLatencyModel(store=store, foresee=in_pairs)
+    assert in_int8.conv(WORKLOAD) == in_float.conv(WORKLOAD) / 10
+    assert "Relu" in in_float._in_network(graph, infer_shapes(graph), 1.0)
+    assert "DequantizeLinear" in in_int8._in_network(graph, infer_shapes(graph), 1.0)
+
+
+def test_onnxruntime_has_an_integer_kernel_for_every_conv_between_two_others() -> None:
+    text = """g (float[1,16,12,12] x) => (float[1,16,12,12] y) {
+        low = Constant<value_float = 0.0>() high = Constant<value_float = 6.0>()
+        a = Conv(x, w) b = Relu(a) c = Conv<pads=[1,1,1,1]>(b, v) d = Clip(c, low, high)
+        e = Add(d, b) y = Conv(e, w) }"""
+    graph = builders.model(text, w=builders.normal(16, 16, 1, 1), v=builders.normal(16, 16, 3, 3)).graph
+    ended = MeasuredLatencyModel(foresee=in_pairs)._as_it_ends(graph)
+    kernels = kernel_times(gs.export_onnx(ended), {"x": builders.normal(1, 16, 12, 12)})
+    assert sorted(kernel.op for kernel in kernels if "Conv" in kernel.op) == ["Conv", "QLinearConv", "QLinearConv"]
+    assert not {"Relu", "Clip", "FusedConv"} & {kernel.op for kernel in kernels}
+
+
 def test_depthwise_convs_are_interpolated(timed: list[Any], tmp_path: Path) -> None:
     measured = MeasuredLatencyModel(store=ResultCache(tmp_path))
     for count in (64, 72, 80, 88, 96):
@@ -164,6 +197,8 @@ def test_the_timed_model_is_the_conv(kernel: tuple[int, ...], group: int) -> Non
 def test_convs_are_timed_next_to_the_reference() -> None:
     timed, beside = measured_latency.conv_times(Geometry(32, 64, (3, 3), 1, (28, 28), (1, 1)), 2, 1)
     assert timed > beside > 0
+    in_int8, beside = measured_latency.conv_times(Geometry(32, 64, (3, 3), 1, (28, 28), (1, 1)), 2, 1, int8=True)
+    assert min(in_int8, beside) > 0
 
 
 def test_measured_latency_is_a_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
