@@ -102,6 +102,7 @@ class Compressed:
             return save(self.model, path)
 
 
+@rare_collections()
 def compress(
     model: ModelLike,
     pipeline: Pipeline,
@@ -118,19 +119,18 @@ def compress(
         reads: files that decided the options.
         measurements: what other runs over the same model and samples share with this one.
     """
-    with rare_collections():
-        setup = set_up(model, pipeline, options, progress, written_by, reads)
-        setup.ctx.measurements = measurements
-        before = setup.source.stored or stored_size(setup.source)
-        repeats = command or python_call(setup.given, setup.spelled, options)
-        judge = JudgeAfterPasses(at_once=options.dump_dir is not None)
-        records = _run(setup, repeats, judge)
-        with progress("report", 1) as advance:
-            report = FinishedRun(setup, records, before, repeats, judge.verdict).report()
-            advance()
-        result = Compressed(setup.source, records, report, setup.ctx.state.sidecars)
-        _write(result, options)
-        return result
+    setup = set_up(model, pipeline, options, progress, written_by, reads)
+    setup.ctx.measurements = measurements
+    before = setup.source.stored or stored_size(setup.source)
+    repeats = command or python_call(setup.given, setup.spelled, options)
+    judge = JudgeAfterPasses(at_once=options.dump_dir is not None)
+    records = _run(setup, repeats, judge)
+    with progress("report", 1) as advance:
+        report = FinishedRun(setup, records, before, repeats, judge.verdict).report()
+        advance()
+    result = Compressed(setup.source, records, report, setup.ctx.state.sidecars)
+    _write(result, options)
+    return result
 
 
 def _run(setup: Setup, command: str, judge: JudgeAfterPasses) -> list[PassRecord]:
