@@ -47,7 +47,6 @@ from ..compiler.pipeline.context import Context, Snapshot
 from ..compiler.pipeline.data import Data
 from ..compiler.pipeline.ending import ending_precision
 from ..compiler.pipeline.registry import register
-from ..runtime.measured_latency import MULTIPLE
 from ..runtime.shapes import network_shapes
 from .basis import Basis
 from .budgets.budget import Budget, BudgetUnreachable, slack_notes
@@ -191,7 +190,7 @@ class Fast(BudgetedPass):
     def _channel_multiple(self, ctx: Context) -> int:
         """What the kernels take channels in."""
         if self.clock == MEASURED:
-            return MULTIPLE
+            return self._measured_multiple(ctx)
         precision = ending_precision(ctx) if self.precision == "auto" else self.precision
         return ctx.target.int8_multiple if precision == "int8" else ctx.target.half_multiple
 

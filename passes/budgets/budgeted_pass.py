@@ -31,7 +31,7 @@ from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.ending import ending_precision, foreseen
 from ...compiler.pipeline.milliseconds import Milliseconds
 from ...compiler.pipeline.spec import format_pipeline
-from ...runtime.measured_latency import MULTIPLE, MeasuredLatencyModel
+from ...runtime.measured_latency import INT8_MULTIPLE, MULTIPLE, MeasuredLatencyModel
 from ...runtime.shapes import network_shapes
 from . import clock as clocks
 from .budget import FREE, LIMITS, SEARCHED, Budget
@@ -115,6 +115,10 @@ class BudgetedPass(Pass):
         """Whether kernels of onnxruntime are: it has them for the pairs of its own target."""
         wanted = self.precision in ("auto", "int8") and ending_precision(ctx) == "int8"
         return wanted and ctx.target.asymmetric_activations
+
+    def _measured_multiple(self, ctx: Context) -> int:
+        """What kernels of onnxruntime take channels in."""
+        return INT8_MULTIPLE if self._timed_in_int8(ctx) else MULTIPLE
 
     def _on_device(
         self, ctx: Context, precision: Precision, clock: str, foresee: Foresee | None = None
@@ -267,7 +271,7 @@ class SizingPass(BudgetedPass):
     def _multiple(self, ctx: Context) -> int:
         """What sizes are multiples of."""
         multiple = ctx.target.int8_multiple if self.align == "target" else self.align
-        return lcm(multiple, MULTIPLE) if self.clock == clocks.MEASURED else multiple
+        return lcm(multiple, self._measured_multiple(ctx)) if self.clock == clocks.MEASURED else multiple
 
     def _sensitivity_file(self, ctx: Context) -> str | None:
         return self.sensitivity_file or ctx.options.sensitivity_file

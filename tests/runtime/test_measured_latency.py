@@ -20,7 +20,14 @@ from onnx_compress.compiler.graph.quantization.outline import outline
 from onnx_compress.compiler.graph.shapes import infer_shapes
 from onnx_compress.runtime import measured_latency
 from onnx_compress.runtime.kernel_timing import TimedKernel, kernel_times
-from onnx_compress.runtime.measured_latency import Geometry, MeasuredLatencyModel, around, geometry_of
+from onnx_compress.runtime.measured_latency import (
+    INT8_MULTIPLE,
+    MULTIPLE,
+    Geometry,
+    MeasuredLatencyModel,
+    around,
+    geometry_of,
+)
 from onnx_compress.runtime.result_cache import ResultCache
 
 WORKLOAD = ConvWorkload(64, 64, (3, 3), 1, 28 * 28, 28 * 28)
@@ -127,6 +134,10 @@ def test_in_int8_convs_have_prices_of_their_own_and_the_network_is_timed_with_it
     graph, store = builders.model(RELUS, w=builders.normal(8, 8, 1, 1)).graph, ResultCache(tmp_path)
     in_float, in_int8 = MeasuredLatencyModel(store=store), MeasuredLatencyModel(store=store, foresee=in_pairs)
     assert in_int8.conv(WORKLOAD) == in_float.conv(WORKLOAD) / 10
+    timed.clear()
+    for count in (72, 80):  # off the multiple of integer kernels, and between 64 and 128
+        in_int8.conv(replace(WORKLOAD, channels_in=count, channels_out=count, group=count))
+    assert [geometry.channels_in for geometry, *_ in timed] == [72, 64, 128]
     assert "Relu" in in_float._in_network(graph, infer_shapes(graph), 1.0)
     assert "DequantizeLinear" in in_int8._in_network(graph, infer_shapes(graph), 1.0)
 
@@ -150,12 +161,12 @@ def test_depthwise_convs_are_interpolated(timed: list[Any], tmp_path: Path) -> N
     assert len(timed) == 2
 
 
-@given(st.integers(1, 4096))
-def test_neighbours_enclose_a_count_and_weigh_to_it(channels: int) -> None:
-    found = around(channels)
+@given(st.integers(1, 4096), st.sampled_from([MULTIPLE, INT8_MULTIPLE]))
+def test_neighbours_enclose_a_count_and_weigh_to_it(channels: int, multiple: int) -> None:
+    found = around(channels, multiple)
     assert sum(share for _, share in found) == pytest.approx(1)
     assert sum(count * share for count, share in found) == pytest.approx(channels)
-    assert all(share > 0 and (count % 8 == 0 or count == channels) for count, share in found)
+    assert all(share > 0 and (count % multiple == 0 or count == channels) for count, share in found)
 
 
 def test_few_counts_are_on_the_grid() -> None:
