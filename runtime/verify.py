@@ -52,19 +52,16 @@ class Verify(Instrument):
 
     Args:
         samples: how many calibration samples to compare on, fewer where they are large (`first_feeds`).
-
-    Attributes:
-        outputs: what the model as it is now is judged by, of these samples joined; None where it is not known.
     """
 
     def __init__(self, samples: int = 32):
-        self.outputs: Outputs | None = None
         self._samples = samples
         self._check = check_graph
         self._started = False
         self._runs = True
         self._exact = False
         self._before: Model | None = None
+        self._outputs: Outputs | None = None
         self._notes: list[str] = []
 
     def before(self, position: int, entry: Pass, model: Model, ctx: Context) -> None:
@@ -73,7 +70,7 @@ class Verify(Instrument):
             self._check_original(model, ctx)
         self._exact = entry.exact
         compared = self._runs and (entry.exact or ctx.data is not None)
-        known = compared and self.outputs is None and ctx.before is not None
+        known = compared and self._outputs is None and ctx.before is not None
         self._before = replace(model, graph=ctx.before) if known else None
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
@@ -88,14 +85,14 @@ class Verify(Instrument):
         self._notes.clear()
         if not changed:
             return
-        self.outputs = None
+        self._outputs = None
         if before is None or (not self._exact and ctx.data is None):
             return
         try:
-            self.outputs = named_like(before, self._run(model, ctx))
+            self._outputs = named_like(before, self._run(model, ctx))
         except CompressError as error:
             raise error if isinstance(error, Unavailable) else Fault(error.what, where, NOT_RUN) from error
-        record.figures.update(compare(before, self.outputs))
+        record.figures.update(compare(before, self._outputs))
         error, limit = record.figures["relative_error"], tolerance(model.graph)
         if not self._exact or error <= limit:
             return
@@ -111,7 +108,17 @@ class Verify(Instrument):
 
     def failed(self, failure: Failure, model: Model, ctx: Context) -> None:
         """The next pass starts from the model before this one, which is run again."""
-        self.outputs = None
+        self._outputs = None
+
+    def written(self, model: Model, ctx: Context) -> Outputs:
+        """What the model as it is now is judged by, as it is written, samples joined; it runs if it has not yet.
+
+        Raises:
+            CompressError: onnxruntime cannot run it.
+        """
+        if self._outputs is None:
+            self._outputs = self._run(model, ctx)
+        return self._outputs
 
     def _check_original(self, model: Model, ctx: Context) -> None:
         try:
@@ -133,8 +140,8 @@ class Verify(Instrument):
 
     def _outputs_before(self, ctx: Context) -> Outputs | None:
         """Those of the model before the pass, which runs now if it has not yet; None where it cannot, or need not."""
-        if self.outputs is not None or self._before is None:
-            return self.outputs
+        if self._outputs is not None or self._before is None:
+            return self._outputs
         try:
             return self._run(self._before, ctx)
         except CompressError as error:

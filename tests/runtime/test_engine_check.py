@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from builders import Images, model, normal
 from onnx_compress.compiler.errors import Unavailable
 from onnx_compress.compiler.graph.io import Model
-from onnx_compress.compiler.pipeline.base import PassRecord, PassResult
+from onnx_compress.compiler.pipeline.base import Pass, PassRecord, PassResult
 from onnx_compress.compiler.pipeline.context import Context
+from onnx_compress.compiler.pipeline.manager import PassManager
 from onnx_compress.compiler.pipeline.options import RunOptions
 from onnx_compress.runtime.engine_check import EngineCheck
-from onnx_compress.runtime.session import model_session
-from onnx_compress.runtime.verify import Verify, outputs
+from onnx_compress.runtime.verify import Verify
 
 IMAGES = Images(normal(8, 4, 8, 8))
 FLOAT = "g (float[N,4,8,8] x) => (float[N,4,8,8] y) { y = Conv(x, w, b) }"
@@ -34,16 +37,18 @@ def quantized(weight_scale: float) -> Model:
     return model(PAIRS, zx=np.array(128, np.uint8), zw=np.zeros(4, np.int8), **weights, **scales)
 
 
-def checked(subject: Model, target: str = "ort", data: Images | None = IMAGES) -> PassRecord:
+def context(subject: Model, target: str = "ort", data: Images | None = IMAGES) -> Context:
+    """Of a run whose original has the weights of `subject` as floats."""
     tensors = subject.graph.tensors()
     scale = tensors["sw"].values[0] if "sw" in tensors else np.float32(1)
     original = model(FLOAT, w=tensors["w"].values.astype(np.float32) * scale, b=BIAS)
-    ctx = Context(RunOptions(target=target), data=data, original=original.graph)
+    return Context(RunOptions(target=target), data=data, original=original.graph)
+
+
+def checked(subject: Model, target: str = "ort", data: Images | None = IMAGES) -> PassRecord:
+    ctx = context(subject, target, data)
     record = PassRecord(2, "legalize", "legalize", PassResult())
-    verify = Verify()
-    if data is not None:
-        verify.outputs = outputs(model_session(subject), verify.feeds(subject.graph, ctx))
-    EngineCheck(2, verify).after(record, subject, ctx)
+    EngineCheck(2, Verify()).after(record, subject, ctx)
     return record
 
 
@@ -70,3 +75,31 @@ def test_without_data_or_pairs_nothing_is_compared():
         assert not record.result.notes
     record = checked(model(FLOAT, w=normal(4, 4, 1, 1), b=BIAS), "trt10")
     assert not record.result.notes
+
+
+@dataclass(frozen=True)
+class Failing(Pass):
+    """Stops at once."""
+
+    name: ClassVar[str] = "failing"
+
+    def run(self, graph, ctx):
+        raise ValueError("at once")
+
+
+@dataclass(frozen=True)
+class Idle(Pass):
+    """Finds nothing to do."""
+
+    name: ClassVar[str] = "idle"
+
+    def run(self, graph, ctx):
+        return PassResult()
+
+
+@pytest.mark.parametrize("passes", [[Idle()], [Failing(), Idle()]], ids=["nothing changed", "left out"])
+def test_a_network_that_no_pass_has_changed_is_checked_too(passes: list[Pass]):
+    verify, subject = Verify(), quantized(1e-10)
+    instruments = [verify, EngineCheck(len(passes), verify)]
+    records = PassManager(passes, instruments, keep_going=True).run(subject, context(subject))
+    assert "a default session" in records[-1].result.notes[-1]
