@@ -132,8 +132,12 @@ class MeasuredLatencyModel:
     entered: Callable[[], tuple[gs.Graph, Shapes]] | None = None
     foresee: Foresee | None = None
 
+    @property
+    def int8(self) -> bool:
+        return self.foresee is not None
+
     def conv(self, workload: ConvWorkload) -> float:
-        timed = _neighbours(geometry_of(workload), workload, MULTIPLE if self.foresee is None else INT8_MULTIPLE)
+        timed = _neighbours(geometry_of(workload), workload, channel_multiple(self.int8))
         return sum(share * self._timed(geometry, workload) for geometry, share in timed)
 
     def graph(self, graph: gs.Graph, shapes: Shapes) -> float:
@@ -164,13 +168,11 @@ class MeasuredLatencyModel:
         geometry = shrunk(geometry)
         batch = _batch(self.batch, geometry.macs, CONV_MACS)
 
-        int8 = self.foresee is not None
-
         def measure() -> list[float]:
-            timed, beside = conv_times(geometry, batch, self.threads, int8)
+            timed, beside = conv_times(geometry, batch, self.threads, self.int8)
             return [timed / beside]
 
-        (ratio,) = self.store.get(self._file(), f"batch {batch} {geometry}{' int8' if int8 else ''}", measure)
+        (ratio,) = self.store.get(self._file(), f"batch {batch} {geometry}{' int8' if self.int8 else ''}", measure)
         return ratio * self._reference() / batch * workload.positions()[1] / geometry.positions
 
     def _reference(self) -> float:
@@ -271,6 +273,11 @@ def _neighbours(geometry: Geometry, workload: ConvWorkload, multiple: int) -> It
         for outputs, right in around(workload.channels_out, multiple):
             ends = (inputs, outputs, geometry.kernel, 1, geometry.spatial, geometry.strides)
             yield Geometry(*ends), left * right
+
+
+def channel_multiple(int8: bool) -> int:
+    """What kernels take channels in."""
+    return INT8_MULTIPLE if int8 else MULTIPLE
 
 
 def around(channels: int, multiple: int = MULTIPLE) -> list[tuple[int, float]]:

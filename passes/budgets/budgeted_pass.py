@@ -31,7 +31,7 @@ from ...compiler.pipeline.data import Data
 from ...compiler.pipeline.ending import ending_precision, foreseen
 from ...compiler.pipeline.milliseconds import Milliseconds
 from ...compiler.pipeline.spec import format_pipeline
-from ...runtime.measured_latency import INT8_MULTIPLE, MULTIPLE, MeasuredLatencyModel
+from ...runtime.measured_latency import MeasuredLatencyModel, channel_multiple
 from ...runtime.shapes import network_shapes
 from . import clock as clocks
 from .budget import FREE, LIMITS, SEARCHED, Budget
@@ -118,7 +118,7 @@ class BudgetedPass(Pass):
 
     def _measured_multiple(self, ctx: Context) -> int:
         """What kernels of onnxruntime take channels in."""
-        return INT8_MULTIPLE if self._timed_in_int8(ctx) else MULTIPLE
+        return channel_multiple(self._timed_in_int8(ctx))
 
     def _on_device(
         self, ctx: Context, precision: Precision, clock: str, foresee: Foresee | None = None

@@ -31,8 +31,6 @@ from onnx_compress.runtime.measured_latency import (
 from onnx_compress.runtime.result_cache import ResultCache
 
 WORKLOAD = ConvWorkload(64, 64, (3, 3), 1, 28 * 28, 28 * 28)
-
-
 RELUS = "g (float[N,8,6,6] x) => (float[N,8,6,6] y) { a = Conv(x, w) b = Relu(a) c = Conv(b, w) y = Relu(c) }"
 
 

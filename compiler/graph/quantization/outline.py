@@ -22,8 +22,6 @@ from .qdq import QuantizedTensor, place
 from .quantizers import SYMMETRIC, Grid, connect, first, pair_inputs, quantize_activation
 
 PAIR = ("QuantizeLinear", "DequantizeLinear")
-
-
 SYMMETRIC_GRID, ASYMMETRIC_GRID = Grid(1.0), Grid(2.0**-6, np.uint8(0))
 
 
