@@ -16,12 +16,20 @@ EVERY = slice(None)
 
 
 def sample_positions(rng: np.random.Generator, images: int, spatial: tuple[int, ...], limit: int) -> np.ndarray:
-    """At most `limit` (but one per image) output positions, the same number in each: flat, sorted, (images, count)."""
+    """At most `limit` (but one per image) output positions, the same number in each: flat, sorted, (images, count).
+
+    One in each of `count` parts of the flat map, that are as long as each other to a position and begin anywhere: every
+    position is as likely as another, and the map is covered evenly.
+    """
     positions = prod(spatial)
     count = min(positions, max(1, limit // images))
     if count == positions:
         return np.broadcast_to(np.arange(positions), (images, positions))
-    return np.sort(rng.random((images, positions)).argpartition(count, axis=1)[:, :count], axis=1)
+    bounds = np.arange(count + 1) * positions // count
+    draws = rng.random((images, count + 1))
+    chosen = bounds[:-1] + (draws[:, 1:] * np.diff(bounds)).astype(np.intp)
+    begins = (draws[:, :1] * positions).astype(np.intp)
+    return np.sort((chosen + begins) % positions, axis=1)
 
 
 def conv_patches(conv: Conv, x: np.ndarray, positions: np.ndarray) -> np.ndarray:

@@ -61,3 +61,18 @@ def test_patches_of_all_positions_of_many_images_are_those_of_each() -> None:
     x, every = builders.normal(48, 2, 16, 16), np.broadcast_to(np.arange(256), (48, 256))
     each = [conv_patches(conv, x[i : i + 1], every[:1]) for i in range(len(x))]
     np.testing.assert_array_equal(conv_patches(conv, x, every), np.concatenate(each))
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 7), (3, 7), (5, 7), (6, 7), (7, 7)])
+def test_every_position_is_as_likely_as_another(count: int, size: int) -> None:
+    images = 7000
+    positions = sample_positions(np.random.default_rng(0), images, (size,), images * count)
+    assert positions.shape == (images, count)
+    assert (np.diff(positions, axis=1) > 0).all()
+    seen = np.bincount(positions.ravel(), minlength=size) / images
+    np.testing.assert_allclose(seen, count / size, atol=0.03)
+
+
+def test_positions_are_spread_over_the_map() -> None:
+    positions = sample_positions(np.random.default_rng(0), 100, (100, 100), 100 * 10)
+    assert np.diff(positions, axis=1).max() < 2 * 100 * 100 / 10
