@@ -123,17 +123,17 @@ def compress(
     setup.ctx.measurements = measurements
     before = setup.source.stored or stored_size(setup.source)
     repeats = command or python_call(setup.given, setup.spelled, options)
-    judge = JudgeAfterPasses(at_once=options.dump_dir is not None)
-    records = _run(setup, repeats, judge)
+    judge, time = JudgeAfterPasses(at_once=options.dump_dir is not None), TimeAfterPasses()
+    records = _run(setup, repeats, judge, time)
     with progress("report", 1) as advance:
-        report = FinishedRun(setup, records, before, repeats, judge.verdict).report()
+        report = FinishedRun(setup, records, before, repeats, judge.verdict, time.shapes).report()
         advance()
     result = Compressed(setup.source, records, report, setup.ctx.state.sidecars)
     _write(result, options)
     return result
 
 
-def _run(setup: Setup, command: str, judge: JudgeAfterPasses) -> list[PassRecord]:
+def _run(setup: Setup, command: str, judge: JudgeAfterPasses, time: TimeAfterPasses) -> list[PassRecord]:
     passes, options, ctx = setup.pipeline(), setup.options, setup.ctx
     folder = None if options.dump_dir is None else Path(options.dump_dir)
     verify = Verify()
@@ -141,7 +141,7 @@ def _run(setup: Setup, command: str, judge: JudgeAfterPasses) -> list[PassRecord
         Baseline(setup.prepared),
         Timing(),
         verify,
-        TimeAfterPasses(),
+        time,
         judge,
         EngineCheck(len(passes), verify),
     ]

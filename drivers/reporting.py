@@ -13,6 +13,7 @@ from ..compiler.costs.network_cost import conv_costs, require_macs
 from ..compiler.costs.unknown import UnknownShape
 from ..compiler.costs.workload import total
 from ..compiler.graph.io import stored_size
+from ..compiler.graph.shapes import Shapes
 from ..compiler.graph.storage.operators import declared
 from ..compiler.pipeline.base import PassRecord
 from ..compiler.pipeline.context import Context
@@ -60,6 +61,7 @@ class FinishedRun:
         before: bytes of the model that came in.
         command: what repeats the run.
         verdict: on the compressed model, where it has been judged already.
+        shapes: of the compressed model, `network_shapes`, where they have been found already.
     """
 
     setup: Setup
@@ -67,6 +69,7 @@ class FinishedRun:
     before: int
     command: str
     verdict: Verdict | None = None
+    shapes: Shapes | None = None
 
     @property
     def ctx(self) -> Context:
@@ -77,7 +80,7 @@ class FinishedRun:
         graph, data = model.graph, self.setup.samples
         original = ctx.original or graph
         cached = CALIBRATION in ctx.state.sidecars
-        before, after = self._costed(original, in_int8=False), self._costed(graph, in_int8=cached)
+        before, after = self._costed(original, in_int8=False), self._costed(graph, cached, self.shapes)
         verdict = self.verdict or verdict_of_run(original, graph, ctx, ctx.judging or ctx.data)
         quality, stored = quality_report(original, graph, ctx, verdict), stored_size(model)
         passes, asked = self.setup.passes, self._asked()
@@ -167,8 +170,8 @@ class FinishedRun:
     def _ranges(self) -> dict[str, Range]:
         return {} if self.ctx.data is None else sample_ranges(self.ctx.data)
 
-    def _costed(self, graph: gs.Graph, in_int8: bool) -> Costed:
-        shapes, latency, unknown = network_shapes(graph, self.ctx), None, ""
+    def _costed(self, graph: gs.Graph, in_int8: bool, shapes: Shapes | None = None) -> Costed:
+        shapes, latency, unknown = network_shapes(graph, self.ctx) if shapes is None else shapes, None, ""
         try:
             if self.ctx.target.device is not None and not declared(graph):  # nobody has timed the project's operator
                 latency = estimate(

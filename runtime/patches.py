@@ -5,6 +5,7 @@ Y = X W^T + b        X: (samples, group, d)    W: (N, d)    Y: (samples, group, 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
@@ -38,15 +39,7 @@ def conv_patches(conv: Conv, x: np.ndarray, positions: np.ndarray) -> np.ndarray
     Returns:
         (images * count, group, d) float32, d in the order of the flattened weight (C/g, k...).
     """
-    taps, inside = _taps(conv, x.shape[2:], positions)
-    images = x.reshape(*x.shape[:2], -1)
-    rows = np.empty((*positions.shape, images.shape[1], taps.shape[2]), np.float32)
-    for index, chosen in enumerate(taps):
-        patches = images[index].take(chosen, axis=1)
-        if inside is not None:
-            patches = np.where(inside[index], patches, np.float32(0))
-        rows[index] = patches.transpose(1, 0, 2)
-    return rows.reshape(positions.size, conv.group, -1)
+    return Taps.at(conv, x.shape[2:], positions).patches(x)
 
 
 def output_shape(conv: Conv, spatial: tuple[int, ...]) -> tuple[int, ...]:
@@ -71,24 +64,55 @@ def output_rows(y: np.ndarray, positions: np.ndarray, group: int, channels: np.n
     return rows.reshape(positions.size, group, -1)
 
 
-def _taps(conv: Conv, spatial: tuple[int, ...], positions: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Where the taps of the kernel lie in the flat input, (images, count, taps), and whether they are inside of it;
-    None where all are."""
-    pads = conv.pads(spatial)
-    padded = any(map(any, pads))
-    if not padded and max(*conv.kernel, *conv.strides) == 1:
-        return positions[..., None], None
-    outputs = np.unravel_index(positions, output_shape(conv, spatial))
-    flat, inside = np.zeros(1, np.intp), None
-    layout = zip(outputs, _offsets(conv.kernel), spatial, pads, conv.strides, conv.dilations, strict=True)
-    for output, offset, size, (begin, _), stride, dilation in layout:
-        at = output[..., None] * stride + (offset * dilation - begin)
-        if padded:
-            within = np.minimum(np.maximum(at, 0), size - 1)  # np.clip takes three times as long for a few rows
-            here, at = within == at, within
-            inside = here if inside is None else inside & here
-        flat = flat * size + at
-    return flat, inside
+@dataclass(frozen=True, eq=False)
+class Taps:
+    """Where the taps of a kernel lie in the flat input of a Conv.
+
+    Attributes:
+        flat: (images, count, taps).
+        inside: of the same shape, False where a tap lies in the padding; None where none does.
+    """
+
+    group: int
+    flat: np.ndarray
+    inside: np.ndarray | None
+
+    @classmethod
+    def at(cls, conv: Conv, spatial: tuple[int, ...], positions: np.ndarray) -> Taps:
+        """For flat output `positions` (images, count) and an input of size `spatial`."""
+        pads = conv.pads(spatial)
+        padded = any(map(any, pads))
+        if not padded and max(*conv.kernel, *conv.strides) == 1:
+            return cls(conv.group, positions[..., None], None)
+        outputs = np.unravel_index(positions, output_shape(conv, spatial))
+        flat, inside = np.zeros(1, np.intp), None
+        layout = zip(outputs, _offsets(conv.kernel), spatial, pads, conv.strides, conv.dilations, strict=True)
+        for output, offset, size, (begin, _), stride, dilation in layout:
+            at = output[..., None] * stride + (offset * dilation - begin)
+            if padded:
+                within = np.minimum(np.maximum(at, 0), size - 1)  # np.clip takes three times as long for a few rows
+                here, at = within == at, within
+                inside = here if inside is None else inside & here
+            flat = flat * size + at
+        return cls(conv.group, flat, inside)
+
+    def __len__(self) -> int:
+        """Images."""
+        return len(self.flat)
+
+    def __getitem__(self, images: slice) -> Taps:
+        return Taps(self.group, self.flat[images], None if self.inside is None else self.inside[images])
+
+    def patches(self, x: np.ndarray) -> np.ndarray:
+        """Of an input (images, C, ...) of as many images: (images * count, group, d) float32."""
+        images = x.reshape(*x.shape[:2], -1)
+        rows = np.empty((len(self), self.flat.shape[1], images.shape[1], self.flat.shape[2]), np.float32)
+        for index, chosen in enumerate(self.flat):
+            patches = images[index].take(chosen, axis=1)
+            if self.inside is not None:
+                patches = np.where(self.inside[index], patches, np.float32(0))
+            rows[index] = patches.transpose(1, 0, 2)
+        return rows.reshape(len(self) * self.flat.shape[1], self.group, -1)
 
 
 @lru_cache

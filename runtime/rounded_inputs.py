@@ -25,7 +25,7 @@ from ..compiler.graph.convs import find_convs
 from ..compiler.graph.gemms import find_gemms
 from ..compiler.graph.quantization.quantizers import Grid
 from .disk_backed_arrays import DiskBackedArrays
-from .rows import Layer, input_rows, is_too_wide, row_positions, stored_weight
+from .rows import Layer, RowReader, is_too_wide, stored_weight
 
 MEMORY = 8 << 20
 PER_INPUT, LEAST, MOST = 16, 2**9, 2**12
@@ -108,8 +108,9 @@ class _Sampled:
 
     def __init__(self, layer: Layer, samples: int, store: DiskBackedArrays, held: int) -> None:
         self.layer, self._store = layer, store
-        self._share = -(-_wanted(layer) // samples)
-        self._most = most = self._share * samples
+        share = -(-_wanted(layer) // samples)
+        self._most = most = share * samples
+        self._reader = RowReader(layer, share)
         weight, bias = stored_weight(layer)
         self._weight, self._bias = np.swapaxes(weight, 1, 2), bias[:, None]
         self._step = max(1, most // JUDGED)
@@ -125,7 +126,7 @@ class _Sampled:
         left = self._most - self._count
         if not left or not len(x):
             return
-        rows = input_rows(self.layer, x, row_positions(self.layer, x, rng, self._share * len(x)))[:left]
+        rows = self._reader.read(x, rng)[:left]
         chosen = np.arange(-self._count % self._step, len(rows), self._step)
         judged = slice(self._judged, self._judged + len(chosen))
         self._chosen[judged] = self._count + chosen

@@ -14,18 +14,32 @@ from ..compiler.graph.storage.operators import declared
 from ..compiler.pipeline.base import PassRecord
 from ..compiler.pipeline.context import Context
 from ..compiler.pipeline.ending import ending_model
-from ..compiler.pipeline.instruments import Instrument
+from ..compiler.pipeline.instruments import Failure, Instrument
 from ..compiler.report.sizes import ESTIMATED
 from .shapes import network_shapes
 
 
 class TimeAfterPasses(Instrument):
-    """Adds the estimate, in milliseconds, to the record of each pass that does something, where it is known."""
+    """Adds the estimate, in milliseconds, to the record of each pass that does something, where it is known.
+
+    Attributes:
+        shapes: `network_shapes` of the network as it is now, where they have been found since a pass changed it.
+    """
+
+    def __init__(self) -> None:
+        self.shapes: Shapes | None = None
 
     def after(self, record: PassRecord, model: Model, ctx: Context) -> None:
-        ms = None if record.idle else estimated_ms(model.graph, without_exact(ctx))
+        if record.idle:
+            return
+        self.shapes = None if ctx.target.device is None else network_shapes(model.graph, ctx)
+        ms = estimated_ms(model.graph, without_exact(ctx), self.shapes)
         if ms is not None:
             record.figures[ESTIMATED] = ms
+
+    def failed(self, failure: Failure, model: Model, ctx: Context) -> None:
+        """The network is again what it was before the pass."""
+        self.shapes = None
 
 
 def estimated_ms(graph: gs.Graph, ctx: Context, shapes: Shapes | None = None) -> float | None:
