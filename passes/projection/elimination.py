@@ -55,9 +55,13 @@ class Elimination:
 
 
 def eliminate(
-    readers: Sequence[Reader], price: Array, order: np.ndarray | None = None, until: float = np.inf
+    readers: Sequence[Reader],
+    price: Array,
+    order: np.ndarray | None = None,
+    until: float = np.inf,
+    rounds: int = ROUNDS,
 ) -> Elimination:
-    """Remove all units, one after the other (beyond `ROUNDS` units several at a time).
+    """Remove all units, one after the other, or where there are more than `rounds` several at a time.
 
     Args:
         price: (size,) what the removal of each unit saves, positive.
@@ -70,7 +74,7 @@ def eliminate(
     losses = [0.0]
     while left.any() and losses[-1] <= until:
         scores = np.sum([state.losses() for state in states], axis=0) if states else np.zeros(len(price))
-        units = _next(scores / price, left, -(-len(price) // ROUNDS), None if order is None else order[len(removed) :])
+        units = _next(scores / price, left, -(-len(price) // rounds), None if order is None else order[len(removed) :])
         total = sum(state.remove(units) for state in states)
         share = np.maximum(scores[units], LEAST)
         losses += list(losses[-1] + np.cumsum(share / share.sum() * total))

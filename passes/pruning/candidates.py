@@ -21,7 +21,7 @@ from ..fitting.samples import SPARE
 from ..projection.elimination import Reader, eliminate
 from ..projection.fit import Array, Fit, total_signal
 from ..sensitivity.measure import SensitivityMeter
-from .sensitivity import LEVEL, Gains
+from .sensitivity import OPTIONS, Gains
 
 Score = Callable[[Array], Array]
 
@@ -153,7 +153,7 @@ def _candidate(
 def _gains(graph: gs.Graph, ctx: Context, criteria: PruningCriteria) -> Gains:
     """Raises `CompressError`: the table's file is none, or there is nothing to measure on."""
     if criteria.meter is not None and criteria.data is not None:
-        criteria.meter.prepare(graph, ctx, criteria.data, {"pass": "prune", "options": [criteria.ridge, LEVEL]})
+        criteria.meter.prepare(graph, ctx, criteria.data, {"pass": "prune", "options": [criteria.ridge, *OPTIONS]})
         return Gains(criteria.meter)
     return Gains(None)
 

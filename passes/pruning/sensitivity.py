@@ -18,6 +18,10 @@ last stage and before the classifier.
 
 One level: on MobileNetV2 the logarithms of the slopes have a standard deviation of 1.15 over layers; those of the
 middle one of three levels are 0.10 from those of all three, of one level on other samples 0.16.
+
+Few samples and rounds: twice as many samples and channels that go one by one take a tenth more of the time of
+`prune:macs=0.75` on ResNet-56 and leave the same divergence on 7,000 other training images, 0.0014; `prune:macs=0.7` on
+SqueezeNet loses 0.167 and 0.188 of the outputs (two seeds) instead of 0.188 and 0.186.
 """
 
 from __future__ import annotations
@@ -35,8 +39,12 @@ from ..sensitivity.measure import TEMPER as STORED
 
 TEMPER = 1.0
 LEVEL = 0.1
-MEASURED = 64
+MEASURED = 32
 """Samples."""
+ROUNDS = 16
+"""In which all inputs would go."""
+OPTIONS = LEVEL, MEASURED, ROUNDS
+"""What a table that is found again was measured with."""
 
 
 class Gains:
@@ -79,7 +87,7 @@ def _trials(layer: Layer, fits: Sequence[Fit]) -> list[Trial]:
     signal = total_signal(fits)
     readers = [Reader(fit.weight, fit.metric, list(inputs), signal) for fit in fits]
     price: Array = np.ones(channels)
-    found = eliminate(readers, price, until=2 * LEVEL)
+    found = eliminate(readers, price, until=2 * LEVEL, rounds=ROUNDS)
     inner = np.log(np.maximum(found.losses[1:channels], LEAST))
     if not len(inner):
         return []
