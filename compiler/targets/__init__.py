@@ -31,6 +31,8 @@ class Target:
             model and a file of ranges beside it (the DLA takes no Q/DQ).
         int8_multiple, half_multiple: the engine's kernels pad channels to these multiples.
         group_multiple: what the channels of one group of a grouped INT8 Conv must be a multiple of.
+        row_multiple: INT8 kernels multiply so many values of a row at once, and are slow with rows of other lengths
+            (`compiler.graph.quantization.zero_channels`).
         calibration: the version in the header of a calibration cache (`compiler.targets.calibration_cache`).
         device: name of the device in `compiler.costs.latency.devices`, or None where no latency is estimated.
         asymmetric_activations: activations in INT8 are UINT8 with a zero point, not symmetric.
@@ -51,6 +53,7 @@ class Target:
     int8_multiple: int
     half_multiple: int
     group_multiple: int
+    row_multiple: int = 1
     calibration: str | None = None
     device: str | None = None
     asymmetric_activations: bool = False
@@ -140,6 +143,7 @@ TARGETS: dict[str, Target] = {
             int8_multiple=1,
             half_multiple=1,
             group_multiple=1,
+            row_multiple=4,
             asymmetric_activations=True,
             weight_bits=7,
             quantizes_outputs=True,
