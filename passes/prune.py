@@ -22,11 +22,11 @@ layer's loss counted alike (`sensitivity=energy`; what the default, `output`, ad
 How many of each group go (`division`): see `pruning.division`. What makes up for them (`repair`): see `pruning.repair`.
 In a residual block the last Conv is fitted to the block's sum, so that it makes up for what the shortcut lost.
 
-Time and memory, sensitivities measured, in processor seconds on two cores (in brackets all that prune once did: three
-levels of sensitivity, all samples from the start, one ridge for all layers, on a slower machine):
+Time and memory, sensitivities measured, in processor seconds on two cores that were not at their fastest (in
+brackets all that prune once did: three levels of sensitivity, all samples from the start, one ridge for all layers):
 
-    MobileNetV2, macs=0.7, 512 pictures          60 s, 1.1 GB, top-1 72.6 of 86.4     (210 s, 4.9 GB, 69.8)
-    ResNet-56, macs=0.75, 1,168 images           20 s, 0.5 GB, top-1 93.36 of 93.39   (102 s, 0.8 GB, 93.29)
+    MobileNetV2, macs=0.7, 512 pictures          78 s, 1.1 GB, top-1 73.2 of 86.4     (210 s, 4.9 GB, 69.8)
+    ResNet-56, macs=0.75, 1,168 images           23 s, 0.5 GB, top-1 93.35 of 93.39   (102 s, 0.8 GB, 93.29)
 
 `auto` is the automated loop of PFGDF with repair in the place of its fine-tuning: the intervals of all groups are
 widened or narrowed together until the agreement on held-out samples is at its bound, then one by one (`pruning.loop`).
