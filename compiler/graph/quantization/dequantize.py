@@ -6,7 +6,8 @@
 A pair also clips, and quantizers count on that: onnxruntime's leaves out every Relu and Clip whose work a zero point at
 the end of the range does. So where a pair has its lowest value at 0, a Relu stays in its place, unless what is before
 it is never negative. It is Clip to [0, 6] throughout where no such range is wider than 6 and one ends there: ReLU6.
-What is shifted so that symmetric codes begin where 0 was (`shifts`) stays so, with a Clip there.
+What is shifted so that symmetric codes begin where 0 was (`shifts`) stays so, with a Clip there. Channels of zeros that
+quantization has added go (`zero_channels`).
 
 Scales per block, scales that are computed, types that numpy lacks, and integer operators (QLinearConv, ConvInteger)
 are not read back.
@@ -26,6 +27,7 @@ from ..rewriter import Rewriter
 from ..weights import resolve
 from .qdq import AVERAGES, MOVES
 from .shifts import CLIP_INPUTS, is_shifted, limit_of
+from .zero_channels import remove_zero_channels
 
 INTEGER_LAYERS = frozenset(
     ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulNBits", "DynamicQuantizeMatMul")
@@ -51,6 +53,7 @@ def integer_layers(graph: gs.Graph) -> list[gs.Node]:
 
 def dequantize(rewriter: Rewriter) -> tuple[int, int]:
     """Put the graph back into float as the module docstring says; how many constants and pairs there were."""
+    remove_zero_channels(rewriter)
     constants = sum([_fold(rewriter, node) for node in list(rewriter.graph.nodes) if node.op == "DequantizeLinear"])
     pairs = list(_pairs(rewriter.graph))
     clipping = [pair for pair in pairs if _clips(pair)]

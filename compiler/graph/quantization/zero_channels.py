@@ -16,7 +16,7 @@ Behind other INT8 kernels a Conv stays as it is: the zeros would be a kernel bet
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from math import prod
 
 import numpy as np
@@ -25,10 +25,12 @@ import onnx_graphsurgeon as gs
 from ..rewriter import Rewriter
 from ..weights import resolve
 
+PAIR = "DequantizeLinear", "QuantizeLinear"
+WIDENED = "DequantizeLinear", "Pad", "QuantizeLinear"
 LONGEST, FEWEST = 160, 16
 """Values of a row, and filters, of Convs that gain."""
-FIRST_OPSET = 11
-"""In which the widths of a Pad are an input."""
+FIRST_OPSET = 13
+"""In which onnxruntime pads bytes."""
 
 
 def add_zero_channels(rewriter: Rewriter, names: Collection[str], multiple: int) -> list[str]:
@@ -42,6 +44,22 @@ def add_zero_channels(rewriter: Rewriter, names: Collection[str], multiple: int)
     return [conv.name for conv in convs if _widened(rewriter, conv, multiple)]
 
 
+def remove_zero_channels(rewriter: Rewriter) -> None:
+    """Take out what `add_zero_channels` has put in, for a network that is to be quantized anew."""
+    for conv in [node for node in rewriter.graph.nodes if node.op == "Conv"]:
+        chain, stored = _writers(conv.inputs[0], WIDENED), _holder(conv.inputs[1])
+        codes = None if stored is None else resolve(stored.inputs[0])
+        if stored is None or codes is None or not chain:
+            continue
+        dequantize, pad, quantize = chain
+        widths = resolve(pad.inputs[1])
+        more = 0 if widths is None or widths.size != 2 * codes.ndim else int(widths[codes.ndim + 1])
+        if more > 0 and widths is not None and widths.sum() == more and not codes[:, -more:].any():
+            rewriter.set_input(dequantize, 0, quantize.outputs[0])
+            rewriter.remove(pad)
+            rewriter.set_weight(stored, 0, codes[:, :-more], f"{stored.inputs[0].name}.narrower")
+
+
 def missing_channels(shape: tuple[int, ...], multiple: int) -> int:
     """How many channels of zeros a weight (N, C, taps...) gains by; 0 where it gains nothing."""
     filters, channels, *kernel = shape
@@ -52,43 +70,48 @@ def missing_channels(shape: tuple[int, ...], multiple: int) -> int:
 
 
 def _widened(rewriter: Rewriter, conv: gs.Node, multiple: int) -> bool:
-    pair, stored = _pair(conv.inputs[0]), _holder(conv.inputs[1])
-    if conv.attrs.get("group", 1) != 1 or pair is None or stored is None or not _is_given(pair.inputs[0]):
+    pair, stored = _writers(conv.inputs[0], PAIR), _holder(conv.inputs[1])
+    if conv.attrs.get("group", 1) != 1 or not pair or stored is None or not _is_given(pair[1].inputs[0]):
         return False
-    codes = resolve(stored.inputs[0])
-    if codes is None:
-        return False
-    more = missing_channels(codes.shape, multiple)
-    if not more:
+    codes, zero = resolve(stored.inputs[0]), resolve(pair[1].inputs[2])
+    more = 0 if codes is None else missing_channels(codes.shape, multiple)
+    if codes is None or zero is None or not more:
         return False
     widths: np.ndarray = np.zeros((codes.ndim, 2), np.int64)
     widths[1, 1] = more
-    x = pair.inputs[0]
-    wider = rewriter.variable(f"{x.name}.wider", x.dtype)
-    ends = rewriter.constant(f"{x.name}.widths", widths.T.ravel())
-    rewriter.insert_before(pair, [rewriter.node("Pad", [x, ends], [wider], f"{conv.name}.Pad")])
-    rewriter.set_input(pair, 0, wider)
+    _pad(rewriter, pair[0], widths, zero)
     rewriter.set_weight(stored, 0, np.pad(codes, widths.tolist()), f"{stored.inputs[0].name}.wider")
     return True
 
 
-def _pair(tensor: gs.Tensor) -> gs.Node | None:
-    """The QuantizeLinear that one node alone reads the codes of."""
-    dequantize = _only_writer(tensor, "DequantizeLinear")
-    return None if dequantize is None else _only_writer(dequantize.inputs[0], "QuantizeLinear")
+def _pad(rewriter: Rewriter, dequantize: gs.Node, widths: np.ndarray, zero: np.ndarray) -> None:
+    """The codes in front of a DequantizeLinear: in float a Pad takes four times as long."""
+    source = dequantize.inputs[0]
+    ends = rewriter.constant(f"{source.name}.widths", widths.T.ravel())
+    value = rewriter.constant(f"{source.name}.zero", zero.reshape(()))
+    wider = rewriter.variable(f"{source.name}.wider", zero.dtype)
+    rewriter.insert_before(dequantize, [rewriter.node("Pad", [source, ends, value], [wider], f"{source.name}.Pad")])
+    rewriter.set_input(dequantize, 0, wider)
 
 
 def _holder(weight: gs.Tensor) -> gs.Node | None:
     """The node that a stored weight goes through first, alone and for one reader."""
-    dequantize = _only_writer(weight, "DequantizeLinear")
-    if dequantize is None or isinstance(dequantize.inputs[0], gs.Constant):
-        return dequantize
-    return _only_writer(dequantize.inputs[0], "QuantizeLinear")
+    chain = _writers(weight, PAIR[:1])
+    if not chain or isinstance(chain[0].inputs[0], gs.Constant):
+        return chain[0] if chain else None
+    return (_writers(weight, PAIR) or [None])[-1]
 
 
-def _only_writer(tensor: gs.Tensor, op: str) -> gs.Node | None:
-    writer = tensor.inputs[0] if len(tensor.inputs) == 1 else None
-    return writer if writer is not None and writer.op == op and len(tensor.outputs) == 1 else None
+def _writers(tensor: gs.Tensor, ops: Sequence[str]) -> list[gs.Node]:
+    """The nodes that lead to a tensor, nearest first: none unless they have these operators, and one reader each."""
+    found = list[gs.Node]()
+    for op in ops:
+        writer = tensor.inputs[0] if len(tensor.inputs) == 1 else None
+        if writer is None or writer.op != op or len(tensor.outputs) != 1:
+            return []
+        found.append(writer)
+        tensor = writer.inputs[0]
+    return found
 
 
 def _is_given(tensor: gs.Tensor) -> bool:

@@ -10,7 +10,11 @@ from builders import listing, model, normal, run
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_compress.compiler.graph.io import Model
-from onnx_compress.compiler.graph.quantization.zero_channels import add_zero_channels, missing_channels
+from onnx_compress.compiler.graph.quantization.zero_channels import (
+    add_zero_channels,
+    missing_channels,
+    remove_zero_channels,
+)
 from onnx_compress.compiler.graph.rewriter import Rewriter
 
 PAIR = """xq = QuantizeLinear({x}, s, z) xd = DequantizeLinear(xq, s, z)"""
@@ -62,6 +66,10 @@ def test_it_computes_the_same(body: str):
     assert stored.values.shape == (16, 4, 3, 3)
     assert not stored.values[:, 3].any()
     assert widened(source) == []
+    remove_zero_channels(Rewriter(source.graph))
+    source.graph.cleanup()
+    assert [line.replace(".narrower", "").replace(".wider", "") for line in listing(source.graph)] == before
+    np.testing.assert_array_equal(run(source, x=x)["y"], wanted)
 
 
 OTHERS = {
@@ -86,6 +94,14 @@ def test_others_stay_as_they_are(case: str):
 
 def test_engines_that_take_any_row_need_none():
     assert widened(network(CONV.format(x="x")), multiple=1) == []
+
+
+def test_a_pad_with_a_weight_of_its_own_is_not_taken_out():
+    padded = CONV.format(x="x").replace("xd = DequantizeLinear(xq", "xp = Pad(xq, p, z) xd = DequantizeLinear(xp")
+    source = network(padded, w=codes(16, 4, 3, 3)["w"], p=np.array([0, 0, 0, 0, 0, 1, 0, 0]))
+    before = listing(source.graph)
+    remove_zero_channels(Rewriter(source.graph))
+    assert listing(source.graph) == before
 
 
 def test_only_those_that_are_named():
