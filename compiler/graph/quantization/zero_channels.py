@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..rewriter import Rewriter
-from ..weights import resolve
+from ..weights import resolve, values_of
 
 PAIR = "DequantizeLinear", "QuantizeLinear"
 WIDENED = "DequantizeLinear", "Pad", "QuantizeLinear"
@@ -47,17 +48,16 @@ def add_zero_channels(rewriter: Rewriter, names: Collection[str], multiple: int)
 def remove_zero_channels(rewriter: Rewriter) -> None:
     """Take out what `add_zero_channels` has put in, for a network that is to be quantized anew."""
     for conv in [node for node in rewriter.graph.nodes if node.op == "Conv"]:
-        chain, stored = _writers(conv.inputs[0], WIDENED), _holder(conv.inputs[1])
-        codes = None if stored is None else resolve(stored.inputs[0])
-        if stored is None or codes is None or not chain:
+        chain, stored = _writers(conv.inputs[0], WIDENED), _stored(conv.inputs[1])
+        widths = resolve(chain[1].inputs[1]) if chain else None
+        if stored is None or widths is None or widths.size != 2 * stored.codes.ndim:
             continue
-        dequantize, pad, quantize = chain
-        widths = resolve(pad.inputs[1])
-        more = 0 if widths is None or widths.size != 2 * codes.ndim else int(widths[codes.ndim + 1])
-        if more > 0 and widths is not None and widths.sum() == more and not codes[:, -more:].any():
+        (dequantize, pad, quantize), (holder, codes) = chain, stored
+        more = int(widths[codes.ndim + 1])
+        if more > 0 and widths.sum() == more and not codes[:, -more:].any():
             rewriter.set_input(dequantize, 0, quantize.outputs[0])
             rewriter.remove(pad)
-            rewriter.set_weight(stored, 0, codes[:, :-more], f"{stored.inputs[0].name}.narrower")
+            rewriter.set_weight(holder, 0, codes[:, :-more], f"{holder.inputs[0].name}.narrower")
 
 
 def missing_channels(shape: tuple[int, ...], multiple: int) -> int:
@@ -70,17 +70,18 @@ def missing_channels(shape: tuple[int, ...], multiple: int) -> int:
 
 
 def _widened(rewriter: Rewriter, conv: gs.Node, multiple: int) -> bool:
-    pair, stored = _writers(conv.inputs[0], PAIR), _holder(conv.inputs[1])
-    if conv.attrs.get("group", 1) != 1 or not pair or stored is None or not _is_given(pair[1].inputs[0]):
+    pair, stored = _writers(conv.inputs[0], PAIR), _stored(conv.inputs[1])
+    zero = resolve(pair[1].inputs[2]) if pair else None
+    if conv.attrs.get("group", 1) != 1 or stored is None or zero is None:
         return False
-    codes, zero = resolve(stored.inputs[0]), resolve(pair[1].inputs[2])
-    more = 0 if codes is None else missing_channels(codes.shape, multiple)
-    if codes is None or zero is None or not more:
+    holder, codes = stored
+    more = missing_channels(codes.shape, multiple)
+    if not more or not _is_given(pair[1].inputs[0]):
         return False
     widths: np.ndarray = np.zeros((codes.ndim, 2), np.int64)
     widths[1, 1] = more
     _pad(rewriter, pair[0], widths, zero)
-    rewriter.set_weight(stored, 0, np.pad(codes, widths.tolist()), f"{stored.inputs[0].name}.wider")
+    rewriter.set_weight(holder, 0, np.pad(codes, widths.tolist()), f"{holder.inputs[0].name}.wider")
     return True
 
 
@@ -94,12 +95,19 @@ def _pad(rewriter: Rewriter, dequantize: gs.Node, widths: np.ndarray, zero: np.n
     rewriter.set_input(dequantize, 0, wider)
 
 
-def _holder(weight: gs.Tensor) -> gs.Node | None:
-    """The node that a stored weight goes through first, alone and for one reader."""
-    chain = _writers(weight, PAIR[:1])
-    if not chain or isinstance(chain[0].inputs[0], gs.Constant):
-        return chain[0] if chain else None
-    return (_writers(weight, PAIR) or [None])[-1]
+class _Stored(NamedTuple):
+    """A weight that is stored, and the node that it goes through first."""
+
+    holder: gs.Node
+    codes: np.ndarray
+
+
+def _stored(weight: gs.Tensor) -> _Stored | None:
+    """What is behind a weight; None where others read it, too."""
+    chain = _writers(weight, PAIR) or _writers(weight, PAIR[:1])
+    source = chain[-1].inputs[0] if chain else None
+    values = values_of(source) if isinstance(source, gs.Constant) else None
+    return None if values is None else _Stored(chain[-1], values)
 
 
 def _writers(tensor: gs.Tensor, ops: Sequence[str]) -> list[gs.Node]:
